@@ -1,0 +1,35 @@
+PYTHON ?= python3
+READY := $(PYTHON) local/bootstrap.py
+VENV := .venv/bin/python
+.DEFAULT_GOAL := help
+.PHONY: help up preview destroy stop seed env lint test soak
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1@/p' Makefile | while IFS=@ read -r target what; do printf '%-16s %s\n' "$$target" "$$what"; done
+	@echo 'Variables: PG=18|16  DATABASE=own|env  ENGINE=auto|pulumi|standalone  YES=1  PYTHON=python3'
+
+up: ## provision a pgvector database, insert the article's vectors, check the answers
+preview: ## show what `make up` would change
+destroy: ## undo the deployment, or keep its data, as its onDestroy says
+seed: ## insert the vectors again and check the answers
+stop: ## stop the server; its data stays
+up preview destroy seed stop:
+	@$(READY) requirements-local.txt --name-server && $(VENV) -m local $@
+
+env: ## print what a shell needs: eval "$$(make env)"
+	@$(READY) requirements-local.txt >&2 && $(VENV) -m local env
+
+lint: ## check style, types and the direction of imports
+	@$(READY) requirements-dev.txt
+	$(VENV) -m ruff check .
+	$(VENV) -m ruff format --check .
+	$(VENV) -m mypy
+	$(VENV) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+
+test: ## run the whole test suite
+	@$(READY) requirements-dev.txt
+	$(VENV) -m pytest
+
+soak: ## run the long tests
+	@$(READY) requirements-dev.txt
+	SOAK=1 $(VENV) -m pytest

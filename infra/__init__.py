@@ -1,0 +1,1 @@
+"""What exists, declared to Pulumi."""

@@ -1,0 +1,113 @@
+"""A pgvector database as one component: the extension, then the migrations."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_postgresql as postgresql
+
+from infra.address import Address, find
+from infra.migrations import Migrations
+from infra.preflight import preflight
+from migrate.files import checksums, load
+from postgres.catalogue import EXTENSION
+from postgres.contract import Declaration
+from postgres.errors import Error
+
+
+@dataclass(frozen=True)
+class VectorDatabaseArgs:
+    """What a VectorDatabase is made of.
+
+    ``connection`` has libpq's names (host, port, dbname, user, sslmode); what it leaves out, and the
+    password when it is None, libpq finds in the environment. ``migrations`` is a folder, relative to
+    the one the program runs in. For ``tables`` see postgres.contract.Declaration.
+    """
+
+    connection: Mapping[str, pulumi.Input[str]]
+    password: pulumi.Input[str] | None
+    schema: str
+    on_destroy: str
+    minimum_version: str
+    tables: Mapping[str, Mapping[str, Any]]
+    migrations: str = "migrations"
+
+
+class VectorDatabase(pulumi.ComponentResource):
+    """A database with pgvector enabled and its tables made. ``contract`` is what it promises."""
+
+    contract: pulumi.Output[dict[str, Any]]
+
+    def __init__(self, name: str, args: VectorDatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("pgvector-seed:index:VectorDatabase", name, {}, opts)
+        address = pulumi.Output.all(**args.connection).apply(find)
+        password = pulumi.Output.secret(args.password or address.apply(lambda found: found.password))
+        conninfo = pulumi.Output.all(address, password).apply(lambda both: both[0].conninfo(both[1]))
+
+        provider = postgresql.Provider(
+            f"{name}-server",
+            host=address.apply(lambda found: found.host),
+            port=address.apply(lambda found: found.port),
+            database=address.apply(lambda found: found.dbname),
+            username=address.apply(lambda found: found.user),
+            password=password,
+            sslmode=address.apply(lambda found: found.sslmode),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        extension = postgresql.Extension(
+            f"{name}-extension",
+            name=EXTENSION,
+            database=address.apply(lambda found: found.dbname),
+            schema="public",
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                provider=provider,
+                # One that somebody made before is used where it is and as it is: with these two
+                # watched, the second `up` would move it.
+                ignore_changes=["schema", "version"],
+                # The tables that stay need it.
+                retain_on_delete=args.on_destroy == "retain",
+                hooks=pulumi.ResourceHookBinding(before_create=[_preflight(name, conninfo)]),
+            ),
+        )
+        migrations = Migrations(
+            f"{name}-migrations",
+            conninfo=conninfo,
+            directory=args.migrations,
+            migrations=_checksums(args.migrations),
+            declaration=address.apply(lambda found: _declaration(args, found)),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[extension]),
+        )
+        self.contract = migrations.contract
+        self.register_outputs({"contract": self.contract})
+
+
+def _preflight(name: str, conninfo: pulumi.Output[str]) -> pulumi.ResourceHook:
+    async def check(_args: pulumi.ResourceHookArgs) -> None:
+        preflight(await conninfo.future() or "")
+
+    return pulumi.ResourceHook(f"{name}-preflight", check)
+
+
+def _checksums(directory: str) -> dict[str, str]:
+    try:
+        return checksums(load(Path(directory)))
+    except Error as error:
+        raise pulumi.RunError(str(error)) from error
+
+
+def _declaration(args: VectorDatabaseArgs, address: Address) -> str:
+    declaration = Declaration(
+        schema=args.schema,
+        on_destroy=args.on_destroy,
+        minimum_version=args.minimum_version,
+        connection=address.declared(),
+        tables=args.tables,
+    )
+    return json.dumps(dataclasses.asdict(declaration), sort_keys=True)

@@ -1,0 +1,1 @@
+"""What a laptop needs: the embedded server, the Pulumi CLI found or installed, the stand-alone runner."""

@@ -1,0 +1,130 @@
+"""The first step of every make target: a virtual environment with the pinned packages in it.
+
+Runs under whatever Python the machine has, so it uses the standard library alone, and no syntax that
+an old Python would choke on before it could say that it is too old.
+"""
+
+import hashlib
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+
+if False:  # for type checkers; typing.TYPE_CHECKING costs an import
+    from collections.abc import Mapping
+
+OLDEST_PYTHON = (3, 11)
+OLDEST_GLIBC = (2, 28)
+ENVIRONMENT = ".venv"
+
+
+def unsupported() -> "str | None":
+    """What is wrong with this machine, in one line, or None."""
+    if sys.version_info < OLDEST_PYTHON:
+        return "Python %d.%d or later is needed; %s is %s. Try: make PYTHON=python3.12 up" % (
+            OLDEST_PYTHON + (sys.executable, platform.python_version())
+        )
+    machine = (platform.system(), platform.machine().lower())
+    known = [(system, name) for system in ("Linux", "Darwin") for name in ("x86_64", "amd64", "arm64", "aarch64")]
+    if machine not in known:
+        return (
+            "Linux or macOS on x86_64 or arm64 is needed, for which the packages have wheels; this is %s %s" % machine
+        )
+    if machine[0] == "Linux" and glibc() < OLDEST_GLIBC:
+        return "glibc %d.%d or later is needed (not musl), for which the packages have wheels" % OLDEST_GLIBC
+    try:
+        import ensurepip  # noqa: F401  # what the module venv installs pip with; Debian packs it apart
+        import venv  # noqa: F401
+    except ImportError:
+        return (
+            "Python's venv module is missing. On Debian and Ubuntu: apt install python%d.%d-venv" % sys.version_info[:2]
+        )
+    return None
+
+
+def glibc() -> "tuple[int, int]":
+    """The version of glibc, or (0, 0) where there is another C library."""
+    try:
+        words = os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (ValueError, OSError):
+        words = ""
+    match = re.match(r"glibc (\d+)\.(\d+)", words)
+    return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
+
+
+def fingerprint(requirements: str) -> str:
+    """A hash of the requirements and of all the files that they include."""
+    digest = hashlib.sha256()
+    waiting = [requirements]
+    while waiting:
+        with open(waiting.pop(), "rb") as file:
+            text = file.read()
+        digest.update(text)
+        waiting += [name.decode() for name in re.findall(rb"(?m)^-[rc] (\S+)", text)]
+    return digest.hexdigest()
+
+
+def install(requirements: str) -> bool:
+    """Create the environment where it is missing or broken, and install into it. True when it did."""
+    stamp = os.path.join(ENVIRONMENT, requirements + ".done")
+    wanted = fingerprint(requirements)
+    python = os.path.join(ENVIRONMENT, "bin", "python")
+    if os.path.exists(stamp) and os.path.exists(python):
+        with open(stamp) as file:
+            if file.read() == wanted:
+                return False
+    if not works(python):
+        subprocess.run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], check=True)
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]
+    subprocess.run(pip, check=True)
+    with open(stamp + ".new", "w") as file:
+        file.write(wanted)
+    os.replace(stamp + ".new", stamp)
+    return True
+
+
+def works(python: str) -> bool:
+    """True when this environment's pip runs; an interrupted creation leaves one that does not."""
+    try:
+        run = subprocess.run([python, "-m", "pip", "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    except OSError:
+        return False
+    return run.returncode == 0
+
+
+def server(environment: "Mapping[str, str]") -> str:
+    """The server that the make target will use, in one line, as far as it is known before packages are."""
+    if environment.get("DATABASE") != "env":
+        return "this folder's own PostgreSQL %s (DATABASE=env uses the one in PG*)" % (environment.get("PG") or "18")
+    names = ("PGSERVICE", "PGHOST", "PGPORT", "PGDATABASE", "PGUSER")
+    said = ["%s=%s" % (name, environment[name]) for name in names if name in environment]
+    return "yours, of DATABASE=env: %s" % (" ".join(said) or "libpq's defaults")
+
+
+def main(requirements: str) -> int:
+    """Exit code 0 when the environment is ready, 2 when it cannot be, 130 when interrupted."""
+    fault = unsupported()
+    if fault:
+        sys.stderr.write("error: %s\n" % fault)
+        return 2
+    started = time.time()
+    try:
+        installed = install(requirements)
+    except subprocess.CalledProcessError as error:
+        sys.stderr.write("error: %s failed; its own words are above\n" % " ".join(map(str, error.cmd)))
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    if installed:
+        print("Packages   %s installed into %s in %.1f s" % (requirements, ENVIRONMENT, time.time() - started))
+        sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    if "--name-server" in sys.argv:
+        print("Server     " + server(os.environ))
+        sys.stdout.flush()
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,36 @@
+"""Asking before something is destroyed."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from postgres.errors import InputError, RefusedError
+
+MEANS = {
+    "revert": "undo every migration: the tables and what is in them are dropped, and then the extension",
+    "retain": "forget the deployment; the tables, the extension and the ledger stay in the database",
+}
+
+
+def require(last: str, today: str, where: str) -> None:
+    """Return when destroying may go on.
+
+    ``last`` is the onDestroy of the last ``up``, which is what destroying obeys, and ``today`` the
+    configuration's.
+
+    Raises RefusedError where the two differ, or where a person says no, and InputError where nobody can
+    be asked and YES=1 was not given.
+    """
+    if last != today:
+        raise RefusedError(
+            f"the configuration says onDestroy {today}, but destroying obeys the last up, which said {last}",
+            "Run make up first, so that both say the same.",
+        )
+    question = f"Destroy the stack on {where}? This will {MEANS[last]}."
+    if os.environ.get("YES") == "1":
+        print(question, "YES=1.", flush=True)
+    elif not sys.stdin.isatty():
+        raise InputError(f"{question} Nobody can be asked here", "To agree: make destroy YES=1")
+    elif input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+        raise RefusedError("nothing was destroyed")

@@ -1,0 +1,83 @@
+"""Running the Pulumi program under the SDK's in-process resource monitor."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import runpy
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import yaml
+from pulumi.runtime import rpc, set_all_config
+from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mocks, test
+
+from local.workspace import PROJECT, ROOT, STACK
+from postgres.errors import InputError
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A resource that the program declares, with its inputs resolved and its secrets in plain text."""
+
+    type: str
+    name: str
+    inputs: dict[str, Any]
+
+
+class _Monitor(Mocks):
+    def __init__(self, handle: Callable[[Declared], dict[str, Any]]) -> None:
+        self.handle = handle
+
+    def call(self, args: MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
+        raise InputError(f"the stack calls {args.token}, which needs Pulumi's engine", "Use ENGINE=pulumi")
+
+    def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        inputs = {name: rpc.unwrap_rpc_secret(value) for name, value in args.inputs.items()}
+        return args.name, {**args.inputs, **self.handle(Declared(args.typ, args.name, inputs))}
+
+
+def run(handle: Callable[[Declared], dict[str, Any]], *, preview: bool) -> dict[str, Any]:
+    """Run the program; ``handle`` gets each resource when its inputs are known, and returns its outputs.
+
+    Returns the stack's outputs.
+    """
+    _set_config()
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # tasks that nobody waits for after a failure
+    set_mocks(_Monitor(handle), project=PROJECT, stack=STACK, preview=preview)
+    outputs: dict[str, Any] = {}
+
+    @test  # type: ignore[untyped-decorator]  # waits for every resource and output
+    def program() -> pulumi.Output[None]:
+        runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
+        stack = pulumi.runtime.get_root_resource()
+        return pulumi.Output.from_input(getattr(stack, "outputs", {})).apply(outputs.update)
+
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        program()
+    finally:
+        signal.signal(signal.SIGINT, on_interrupt)  # the program sets its own, for the engine's sake
+    return outputs
+
+
+def _set_config() -> None:
+    """Hand the program its stack's configuration as the engine does."""
+    path = Path(os.environ.get("PULUMI_OPTION_CONFIG_FILE", ROOT / f"Pulumi.{STACK}.yaml"))
+    config: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")).get("config") or {}
+    hidden = sorted(key for key, value in config.items() if isinstance(value, dict) and "secure" in value)
+    if hidden:
+        keys = ", ".join(key.removeprefix(f"{PROJECT}:") for key in hidden)
+        raise InputError(
+            f"{path.name} holds {keys} encrypted, which only Pulumi's engine can read",
+            "Remove it there and set PGPASSWORD or PGPASSFILE, or use ENGINE=pulumi",
+        )
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
+    os.environ["PULUMI_CONFIG"] = json.dumps(texts)
+    os.environ["PULUMI_CONFIG_SECRET_KEYS"] = "[]"  # noqa: S105  # the names of keys
+    set_all_config(texts)

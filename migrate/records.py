@@ -1,0 +1,98 @@
+"""Writing the ledger. Every function runs inside the caller's transaction."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+from psycopg import errors, sql
+from psycopg.types.json import Jsonb
+
+from migrate.files import Migration
+from postgres.catalogue import extension, vector_tables
+from postgres.connection import Connection
+from postgres.contract import Declaration, contract
+from postgres.errors import InputError
+from postgres.ledger import LEDGER_SCHEMA, Applied, Ledger, read_ledger
+from postgres.version import version
+
+_APPLIED = """
+INSERT INTO pgvector_seed.migrations (id, position, checksum, down, duration, version)
+SELECT %s, coalesce(max(position), 0) + 1, %s, %s, pg_catalog.make_interval(secs => %s), %s
+FROM pgvector_seed.migrations
+"""
+_SCHEMA_EXISTS = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s)"
+
+
+def ensure(connection: Connection, declaration: Declaration) -> bool:
+    """Create the ledger and the deployment's schema where they are missing. True when the ledger is new."""
+    if read_ledger(connection) is not None:
+        return False
+    connection.execute(files("migrate").joinpath("ledger.sql").read_bytes(), prepare=False)
+    row = connection.execute(_SCHEMA_EXISTS, (declaration.schema,)).fetchone()
+    created = row is not None and not row[0]
+    if created:
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(declaration.schema)))
+    connection.execute(
+        "INSERT INTO pgvector_seed.deployment (schema_name, schema_created, on_destroy) VALUES (%s, %s, %s)",
+        (declaration.schema, created, declaration.on_destroy),
+    )
+    return True
+
+
+def set_search_path(connection: Connection, *schemas: str) -> None:
+    """Until the transaction ends, unqualified names are looked up in these schemas."""
+    names = sql.SQL(", ").join(sql.Identifier(schema) for schema in schemas)
+    connection.execute(sql.SQL("SET LOCAL search_path TO {}").format(names))
+
+
+def applied(connection: Connection, migration: Migration, seconds: float) -> None:
+    """Record a migration as done. Until the last one is, nothing is promised."""
+    connection.execute(_APPLIED, (migration.id, migration.checksum, migration.down, seconds, version()))
+    connection.execute("UPDATE pgvector_seed.deployment SET catalogue = '{}', contract = '{}'")
+
+
+def reverted(connection: Connection, migration: Applied) -> None:
+    """Record a migration as undone."""
+    connection.execute("DELETE FROM pgvector_seed.migrations WHERE id = %s", (migration.id,))
+
+
+def declare(connection: Connection, declaration: Declaration) -> None:
+    """Record the declaration, and the contract that follows from it and the catalogue.
+
+    The catalogue is read once, with the last migration: a change made by hand later is no promise.
+    """
+    ledger = read_ledger(connection)
+    assert ledger is not None, "ensure ran in this transaction or in an earlier one"
+    catalogue = ledger.catalogue or _take_stock(connection, declaration)
+    promise = contract(declaration, ledger.id, ledger.checksums, catalogue)
+    connection.execute(
+        "UPDATE pgvector_seed.deployment SET on_destroy = %s, catalogue = %s, contract = %s",
+        (declaration.on_destroy, Jsonb(catalogue), Jsonb(promise)),
+    )
+
+
+def _take_stock(connection: Connection, declaration: Declaration) -> dict[str, Any]:
+    found = extension(connection)
+    if found is None:
+        raise InputError("the migrations dropped the extension vector", "Mend the last one.")
+    return {"schema": found.schema, "tables": vector_tables(connection, declaration.schema)}
+
+
+def declaration_changes(ledger: Ledger, declaration: Declaration) -> bool:
+    """True when ``declare`` would change the record."""
+    if not ledger.catalogue or ledger.on_destroy != declaration.on_destroy:
+        return True
+    return ledger.contract != contract(declaration, ledger.id, ledger.checksums, ledger.catalogue)
+
+
+def drop(connection: Connection, ledger: Ledger) -> None:
+    """Drop the ledger, and the deployment's schema where we made it and nobody else put anything into it."""
+    connection.execute("DROP TABLE pgvector_seed.migrations, pgvector_seed.deployment")
+    connection.execute(sql.SQL("DROP SCHEMA {}").format(sql.Identifier(LEDGER_SCHEMA)))
+    if ledger.schema_created:
+        try:
+            with connection.transaction():
+                connection.execute(sql.SQL("DROP SCHEMA {}").format(sql.Identifier(ledger.schema)))
+        except errors.DependentObjectsStillExist:
+            pass

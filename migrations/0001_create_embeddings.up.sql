@@ -1,0 +1,4 @@
+CREATE TABLE embeddings (
+  id SERIAL PRIMARY KEY,
+  embedding VECTOR(4)
+);

@@ -1,0 +1,1 @@
+"""How we speak to PostgreSQL: connecting, errors, reading the catalogue, the ledger and the contract."""

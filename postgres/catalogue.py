@@ -1,0 +1,101 @@
+"""Reading the catalogue: the extension and the tables that hold vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from postgres.connection import Connection
+from postgres.metrics import metric_of
+
+EXTENSION = "vector"
+
+_EXTENSION = """
+SELECT n.nspname, e.extversion
+FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+WHERE e.extname = %s
+"""
+
+# A partition is judged with the table it belongs to. Only types that belong to the extension count:
+# a bit column is a vector only where an index of the extension says so, so it must be declared.
+_VECTOR_TABLES = """
+SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname),
+       c.relname,
+       pg_catalog.pg_get_userbyid(c.relowner),
+       (SELECT k.attname
+        FROM pg_catalog.pg_index i
+        JOIN pg_catalog.pg_attribute k ON k.attrelid = i.indrelid AND k.attnum = i.indkey[0]
+        WHERE i.indrelid = c.oid AND i.indisprimary AND i.indnkeyatts = 1),
+       a.attname,
+       t.typname,
+       nullif(a.atttypmod, -1),
+       ARRAY(SELECT pg_catalog.jsonb_build_object(
+                      'name', x.relname, 'method', m.amname, 'class', o.opcname,
+                      'parameters', (SELECT pg_catalog.jsonb_object_agg(option_name, option_value)
+                                     FROM pg_catalog.pg_options_to_table(x.reloptions)))
+             FROM pg_catalog.pg_index i
+             JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+             JOIN pg_catalog.pg_am m ON m.oid = x.relam AND m.amname IN ('hnsw', 'ivfflat')
+             JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[0]
+             WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum
+             ORDER BY x.relname)
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped AND a.attnum > 0
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
+JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = %s
+WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+ORDER BY c.relname, a.attnum
+"""
+
+_COLUMN_TYPE = """
+SELECT pg_catalog.format_type(a.atttypid, a.atttypmod)
+FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = %s AND a.attname = %s AND NOT a.attisdropped
+"""
+
+
+@dataclass(frozen=True)
+class Extension:
+    """The vector extension as it is installed in a database."""
+
+    schema: str
+    version: str
+
+
+def extension(connection: Connection) -> Extension | None:
+    """The vector extension of this database, or None where it is not enabled."""
+    row = connection.execute(_EXTENSION, (EXTENSION,)).fetchone()
+    return Extension(*row) if row else None
+
+
+def vector_tables(connection: Connection, schema: str) -> list[dict[str, Any]]:
+    """The tables of ``schema`` that hold vectors, one entry per vector column, as the contract writes them."""
+    return [_entry(*row) for row in connection.execute(_VECTOR_TABLES, (EXTENSION, schema))]
+
+
+def _entry(
+    name: str, table: str, owner: str, key: str | None, column: str, kind: str, dimensions: int | None, indexes: Any
+) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": name, "table": table, "id": key, "vector": column, "type": kind}
+    entry |= {"dimensions": dimensions, "owner": owner}
+    metrics = {metric_of(index["class"]) for index in indexes}
+    entry["metric"] = metrics.pop() if len(metrics) == 1 else None
+    entry["indexes"] = [
+        {"name": index["name"], "method": index["method"], "parameters": _numbers(index["parameters"])}
+        for index in indexes
+    ]
+    return {field: value for field, value in entry.items() if value is not None}
+
+
+def _numbers(parameters: dict[str, str] | None) -> dict[str, int | str]:
+    return {name: int(value) if value.isdecimal() else value for name, value in (parameters or {}).items()}
+
+
+def column_type(connection: Connection, schema: str, table: str, column: str) -> str | None:
+    """The type with its dimensions, such as ``vector(4)``, or None where there is no such column."""
+    row = connection.execute(_COLUMN_TYPE, (schema, table, column)).fetchone()
+    return row[0] if row else None

@@ -1,0 +1,112 @@
+"""Connecting by libpq's own rules: PG* variables, service files, password files."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
+
+from postgres.errors import InputError, UnreachableError, one_line
+
+Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+
+APPLICATION = "pgvector-seed"
+OLDEST_SERVER = 16
+CONNECT_TIMEOUT_SECONDS = 10
+NOWHERE = "no-address"
+
+
+@contextmanager
+def connect(conninfo: str = "") -> Iterator[Connection]:
+    """A connection in autocommit mode to a server of a supported version, closed at the end.
+
+    Whatever ``conninfo`` leaves out, libpq takes from the environment.
+
+    Raises UnreachableError when there is no connection or no login, InputError on a server that is too old.
+    """
+    connection = _open(conninfo)
+    try:
+        _refuse_old(connection)
+        yield connection
+    finally:
+        connection.close()
+
+
+def _open(conninfo: str) -> Connection:
+    try:
+        settings = make_conninfo(conninfo, fallback_application_name=APPLICATION, **_timeout(conninfo))
+        return psycopg.connect(settings, autocommit=True)
+    except psycopg.ProgrammingError as error:
+        raise InputError(
+            f"the connection settings are not valid: {one_line(error)}", "Check the PG* variables."
+        ) from error
+    except psycopg.OperationalError as error:
+        raise UnreachableError(one_line(error), _remedy(str(error))) from error
+
+
+def _timeout(conninfo: str) -> dict[str, int]:
+    """Our own limit, unless libpq finds one: a server that never answers must not hold us for minutes."""
+    options = [*pq.Conninfo.parse(conninfo.encode()), *pq.Conninfo.get_defaults()]
+    said = any(option.keyword == b"connect_timeout" and option.val for option in options)
+    return {} if said else {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
+
+
+def _remedy(words: str) -> str:
+    if "password authentication failed" in words or "no password supplied" in words:
+        return "Set PGPASSWORD or PGPASSFILE (Pulumi: pulumi config set --secret password) to this user's password."
+    if "does not exist" in words:
+        return "Check PGDATABASE and PGUSER (Pulumi: the keys database and user)."
+    if "SSL" in words:
+        return "Set PGSSLMODE (Pulumi: pulumi config set sslmode) to what the server offers."
+    return "Check PGHOST and PGPORT (Pulumi: the keys host and port), and that the server runs."
+
+
+def _refuse_old(connection: Connection) -> None:
+    major = connection.info.server_version // 10000
+    if major < OLDEST_SERVER:
+        raise InputError(
+            f"the server at {connection.info.host}:{connection.info.port} is PostgreSQL {major}",
+            f"PostgreSQL {OLDEST_SERVER} or later is needed: upgrade the server, or name another one.",
+        )
+
+
+def resolve(given: Mapping[str, str]) -> dict[str, str]:
+    """Every connection parameter that libpq would use, ``given`` ones first, the password file read.
+
+    Nothing is dialled: the address is replaced by one that libpq cannot parse, so it stops after it
+    has gone through its own rules for the environment, the service file and the password file.
+
+    Raises InputError, with libpq's own words, when those rules end before the address.
+    """
+    try:
+        attempt = pq.PGconn.connect_start(make_conninfo("", **{**given, "hostaddr": NOWHERE}).encode())
+    except psycopg.Error as error:
+        raise InputError(f"the connection settings are not valid: {one_line(error)}") from error
+    try:
+        words = attempt.error_message.decode(errors="replace")
+        if NOWHERE not in words:
+            raise InputError(
+                f"the connection settings are not valid: {' '.join(words.split())}", "Check the PG* variables."
+            )
+        found = {option.keyword.decode(): option.val.decode() for option in attempt.info if option.val}
+        if attempt.password:
+            found["password"] = attempt.password.decode()
+    finally:
+        attempt.finish()
+    del found["hostaddr"]
+    return found
+
+
+def is_loopback(host: str) -> bool:
+    """True for localhost and for the addresses that never leave this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,63 @@
+"""What a deployment promises: what the stack declares, joined with what the catalogue said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from postgres.catalogue import EXTENSION
+from postgres.errors import InputError
+
+CONTRACT = 1
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What the stack says of a deployment, beyond its migrations.
+
+    ``tables`` maps a table's name to what the catalogue cannot know of it: ``metric``, ``rows``
+    (at least) and ``recall`` (``k``, ``minimum``). ``connection`` holds no user and no secret.
+    """
+
+    schema: str
+    on_destroy: str
+    minimum_version: str
+    connection: Mapping[str, Any] = field(default_factory=dict)
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def contract(
+    declaration: Declaration, ledger_id: str, migrations: Mapping[str, str], catalogue: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The contract, version 1, as JSON data.
+
+    ``migrations`` maps id to checksum in the order of the ledger. ``catalogue`` is ``{"schema": where the
+    extension is, "tables": vector_tables(...)}``, as it was in the transaction of the last migration.
+
+    Raises InputError when the stack declares a table that the catalogue does not have.
+    """
+    tables = [_table(entry, declaration.tables) for entry in catalogue["tables"]]
+    unknown = declaration.tables.keys() - {entry["table"] for entry in catalogue["tables"]}
+    if unknown:
+        raise InputError(
+            f"the stack declares the table {', '.join(sorted(unknown))}, and the migrations make no such table "
+            f"with vectors in the schema {declaration.schema}",
+            "Correct the key tables, or add the migration: pulumi config rm tables",
+        )
+    return {
+        "contract": CONTRACT,
+        "connection": dict(declaration.connection),
+        "extension": {"name": EXTENSION, "schema": catalogue["schema"], "minimum": declaration.minimum_version},
+        "ledger": {
+            "id": ledger_id,
+            "migrations": [{"id": name, "checksum": checksum} for name, checksum in migrations.items()],
+        },
+        "tables": tables,
+    }
+
+
+def _table(entry: Mapping[str, Any], declared: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    promised = {**entry, **declared.get(entry["table"], {})}
+    del promised["table"]
+    return promised

@@ -1,0 +1,102 @@
+"""Every error this project raises on purpose, and the one place where the driver's are translated.
+
+The tree, with the exit code of the ``python -m`` commands::
+
+    Error
+    ├── InputError          2  bad usage, configuration or files; nothing was done
+    │   └── RefusedError    2  the plan would break a promise, such as edited history
+    ├── UnreachableError    3  no connection, or no login
+    └── WrongResultError    1  the work was tried, and failed or gave a wrong result
+        └── MigrationError  1  the server refused a migration
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psycopg
+
+
+class Error(Exception):
+    """What failed and why, in one line, and the next thing to do.
+
+    ``remedy`` is a sentence or a command; it is printed after the message.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        if not self.remedy:
+            return self.message
+        return f"{self.message.rstrip('.')}{'' if self.message.endswith(('?', '!')) else '.'} {self.remedy}"
+
+
+class InputError(Error):
+    """Bad usage, configuration or files. Nothing was done."""
+
+    exit_code = 2
+
+
+class RefusedError(InputError):
+    """The plan would break a promise, so nothing was run."""
+
+
+class UnreachableError(Error):
+    """The database cannot be reached, or refuses the login."""
+
+    exit_code = 3
+
+
+class WrongResultError(Error):
+    """The work was tried, and failed or gave a wrong result."""
+
+
+class MigrationError(WrongResultError):
+    """The server refused a migration. What came before it is recorded; it and what follows are not."""
+
+
+def one_line(error: BaseException) -> str:
+    """The server's own words: its message, detail, hint and SQLSTATE on one line."""
+    diag = getattr(error, "diag", None)
+    if diag is None or diag.message_primary is None:
+        return " ".join(str(error).split()) or type(error).__name__
+    parts = [diag.message_primary]
+    parts += [
+        f"{word}: {text}" for word, text in (("detail", diag.message_detail), ("hint", diag.message_hint)) if text
+    ]
+    return " ".join("; ".join(parts).split()) + f" (SQLSTATE {diag.sqlstate})"
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn the driver's errors into ours, with the cause kept.
+
+    ``doing`` says what was being tried, as in "reading the ledger".
+    """
+    import psycopg
+
+    try:
+        yield
+    except psycopg.Error as error:
+        raise _translate(error, doing) from error
+
+
+def _translate(error: psycopg.Error, doing: str) -> Error:
+    import psycopg
+
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return WrongResultError(f"{doing}: {one_line(error)}", "Use a role that has this right, or have it granted.")
+    lost = isinstance(error, psycopg.OperationalError) and (
+        error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+    )
+    if lost:
+        return UnreachableError(f"{doing}: the connection was lost: {one_line(error)}", "Run the same command again.")
+    return WrongResultError(f"{doing}: {one_line(error)}")

@@ -1,0 +1,1 @@
+"""What goes in, what comes out, and the proof."""

@@ -1,0 +1,1 @@
+"""What the project promises, tried on real servers and a real engine."""
