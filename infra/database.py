@@ -46,7 +46,7 @@ class VectorDatabase(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: VectorDatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("pgvector-seed:index:VectorDatabase", name, {}, opts)
-        address = pulumi.Output.all(**args.connection).apply(find)
+        address = _address(args.connection)
         password = pulumi.Output.secret(args.password or address.apply(lambda found: found.password))
         conninfo = pulumi.Output.all(address, password).apply(lambda both: both[0].conninfo(both[1]))
 
@@ -86,6 +86,13 @@ class VectorDatabase(pulumi.ComponentResource):
         )
         self.contract = migrations.contract
         self.register_outputs({"contract": self.contract})
+
+
+def _address(connection: Mapping[str, pulumi.Input[str]]) -> pulumi.Output[Address]:
+    known = {name: value for name, value in connection.items() if isinstance(value, str)}
+    if len(known) == len(connection):  # then its faults are told before anything is declared
+        return pulumi.Output.from_input(find(known))
+    return pulumi.Output.all(**connection).apply(lambda given: find(given))
 
 
 def _preflight(name: str, conninfo: pulumi.Output[str]) -> pulumi.ResourceHook:

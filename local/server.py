@@ -53,7 +53,7 @@ class Server:
             return False
         self._make_home()
         self._make_data()
-        self._forget_reused_pid()
+        self._clear_crash()
         for _ in range(3):  # somebody may take the port between the choice and the start
             port = self._choose_port()
             started = self._pg_ctl(
@@ -115,12 +115,16 @@ class Server:
             self.home.mkdir(mode=0o700)
             return
         home = Path(tempfile.mkdtemp(prefix="pgvector-seed-", dir="/var/tmp"))  # mode 0700
-        for part in (f"{WHEEL}/{INSTALLED[self.major]}", f"{WHEEL}.libs"):
-            if (_wheel() / part).is_dir():  # macOS has no .libs
-                shutil.copytree(_wheel() / part, home / part, symlinks=True)
-        os.chown(home, *_nobody())
-        (self.folder / "home").unlink(missing_ok=True)
-        (self.folder / "home").symlink_to(home)
+        try:
+            for part in (f"{WHEEL}/{INSTALLED[self.major]}", f"{WHEEL}.libs"):
+                if (_wheel() / part).is_dir():  # macOS has no .libs
+                    shutil.copytree(_wheel() / part, home / part, symlinks=True)
+            os.chown(home, *_nobody())
+            (self.folder / "home").unlink(missing_ok=True)
+            (self.folder / "home").symlink_to(home)
+        except BaseException:
+            shutil.rmtree(home)
+            raise
 
     def _binary(self, name: str) -> str:
         root = self.home if os.geteuid() == 0 else _wheel()
@@ -161,12 +165,14 @@ class Server:
         except (OSError, ValueError):
             return None
 
-    def _forget_reused_pid(self) -> None:
-        """Remove a pid file left by a crash whose number another process has taken since.
+    def _clear_crash(self) -> None:
+        """Make way for a start after a crash.
 
-        PostgreSQL removes one whose process is gone, but takes any living one for its own. The file
-        stays when a process of the crashed server is still at work in the data folder.
+        What is left of the crashed server ends by itself once it finds its parent gone. PostgreSQL
+        removes a pid file whose process is gone, but takes any living one for itself, so one whose
+        number another process has taken since is removed here.
         """
+        psutil.wait_procs(list(_processes_in(self.data).values()), timeout=START_SECONDS)
         pid = self._pid()
         if pid is not None and psutil.pid_exists(pid) and not _processes_in(self.data):
             (self.data / "postmaster.pid").unlink()
@@ -227,13 +233,13 @@ def _free_port(wanted: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _processes_in(folder: Path) -> set[int]:
+def _processes_in(folder: Path) -> dict[int, psutil.Process]:
     """The processes whose working folder this is. A server's processes work in its data folder."""
-    found = set()
+    found = {}
     for process in psutil.process_iter():
         try:
             if process.cwd() == str(folder.resolve()):
-                found.add(process.pid)
+                found[process.pid] = process
         except (psutil.Error, OSError):
             continue  # gone meanwhile, or somebody else's
     return found

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import pq
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from postgres.errors import InputError, UnreachableError, one_line
 
@@ -46,19 +46,29 @@ def _open(conninfo: str) -> Connection:
             f"the connection settings are not valid: {one_line(error)}", "Check the PG* variables."
         ) from error
     except psycopg.OperationalError as error:
-        raise UnreachableError(one_line(error), _remedy(str(error))) from error
+        # psycopg resolves names itself, and does not say which when the environment has it.
+        words = one_line(error).replace("host None", f"host {_default('host')!r}")
+        raise UnreachableError(words, _remedy(words)) from error
 
 
 def _timeout(conninfo: str) -> dict[str, int]:
     """Our own limit, unless libpq finds one: a server that never answers must not hold us for minutes."""
-    options = [*pq.Conninfo.parse(conninfo.encode()), *pq.Conninfo.get_defaults()]
-    said = any(option.keyword == b"connect_timeout" and option.val for option in options)
+    said = "connect_timeout" in conninfo_to_dict(conninfo) or _default("connect_timeout")
     return {} if said else {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
+
+
+def _default(keyword: str) -> str | None:
+    """What libpq takes from the environment for a parameter that is not given."""
+    values = {option.keyword.decode(): option.val for option in pq.Conninfo.get_defaults()}
+    value = values.get(keyword)
+    return value.decode() if value else None
 
 
 def _remedy(words: str) -> str:
     if "password authentication failed" in words or "no password supplied" in words:
         return "Set PGPASSWORD or PGPASSFILE (Pulumi: pulumi config set --secret password) to this user's password."
+    if "definition of service" in words:
+        return "Check PGSERVICE and PGSERVICEFILE."
     if "does not exist" in words:
         return "Check PGDATABASE and PGUSER (Pulumi: the keys database and user)."
     if "SSL" in words:

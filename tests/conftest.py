@@ -1,0 +1,106 @@
+"""Servers, databases and folders for the tests. Nothing of the caller's PG* and PULUMI_* settings gets in."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from local.server import HOST, USER, Server
+
+MAJORS = (18, 16)
+PASSWORD = "p@ss/w:rd%&#"  # every character that breaks a URL built by hand
+TEMPLATE = "template_vector"
+
+for name in [name for name in os.environ if name.startswith("PG")]:
+    del os.environ[name]
+for name in ("BACKEND_URL", "ACCESS_TOKEN", "STACK", "CONFIG", "CONFIG_PASSPHRASE", "OPTION_CONFIG_FILE"):
+    os.environ.pop(f"PULUMI_{name}", None)
+
+
+@pytest.fixture(scope="session")
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], Server]]:
+    """One embedded server per major version, started when a test first asks for it."""
+    servers: dict[int, Server] = {}
+
+    def start(major: int) -> Server:
+        if major not in servers:
+            folder = tmp_path_factory.mktemp(f"server {major}")
+            (folder / "password").write_text(PASSWORD)
+            servers[major] = Server(folder, major)
+            servers[major].start()
+            with psycopg.connect(conninfo(servers[major], "postgres"), autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {TEMPLATE}")
+            with psycopg.connect(conninfo(servers[major], TEMPLATE)) as connection:
+                connection.execute("CREATE EXTENSION vector")
+        return servers[major]
+
+    yield start
+    for server in servers.values():
+        remove(server)
+
+
+def conninfo(server: Server, dbname: str) -> str:
+    """How a test reaches a database of an embedded server as its superuser."""
+    port = server.environment["PGPORT"]
+    return make_conninfo("", host=HOST, port=port, user=USER, password=PASSWORD, dbname=dbname, sslmode="disable")
+
+
+def remove(server: Server) -> None:
+    """Stop a server and remove what it keeps outside of the test's folder."""
+    import shutil
+
+    home = server.home
+    server.stop()
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(params=MAJORS, ids=lambda major: f"pg{major}")
+def server(request: pytest.FixtureRequest, start_server: Callable[[int], Server]) -> Server:
+    """A running server, of each major version in turn."""
+    return start_server(request.param)
+
+
+@pytest.fixture
+def new_database(server: Server) -> Iterator[Callable[[str], str]]:
+    """Make a database from a template, and get its conninfo. All are dropped at the end."""
+    made: list[sql.Identifier] = []
+
+    def make(template: str = TEMPLATE, name: str = "odd-name") -> str:
+        unique = f"{name} {secrets.token_hex(4)}"
+        made.append(sql.Identifier(unique))
+        with psycopg.connect(conninfo(server, "postgres"), autocommit=True) as connection:
+            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(made[-1], sql.Identifier(template))
+            connection.execute(statement)
+        return conninfo(server, unique)
+
+    yield make
+    with psycopg.connect(conninfo(server, "postgres"), autocommit=True) as connection:
+        for database in made:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
+
+
+@pytest.fixture
+def database(new_database: Callable[..., str]) -> str:
+    """The conninfo of a database with the extension and nothing else."""
+    return new_database()
+
+
+@pytest.fixture
+def empty_database(new_database: Callable[..., str]) -> str:
+    """The conninfo of a database without the extension."""
+    return new_database("template0")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder for migrations."""
+    found = tmp_path / "migrations"
+    found.mkdir()
+    return found

@@ -1,0 +1,1 @@
+"""The engine, the sample and the embedded server on real servers."""

@@ -1,0 +1,15 @@
+"""A program that applies a folder of migrations: what the tests kill and run side by side."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from migrate import apply, load
+from postgres.connection import connect
+from postgres.contract import Declaration
+
+if __name__ == "__main__":
+    with connect(sys.argv[1]) as connection:
+        declaration = Declaration("public", "retain", "0.8.4")
+        apply(connection, load(Path(sys.argv[2])), declaration, lambda line: print(line, flush=True))

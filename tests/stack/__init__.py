@@ -1,0 +1,1 @@
+"""The Pulumi program, and the provider as the engine meets it."""

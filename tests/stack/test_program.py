@@ -1,0 +1,113 @@
+"""The Pulumi program under the SDK's mocks: what it declares."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pulumi
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mocks
+
+from infra.database import VectorDatabase, VectorDatabaseArgs
+from local import program
+from local.program import Declared
+from local.standalone import EXTENSION_TYPE, MIGRATIONS_TYPE
+from local.workspace import ROOT
+from migrate import load
+from migrate.files import checksums
+
+PASSWORD = "p@ss/w:rd%&#"
+PROVIDER_TYPE = "pulumi:providers:postgresql"
+SECRET = "4dabf18193072939515e22adb298388d"  # the key by which the SDK marks a secret on the wire
+
+
+@pytest.fixture
+def run_program(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> Callable[[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Run ``__main__.py`` with a configuration, and get the inputs of each resource by its type."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    for name in ("PULUMI_CONFIG", "PULUMI_CONFIG_SECRET_KEYS"):
+        monkeypatch.setenv(name, "")  # the runner sets them; the fixture puts them back
+
+    def run(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        file = tmp_path / "Pulumi.dev.yaml"
+        file.write_text(json.dumps({"config": {f"pgvector-seed:{key}": value for key, value in config.items()}}))
+        monkeypatch.setenv("PULUMI_OPTION_CONFIG_FILE", str(file))
+        found: dict[str, dict[str, Any]] = {}
+
+        def handle(declared: Declared) -> dict[str, Any]:
+            found[declared.type] = declared.inputs
+            return {}
+
+        program.run(handle, preview=False)
+        return found
+
+    return run
+
+
+def test_both_sides_get_the_same_address(run_program: Any) -> None:
+    """The provider and the migrations must never reach two different servers."""
+    found = run_program({"host": "db.example", "port": 6543, "database": "odd-name", "user": "al"})
+    provider, migrations = found[PROVIDER_TYPE], conninfo_to_dict(found[MIGRATIONS_TYPE]["conninfo"])
+    assert (provider["host"], json.loads(provider["port"])) == ("db.example", 6543)
+    assert (migrations["host"], migrations["port"]) == ("db.example", "6543")
+    assert (provider["database"], provider["username"]) == (migrations["dbname"], migrations["user"])
+    assert provider["password"] == migrations["password"] == PASSWORD
+    assert provider["sslmode"] == migrations["sslmode"] == "require"
+
+
+def test_the_extension_has_its_name_and_never_cascades(run_program: Any) -> None:
+    """Without a name Pulumi gives it a random suffix; with cascade a destroy takes the tables along."""
+    extension = run_program({"host": "db"})[EXTENSION_TYPE]
+    assert extension["name"] == "vector"
+    assert extension["schema"] == "public"
+    assert not {"dropCascade", "createCascade"} & extension.keys()
+
+
+def test_the_state_gets_checksums_and_no_sql(run_program: Any) -> None:
+    found = run_program({"host": "db", "onDestroy": "revert"})[MIGRATIONS_TYPE]
+    assert found["migrations"] == checksums(load(ROOT / "migrations"))
+    assert "CREATE TABLE" not in json.dumps(found)
+    assert PASSWORD not in found["declaration"]
+    assert json.loads(found["declaration"])["on_destroy"] == "revert"
+
+
+def test_the_password_is_a_secret_for_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is not marked lands in the state in plain text."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    plain: list[str] = []
+    hidden: list[str] = []
+
+    class Watch(Mocks):
+        def call(self, args: MockCallArgs) -> tuple[dict[str, Any], None]:
+            raise AssertionError(args.token)
+
+        def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
+            for value in args.inputs.values():
+                secret = isinstance(value, dict) and SECRET in value
+                (hidden if secret else plain).append(json.dumps(value))
+            return args.name, args.inputs
+
+    set_mocks(Watch())
+    declare({"host": "db"})
+    assert len([value for value in hidden if PASSWORD in value]) == 2
+    assert not [value for value in plain if PASSWORD in value]
+
+
+@pulumi.runtime.test  # type: ignore[untyped-decorator]
+def declare(connection: dict[str, Any]) -> pulumi.Output[Any]:
+    args = VectorDatabaseArgs(connection, None, "public", "retain", "0.8.4", {})
+    return VectorDatabase("database", args).contract
+
+
+def test_every_fault_of_the_configuration_is_told(run_program: Any) -> None:
+    with pytest.raises(pulumi.RunError) as caught:
+        run_program({"port": "x", "schmea": "y"})
+    assert "config set port" in str(caught.value)
+    assert "config rm schmea" in str(caught.value)

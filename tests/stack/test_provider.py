@@ -1,0 +1,202 @@
+"""The dynamic provider as the engine meets it: a process, spoken to by gRPC."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dill
+import grpc
+import psycopg
+import pytest
+from google.protobuf import json_format, struct_pb2
+from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
+
+from infra.migrations import MigrationsProvider
+from local.workspace import ROOT
+from migrate import load
+from migrate.files import checksums
+from postgres.ledger import read_ledger
+
+PICKLED = base64.b64encode(dill.dumps(MigrationsProvider())).decode()
+URN = "urn:pulumi:dev::pgvector-seed::pulumi-python:dynamic/pgvector_seed:Migrations::m"
+
+
+class Provider:
+    """The five calls of the engine, with plain dicts."""
+
+    def __init__(self, port: int) -> None:
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        self.stub = provider_pb2_grpc.ResourceProviderStub(self.channel)
+        self.stub.Configure(provider_pb2.ConfigureRequest())
+
+    def check(self, olds: dict[str, Any], news: dict[str, Any]) -> list[str]:
+        answer = self.stub.Check(provider_pb2.CheckRequest(urn=URN, olds=struct(olds), news=struct(news)))
+        return [failure.reason for failure in answer.failures]
+
+    def diff(self, olds: dict[str, Any], news: dict[str, Any]) -> bool:
+        answer = self.stub.Diff(provider_pb2.DiffRequest(id="x", urn=URN, olds=struct(olds), news=struct(news)))
+        assert not answer.replaces
+        return bool(answer.changes == provider_pb2.DiffResponse.DIFF_SOME)
+
+    def create(self, news: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        answer = self.stub.Create(provider_pb2.CreateRequest(urn=URN, properties=struct(news)))
+        return answer.id, plain(answer.properties)
+
+    def update(self, olds: dict[str, Any], news: dict[str, Any]) -> dict[str, Any]:
+        request = provider_pb2.UpdateRequest(id="x", urn=URN, olds=struct(olds), news=struct(news))
+        return plain(self.stub.Update(request).properties)
+
+    def read(self, state: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        answer = self.stub.Read(provider_pb2.ReadRequest(id="x", urn=URN, properties=struct(state)))
+        return answer.id, plain(answer.properties)
+
+    def delete(self, state: dict[str, Any]) -> None:
+        self.stub.Delete(provider_pb2.DeleteRequest(id="x", urn=URN, properties=struct(state)))
+
+
+def struct(values: dict[str, Any]) -> struct_pb2.Struct:
+    return json_format.ParseDict({**values, "__provider": PICKLED} if values else {}, struct_pb2.Struct())
+
+
+def plain(values: struct_pb2.Struct) -> dict[str, Any]:
+    return dict(json_format.MessageToDict(values))
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    """The provider's process, started as the engine starts it."""
+    command = [sys.executable, "-u", "-m", "pulumi.dynamic"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        found = Provider(int(process.stdout.readline()))
+        yield found
+        found.channel.close()
+        process.kill()
+
+
+def declaration(on_destroy: str = "revert") -> str:
+    return json.dumps({"schema": "public", "on_destroy": on_destroy, "minimum_version": "0.8.4"})
+
+
+def inputs(conninfo: str, folder: Path, **changes: Any) -> dict[str, Any]:
+    return {
+        "conninfo": conninfo,
+        "directory": str(folder),
+        "migrations": checksums(load(folder)),
+        "declaration": declaration(),
+        **changes,
+    }
+
+
+def test_the_pickle_is_a_name_and_nothing_else() -> None:
+    """Code in the state means that an old version of it runs a later delete."""
+    assert len(dill.dumps(MigrationsProvider())) < 100
+
+
+def test_the_whole_life_of_the_resource(provider: Provider, database: str, folder: Path) -> None:
+    (folder / "0001_a.up.sql").write_text("CREATE TABLE a (v vector(3))")
+    (folder / "0001_a.down.sql").write_text("DROP TABLE a")
+    news = inputs(database, folder)
+    assert provider.check({}, news) == []
+    id_, state = provider.create(news)
+    assert provider.create(news) == (id_, state), "a second create finds all in place"
+    assert state["applied"] == news["migrations"]
+    assert state["contract"]["tables"][0]["name"] == "public.a"
+    assert not provider.diff(state, news)
+    assert provider.read(state) == ("x", state)
+
+    (folder / "0002_b.up.sql").write_text("CREATE TABLE b ()")
+    (folder / "0002_b.down.sql").write_text("DROP TABLE b")
+    more = inputs(database, folder)
+    assert provider.check(news, more) == []
+    assert provider.diff(state, more)
+    state = provider.update(state, more)
+    assert list(state["applied"]) == ["0001_a", "0002_b"]
+
+    provider.delete(state)
+    assert provider.read(state)[0] == "", "gone"
+
+
+def test_edited_history_is_refused_at_check(provider: Provider, folder: Path) -> None:
+    """At preview, that is, and without a database."""
+    (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
+    olds = inputs("host=nowhere.invalid", folder)
+    (folder / "0001_a.up.sql").write_text("CREATE TABLE a (b int)")
+    (reason,) = provider.check(olds, inputs("host=nowhere.invalid", folder))
+    assert "0001_a was edited after it was applied" in reason
+    assert "next number" in reason
+
+
+def test_a_change_of_credentials_alone_makes_no_connection(provider: Provider, database: str, folder: Path) -> None:
+    (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
+    news = inputs(database, folder)
+    _, state = provider.create(news)
+    rotated = {**news, "conninfo": "host=127.0.0.1 port=1 password=new"}
+    assert provider.diff(state, rotated)
+    assert provider.update(state, rotated) == {**state, "conninfo": rotated["conninfo"]}
+
+
+def test_drift_of_the_ledger_shows_as_a_change(provider: Provider, database: str, folder: Path) -> None:
+    (folder / "0001_a.up.sql").write_text("SELECT 1")
+    news = inputs(database, folder)
+    _, state = provider.create(news)
+    with psycopg.connect(database) as connection:
+        connection.execute("DELETE FROM pgvector_seed.migrations")
+    _, read = provider.read(state)
+    assert read["applied"] == {}
+    assert provider.diff(read, news)
+
+
+def test_retain_makes_no_connection_on_delete(provider: Provider, folder: Path) -> None:
+    """A stack whose server is gone can be destroyed."""
+    (folder / "0001_a.up.sql").write_text("SELECT 1")
+    provider.delete(inputs("host=127.0.0.1 port=1", folder, declaration=declaration("retain")))
+
+
+def test_a_provider_of_another_module_in_the_state_shows_as_a_change(
+    provider: Provider, database: str, folder: Path
+) -> None:
+    """Otherwise the state keeps the old name, and a later delete dies with ModuleNotFoundError."""
+    (folder / "0001_a.up.sql").write_text("SELECT 1")
+    news = inputs(database, folder)
+    _, state = provider.create(news)
+    stale = struct(state)
+    stale["__provider"] = "b2xk"
+    answer = provider.stub.Diff(provider_pb2.DiffRequest(id="x", urn=URN, olds=stale, news=struct(news)))
+    assert answer.changes == provider_pb2.DiffResponse.DIFF_SOME
+
+
+@pytest.mark.parametrize("call", ["create", "delete"])
+def test_a_failure_is_one_line_without_a_traceback(provider: Provider, folder: Path, call: str) -> None:
+    (folder / "0001_a.up.sql").write_text("SELECT 1")
+    unreachable = inputs("host=127.0.0.1 port=1 user=x password=s3cret dbname=x", folder)
+    with pytest.raises(grpc.RpcError) as caught:
+        getattr(provider, call)(unreachable)
+    details = caught.value.details()
+    assert details.strip().startswith("UnreachableError: ")
+    assert details.strip().count("\n") == 0
+    assert "s3cret" not in details
+
+
+def test_a_failing_migration_is_named_with_its_line(provider: Provider, database: str, folder: Path) -> None:
+    (folder / "0001_a.up.sql").write_text("SELECT 1;\nSELECT nope;")
+    with pytest.raises(grpc.RpcError) as caught:
+        provider.create(inputs(database, folder))
+    assert caught.value.details().startswith('MigrationError: 0001_a.up.sql, line 2: column "nope" does not exist')
+    with psycopg.connect(database) as connection:
+        assert read_ledger(connection) is None
+
+
+def test_files_that_change_under_way_are_refused(provider: Provider, database: str, folder: Path) -> None:
+    """What is applied is what the preview showed."""
+    (folder / "0001_a.up.sql").write_text("SELECT 1")
+    news = inputs(database, folder)
+    (folder / "0001_a.up.sql").write_text("SELECT 2")
+    with pytest.raises(grpc.RpcError, match="changed while Pulumi ran"):
+        provider.create(news)

@@ -1,0 +1,74 @@
+"""The server's address: libpq's rules, and what the PostgreSQL provider can follow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pulumi
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from infra.address import find
+from postgres.connection import is_loopback, resolve
+from postgres.errors import InputError
+
+
+def test_what_is_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGHOST", "of-the-environment")
+    monkeypatch.setenv("PGPORT", "7777")
+    found = find({"host": "given", "user": "al", "dbname": "app"})
+    assert (found.host, found.port, found.user, found.dbname) == ("given", 7777, "al", "app")
+
+
+def test_the_password_file_is_read_by_libpq(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    passfile = tmp_path / "pgpass"
+    passfile.write_text("db:5432:*:al:p@ss/w\\:rd%&#\n")
+    passfile.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(passfile))
+    assert find({"host": "db", "user": "al"}).password == "p@ss/w:rd%&#"
+    assert find({"host": "other", "user": "al"}).password == ""
+
+
+def test_a_service_is_resolved_and_an_unknown_one_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "services"
+    file.write_text("[there]\nhost=db.example\nport=7777\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(file))
+    assert resolve({"service": "there"})["host"] == "db.example"
+    with pytest.raises(InputError, match="nowhere"):
+        resolve({"service": "nowhere"})
+
+
+def test_the_program_refuses_a_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider would dial the service's server while the program names another."""
+    monkeypatch.setenv("PGSERVICE", "there")
+    with pytest.raises(pulumi.RunError, match="env -u PGSERVICE pulumi up"):
+        find({"host": "db"})
+
+
+@pytest.mark.parametrize("host", ["", "/var/run/postgresql", "a,b"])
+def test_what_the_provider_cannot_dial_is_refused(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGHOST", host)
+    with pytest.raises(pulumi.RunError):
+        find({})
+
+
+@pytest.mark.parametrize(
+    ("host", "sslmode"), [("127.0.0.1", "disable"), ("localhost", "disable"), ("::1", "disable"), ("db", "require")]
+)
+def test_a_plain_connection_is_for_loopback_alone(host: str, sslmode: str) -> None:
+    assert find({"host": host}).sslmode == sslmode
+    assert is_loopback(host) == (sslmode == "disable")
+
+
+def test_an_sslmode_that_the_provider_does_not_know_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSSLMODE", "allow")
+    with pytest.raises(pulumi.RunError, match="verify-full"):
+        find({"host": "db"})
+
+
+def test_conninfo_survives_odd_names_and_hides_the_password_from_repr() -> None:
+    found = find({"host": "db", "user": "o'al \\", "dbname": "odd-name = x"})
+    back = conninfo_to_dict(found.conninfo("p@ss/w:rd%&#'\\ "))
+    assert (back["user"], back["dbname"], back["password"]) == ("o'al \\", "odd-name = x", "p@ss/w:rd%&#'\\ ")
+    assert "password" not in found.declared()
+    assert "user" not in found.declared()

@@ -1,0 +1,179 @@
+"""The pieces of make up that need neither a server nor an engine."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from local import bootstrap, consent, files, options
+from local.options import Options
+from local.server import Server
+from local.workspace import Workspace
+from postgres.errors import InputError, RefusedError
+
+
+def test_the_first_choice_of_each_option_is_the_default() -> None:
+    assert options.read({}) == Options(major=18, own_server=True, engine="auto", yes=False)
+    assert options.read({"PG": "16", "DATABASE": "env", "ENGINE": "pulumi"}).major == 16
+
+
+def test_a_stray_value_is_refused_with_all_the_others() -> None:
+    """DATABASE is a name that other programs use in a shell as well."""
+    with pytest.raises(InputError) as caught:
+        options.read({"DATABASE": "mydb", "PG": "15"})
+    assert "DATABASE must be one of own, env; got 'mydb'" in str(caught.value)
+    assert "PG must be one of 18, 16; got '15'" in str(caught.value)
+
+
+def test_a_secret_file_is_private_from_the_start_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "passphrase"
+    first = files.secret(path)
+    assert len(first) >= 32
+    assert files.secret(path) == first
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [found.name for found in tmp_path.iterdir()] == ["passphrase"]
+
+
+@pytest.mark.parametrize(
+    ("fact", "value", "words"),
+    [
+        ("sys.version_info", (3, 10, 2), "Python 3.11 or later is needed"),
+        ("platform.system", lambda: "Windows", "Linux or macOS"),
+        ("platform.machine", lambda: "riscv64", "x86_64 or arm64"),
+        ("glibc", lambda: (2, 27), "glibc 2.28 or later"),
+        ("glibc", lambda: (0, 0), "not musl"),
+    ],
+)
+def test_an_unsupported_machine_gets_one_clear_line(
+    fact: str, value: object, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr(f"local.bootstrap.{fact}", value)
+    said = bootstrap.unsupported()
+    assert said is not None
+    assert words in said
+    assert "\n" not in said
+
+
+def test_a_python_without_venv_gets_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ensurepip", None)
+    said = bootstrap.unsupported()
+    assert said is not None
+    assert "apt install python3" in said
+
+
+def test_the_bootstrap_reads_as_old_python() -> None:
+    """An old Python must get as far as saying that it is too old."""
+    text = Path(bootstrap.__file__).read_text(encoding="utf-8")
+    compile(text, "bootstrap.py", "exec")
+    import ast
+
+    ast.parse(text, feature_version=(3, 6))
+    assert "import annotations" not in text
+
+
+def test_the_fingerprint_follows_included_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new pin in an included file must be installed."""
+    monkeypatch.chdir(tmp_path)
+    Path("constraints.txt").write_text("a==1\n")
+    Path("base.txt").write_text("-c constraints.txt\nb==1\n")
+    Path("top.txt").write_text("-r base.txt\n")
+    before = bootstrap.fingerprint("top.txt")
+    Path("constraints.txt").write_text("a==2\n")
+    assert bootstrap.fingerprint("top.txt") != before
+
+
+def test_the_first_line_names_the_server() -> None:
+    assert "PostgreSQL 16" in bootstrap.server({"PG": "16", "PGHOST": "prod"})
+    assert "prod" not in bootstrap.server({"PGHOST": "prod"})
+    assert "PGHOST=prod" in bootstrap.server({"PGHOST": "prod", "DATABASE": "env"})
+
+
+def test_the_stack_file_is_copied_and_what_was_set_in_the_copy_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine writes a salt into the copy; neither it nor a key set there may be lost."""
+    monkeypatch.setattr("local.workspace.ROOT", tmp_path)
+    original = tmp_path / "Pulumi.dev.yaml"
+    (tmp_path / "Pulumi.yaml").write_text("name: pgvector-seed\n")
+    original.write_text("config:\n  a: 1\n  b: 1\n")
+    workspace = Workspace(tmp_path / "18", server=None)
+    workspace.prepare()
+    workspace.config_file.write_text("encryptionsalt: s\nconfig:\n  a: 1\n  b: 2\n  c: 3\n")
+    workspace.prepare()
+    assert yaml.safe_load(workspace.config_file.read_text())["config"] == {"a": 1, "b": 2, "c": 3}
+    original.write_text("config:\n  a: 5\n  b: 1\n  d: 4\n")
+    workspace.prepare()
+    found = yaml.safe_load(workspace.config_file.read_text())
+    assert found == {"encryptionsalt": "s", "config": {"a": 5, "b": 2, "c": 3, "d": 4}}
+    assert workspace.config_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_backend_in_the_shell_is_respected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = Workspace(tmp_path, server=None)
+    assert workspace.pulumi()["PULUMI_BACKEND_URL"].startswith("file:///")
+    monkeypatch.setenv("PULUMI_ACCESS_TOKEN", "pul-x")
+    assert "PULUMI_BACKEND_URL" not in workspace.pulumi()
+
+
+def test_nothing_of_the_callers_connection_reaches_the_own_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A PGHOST left in the shell must not be written to."""
+    for name in ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGPASSWORD", "PGOPTIONS"):
+        monkeypatch.setenv(name, "stray")
+    workspace = Workspace(tmp_path, Server(tmp_path, 18))
+    assert "stray" not in workspace.environment().values()
+
+
+def test_a_service_is_written_out_for_the_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider prefers PGSERVICE to its own host, so Pulumi is started without it."""
+    file = tmp_path / "services"
+    file.write_text("[there]\nhost=db.example\nport=7777\ndbname=app\nuser=al\npassword=s3cret\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(file))
+    monkeypatch.setenv("PGSERVICE", "there")
+    found = Workspace(tmp_path, server=None).environment()
+    assert "PGSERVICE" not in found
+    assert [found[name] for name in ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD")] == [
+        "db.example",
+        "7777",
+        "app",
+        "al",
+        "s3cret",
+    ]
+
+
+def test_destroy_wants_both_to_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Destroying obeys the last up: a configuration changed since would promise something else."""
+    monkeypatch.setenv("YES", "1")
+    consent.require("retain", "retain", "somewhere")
+    with pytest.raises(RefusedError, match="the last up, which said revert"):
+        consent.require("revert", "retain", "somewhere")
+
+
+def test_destroy_without_a_terminal_wants_yes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("YES", raising=False)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(InputError, match="YES=1"):
+        consent.require("revert", "revert", "somewhere")
+
+
+@pytest.mark.parametrize("module", ["seed", "local"])
+def test_bare_commands_print_help(module: str) -> None:
+    run = subprocess.run([sys.executable, "-m", module], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "Usage:" in run.stdout
+
+
+def test_help_does_not_wait_for_the_heavy_imports() -> None:
+    """numpy, rich and psycopg are imported where they are used."""
+    run = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "seed", "--help"], capture_output=True, text=True, check=True
+    )
+    imported = {line.rpartition("|")[2].strip() for line in run.stderr.splitlines()}
+    assert not imported & {"numpy", "rich", "psycopg", "pulumi"}

@@ -1,0 +1,100 @@
+"""The stack's configuration: every fault at once, each with the command that mends it."""
+
+from __future__ import annotations
+
+import json
+
+import pulumi
+import pytest
+
+from infra.settings import KEYS, parse
+
+
+def faults(raw: dict[str, str], secret: tuple[str, ...] = ()) -> str:
+    with pytest.raises(pulumi.RunError) as caught:
+        parse(raw, secret)
+    return str(caught.value)
+
+
+def test_an_empty_configuration_is_a_valid_one() -> None:
+    settings = parse({})
+    assert settings.connection == {}
+    assert (settings.schema, settings.on_destroy, settings.password) == ("public", "retain", None)
+
+
+def test_every_key_is_read() -> None:
+    raw = {
+        "host": "db",
+        "port": "6543",
+        "database": "odd-name",
+        "user": "al",
+        "password": "s3cret",
+        "sslmode": "verify-full",
+        "schema": "my schema",
+        "onDestroy": "revert",
+        "minimumVersion": "0.8.5",
+        "tables": json.dumps({"items": {"metric": "cosine", "rows": 5, "recall": {"k": 10, "minimum": 0.9}}}),
+    }
+    assert raw.keys() == KEYS.keys()
+    settings = parse(raw, ["password"])
+    assert settings.connection == {
+        "host": "db",
+        "port": "6543",
+        "dbname": "odd-name",
+        "user": "al",
+        "sslmode": "verify-full",
+    }
+    assert settings.tables["items"]["recall"] == {"k": 10, "minimum": 0.9}
+    assert settings.password == "s3cret"
+
+
+def test_the_password_is_not_in_the_repr() -> None:
+    """A settings object that lands in a log must not bring the password along."""
+    assert "s3cret" not in repr(parse({"password": "s3cret"}, ["password"]))
+
+
+def test_all_faults_are_reported_at_once() -> None:
+    """Mending one fault only to meet the next costs a deployment each time."""
+    said = faults({"port": "99999", "onDestroy": "keep", "shcema": "x"})
+    assert "pulumi config set port 5432" in said
+    assert "pulumi config set onDestroy retain" in said
+    assert "pulumi config rm shcema" in said
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("port", "0"),
+        ("port", "x"),
+        ("port", "5432.0"),
+        ("port", "٥٤٣٢"),
+        ("host", ""),
+        ("user", "a\0b"),
+        ("sslmode", "prefer"),
+        ("onDestroy", "Revert"),
+        ("schema", "pg_catalog"),
+        ("schema", "pgvector_seed"),
+        ("schema", "ü" * 32),
+        ("minimumVersion", "latest"),
+        ("tables", "embeddings"),
+        ("tables", "[]"),
+        ("tables", '{"t": 1}'),
+        ("tables", '{"t": {"metric": "l3"}}'),
+        ("tables", '{"t": {"rows": -1}}'),
+        ("tables", '{"t": {"rows": true}}'),
+        ("tables", '{"t": {"recall": {"k": 0, "minimum": 0.9}}}'),
+        ("tables", '{"t": {"recall": {"k": 10}}}'),
+        ("tables", '{"t": {"recall": 0.9}}'),
+        ("tables", '{"t": {"metrics": "l2"}}'),
+    ],
+)
+def test_a_bad_value_names_its_key_and_the_command(key: str, value: str) -> None:
+    assert f"{key}: " in faults({key: value})
+    assert f"pulumi config set {key}" in faults({key: value})
+
+
+def test_a_password_in_plain_text_is_refused_and_not_repeated() -> None:
+    """A password that was set without --secret is in a file that is committed."""
+    said = faults({"password": "s3cret"})
+    assert "pulumi config set --secret password" in said
+    assert "s3cret" not in said
