@@ -5,7 +5,7 @@ VENV := .venv/bin/python
 .PHONY: help up preview destroy stop seed env lint test soak
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1@/p' Makefile | while IFS=@ read -r target what; do printf '%-16s %s\n' "$$target" "$$what"; done
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 	@echo 'Variables: PG=18|16  DATABASE=own|env  ENGINE=auto|pulumi|standalone  YES=1  PYTHON=python3'
 
 up: ## provision a pgvector database, insert the article's vectors, check the answers
@@ -16,7 +16,7 @@ stop: ## stop the server; its data stays
 up preview destroy seed stop:
 	@$(READY) requirements-local.txt --name-server && $(VENV) -m local $@
 
-env: ## print what a shell needs: eval "$$(make env)"
+env: ## print what a shell needs: eval "$(make env)"
 	@$(READY) requirements-local.txt >&2 && $(VENV) -m local env
 
 lint: ## check style, types and the direction of imports

@@ -62,8 +62,8 @@ class StandaloneEngine:
         self.title = f"stand-alone: {reason}"
 
     def run(self, verb: str) -> int:
-        """Run ``python -m local.standalone``."""
-        return command.run([sys.executable, "-m", "local.standalone", verb], self.environment)
+        """Run it."""
+        return command.run([sys.executable, "-m", "local", "standalone", verb], self.environment)
 
 
 def choose(options: Options, workspace: Workspace) -> Engine:

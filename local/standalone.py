@@ -1,4 +1,4 @@
-"""The Pulumi program without Pulumi's engine: ``python -m local.standalone up|preview|destroy``.
+"""The Pulumi program without Pulumi's engine.
 
 The same ``__main__.py`` runs in this process. A first pass collects what it declares and refuses what
 cannot be done here; in the second, each resource is applied to the database for real. There is no
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 import pulumi
 from psycopg import sql
 
@@ -26,7 +25,6 @@ from postgres.catalogue import EXTENSION, extension
 from postgres.connection import Connection, connect
 from postgres.errors import InputError, translated
 from postgres.ledger import read_ledger
-from postgres.main import run
 
 EXTENSION_TYPE = "postgresql:index/extension:Extension"
 MIGRATIONS_TYPE = "pulumi-python:dynamic/pgvector_seed:Migrations"
@@ -177,15 +175,9 @@ def summary(planned: dict[str, str], tense: str) -> None:
             print(f"    {SIGNS[operation]} {count} {done}".replace("      ", "    "))
 
 
-@click.command()
-@click.argument("verb", type=click.Choice(["up", "preview", "destroy"]))
-def main(verb: str) -> None:
-    """Run the Pulumi program without Pulumi's engine."""
+def run(verb: str) -> None:
+    """Run one verb. Raises Error, and prints nothing of it."""
     try:
         {"up": up, "preview": preview, "destroy": destroy}[verb]()
     except pulumi.RunError as error:
         raise InputError(str(error)) from error
-
-
-if __name__ == "__main__":
-    run(main)

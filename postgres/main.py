@@ -1,30 +1,42 @@
-"""Running a command line: failures as two lines at most, and the exit codes of the project."""
+"""Running a command line: a failure is two lines at most, with an exit code that says what is wrong."""
 
 from __future__ import annotations
 
 import sys
 
-import click
-
-from postgres.errors import Error
-
 INTERRUPTED = 130
 
 
-def run(cli: click.Command) -> None:
-    """Run the command and leave with its exit code; what a user can cause ends without a traceback."""
+def run(module: str) -> None:
+    """Run the click command ``cli`` of a module, and leave with its exit code.
+
+    The module is imported here, so that an interrupt at that moment ends as quietly as a later one.
+    """
     try:
-        cli(standalone_mode=False)
+        sys.exit(_run(module))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _run(module: str) -> int:
+    from importlib import import_module
+
+    import click
+
+    from postgres.errors import Error
+
+    try:
+        import_module(module).cli(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as shown:
         click.echo(shown.format_message())
-        sys.exit(0)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
+    except click.Abort:
+        return INTERRUPTED
     except Error as error:
         click.echo(f"error: {error.message}", err=True)
         if error.remedy:
             click.echo(f"  {error.remedy}", err=True)
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        sys.exit(INTERRUPTED)
+        return error.exit_code
+    return 0

@@ -1,0 +1,135 @@
+"""The commands of ``python -m local``, which the make targets run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
+
+import click
+
+from local import command, options
+from local.engine import choose
+from local.pulumi_cli import Pulumi, installed
+from local.server import HOST, INSTALLED, Server
+from local.workspace import LOCAL, Workspace
+from postgres.errors import InputError
+
+
+@click.group()
+def cli() -> None:
+    """Provision, seed and remove a pgvector database on this machine. The make targets call this."""
+
+
+@cli.command()
+def up() -> None:
+    """Start the server, run the Pulumi program, insert the article's vectors and check the answers."""
+    _seed(_provision("up"))
+
+
+@cli.command()
+def preview() -> None:
+    """Show what `up` would change in the database."""
+    _provision("preview")
+
+
+@cli.command()
+def destroy() -> None:
+    """Undo the deployment, or keep its data, as the last `up` said. Asks first, or wants YES=1."""
+    _provision("destroy")
+
+
+@cli.command()
+def seed() -> None:
+    """Insert the article's vectors again and check the answers."""
+    workspace = Workspace.of(options.read(os.environ))
+    with _alone():
+        _start(workspace.server)
+    _seed(workspace)
+
+
+@cli.command()
+def stop() -> None:
+    """Stop the servers of this folder. Their data stays."""
+    with _alone():
+        stopped = [major for major in INSTALLED if Server(LOCAL / str(major), major).stop()]
+    say("Database", f"PostgreSQL {', '.join(map(str, stopped))} stopped" if stopped else "no server was running")
+
+
+@cli.command(hidden=True)
+@click.argument("verb", type=click.Choice(["up", "preview", "destroy"]))
+def standalone(verb: str) -> None:
+    """Run the Pulumi program without Pulumi's engine, in the environment that `up` prepares."""
+    from local.standalone import run  # with Pulumi's SDK behind it, half a second
+
+    run(verb)
+
+
+@cli.command()
+def env() -> None:
+    """Print what a shell needs for plain pulumi, psql and python -m seed: eval "$(make env)"."""
+    workspace = Workspace.of(options.read(os.environ))
+    if workspace.server and not workspace.server.environment["PGPORT"]:
+        raise InputError("this folder has no server yet", "Run: make up")
+    workspace.prepare()
+    found = workspace.libpq() | workspace.pulumi()
+    found.pop("PGPASSWORD", None)  # it is in the shell already, or in a file
+    stray = sorted(name for name in os.environ if name.startswith("PG") and name not in found)
+    for name in stray:
+        print(f"unset {name}")
+    executable = installed()
+    path = Pulumi(executable).environment(os.environ)["PATH"] if executable else os.environ["PATH"]
+    folder = str(Path(sys.executable).parent)
+    found["PATH"] = path if folder in path.split(os.pathsep) else f"{folder}{os.pathsep}{path}"
+    for name, value in found.items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+def _provision(verb: str) -> Workspace:
+    """Bring the server up and run the engine; leaves with the engine's exit code when it failed."""
+    chosen = options.read(os.environ)
+    workspace = Workspace.of(chosen)
+    with _alone():
+        _start(workspace.server)
+        workspace.prepare()
+        engine = choose(chosen, workspace)
+        say("Engine", engine.title)
+        code = engine.run(verb)
+    if code:
+        sys.exit(code)
+    return workspace
+
+
+def _seed(workspace: Workspace) -> None:
+    say("Seed", "python -m seed sample")
+    sys.exit(command.run([sys.executable, "-m", "seed", "sample"], workspace.environment()))
+
+
+def _start(server: Server | None) -> None:
+    if server is None:
+        return
+    started = server.start()
+    address = f"{HOST}:{server.environment['PGPORT']}"
+    say("Database", f"PostgreSQL {server.major} on {address}, {'started' if started else 'running'}")
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One command at a time in this folder."""
+    LOCAL.mkdir(mode=0o700, exist_ok=True)
+    with (LOCAL / "lock").open("w") as file:
+        try:
+            flock(file, LOCK_EX | LOCK_NB)
+        except OSError:
+            say("Waiting", "for another make in this folder")
+            flock(file, LOCK_EX)
+        yield
+
+
+def say(step: str, what: str) -> None:
+    """One line for each step."""
+    print(f"{step:<10} {what}", flush=True)

@@ -1,0 +1,198 @@
+"""The make targets in a fresh clone, in the order in which a newcomer types them.
+
+One story: each test begins where the one before it ended, because the packages are installed once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from local.workspace import ROOT
+from tests.e2e.conftest import run
+
+STANDALONE = {"ENGINE": "standalone"}
+VARIABLE = [
+    (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
+    (re.compile(r"installed into \.venv in [\d.]+ s"), "installed into .venv in N s"),
+    (re.compile(r"applied in [\d.]+ s"), "applied in N s"),
+    (re.compile(r'"port": \d+'), '"port": PORT'),
+    (re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}"), "UUID"),
+]
+
+
+def make(clone: Path, *words: str, code: int = 0, **settings: str) -> str:
+    done = run(["make", "--no-print-directory", *words], clone, **{**STANDALONE, **settings})
+    assert done.returncode == code, done.stdout
+    return done.stdout
+
+
+def steady(text: str) -> list[str]:
+    """The lines, with what differs from run to run replaced."""
+    for pattern, name in VARIABLE:
+        text = pattern.sub(name, text)
+    return [line.rstrip() for line in text.strip().splitlines()]
+
+
+def block(title: str) -> list[str]:
+    """The fenced block of the README that follows this comment: ``<!-- title -->``."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.search(rf"<!-- {re.escape(title)} -->\n```\w*\n(.*?)```", text, re.DOTALL)
+    assert found is not None, title
+    return steady(found[1])
+
+
+def test_the_first_up_prints_what_the_readme_shows(clone: Path) -> None:
+    """The database of a stray PGHOST is not written to: it is not even asked."""
+    said = make(clone, "up", PGHOST="192.0.2.1", PGPASSWORD="stray", PGSERVICE="stray")
+    assert steady(said) == block("make up")
+
+
+def test_a_second_up_changes_nothing(clone: Path) -> None:
+    said = make(clone, "up")
+    assert "2 unchanged" in said
+    assert "applied in" not in said
+    assert "Packages" not in said
+    assert "All 7 answers are the article's." in said
+
+
+def test_the_checkout_stays_clean(clone: Path) -> None:
+    assert run(["git", "status", "--porcelain"], clone).stdout == ""
+
+
+def test_preview_of_a_new_migration(clone: Path) -> None:
+    new = clone / "migrations" / "0002_more.up.sql"
+    new.write_text("CREATE TABLE more ()")
+    said = make(clone, "preview")
+    new.unlink()
+    assert "0002_more will run" in said
+    assert "~ 1 to update" in said
+
+
+def test_a_failing_migration_ends_up_with_its_line(clone: Path) -> None:
+    new = clone / "migrations" / "0002_bad.up.sql"
+    new.write_text("SELECT 1;\nSELECT nope;")
+    said = make(clone, "up", code=2)
+    new.unlink()
+    assert "error: 0002_bad.up.sql, line 2" in said
+    assert "Traceback" not in said
+
+
+def test_env_is_all_that_plain_commands_need(clone: Path) -> None:
+    said = run(["sh", "-c", 'eval "$(make -s env)" && python -m seed sample --json'], clone, PGHOST="192.0.2.1")
+    assert '"right": true' in said.stdout, said.stdout
+    printed = run(["make", "-s", "env"], clone).stdout
+    for name in ("password", "passphrase"):
+        assert (clone / ".local" / "18" / name).read_text() not in printed
+
+
+def test_a_stack_with_another_resource_is_refused_with_its_name(clone: Path) -> None:
+    """Before the database is touched."""
+    program = clone / "__main__.py"
+    before = program.read_text()
+    program.write_text(
+        "import pulumi_postgresql as postgresql\n"
+        + before.replace("pulumi.export", 'postgresql.Role("reader")\n\npulumi.export', 1)
+    )
+    said = make(clone, "up", code=2)
+    program.write_text(before)
+    assert "reader (postgresql:index/role:Role) needs Pulumi's engine" in said
+
+
+def test_a_missing_engine_is_told_in_one_line(clone: Path) -> None:
+    """PATH without the CLI, and a proxy that leads nowhere: it cannot be installed."""
+    bare = os.pathsep.join(
+        path for path in os.environ["PATH"].split(os.pathsep) if not (Path(path) / "pulumi").exists()
+    )
+    offline: dict[str, Any] = {"PATH": bare, "https_proxy": "http://127.0.0.1:1"}
+    said = make(clone, "preview", ENGINE="auto", **offline)
+    assert (
+        len(
+            [
+                line
+                for line in said.splitlines()
+                if line.startswith("Engine     stand-alone: the CLI cannot be installed")
+            ]
+        )
+        == 1
+    )
+    assert "2 unchanged" in said
+    assert "no Pulumi engine" in make(clone, "preview", ENGINE="pulumi", code=2, **offline)
+
+
+def test_a_stray_variable_is_refused(clone: Path) -> None:
+    assert "DATABASE must be one of own, env; got 'mydb'" in make(clone, "up", DATABASE="mydb", code=2)
+
+
+def test_the_database_of_the_environment(clone: Path) -> None:
+    """Another server, provisioned through DATABASE=env: here the own one of PostgreSQL 16."""
+    assert "this folder's own PostgreSQL 16" in make(clone, "up", "PG=16")
+    folder = clone / ".local" / "16"
+    settings: dict[str, Any] = {
+        "PGHOST": "127.0.0.1",
+        "PGPORT": (folder / "port").read_text().strip(),
+        "PGUSER": "postgres",
+        "PGDATABASE": "postgres",
+        "PGPASSFILE": str(folder / "pgpass"),
+    }
+    said = make(clone, "up", DATABASE="env", **settings)
+    assert said.splitlines()[0].startswith("Server     yours, of DATABASE=env: PGHOST=127.0.0.1")
+    assert "2 unchanged" in said
+
+
+@pytest.mark.parametrize("moment", [0.1, 0.6, 1.1, 1.6])
+def test_an_interrupt_at_any_point_is_made_up_for(clone: Path, moment: float) -> None:
+    """Ctrl-C reaches the whole group of processes, as from a terminal."""
+    make(clone, "destroy", YES="1")
+    process = subprocess.Popen(
+        ["make", "up"],
+        cwd=clone,
+        env={**os.environ, **STANDALONE},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(moment)  # the moment itself is what is tried
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate()[0]
+    if "Fatal Python error: init_" not in said:  # the interpreter's own start, which is not ours
+        assert "Traceback" not in said
+    assert "All 7 answers are the article's." in make(clone, "up")
+
+
+def test_destroy_asks_or_wants_yes_and_obeys_the_last_up(clone: Path) -> None:
+    assert "YES=1" in make(clone, "destroy", code=2)
+    config = clone / ".local" / "18" / "Pulumi.dev.yaml"
+    before = config.read_text()
+    config.write_text(before.replace("revert", "retain"))
+    assert "destroying obeys the last up, which said revert" in make(clone, "destroy", YES="1", code=2)
+    config.write_text(before)
+    assert "- 2 deleted" in make(clone, "destroy", YES="1")
+    assert "nothing to destroy" in make(clone, "destroy", YES="1")
+
+
+def test_the_server_outlives_make_until_stop(clone: Path) -> None:
+    homes = {str((clone / ".local" / major / "home").resolve() / "data") for major in ("18", "16")}
+
+    def working() -> set[str]:
+        return {found.info["cwd"] for found in psutil.process_iter(["cwd"])} & homes
+
+    assert working() == homes
+    make(clone, "stop")
+    assert working() == set()
+    assert "no server was running" in make(clone, "stop")
+
+
+def test_help_lists_every_target(clone: Path) -> None:
+    said = make(clone, "help")
+    for target in ("up", "preview", "destroy", "seed", "stop", "env", "lint", "test", "soak"):
+        assert re.search(rf"^  make {target} ", said, re.MULTILINE)
