@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,14 @@ def copy_project(target: Path) -> Path:
     for words in (["init", "-q"], ["add", "-A"], [*author, "commit", "-qm", "as it is"]):
         subprocess.run(["git", *words], cwd=target, check=True)
     return target
+
+
+def readme_block(title: str) -> str:
+    """The fenced block of the README that follows this comment: ``<!-- title -->``."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.search(rf"<!-- {re.escape(title)} -->\n```\w*\n(.*?)```", text, re.DOTALL)
+    assert found is not None, title
+    return found[1]
 
 
 def run(words: Sequence[str], folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -16,8 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from local.workspace import ROOT
-from tests.e2e.conftest import run
+from tests.e2e.conftest import readme_block, run
 
 STANDALONE = {"ENGINE": "standalone"}
 VARIABLE = [
@@ -42,18 +41,10 @@ def steady(text: str) -> list[str]:
     return [line.rstrip() for line in text.strip().splitlines()]
 
 
-def block(title: str) -> list[str]:
-    """The fenced block of the README that follows this comment: ``<!-- title -->``."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = re.search(rf"<!-- {re.escape(title)} -->\n```\w*\n(.*?)```", text, re.DOTALL)
-    assert found is not None, title
-    return steady(found[1])
-
-
 def test_the_first_up_prints_what_the_readme_shows(clone: Path) -> None:
     """The database of a stray PGHOST is not written to: it is not even asked."""
     said = make(clone, "up", PGHOST="192.0.2.1", PGPASSWORD="stray", PGSERVICE="stray")
-    assert steady(said) == block("make up")
+    assert steady(said) == steady(readme_block("make up"))
 
 
 def test_a_second_up_changes_nothing(clone: Path) -> None:
@@ -77,12 +68,24 @@ def test_preview_of_a_new_migration(clone: Path) -> None:
     assert "~ 1 to update" in said
 
 
+def test_the_readmes_way_to_change_the_table(clone: Path) -> None:
+    said = run(["bash", "-euc", readme_block("run: migration")], clone, **STANDALONE).stdout
+    assert "0002_add_label will run" in said
+    assert "0002_add_label applied in" in said
+    assert "All 7 answers are the article's." in said
+
+
+def test_the_readmes_check_after_a_deployment(clone: Path) -> None:
+    script = 'eval "$(make -s env)"\n' + readme_block("run: check")
+    assert '"right": true' in run(["bash", "-euc", script], clone).stdout
+
+
 def test_a_failing_migration_ends_up_with_its_line(clone: Path) -> None:
-    new = clone / "migrations" / "0002_bad.up.sql"
+    new = clone / "migrations" / "0003_bad.up.sql"
     new.write_text("SELECT 1;\nSELECT nope;")
     said = make(clone, "up", code=2)
     new.unlink()
-    assert "error: 0002_bad.up.sql, line 2" in said
+    assert "error: 0003_bad.up.sql, line 2" in said
     assert "Traceback" not in said
 
 

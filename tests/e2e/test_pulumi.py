@@ -15,7 +15,7 @@ import pytest
 
 from local.server import Server
 from tests.conftest import PASSWORD, conninfo
-from tests.e2e.conftest import Stack
+from tests.e2e.conftest import Stack, readme_block
 
 
 @pytest.fixture
@@ -321,3 +321,26 @@ def test_the_file_of_a_stack_is_not_needed_to_hold_a_connection(stack: Stack) ->
     text = (stack.folder / "Pulumi.dev.yaml").read_text()
     assert PASSWORD not in text
     assert re.search(r"password:\s+secure:", text)
+
+
+def test_the_readmes_own_server_and_pipeline(stack: Stack) -> None:
+    """As a person would type it, but for the address, and with the packages in place."""
+    typed = readme_block("run: own server").split("pip install -r requirements.txt\n")[1]
+    script = typed.replace("db.example.com", "127.0.0.1") + readme_block("run: pipeline")
+    done = subprocess.run(
+        ["bash", "-euxc", script],
+        cwd=stack.folder,
+        env={
+            **os.environ,
+            **{name: value for name, value in stack.settings.items() if name != "PULUMI_STACK"},
+            "PATH": f"{stack.folder / '.venv' / 'bin'}:{os.environ['PATH']}",
+            "PULUMI_OPTION_YES": "true",
+        },
+        input=PASSWORD,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("All 7 answers are the article's.") == 2
+    assert "5 unchanged" in done.stdout
