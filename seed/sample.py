@@ -86,11 +86,13 @@ def _upsert(connection: Connection, table: sql.Identifier, *, replace: bool) -> 
         raise InputError(
             f"the table does not take the sample: {one_line(error)}", "The sample sets id and embedding only."
         ) from error
-    different = [id_ for id_, vector in _stored(connection, table).items() if not same(vector, article.VECTORS[id_])]
+    stored = _stored(connection, table)
+    different = [id_ for id_, vector in stored.items() if not same(vector, article.VECTORS[id_])]
     if different:
+        found = "; ".join(f"id {id_}: expected {article.VECTORS[id_]}, actual {stored[id_]}" for id_ in different)
         raise WrongResultError(
-            f"another vector is stored under the id {', '.join(map(str, different))}; it was left as it is",
-            "To overwrite it: python -m seed sample --replace",
+            f"other vectors are stored under the sample's ids, and were left as they are: {found}",
+            "To overwrite them: python -m seed sample --replace",
         )
 
 

@@ -18,6 +18,12 @@ MAJORS = (18, 16)
 PASSWORD = "p@ss/w:rd%&#"  # every character that breaks a URL built by hand
 TEMPLATE = "template_vector"
 
+
+def tries(quick: int, soak: int) -> int:
+    """How often a test of chance is repeated: in make test, and in make soak."""
+    return soak if os.environ.get("SOAK") == "1" else quick
+
+
 for name in [name for name in os.environ if name.startswith("PG")]:
     del os.environ[name]
 for name in ("BACKEND_URL", "ACCESS_TOKEN", "STACK", "CONFIG", "CONFIG_PASSPHRASE", "OPTION_CONFIG_FILE"):

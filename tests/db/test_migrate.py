@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from postgres.connection import connect
 from postgres.contract import Declaration
 from postgres.errors import InputError, MigrationError, RefusedError
 from postgres.ledger import Ledger, read_ledger
+from tests.conftest import tries
 
 PUBLIC = Declaration("public", "retain", "0.8.4")
 
@@ -264,21 +266,22 @@ def test_who_holds_the_lock_is_named_while_one_waits(database: str, folder: Path
     assert "0001_a applied" in process.communicate()[0]
 
 
-def test_a_killed_applier_is_continued(database: str, folder: Path) -> None:
-    """Kill -9 at a random moment of 20 migrations, ten times: the same end as without a kill."""
+def test_a_killed_applier_is_continued(new_database: Callable[..., str], folder: Path) -> None:
+    """kill -9 at a random moment of 20 migrations: then apply, and the end is the same as without a kill."""
     numbers = range(1, 21)
     for number in numbers:
         (folder / f"{number:04}_a.up.sql").write_text(f"CREATE TABLE t{number} AS SELECT pg_sleep(0.01)::text")
     dice = random.Random(8)
-    for _ in range(10):
-        process = applier(database, folder)
-        assert process.stdout is not None
-        for _ in range(dice.randint(0, 3)):
-            process.stdout.readline()
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    run(database, folder)
-    assert ask(database, "SELECT position, id FROM pgvector_seed.migrations ORDER BY 1") == [
-        (number, f"{number:04}_a") for number in numbers
-    ]
-    assert ask(database, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(20,)]
+    for _ in range(tries(10, soak=100)):
+        conninfo = new_database()
+        with applier(conninfo, folder) as process:
+            assert process.stdout is not None
+            for _ in range(dice.randrange(len(numbers))):
+                process.stdout.readline()
+            time.sleep(dice.uniform(0, 0.02))  # the moment itself is what is tried
+            process.send_signal(signal.SIGKILL)
+        run(conninfo, folder)
+        assert ask(conninfo, "SELECT position, id FROM pgvector_seed.migrations ORDER BY 1") == [
+            (number, f"{number:04}_a") for number in numbers
+        ]
+        assert ask(conninfo, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(20,)]

@@ -113,7 +113,7 @@ def test_another_vector_under_an_id_stops_it_unless_replace(provisioned: str, ot
     execute(provisioned, f"INSERT INTO embeddings VALUES (2, {other})")
     run = sample(provisioned)
     assert run.returncode == 1
-    assert "under the id 2" in run.stderr
+    assert "id 2: expected [0.4, 0.2, 0.7, 0.9], actual [" in run.stderr
     assert "--replace" in run.stderr
     assert execute(provisioned, "SELECT id FROM embeddings") == [(2,)]
     assert sample(provisioned, "--replace").returncode == 0

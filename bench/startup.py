@@ -1,0 +1,35 @@
+"""How long the seed job's help takes, as a ratio to a bare interpreter: ``python -m bench.startup``.
+
+Both commands run in turn, so that a machine whose speed drifts treats them alike.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+
+ROUNDS = 15
+BARE = [sys.executable, "-c", "pass"]
+HELP = [sys.executable, "-m", "seed", "--help"]
+
+
+def seconds(command: list[str]) -> float:
+    """The wall time of one run."""
+    started = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Print the medians and the ratio of each round."""
+    rounds = [(seconds(HELP), seconds(BARE)) for _ in range(ROUNDS)]
+    ratios = sorted(shown / bare for shown, bare in rounds)
+    medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
+    print(f"python -m seed --help  {medians[0]:.3f} s, a bare interpreter {medians[1]:.3f} s ({ROUNDS} rounds)")
+    print(f"ratio                  {ratios[0]:.1f} to {ratios[-1]:.1f}, median {statistics.median(ratios):.1f}")
+
+
+if __name__ == "__main__":
+    main()
