@@ -267,7 +267,7 @@ def test_who_holds_the_lock_is_named_while_one_waits(database: str, folder: Path
 
 
 def test_a_killed_applier_is_continued(new_database: Callable[..., str], folder: Path) -> None:
-    """kill -9 at a random moment of 20 migrations: then apply, and the end is the same as without a kill."""
+    """Kill -9 at a random moment of 20 migrations: then apply, and the end is the same as without a kill."""
     numbers = range(1, 21)
     for number in numbers:
         (folder / f"{number:04}_a.up.sql").write_text(f"CREATE TABLE t{number} AS SELECT pg_sleep(0.01)::text")
