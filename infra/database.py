@@ -92,7 +92,17 @@ def _address(connection: Mapping[str, pulumi.Input[str]]) -> pulumi.Output[Addre
     known = {name: value for name, value in connection.items() if isinstance(value, str)}
     if len(known) == len(connection):  # then its faults are told before anything is declared
         return pulumi.Output.from_input(find(known))
-    return pulumi.Output.all(**connection).apply(lambda given: find(given))
+    return pulumi.Output.all(**connection).apply(_find_late)
+
+
+def _find_late(given: dict[str, str]) -> Address:
+    try:
+        return find(given)
+    except pulumi.RunError as error:
+        # Raised this late, in a program with a hook, it may end the Python host before it is told
+        # (seen with SDK 3.272 on Python 3.11 to 3.13: a segmentation fault).
+        pulumi.log.error(str(error))
+        raise
 
 
 def _preflight(name: str, conninfo: pulumi.Output[str]) -> pulumi.ResourceHook:

@@ -216,40 +216,45 @@ def test_a_new_address_is_an_update_and_runs_no_sql(stack: Stack) -> None:
     assert ask(stack, "SELECT contract #>> '{connection,host}' FROM pgvector_seed.deployment") == [("localhost",)]
 
 
-def test_a_host_that_is_unknown_at_preview(stack: Stack) -> None:
-    """A server made in the same program has no address yet; Terraform cannot plan then."""
-    stack.write(
-        "__main__.py",
-        """
+HOST_OF_A_RESOURCE = """
 import pulumi
 from infra.database import VectorDatabase, VectorDatabaseArgs
 from made_here import Server
 
-host = Server("server").host
-args = VectorDatabaseArgs({"host": host}, None, "public", "retain", "0.8.4", {})
+host = Server("server", "{host}").host
+args = VectorDatabaseArgs({{"host": host}}, None, "public", "retain", "0.8.4", {{}})
 pulumi.export("contract", VectorDatabase("database", args).contract)
-""",
-    )
-    stack.write(
-        "made_here.py",
-        """
+"""
+MADE_HERE = """
 import pulumi
 from pulumi.dynamic import CreateResult, Resource, ResourceProvider
 
 class Provider(ResourceProvider):
     def create(self, props):
-        return CreateResult("id", {"host": "127.0.0.1"})
+        return CreateResult("id", {"host": props["wanted"]})
 
 class Server(Resource, module="test", name="Server"):
     host: pulumi.Output[str]
 
-    def __init__(self, name):
-        super().__init__(Provider(), name, {"host": None})
-""",
-    )
+    def __init__(self, name, wanted):
+        super().__init__(Provider(), name, {"wanted": wanted, "host": None})
+"""
+
+
+def test_a_host_that_is_unknown_at_preview(stack: Stack) -> None:
+    """A server made in the same program has no address yet; Terraform cannot plan then."""
+    stack.write("__main__.py", HOST_OF_A_RESOURCE.format(host="127.0.0.1"))
+    stack.write("made_here.py", MADE_HERE)
     assert "6 to create" in stack.pulumi("preview")
     stack.up()
     assert ask(stack, WHAT_IS_THERE) == EVERYTHING
+
+
+def test_a_fault_of_a_host_that_is_known_late_is_told(stack: Stack) -> None:
+    """The Python host may crash on what is raised in an apply, and take the message along."""
+    stack.write("__main__.py", HOST_OF_A_RESOURCE.format(host="/var/run/postgresql"))
+    stack.write("made_here.py", MADE_HERE)
+    assert "connects by TCP to one host" in stack.up(code=1)
 
 
 def test_the_password_is_nowhere(stack: Stack) -> None:
