@@ -106,12 +106,17 @@ class Stack:
 
 
 @pytest.fixture
-def make_stack(tmp_path: Path) -> Callable[..., Stack]:
-    """A stack of the real engine, on a database of PostgreSQL 18."""
+def cli() -> None:
+    """Pulumi's CLI, or a reason to skip; under REQUIRE_PULUMI=1 a failure."""
     if shutil.which("pulumi") is None:
         if os.environ.get("REQUIRE_PULUMI") == "1":
             pytest.fail("REQUIRE_PULUMI=1, and there is no pulumi on PATH")
         pytest.skip("there is no pulumi on PATH; with the CLI installed this test runs")
+
+
+@pytest.fixture
+def make_stack(cli: None, tmp_path: Path) -> Callable[[str], Stack]:  # noqa: ARG001
+    """A stack of the real engine on the database that is given."""
 
     def make(conninfo: str) -> Stack:
         folder = copy_project(tmp_path / "project")

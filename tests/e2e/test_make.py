@@ -172,6 +172,24 @@ def test_an_interrupt_at_any_point_is_made_up_for(clone: Path, moment: float) ->
     assert "All 7 answers are the article's." in make(clone, "up")
 
 
+@pytest.mark.usefixtures("cli")
+def test_both_engines_share_the_ledger(clone: Path) -> None:
+    """Whichever comes second finds everything in place."""
+    first = make(clone, "up", ENGINE="pulumi")
+    assert "applied in" not in first
+    assert "5 created" in first
+    assert "5 unchanged" in make(clone, "up", ENGINE="pulumi")
+    assert run(["git", "diff", "--stat"], clone).stdout == ""
+    config = clone / ".local" / "18" / "Pulumi.dev.yaml"
+    before = config.read_text()
+    config.write_text(before.replace("revert", "retain"))
+    refused = make(clone, "destroy", ENGINE="pulumi", YES="1", code=2)
+    config.write_text(before)
+    assert "destroying obeys the last up, which said revert" in refused
+    assert "5 deleted" in make(clone, "destroy", ENGINE="pulumi", YES="1")
+    assert "2 created" in make(clone, "up")
+
+
 def test_destroy_asks_or_wants_yes_and_obeys_the_last_up(clone: Path) -> None:
     assert "YES=1" in make(clone, "destroy", code=2)
     config = clone / ".local" / "18" / "Pulumi.dev.yaml"
