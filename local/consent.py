@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from postgres.errors import InputError, RefusedError
 
@@ -13,11 +15,11 @@ MEANS = {
 }
 
 
-def require(last: str, today: str, where: str) -> None:
+def require(last: str, today: str, connection: Mapping[str, Any] | None) -> None:
     """Return when destroying may go on.
 
     ``last`` is the onDestroy of the last ``up``, which is what destroying obeys, and ``today`` the
-    configuration's.
+    configuration's. ``connection`` is the contract's, or None where there is none.
 
     Raises RefusedError where the two differ, or where a person says no, and InputError where nobody can
     be asked and YES=1 was not given.
@@ -27,7 +29,8 @@ def require(last: str, today: str, where: str) -> None:
             f"the configuration says onDestroy {today}, but destroying obeys the last up, which said {last}",
             "Run make up first, so that both say the same.",
         )
-    question = f"Destroy the stack on {where}? This will {MEANS[last]}."
+    where = " on {host}:{port}/{dbname}".format(**connection) if connection else ""
+    question = f"Destroy the stack{where}? This will {MEANS[last]}."
     if os.environ.get("YES") == "1":
         print(question, "YES=1.", flush=True)
     elif not sys.stdin.isatty():

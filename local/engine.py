@@ -46,10 +46,10 @@ class PulumiEngine:
 
     def _ask_before_destroying(self) -> None:
         """The engine obeys the onDestroy of the last `up`, which the stack's outputs tell: the server may be gone."""
-        last = json.loads(self._ask("stack", "output", "--json")).get("onDestroy")
+        outputs = json.loads(self._ask("stack", "output", "--json"))
         today = json.loads(self._ask("config", "--json")).get(f"{PROJECT}:onDestroy", {"value": "retain"})["value"]
-        if last:
-            consent.require(last, today, "the server of this stack")
+        connection = outputs.get("contract", {}).get("connection")  # absent where no `up` came to its end
+        consent.require(outputs.get("onDestroy", today), today, connection)
 
     def _ask(self, *words: str) -> str:
         return self.pulumi.ask(*words, environment=self.environment)

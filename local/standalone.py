@@ -143,9 +143,8 @@ def destroy() -> None:
         if ledger is None:
             print("    nothing to destroy: this database has no ledger")
             return
-        info = connection.info
-        where = f"{info.host}:{info.port}/{info.dbname}"
-        consent.require(ledger.on_destroy, declaration(stack.migrations.inputs).on_destroy, where)
+        today = declaration(stack.migrations.inputs)
+        consent.require(ledger.on_destroy, today.on_destroy, today.connection)
         done = "retained"
         if ledger.on_destroy == "revert":
             revert(connection, print, at_end=drop_extension)

@@ -148,19 +148,22 @@ def test_a_service_is_written_out_for_the_provider(tmp_path: Path, monkeypatch: 
     ]
 
 
+SOMEWHERE = {"host": "db", "port": 5432, "dbname": "app"}
+
+
 def test_destroy_wants_both_to_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Destroying obeys the last up: a configuration changed since would promise something else."""
     monkeypatch.setenv("YES", "1")
-    consent.require("retain", "retain", "somewhere")
+    consent.require("retain", "retain", SOMEWHERE)
     with pytest.raises(RefusedError, match="the last up, which said revert"):
-        consent.require("revert", "retain", "somewhere")
+        consent.require("revert", "retain", SOMEWHERE)
 
 
 def test_destroy_without_a_terminal_wants_yes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("YES", raising=False)
     monkeypatch.setattr("sys.stdin", io.StringIO())
     with pytest.raises(InputError, match="YES=1"):
-        consent.require("revert", "revert", "somewhere")
+        consent.require("revert", "revert", SOMEWHERE)
 
 
 @pytest.mark.parametrize("module", ["seed", "local"])
