@@ -2,7 +2,7 @@ PYTHON ?= python3
 READY := $(PYTHON) local/bootstrap.py
 VENV := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy stop seed env lint test soak
+.PHONY: help up preview destroy seed stop env lint test soak
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile

@@ -2,22 +2,12 @@
 
 import pulumi
 
-from infra.database import VectorDatabase, VectorDatabaseArgs
+from infra.database import VectorDatabase
 from infra.interrupt import leave_quietly_on_interrupt
 from infra.settings import load
 
 leave_quietly_on_interrupt()
 settings = load()
-database = VectorDatabase(
-    "database",
-    VectorDatabaseArgs(
-        connection=settings.connection,
-        password=settings.password,
-        schema=settings.schema,
-        on_destroy=settings.on_destroy,
-        minimum_version=settings.minimum_version,
-        tables=settings.tables,
-    ),
-)
+database = VectorDatabase("database", settings)
 pulumi.export("contract", database.contract)
 pulumi.export("onDestroy", settings.on_destroy)

@@ -14,9 +14,10 @@ from typing import Any
 import pulumi
 from psycopg.conninfo import make_conninfo
 
-from infra.settings import SSLMODES
 from postgres.connection import is_loopback, resolve
 from postgres.errors import Error
+
+SSLMODES = ("disable", "require", "verify-ca", "verify-full")  # what both libpq and the provider know
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,14 @@ import pulumi_postgresql as postgresql
 
 from infra.address import Address, find
 from infra.migrations import Migrations
-from infra.preflight import preflight
-from migrate.files import checksums, load
+from migrate import checksums, load
 from postgres.catalogue import EXTENSION
 from postgres.contract import Declaration
 from postgres.errors import Error
+from postgres.preflight import preflight
+
+COMPONENT_TYPE = "pgvector-seed:index:VectorDatabase"
+MIGRATIONS = "migrations"  # the folder, relative to the one the program runs in
 
 
 @dataclass(frozen=True)
@@ -26,17 +29,15 @@ class VectorDatabaseArgs:
     """What a VectorDatabase is made of.
 
     ``connection`` has libpq's names (host, port, dbname, user, sslmode); what it leaves out, and the
-    password when it is None, libpq finds in the environment. ``migrations`` is a folder, relative to
-    the one the program runs in. For ``tables`` see postgres.contract.Declaration.
+    password when it is None, libpq finds in the environment. The rest is as in Declaration.
     """
 
     connection: Mapping[str, pulumi.Input[str]]
-    password: pulumi.Input[str] | None
+    password: pulumi.Input[str] | None = field(repr=False)
     schema: str
     on_destroy: str
     minimum_version: str
     tables: Mapping[str, Mapping[str, Any]]
-    migrations: str = "migrations"
 
 
 class VectorDatabase(pulumi.ComponentResource):
@@ -45,21 +46,11 @@ class VectorDatabase(pulumi.ComponentResource):
     contract: pulumi.Output[dict[str, Any]]
 
     def __init__(self, name: str, args: VectorDatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("pgvector-seed:index:VectorDatabase", name, {}, opts)
+        super().__init__(COMPONENT_TYPE, name, {}, opts)
         address = _address(args.connection)
         password = pulumi.Output.secret(args.password or address.apply(lambda found: found.password))
         conninfo = pulumi.Output.all(address, password).apply(lambda both: both[0].conninfo(both[1]))
-
-        provider = postgresql.Provider(
-            f"{name}-server",
-            host=address.apply(lambda found: found.host),
-            port=address.apply(lambda found: found.port),
-            database=address.apply(lambda found: found.dbname),
-            username=address.apply(lambda found: found.user),
-            password=password,
-            sslmode=address.apply(lambda found: found.sslmode),
-            opts=pulumi.ResourceOptions(parent=self),
-        )
+        provider = _provider(f"{name}-server", address, password, pulumi.ResourceOptions(parent=self))
         extension = postgresql.Extension(
             f"{name}-extension",
             name=EXTENSION,
@@ -79,8 +70,8 @@ class VectorDatabase(pulumi.ComponentResource):
         migrations = Migrations(
             f"{name}-migrations",
             conninfo=conninfo,
-            directory=args.migrations,
-            migrations=_checksums(args.migrations),
+            directory=MIGRATIONS,
+            migrations=_checksums(),
             declaration=address.apply(lambda found: _declaration(args, found)),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[extension]),
         )
@@ -105,16 +96,34 @@ def _find_late(given: dict[str, str]) -> Address:
         raise
 
 
+def _provider(
+    name: str, address: pulumi.Output[Address], password: pulumi.Output[str], opts: pulumi.ResourceOptions
+) -> postgresql.Provider:
+    return postgresql.Provider(
+        name,
+        host=address.apply(lambda found: found.host),
+        port=address.apply(lambda found: found.port),
+        database=address.apply(lambda found: found.dbname),
+        username=address.apply(lambda found: found.user),
+        password=password,
+        sslmode=address.apply(lambda found: found.sslmode),
+        opts=opts,
+    )
+
+
 def _preflight(name: str, conninfo: pulumi.Output[str]) -> pulumi.ResourceHook:
     async def check(_args: pulumi.ResourceHookArgs) -> None:
-        preflight(await conninfo.future() or "")
+        known = await conninfo.future()
+        if known is None:
+            raise pulumi.RunError("the server's address is not known, and its extension is about to be created")
+        preflight(known)
 
     return pulumi.ResourceHook(f"{name}-preflight", check)
 
 
-def _checksums(directory: str) -> dict[str, str]:
+def _checksums() -> dict[str, str]:
     try:
-        return checksums(load(Path(directory)))
+        return checksums(load(Path(MIGRATIONS)))
     except Error as error:
         raise pulumi.RunError(str(error)) from error
 

@@ -25,14 +25,14 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
-from migrate import apply, load, plan, revert
-from migrate.files import checksums
+from migrate import apply, checksums, load, plan, revert
 from postgres.connection import connect
 from postgres.contract import Declaration
 from postgres.errors import Error, RefusedError, translated
 from postgres.ledger import Ledger, read_ledger
 
 Properties = dict[str, Any]
+MIGRATIONS_TYPE = "pulumi-python:dynamic/pgvector_seed:Migrations"  # what the class header below makes of it
 INPUTS = ("conninfo", "directory", "migrations", "declaration")
 
 

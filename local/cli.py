@@ -13,11 +13,11 @@ from pathlib import Path
 import click
 
 from local import command, options
+from local.binaries import INSTALLED
 from local.engine import choose
-from local.pulumi_cli import Pulumi, installed
-from local.server import HOST, INSTALLED, Server
+from local.pulumi_cli import installed, on_path
+from local.server import HOST, Server
 from local.workspace import LOCAL, Workspace
-from postgres.errors import InputError
 
 
 @click.group()
@@ -66,25 +66,20 @@ def standalone(verb: str) -> None:
     """Run the Pulumi program without Pulumi's engine, in the environment that `up` prepares."""
     from local.standalone import run  # with Pulumi's SDK behind it, half a second
 
-    run(verb)
+    run(verb, agreed=options.read(os.environ).yes)
 
 
 @cli.command()
 def env() -> None:
     """Print what a shell needs for plain pulumi, psql and python -m seed: eval "$(make env)"."""
     workspace = Workspace.of(options.read(os.environ))
-    if workspace.server and not workspace.server.environment["PGPORT"]:
-        raise InputError("this folder has no server yet", "Run: make up")
+    found = workspace.printable()
     workspace.prepare()
-    found = workspace.libpq() | workspace.pulumi()
-    found.pop("PGPASSWORD", None)  # it is in the shell already, or in a file
-    stray = sorted(name for name in os.environ if name.startswith("PG") and name not in found)
-    for name in stray:
-        print(f"unset {name}")
     executable = installed()
-    path = Pulumi(executable).environment(os.environ)["PATH"] if executable else os.environ["PATH"]
-    folder = str(Path(sys.executable).parent)
-    found["PATH"] = path if folder in path.split(os.pathsep) else f"{folder}{os.pathsep}{path}"
+    path = on_path(Path(executable).parent, os.environ["PATH"]) if executable else os.environ["PATH"]
+    found["PATH"] = on_path(Path(sys.executable).parent, path)
+    for name in sorted(workspace.strays() & os.environ.keys() - found.keys()):
+        print(f"unset {name}")
     for name, value in found.items():
         print(f"export {name}={shlex.quote(value)}")
 
@@ -97,7 +92,7 @@ def _provision(verb: str) -> Workspace:
         _start(workspace.server)
         workspace.prepare()
         engine = choose(chosen, workspace)
-        say("Engine", engine.title)
+        say("Engine", engine.title())
         code = engine.run(verb)
     if code:
         sys.exit(code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -15,11 +14,11 @@ MEANS = {
 }
 
 
-def require(last: str, today: str, connection: Mapping[str, Any] | None) -> None:
+def require(last: str, today: str, connection: Mapping[str, Any] | None, *, agreed: bool) -> None:
     """Return when destroying may go on.
 
     ``last`` is the onDestroy of the last ``up``, which is what destroying obeys, and ``today`` the
-    configuration's. ``connection`` is the contract's, or None where there is none.
+    configuration's. ``connection`` is the contract's, or None where there is none. ``agreed`` is YES=1.
 
     Raises RefusedError where the two differ, or where a person says no, and InputError where nobody can
     be asked and YES=1 was not given.
@@ -31,7 +30,7 @@ def require(last: str, today: str, connection: Mapping[str, Any] | None) -> None
         )
     where = " on {host}:{port}/{dbname}".format(**connection) if connection else ""
     question = f"Destroy the stack{where}? This will {MEANS[last]}."
-    if os.environ.get("YES") == "1":
+    if agreed:
         print(question, "YES=1.", flush=True)
     elif not sys.stdin.isatty():
         raise InputError(f"{question} Nobody can be asked here", "To agree: make destroy YES=1")

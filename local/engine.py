@@ -16,20 +16,24 @@ from postgres.errors import InputError
 class Engine(Protocol):
     """Runs the program for a workspace."""
 
-    title: str
+    def title(self) -> str:
+        """What it is, for a person."""
 
     def run(self, verb: str) -> int:
         """``verb`` is up, preview or destroy; returns the exit code."""
 
 
 class PulumiEngine:
-    """Pulumi's own engine."""
+    """Pulumi's own engine. ``agreed`` says that nobody need be asked before something is destroyed."""
 
-    def __init__(self, workspace: Workspace, pulumi: Pulumi) -> None:
-        self.environment = pulumi.environment(workspace.environment())
+    def __init__(self, workspace: Workspace, pulumi: Pulumi, *, agreed: bool) -> None:
         self.workspace = workspace
         self.pulumi = pulumi
-        self.title = f"Pulumi {pulumi.ask('version', environment=self.environment).strip()} ({pulumi.executable})"
+        self.agreed = agreed
+
+    def title(self) -> str:
+        """Its version, and where it is."""
+        return f"Pulumi {self.pulumi.ask('version').strip()} ({self.pulumi.executable})"
 
     def run(self, verb: str) -> int:
         """Run the CLI on the stack, which is made when it is missing."""
@@ -38,33 +42,37 @@ class PulumiEngine:
             self._ask_before_destroying()
         # There is `make preview` for that; it doubles the time, for it starts everything a second time.
         at_once = [] if verb == "preview" else ["--yes", "--skip-preview"]
-        return command.run([str(self.pulumi.executable), verb, *at_once], self.environment)
+        return command.run([self.pulumi.executable, verb, *at_once], self.pulumi.environment)
 
     def _make_stack(self) -> None:
         """In the workspace's folder: the engine writes a salt into the stack file it finds there."""
-        self._ask("stack", "select", "--create", STACK, "--cwd", str(self.workspace.folder))
+        self.pulumi.ask("stack", "select", "--create", STACK, "--cwd", str(self.workspace.folder))
 
     def _ask_before_destroying(self) -> None:
         """The engine obeys the onDestroy of the last `up`, which the stack's outputs tell: the server may be gone."""
-        outputs = json.loads(self._ask("stack", "output", "--json"))
-        today = json.loads(self._ask("config", "--json")).get(f"{PROJECT}:onDestroy", {"value": "retain"})["value"]
-        connection = outputs.get("contract", {}).get("connection")  # absent where no `up` came to its end
-        consent.require(outputs.get("onDestroy", today), today, connection)
+        from infra.settings import KEYS  # with Pulumi's SDK behind it, half a second
 
-    def _ask(self, *words: str) -> str:
-        return self.pulumi.ask(*words, environment=self.environment)
+        outputs = json.loads(self.pulumi.ask("stack", "output", "--json"))
+        config = json.loads(self.pulumi.ask("config", "--json"))
+        today = config.get(f"{PROJECT}:onDestroy", {"value": KEYS["onDestroy"].default})["value"]
+        connection = outputs.get("contract", {}).get("connection")  # absent where no `up` came to its end
+        consent.require(outputs.get("onDestroy", today), today, connection, agreed=self.agreed)
 
 
 class StandaloneEngine:
     """The stand-alone runner, in a process of its own."""
 
     def __init__(self, workspace: Workspace, reason: str) -> None:
-        self.environment = workspace.environment()
-        self.title = f"stand-alone: {reason}"
+        self.workspace = workspace
+        self.reason = reason
+
+    def title(self) -> str:
+        """That it is not Pulumi's, and why."""
+        return f"stand-alone: {self.reason}"
 
     def run(self, verb: str) -> int:
         """Run it."""
-        return command.run([sys.executable, "-m", "local", "standalone", verb], self.environment)
+        return command.run([sys.executable, "-m", "local", "standalone", verb], self.workspace.environment())
 
 
 def choose(options: Options, workspace: Workspace) -> Engine:
@@ -75,7 +83,7 @@ def choose(options: Options, workspace: Workspace) -> Engine:
     if options.engine == "standalone":
         return StandaloneEngine(workspace, "as ENGINE says")
     try:
-        return PulumiEngine(workspace, find(workspace.environment()))
+        return PulumiEngine(workspace, find(workspace.environment()), agreed=options.yes)
     except UnavailableError as reason:
         if options.engine == "pulumi":
             raise InputError(f"no Pulumi engine: {reason}", "Use ENGINE=standalone, or install Pulumi") from reason

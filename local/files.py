@@ -7,10 +7,10 @@ import secrets
 from pathlib import Path
 
 
-def write(path: Path, text: str, mode: int = 0o600) -> None:
+def write(path: Path, text: str) -> None:
     """Write a file in one step: a reader, or a crash, meets the old text or the new one."""
     new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
     new.replace(path)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from local.binaries import INSTALLED
 from postgres.errors import InputError
 
-CHOICES = {"PG": ("18", "16"), "DATABASE": ("own", "env"), "ENGINE": ("auto", "pulumi", "standalone")}
+CHOICES = {"PG": tuple(map(str, INSTALLED)), "DATABASE": ("own", "env"), "ENGINE": ("auto", "pulumi", "standalone")}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pulumi
 import yaml
-from pulumi.runtime import rpc, set_all_config
+from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mocks, test
 
 from local.workspace import PROJECT, ROOT, STACK
@@ -22,7 +22,7 @@ from postgres.errors import InputError
 
 
 @dataclass(frozen=True)
-class Declared:
+class Registered:
     """A resource that the program declares, with its inputs resolved and its secrets in plain text."""
 
     type: str
@@ -31,7 +31,7 @@ class Declared:
 
 
 class _Monitor(Mocks):
-    def __init__(self, handle: Callable[[Declared], dict[str, Any]]) -> None:
+    def __init__(self, handle: Callable[[Registered], dict[str, Any]]) -> None:
         self.handle = handle
 
     def call(self, args: MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
@@ -39,10 +39,10 @@ class _Monitor(Mocks):
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         inputs = {name: rpc.unwrap_rpc_secret(value) for name, value in args.inputs.items()}
-        return args.name, {**args.inputs, **self.handle(Declared(args.typ, args.name, inputs))}
+        return args.name, {**args.inputs, **self.handle(Registered(args.typ, args.name, inputs))}
 
 
-def run(handle: Callable[[Declared], dict[str, Any]], *, preview: bool) -> dict[str, Any]:
+def run(handle: Callable[[Registered], dict[str, Any]], *, preview: bool) -> dict[str, Any]:
     """Run the program; ``handle`` gets each resource when its inputs are known, and returns its outputs.
 
     Returns the stack's outputs.
@@ -80,4 +80,3 @@ def _set_config() -> None:
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
     os.environ["PULUMI_CONFIG"] = json.dumps(texts)
     os.environ["PULUMI_CONFIG_SECRET_KEYS"] = "[]"  # noqa: S105  # the names of keys
-    set_all_config(texts)

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,29 +24,24 @@ class UnavailableError(Error):
 
 @dataclass(frozen=True)
 class Pulumi:
-    """A CLI that is there, with the folder that must head PATH for it to find its own parts."""
+    """A CLI that is there, and the environment it runs in, whose PATH leads to it."""
 
-    executable: Path
+    executable: str
+    environment: Mapping[str, str] = field(repr=False)
 
-    def environment(self, base: Mapping[str, str]) -> dict[str, str]:
-        """``base`` with the CLI's folder on PATH."""
-        folder = str(self.executable.parent)
-        path = base.get("PATH", os.defpath)
-        return {**base, "PATH": path if folder in path.split(os.pathsep) else f"{folder}{os.pathsep}{path}"}
-
-    def ask(self, *words: str, environment: Mapping[str, str]) -> str:
-        """What the CLI answers. Raises UnavailableError with its last words when it fails."""
+    def ask(self, *words: str) -> str:
+        """What the CLI answers. Raises Error with its last words when it fails."""
         asked = subprocess.run(
             [self.executable, *words, "--non-interactive"],
-            env=self.environment(environment),
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
         )
         if asked.returncode != 0:
-            said = [line for line in asked.stderr.strip().splitlines() if line.strip()] or ["it said nothing"]
-            raise UnavailableError(f"pulumi {' '.join(words)}: {said[-1].removeprefix('error: ')}")
+            said = [line for line in asked.stderr.splitlines() if line.strip()] or ["it said nothing"]
+            raise Error(f"pulumi {' '.join(words)}: {said[-1].removeprefix('error: ')}")
         return asked.stdout
 
 
@@ -55,34 +50,40 @@ def find(environment: Mapping[str, str]) -> Pulumi:
 
     Raises UnavailableError, with the reason, where they cannot be.
     """
-    pulumi = Pulumi(_executable())
-    _ensure_plugin(pulumi, environment)
+    executable = installed() or _install()
+    path = on_path(Path(executable).parent, environment.get("PATH", os.defpath))
+    pulumi = Pulumi(executable, {**environment, "PATH": path})
+    _ensure_plugin(pulumi)
     return pulumi
 
 
-def installed() -> Path | None:
+def installed() -> str | None:
     """The CLI on PATH, or the one installed before, or None."""
-    on_path = shutil.which("pulumi")
     ours = FOLDER / "bin" / "pulumi"
-    return Path(on_path) if on_path else ours if ours.exists() else None
+    return shutil.which("pulumi") or (str(ours) if ours.exists() else None)
 
 
-def _executable() -> Path:
-    found = installed()
-    if found:
-        return found
+def on_path(folder: Path, path: str) -> str:
+    """PATH with this folder on it."""
+    return path if str(folder) in path.split(os.pathsep) else f"{folder}{os.pathsep}{path}"
+
+
+def _install() -> str:
     from pulumi.automation import PulumiCommand  # half a second, so only when it is needed
 
     try:
-        PulumiCommand.install(root=str(FOLDER))
-    except Exception as error:  # the SDK promises nothing; a shell script and a download are behind it
+        return PulumiCommand.install(root=str(FOLDER)).command
+    except Exception as error:  # the SDK promises nothing; a download and a shell script are behind it
         raise UnavailableError(f"the CLI cannot be installed ({' '.join(str(error).split())})") from error
-    return FOLDER / "bin" / "pulumi"
 
 
-def _ensure_plugin(pulumi: Pulumi, environment: Mapping[str, str]) -> None:
+def _ensure_plugin(pulumi: Pulumi) -> None:
     wanted = version("pulumi-postgresql")
-    plugins = json.loads(pulumi.ask("plugin", "ls", "--json", environment=environment))
+    plugins = json.loads(pulumi.ask("plugin", "ls", "--json"))
     there = any(plugin["name"] == PLUGIN and plugin.get("version") == wanted for plugin in plugins)
-    if not there and not shutil.which(f"pulumi-resource-{PLUGIN}", path=pulumi.environment(environment)["PATH"]):
-        pulumi.ask("plugin", "install", "resource", PLUGIN, f"v{wanted}", environment=environment)
+    if there or shutil.which(f"pulumi-resource-{PLUGIN}", path=pulumi.environment["PATH"]):
+        return
+    try:
+        pulumi.ask("plugin", "install", "resource", PLUGIN, f"v{wanted}")
+    except Error as error:
+        raise UnavailableError(str(error)) from error

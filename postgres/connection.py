@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import psycopg
-from psycopg import pq
+from psycopg import pq, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from postgres.errors import InputError, UnreachableError, one_line
@@ -110,6 +110,12 @@ def resolve(given: Mapping[str, str]) -> dict[str, str]:
         attempt.finish()
     del found["hostaddr"]
     return found
+
+
+def set_search_path(connection: Connection, *schemas: str) -> None:
+    """Until the transaction ends, unqualified names are looked up in these schemas."""
+    names = sql.SQL(", ").join(map(sql.Identifier, schemas))
+    connection.execute(sql.SQL("SET LOCAL search_path TO {}").format(names))
 
 
 def is_loopback(host: str) -> bool:

@@ -40,10 +40,10 @@ def contract(
     tables = [_table(entry, declaration.tables) for entry in catalogue["tables"]]
     unknown = declaration.tables.keys() - {entry["table"] for entry in catalogue["tables"]}
     if unknown:
+        name = min(unknown)
         raise InputError(
-            f"the stack declares the table {', '.join(sorted(unknown))}, and the migrations make no such table "
-            f"with vectors in the schema {declaration.schema}",
-            "Correct the key tables, or add the migration: pulumi config rm tables",
+            f"the stack declares the table {name}, and the schema {declaration.schema} has no such table with vectors",
+            f"Add the migration that makes it, or take it back: pulumi config rm --path 'tables[\"{name}\"]'",
         )
     return {
         "contract": CONTRACT,

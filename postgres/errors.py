@@ -3,7 +3,7 @@
 The tree, with the exit code of the ``python -m`` commands::
 
     Error
-    ├── InputError          2  bad usage, configuration or files; nothing was done
+    ├── InputError          2  bad usage, configuration or files
     │   └── RefusedError    2  the plan would break a promise, such as edited history
     ├── UnreachableError    3  no connection, or no login
     └── WrongResultError    1  the work was tried, and failed or gave a wrong result
@@ -40,7 +40,7 @@ class Error(Exception):
 
 
 class InputError(Error):
-    """Bad usage, configuration or files. Nothing was done."""
+    """Bad usage, configuration or files."""
 
     exit_code = 2
 

@@ -14,7 +14,7 @@ from pgvector.psycopg import register_vector
 from psycopg import errors, sql
 
 from postgres.catalogue import column_type, extension
-from postgres.connection import Connection
+from postgres.connection import Connection, set_search_path
 from postgres.errors import InputError, WrongResultError, one_line
 from postgres.ledger import read_ledger
 from postgres.metrics import OPERATORS
@@ -52,21 +52,19 @@ def run(connection: Connection, *, replace: bool) -> Answers:
     Raises InputError where the table is not the article's, and WrongResultError where another vector is stored
     under one of the ids and ``replace`` is False; nothing is changed then.
     """
-    schema = _schema(connection)
-    table = sql.Identifier(schema, article.TABLE)
     with connection.transaction():
+        table = _prepare(connection)
         _upsert(connection, table, replace=replace)
         _move_sequence(connection, table.as_string(connection))
         return _ask(connection, table)
 
 
-def _schema(connection: Connection) -> str:
-    """The deployment's schema, set up for unqualified names, after making sure that the table fits."""
+def _prepare(connection: Connection) -> sql.Identifier:
+    """Find the article's table, make sure that it is as the article has it, and make its type known."""
     ledger, found = read_ledger(connection), extension(connection)
     if ledger is None or found is None:
         raise InputError("this database has not been provisioned", "Run: pulumi up (on a laptop: make up)")
-    path = sql.SQL(", ").join(map(sql.Identifier, (ledger.schema, found.schema)))
-    connection.execute(sql.SQL("SET search_path TO {}").format(path))
+    set_search_path(connection, ledger.schema, found.schema)
     kind = column_type(connection, ledger.schema, article.TABLE, "embedding")
     if kind is None or kind.rpartition(".")[2] != article.TYPE:
         raise InputError(
@@ -74,7 +72,7 @@ def _schema(connection: Connection) -> str:
             "The sample fits the article's table only: migrations/0001_create_embeddings.up.sql",
         )
     register_vector(connection)
-    return ledger.schema
+    return sql.Identifier(ledger.schema, article.TABLE)
 
 
 def _upsert(connection: Connection, table: sql.Identifier, *, replace: bool) -> None:

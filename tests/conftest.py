@@ -1,22 +1,34 @@
-"""Servers, databases and folders for the tests. Nothing of the caller's PG* and PULUMI_* settings gets in."""
+"""Servers, databases and folders for the tests. Nothing of the caller's settings gets in."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from local.binaries import INSTALLED
 from local.server import HOST, USER, Server
+from postgres.contract import Declaration
 
-MAJORS = (18, 16)
 PASSWORD = "p@ss/w:rd%&#"  # every character that breaks a URL built by hand
 TEMPLATE = "template_vector"
+VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
+
+# Where the machine keeps an engine and its plugins is the machine's affair; the rest is the test's.
+MACHINES = ("PULUMI_HOME", "PULUMI_IGNORE_AMBIENT_PLUGINS", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION")
+
+for name in list(os.environ):
+    ours = name.startswith("PG") or name in ("DATABASE", "ENGINE", "YES")
+    if ours or (name.startswith("PULUMI_") and name not in MACHINES):
+        del os.environ[name]
 
 
 def tries(quick: int, soak: int) -> int:
@@ -24,10 +36,21 @@ def tries(quick: int, soak: int) -> int:
     return soak if os.environ.get("SOAK") == "1" else quick
 
 
-for name in [name for name in os.environ if name.startswith("PG")]:
-    del os.environ[name]
-for name in ("BACKEND_URL", "ACCESS_TOKEN", "STACK", "CONFIG", "CONFIG_PASSPHRASE", "OPTION_CONFIG_FILE"):
-    os.environ.pop(f"PULUMI_{name}", None)
+def ask(conninfo: str, statement: str) -> Any:
+    """The rows that a statement answers, if it answers any."""
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        cursor = connection.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else None
+
+
+def pg_variables(conninfo: str) -> dict[str, str]:
+    """The same connection as PG* variables."""
+    return {VARIABLES[name]: str(value) for name, value in conninfo_to_dict(conninfo).items() if name in VARIABLES}
+
+
+def declare(schema: str = "public", on_destroy: str = "retain", **changes: Any) -> Declaration:
+    """What a stack declares that says nothing special."""
+    return Declaration(schema, on_destroy, "0.8.4", **changes)
 
 
 @pytest.fixture(scope="session")
@@ -60,14 +83,12 @@ def conninfo(server: Server, dbname: str) -> str:
 
 def remove(server: Server) -> None:
     """Stop a server and remove what it keeps outside of the test's folder."""
-    import shutil
-
     home = server.home
     server.stop()
     shutil.rmtree(home, ignore_errors=True)
 
 
-@pytest.fixture(params=MAJORS, ids=lambda major: f"pg{major}")
+@pytest.fixture(params=tuple(INSTALLED), ids=lambda major: f"pg{major}")
 def server(request: pytest.FixtureRequest, start_server: Callable[[int], Server]) -> Server:
     """A running server, of each major version in turn."""
     return start_server(request.param)

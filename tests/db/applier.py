@@ -11,5 +11,9 @@ from postgres.contract import Declaration
 
 if __name__ == "__main__":
     with connect(sys.argv[1]) as connection:
-        declaration = Declaration("public", "retain", "0.8.4")
-        apply(connection, load(Path(sys.argv[2])), declaration, lambda line: print(line, flush=True))
+        apply(
+            connection,
+            load(Path(sys.argv[2])),
+            Declaration("public", "retain", "0.8.4"),
+            lambda line: print(line, flush=True),
+        )

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from infra.preflight import preflight
 from postgres.connection import connect
 from postgres.errors import InputError, UnreachableError
+from postgres.preflight import preflight
 
 
 def message(kind: bytes, body: bytes) -> bytes:

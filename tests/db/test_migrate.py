@@ -10,27 +10,24 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
 from local.workspace import ROOT
-from migrate import apply, load, look, revert
+from migrate import apply, load, revert, status
 from migrate.lock import LOCK_KEY
 from postgres.connection import connect
 from postgres.contract import Declaration
 from postgres.errors import InputError, MigrationError, RefusedError
 from postgres.ledger import Ledger, read_ledger
-from tests.conftest import tries
-
-PUBLIC = Declaration("public", "retain", "0.8.4")
+from tests.conftest import ask, declare, tries
 
 
-def run(conninfo: str, folder: Path, declaration: Declaration = PUBLIC) -> tuple[Ledger, list[str]]:
+def run(conninfo: str, folder: Path, declaration: Declaration | None = None) -> tuple[Ledger, list[str]]:
     said: list[str] = []
     with connect(conninfo) as connection:
-        return apply(connection, load(folder), declaration, said.append), said
+        return apply(connection, load(folder), declaration or declare(), said.append), said
 
 
 def undo(conninfo: str) -> list[str]:
@@ -38,11 +35,6 @@ def undo(conninfo: str) -> list[str]:
     with connect(conninfo) as connection:
         revert(connection, said.append)
     return said
-
-
-def ask(conninfo: str, query: str) -> Any:
-    with psycopg.connect(conninfo) as connection:
-        return connection.execute(query.encode()).fetchall()
 
 
 def write(folder: Path, **texts: str) -> None:
@@ -71,17 +63,17 @@ def test_a_second_run_does_nothing(database: str, folder: Path) -> None:
     assert (second, said) == (first, [])
 
 
-def test_look_tells_what_apply_would_do_and_changes_nothing(database: str, folder: Path) -> None:
+def test_status_tells_what_apply_would_do_and_changes_nothing(database: str, folder: Path) -> None:
     write(folder, a1_up="SELECT 1", b2_up="SELECT 2")
     with connect(database) as connection:
-        outlook = look(connection, load(folder), PUBLIC)
-    assert (outlook.ledger, outlook.pending, outlook.nothing_to_do) == (None, ["0001_a", "0002_b"], False)
+        found = status(connection, load(folder), declare())
+    assert (found.ledger, found.pending, found.nothing_to_do) == (None, ["0001_a", "0002_b"], False)
     assert ask(database, "SELECT to_regnamespace('pgvector_seed')") == [(None,)]
     run(database, folder)
     with connect(database) as connection:
-        assert look(connection, load(folder), PUBLIC).nothing_to_do
-        revised = Declaration("public", "revert", "0.8.4")
-        assert look(connection, load(folder), revised).declaration_changes
+        assert status(connection, load(folder), declare()).nothing_to_do
+        revised = declare(on_destroy="revert")
+        assert status(connection, load(folder), revised).declaration_changes
 
 
 def test_a_failing_migration_keeps_what_came_before_it(database: str, folder: Path) -> None:
@@ -114,7 +106,7 @@ def test_a_failing_migration_that_is_taken_away_leaves_a_contract(database: str,
 def test_a_first_migration_that_fails_leaves_nothing_behind(database: str, folder: Path) -> None:
     write(folder, a1_up="nonsense")
     with pytest.raises(MigrationError):
-        run(database, folder, Declaration("new schema", "retain", "0.8.4"))
+        run(database, folder, declare("new schema"))
     assert ask(database, "SELECT nspname FROM pg_namespace WHERE nspname IN ('pgvector_seed', 'new schema')") == []
 
 
@@ -143,7 +135,7 @@ def test_another_schema_than_the_deployments_is_refused(database: str, folder: P
     write(folder, a1_up="CREATE TABLE a ()")
     run(database, folder)
     with pytest.raises(RefusedError, match="config set schema public"):
-        run(database, folder, Declaration("other", "retain", "0.8.4"))
+        run(database, folder, declare("other"))
 
 
 def test_names_that_need_quoting(new_database: Callable[..., str], folder: Path) -> None:
@@ -152,7 +144,7 @@ def test_names_that_need_quoting(new_database: Callable[..., str], folder: Path)
     with psycopg.connect(conninfo) as connection:
         connection.execute('CREATE SCHEMA "ext Schema"; CREATE EXTENSION vector SCHEMA "ext Schema"')
     write(folder, a1_up='CREATE TABLE "My Table" (id int PRIMARY KEY, "V" vector(3))', a1_down='DROP TABLE "My Table"')
-    ledger, _ = run(conninfo, folder, Declaration('my "schema"', "revert", "0.8.4", {}, {"My Table": {"rows": 1}}))
+    ledger, _ = run(conninfo, folder, declare('my "schema"', tables={"My Table": {"rows": 1}}))
     assert ledger.contract["tables"] == [
         {
             "name": '"my ""schema"""."My Table"',
@@ -182,7 +174,9 @@ def test_the_contract_is_what_the_catalogue_said_with_the_last_migration(databas
     run(database, folder)
     with psycopg.connect(database) as connection:
         connection.execute("DROP INDEX h; CREATE TABLE by_hand (v vector(3))")
-    ledger, _ = run(database, folder, Declaration("public", "revert", "0.8.4", {"host": "db"}, {"a": {"rows": 9}}))
+    ledger, _ = run(
+        database, folder, declare(on_destroy="revert", connection={"host": "db"}, tables={"a": {"rows": 9}})
+    )
     assert ledger.on_destroy == "revert"
     assert ledger.contract["connection"] == {"host": "db"}
     (table,) = ledger.contract["tables"]
@@ -228,7 +222,7 @@ def test_a_down_that_fails_is_not_recorded_as_done(database: str, folder: Path) 
 
 def test_revert_keeps_a_schema_that_others_use(database: str, folder: Path) -> None:
     write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
-    run(database, folder, Declaration("shared", "revert", "0.8.4"))
+    run(database, folder, declare("shared"))
     with psycopg.connect(database) as connection:
         connection.execute("CREATE TABLE shared.theirs ()")
     undo(database)

@@ -7,16 +7,16 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
-from local.server import INSTALLED, Server
+from local.binaries import INSTALLED
+from local.server import Server
 from local.workspace import ROOT
-from tests.conftest import remove
+from tests.conftest import pg_variables, remove
 
 
 def copy_project(target: Path) -> Path:
@@ -75,9 +75,7 @@ class Stack:
     def __post_init__(self) -> None:
         state = self.folder.parent / "state"
         state.mkdir()
-        given = conninfo_to_dict(self.conninfo)
-        names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
-        self.settings |= {variable: str(given[name]) for name, variable in names.items()}
+        self.settings |= pg_variables(self.conninfo)
         self.settings |= {"PULUMI_BACKEND_URL": state.as_uri(), "PULUMI_CONFIG_PASSPHRASE": "x", "PULUMI_STACK": "dev"}
         self.settings["PULUMI_SKIP_UPDATE_CHECK"] = "true"
         self.pulumi("stack", "init", "dev")
@@ -115,12 +113,8 @@ def cli() -> None:
 
 
 @pytest.fixture
-def make_stack(cli: None, tmp_path: Path) -> Callable[[str], Stack]:  # noqa: ARG001
-    """A stack of the real engine on the database that is given."""
-
-    def make(conninfo: str) -> Stack:
-        folder = copy_project(tmp_path / "project")
-        (folder / ".venv").symlink_to(sys.prefix)
-        return Stack(folder, conninfo)
-
-    return make
+def stack(cli: None, empty_database: str, tmp_path: Path) -> Stack:  # noqa: ARG001
+    """A stack of the real engine on an empty database."""
+    folder = copy_project(tmp_path / "project")
+    (folder / ".venv").symlink_to(sys.prefix)
+    return Stack(folder, empty_database)

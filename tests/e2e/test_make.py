@@ -213,7 +213,22 @@ def test_the_server_outlives_make_until_stop(clone: Path) -> None:
     assert "no server was running" in make(clone, "stop")
 
 
+def test_the_readmes_way_to_remove_everything(clone: Path) -> None:
+    make(clone, "up")
+    home = (clone / ".local" / "18" / "home").resolve()
+    said = run(["bash", "-euc", readme_block("run: remove")], clone, **STANDALONE, YES="1").stdout
+    assert "- 2 deleted" in said, said
+    assert not home.exists()
+    assert run(["git", "status", "--porcelain", "--ignored"], clone).stdout.split() == [
+        "??",
+        "migrations/0002_add_label.down.sql",
+        "??",
+        "migrations/0002_add_label.up.sql",
+    ]
+
+
 def test_help_lists_every_target(clone: Path) -> None:
     said = make(clone, "help")
-    for target in ("up", "preview", "destroy", "seed", "stop", "env", "lint", "test", "soak"):
-        assert re.search(rf"^  make {target} ", said, re.MULTILINE)
+    phony = re.search(r"^.PHONY: (.*)$", (clone / "Makefile").read_text(), re.MULTILINE)
+    assert phony is not None
+    assert re.findall(r"^  make (\w+) ", said, re.MULTILINE) == phony[1].split()

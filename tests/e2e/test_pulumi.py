@@ -7,14 +7,13 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import psutil
-import psycopg
 import pytest
 
 from local.server import Server
-from tests.conftest import PASSWORD, conninfo
+from tests.conftest import PASSWORD, ask, conninfo
 from tests.e2e.conftest import Stack, readme_block
 
 
@@ -22,18 +21,6 @@ from tests.e2e.conftest import Stack, readme_block
 def server(start_server: Callable[[int], Server]) -> Server:
     """The newest major version only: the engine does not care, and these tests are long."""
     return start_server(18)
-
-
-@pytest.fixture
-def stack(make_stack: Callable[[str], Stack], empty_database: str) -> Stack:
-    """A stack on an empty database."""
-    return make_stack(empty_database)
-
-
-def ask(stack: Stack, query: str) -> Any:
-    with psycopg.connect(stack.conninfo, autocommit=True) as connection:
-        cursor = connection.execute(query.encode())
-        return cursor.fetchall() if cursor.description else None
 
 
 WHAT_IS_THERE = (
@@ -50,30 +37,30 @@ def test_from_nothing_to_everything_and_back(stack: Stack) -> None:
     """up, up and refresh without changes, a second migration, destroy."""
     said = stack.pulumi("up", "--yes")
     assert "0001_create_embeddings applied in" in said
-    assert ask(stack, WHAT_IS_THERE) == EVERYTHING
+    assert ask(stack.conninfo, WHAT_IS_THERE) == EVERYTHING
     stack.up("--expect-no-changes")
     stack.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes")
     contract = json.loads(stack.pulumi("stack", "output", "contract", "--json"))
-    assert contract == ask(stack, "SELECT contract FROM pgvector_seed.deployment")[0][0]
+    assert contract == ask(stack.conninfo, "SELECT contract FROM pgvector_seed.deployment")[0][0]
     assert contract["tables"][0]["name"] == "public.embeddings"
 
     stack.write("migrations/0002_b.up.sql", "CREATE TABLE b ()")
     stack.write("migrations/0002_b.down.sql", "DROP TABLE b")
     assert "0002_b" in stack.pulumi("preview", "--diff")
-    assert ask(stack, "SELECT to_regclass('b')") == [(None,)]
+    assert ask(stack.conninfo, "SELECT to_regclass('b')") == [(None,)]
     assert "0002_b applied in" in stack.up()
     stack.destroy()
-    assert ask(stack, WHAT_IS_THERE) == NOTHING
+    assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
 
 
 def test_state_lost(stack: Stack) -> None:
     """The database is the truth: the next up finds everything in place and changes nothing there."""
     stack.up()
-    ledger = ask(stack, "SELECT * FROM pgvector_seed.migrations")
+    ledger = ask(stack.conninfo, "SELECT * FROM pgvector_seed.migrations")
     stack.pulumi("stack", "rm", "--yes", "--force", "--preserve-config")
     stack.pulumi("stack", "init", "dev")
     assert "applied in" not in stack.up()
-    assert ask(stack, "SELECT * FROM pgvector_seed.migrations") == ledger
+    assert ask(stack.conninfo, "SELECT * FROM pgvector_seed.migrations") == ledger
     stack.up("--expect-no-changes")
 
 
@@ -92,7 +79,7 @@ def test_a_failing_migration_is_told_once_without_a_traceback(stack: Stack) -> N
         assert '0002_b.up.sql, line 2: column "nope" does not exist' in said
         assert "Traceback" not in said
         assert "KeyboardInterrupt" not in said
-    assert ask(stack, "SELECT id FROM pgvector_seed.migrations") == [("0001_create_embeddings",)]
+    assert ask(stack.conninfo, "SELECT id FROM pgvector_seed.migrations") == [("0001_create_embeddings",)]
 
 
 @pytest.mark.parametrize(
@@ -114,8 +101,8 @@ def test_a_server_that_cannot_be_used(stack: Stack, settings: dict[str, str], wo
 
 
 def test_a_server_without_pgvector(stack: Stack) -> None:
-    name = ask(stack, "SELECT quote_ident(current_database())")[0][0]
-    ask(stack, f"ALTER DATABASE {name} SET extension_control_path = '/nowhere'")
+    name = ask(stack.conninfo, "SELECT quote_ident(current_database())")[0][0]
+    ask(stack.conninfo, f"ALTER DATABASE {name} SET extension_control_path = '/nowhere'")
     said = stack.up(code=1)
     assert "pgvector/pgvector:pg18" in said
     assert "Traceback" not in said
@@ -139,21 +126,21 @@ def test_bad_migration_files_are_told_without_a_traceback(stack: Stack) -> None:
 
 def test_an_extension_in_another_schema_is_used_where_it_is(stack: Stack) -> None:
     """Not ignored, the schema would be changed by the second up."""
-    ask(stack, "CREATE SCHEMA ext; CREATE EXTENSION vector SCHEMA ext")
+    ask(stack.conninfo, "CREATE SCHEMA ext; CREATE EXTENSION vector SCHEMA ext")
     stack.up()
     stack.up("--expect-no-changes")
     stack.pulumi("refresh", "--yes", "--skip-preview")
     stack.up("--expect-no-changes")
-    assert ask(stack, "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'vector'") == [
-        ("ext",)
-    ]
+    assert ask(
+        stack.conninfo, "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'vector'"
+    ) == [("ext",)]
 
 
 def test_retain_keeps_everything(stack: Stack) -> None:
     stack.set("onDestroy", "retain")
     stack.up()
     stack.destroy()
-    assert ask(stack, WHAT_IS_THERE) == EVERYTHING
+    assert ask(stack.conninfo, WHAT_IS_THERE) == EVERYTHING
     assert "applied in" not in stack.up()
     stack.up("--expect-no-changes")
 
@@ -162,9 +149,8 @@ def test_retain_makes_no_connection_on_destroy(stack: Stack, server: Server) -> 
     """Also when the server is gone for ever."""
     stack.set("onDestroy", "retain")
     stack.up()
-    name = ask(stack, "SELECT quote_ident(current_database())")[0][0]
-    with psycopg.connect(conninfo(server, "postgres"), autocommit=True) as connection:
-        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+    name = ask(stack.conninfo, "SELECT quote_ident(current_database())")[0][0]
+    ask(conninfo(server, "postgres"), f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
     stack.destroy()
     assert json.loads(stack.pulumi("stack", "export"))["deployment"].get("resources", []) == []
 
@@ -177,7 +163,7 @@ def test_destroy_obeys_the_last_up(stack: Stack, first: str, then: str, left: ob
     stack.set("onDestroy", then)
     stack.up()
     stack.destroy()
-    assert ask(stack, WHAT_IS_THERE) == left
+    assert ask(stack.conninfo, WHAT_IS_THERE) == left
 
 
 def test_destroy_without_an_up_obeys_the_old_value(stack: Stack) -> None:
@@ -186,34 +172,38 @@ def test_destroy_without_an_up_obeys_the_old_value(stack: Stack) -> None:
     stack.up()
     stack.set("onDestroy", "revert")
     stack.destroy()
-    assert ask(stack, WHAT_IS_THERE) == EVERYTHING
+    assert ask(stack.conninfo, WHAT_IS_THERE) == EVERYTHING
 
 
 def test_revert_stops_at_what_others_made_with_the_extension(stack: Stack) -> None:
     """Never with cascade."""
     stack.up()
-    ask(stack, "CREATE TABLE theirs (v vector(3))")
+    ask(stack.conninfo, "CREATE TABLE theirs (v vector(3))")
     assert "other objects depend on it" in stack.destroy(code=1)
-    assert ask(stack, "SELECT to_regclass('theirs')::text, to_regtype('vector')::text") == [("theirs", "vector")]
+    assert ask(stack.conninfo, "SELECT to_regclass('theirs')::text, to_regtype('vector')::text") == [
+        ("theirs", "vector")
+    ]
 
 
 def test_tables_that_are_there_without_a_ledger(stack: Stack) -> None:
-    ask(stack, "CREATE TABLE embeddings AS SELECT 1 AS kept")
+    ask(stack.conninfo, "CREATE TABLE embeddings AS SELECT 1 AS kept")
     said = stack.up(code=1)
     assert "42P07" in said
     assert "this database has no ledger" in said
-    assert ask(stack, "SELECT kept FROM embeddings") == [(1,)]
+    assert ask(stack.conninfo, "SELECT kept FROM embeddings") == [(1,)]
 
 
 def test_a_new_address_is_an_update_and_runs_no_sql(stack: Stack) -> None:
     """The port of a local server may change. A replaced provider would drop and create the extension again."""
     stack.up()
-    before = ask(stack, "SELECT oid FROM pg_extension WHERE extname = 'vector'")
+    before = ask(stack.conninfo, "SELECT oid FROM pg_extension WHERE extname = 'vector'")
     said = stack.up(PGHOST="localhost")
     assert "replace" not in said
     assert "applied in" not in said
-    assert ask(stack, "SELECT oid FROM pg_extension WHERE extname = 'vector'") == before
-    assert ask(stack, "SELECT contract #>> '{connection,host}' FROM pgvector_seed.deployment") == [("localhost",)]
+    assert ask(stack.conninfo, "SELECT oid FROM pg_extension WHERE extname = 'vector'") == before
+    assert ask(stack.conninfo, "SELECT contract #>> '{connection,host}' FROM pgvector_seed.deployment") == [
+        ("localhost",)
+    ]
 
 
 HOST_OF_A_RESOURCE = """
@@ -247,7 +237,7 @@ def test_a_host_that_is_unknown_at_preview(stack: Stack) -> None:
     stack.write("made_here.py", MADE_HERE)
     assert "6 to create" in stack.pulumi("preview")
     stack.up()
-    assert ask(stack, WHAT_IS_THERE) == EVERYTHING
+    assert ask(stack.conninfo, WHAT_IS_THERE) == EVERYTHING
 
 
 def test_a_fault_of_a_host_that_is_known_late_is_told(stack: Stack) -> None:
@@ -283,7 +273,7 @@ def test_the_password_is_nowhere(stack: Stack) -> None:
         assert escaped not in place
 
 
-def is_state(path: Any) -> bool:
+def is_state(path: Path) -> bool:
     return path.is_file() and ".venv" not in path.parts and "state" in path.parts
 
 
@@ -293,12 +283,12 @@ def test_a_killed_up_is_continued_while_its_sql_still_runs(stack: Stack) -> None
     stack.write("migrations/0003_c.up.sql", "CREATE TABLE c ()")
     with start(stack, "up", "--yes", "--skip-preview") as process:
         asleep = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
-        while ask(stack, asleep) == [(0,)]:
+        while ask(stack.conninfo, asleep) == [(0,)]:
             assert process.poll() is None
         process.kill()
     stack.pulumi("cancel", "--yes")
     stack.up()
-    assert ask(stack, "SELECT id FROM pgvector_seed.migrations ORDER BY position") == [
+    assert ask(stack.conninfo, "SELECT id FROM pgvector_seed.migrations ORDER BY position") == [
         ("0001_create_embeddings",),
         ("0002_slow",),
         ("0003_c",),

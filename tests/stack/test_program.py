@@ -12,14 +12,14 @@ from psycopg.conninfo import conninfo_to_dict
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mocks
 
 from infra.database import VectorDatabase, VectorDatabaseArgs
+from infra.migrations import MIGRATIONS_TYPE
 from local import program
-from local.program import Declared
-from local.standalone import EXTENSION_TYPE, MIGRATIONS_TYPE
+from local.program import Registered
+from local.standalone import EXTENSION_TYPE
 from local.workspace import ROOT
-from migrate import load
-from migrate.files import checksums
+from migrate import checksums, load
+from tests.conftest import PASSWORD
 
-PASSWORD = "p@ss/w:rd%&#"
 PROVIDER_TYPE = "pulumi:providers:postgresql"
 SECRET = "4dabf18193072939515e22adb298388d"  # the key by which the SDK marks a secret on the wire
 
@@ -40,8 +40,8 @@ def run_program(
         monkeypatch.setenv("PULUMI_OPTION_CONFIG_FILE", str(file))
         found: dict[str, dict[str, Any]] = {}
 
-        def handle(declared: Declared) -> dict[str, Any]:
-            found[declared.type] = declared.inputs
+        def handle(resource: Registered) -> dict[str, Any]:
+            found[resource.type] = resource.inputs
             return {}
 
         program.run(handle, preview=False)

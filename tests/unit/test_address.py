@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pulumi
@@ -71,4 +72,5 @@ def test_conninfo_survives_odd_names_and_hides_the_password_from_repr() -> None:
     back = conninfo_to_dict(found.conninfo("p@ss/w:rd%&#'\\ "))
     assert (back["user"], back["dbname"], back["password"]) == ("o'al \\", "odd-name = x", "p@ss/w:rd%&#'\\ ")
     assert "password" not in found.declared()
+    assert "s3cret" not in repr(dataclasses.replace(found, password="s3cret"))
     assert "user" not in found.declared()

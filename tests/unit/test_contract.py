@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from postgres.contract import Declaration, contract
+from postgres.contract import contract
 from postgres.errors import InputError
 from postgres.metrics import OPERATORS, metric_of
+from tests.conftest import declare
 
 CATALOGUE = {"schema": "public", "tables": [{"table": "items", "name": "public.items", "metric": "cosine"}]}
 
 
 def test_what_the_stack_declares_is_joined_with_what_the_catalogue_said() -> None:
-    declaration = Declaration("public", "retain", "0.8.4", {"host": "db"}, {"items": {"rows": 3, "metric": "l2"}})
+    declaration = declare(connection={"host": "db"}, tables={"items": {"rows": 3, "metric": "l2"}})
     assert contract(declaration, "the-id", {"0001_a": "sum"}, CATALOGUE) == {
         "contract": 1,
         "connection": {"host": "db"},
@@ -24,7 +25,7 @@ def test_what_the_stack_declares_is_joined_with_what_the_catalogue_said() -> Non
 
 def test_a_declared_table_that_nobody_made_is_named() -> None:
     """A promise about a table that does not exist would fail the check after every deployment."""
-    declaration = Declaration("public", "retain", "0.8.4", {}, {"itmes": {"rows": 3}})
+    declaration = declare(tables={"itmes": {"rows": 3}})
     with pytest.raises(InputError, match="itmes"):
         contract(declaration, "the-id", {}, CATALOGUE)
 

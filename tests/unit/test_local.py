@@ -18,6 +18,7 @@ from postgres.errors import InputError, RefusedError
 
 
 def test_the_first_choice_of_each_option_is_the_default() -> None:
+    assert "PostgreSQL 18" in bootstrap.server({}), "the one place that cannot import the default"
     assert options.read({}) == Options(major=18, own_server=True, engine="auto", yes=False)
     assert options.read({"PG": "16", "DATABASE": "env", "ENGINE": "pulumi"}).major == 16
 
@@ -70,7 +71,6 @@ def test_a_python_without_venv_gets_one_clear_line(monkeypatch: pytest.MonkeyPat
 def test_the_bootstrap_reads_as_old_python() -> None:
     """An old Python must get as far as saying that it is too old."""
     text = Path(bootstrap.__file__).read_text(encoding="utf-8")
-    compile(text, "bootstrap.py", "exec")
     import ast
 
     ast.parse(text, feature_version=(3, 6))
@@ -116,9 +116,11 @@ def test_the_stack_file_is_copied_and_what_was_set_in_the_copy_is_kept(
 
 def test_a_backend_in_the_shell_is_respected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = Workspace(tmp_path, server=None)
-    assert workspace.pulumi()["PULUMI_BACKEND_URL"].startswith("file:///")
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "another")
+    assert workspace.settings()["PULUMI_BACKEND_URL"].startswith("file:///")
+    assert "PULUMI_CONFIG_PASSPHRASE" not in workspace.environment()
     monkeypatch.setenv("PULUMI_ACCESS_TOKEN", "pul-x")
-    assert "PULUMI_BACKEND_URL" not in workspace.pulumi()
+    assert "PULUMI_BACKEND_URL" not in workspace.settings()
 
 
 def test_nothing_of_the_callers_connection_reaches_the_own_server(
@@ -137,7 +139,8 @@ def test_a_service_is_written_out_for_the_provider(tmp_path: Path, monkeypatch: 
     file.write_text("[there]\nhost=db.example\nport=7777\ndbname=app\nuser=al\npassword=s3cret\n")
     monkeypatch.setenv("PGSERVICEFILE", str(file))
     monkeypatch.setenv("PGSERVICE", "there")
-    found = Workspace(tmp_path, server=None).environment()
+    workspace = Workspace(tmp_path, server=None)
+    found = workspace.environment()
     assert "PGSERVICE" not in found
     assert [found[name] for name in ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD")] == [
         "db.example",
@@ -146,24 +149,43 @@ def test_a_service_is_written_out_for_the_provider(tmp_path: Path, monkeypatch: 
         "al",
         "s3cret",
     ]
+    with pytest.raises(InputError, match="PGPASSFILE"):
+        workspace.printable()
+
+
+def test_a_password_in_the_shell_stays_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make env neither prints it nor takes it away."""
+    monkeypatch.setenv("PGHOST", "db")
+    monkeypatch.setenv("PGPASSWORD", "s3cret")
+    workspace = Workspace(tmp_path, server=None)
+    assert "PGPASSWORD" not in workspace.strays()
+    assert "s3cret" not in workspace.printable().values()
+    assert workspace.environment()["PGPASSWORD"] == "s3cret"
+
+
+def test_each_server_of_the_environment_has_a_workspace_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One state for two servers would destroy the one by what it knows of the other."""
+    folders = set()
+    for host in ("a", "b"):
+        monkeypatch.setenv("PGHOST", host)
+        folders.add(Workspace.of(options.read({"DATABASE": "env"})).folder)
+    assert len(folders) == 2
 
 
 SOMEWHERE = {"host": "db", "port": 5432, "dbname": "app"}
 
 
-def test_destroy_wants_both_to_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_destroy_wants_both_to_say_the_same() -> None:
     """Destroying obeys the last up: a configuration changed since would promise something else."""
-    monkeypatch.setenv("YES", "1")
-    consent.require("retain", "retain", SOMEWHERE)
+    consent.require("retain", "retain", SOMEWHERE, agreed=True)
     with pytest.raises(RefusedError, match="the last up, which said revert"):
-        consent.require("revert", "retain", SOMEWHERE)
+        consent.require("revert", "retain", SOMEWHERE, agreed=True)
 
 
 def test_destroy_without_a_terminal_wants_yes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("YES", raising=False)
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    with pytest.raises(InputError, match="YES=1"):
-        consent.require("revert", "revert", SOMEWHERE)
+    with pytest.raises(InputError, match=r"on db:5432/app\?.*YES=1"):
+        consent.require("revert", "revert", SOMEWHERE, agreed=False)
 
 
 @pytest.mark.parametrize("module", ["seed", "local"])

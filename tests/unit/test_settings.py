@@ -35,7 +35,7 @@ def test_every_key_is_read() -> None:
         "minimumVersion": "0.8.5",
         "tables": json.dumps({"items": {"metric": "cosine", "rows": 5, "recall": {"k": 10, "minimum": 0.9}}}),
     }
-    assert raw.keys() == KEYS.keys()
+    assert raw.keys() == {*KEYS, "tables"}
     settings = parse(raw, ["password"])
     assert settings.connection == {
         "host": "db",
@@ -76,21 +76,34 @@ def test_all_faults_are_reported_at_once() -> None:
         ("schema", "pgvector_seed"),
         ("schema", "ü" * 32),
         ("minimumVersion", "latest"),
-        ("tables", "embeddings"),
-        ("tables", "[]"),
-        ("tables", '{"t": 1}'),
-        ("tables", '{"t": {"metric": "l3"}}'),
-        ("tables", '{"t": {"rows": -1}}'),
-        ("tables", '{"t": {"rows": true}}'),
-        ("tables", '{"t": {"recall": {"k": 0, "minimum": 0.9}}}'),
-        ("tables", '{"t": {"recall": {"k": 10}}}'),
-        ("tables", '{"t": {"recall": 0.9}}'),
-        ("tables", '{"t": {"metrics": "l2"}}'),
     ],
 )
 def test_a_bad_value_names_its_key_and_the_command(key: str, value: str) -> None:
     assert f"{key}: " in faults({key: value})
     assert f"pulumi config set {key}" in faults({key: value})
+
+
+@pytest.mark.parametrize(
+    ("value", "command"),
+    [
+        ("embeddings", "rm tables"),
+        ("[]", "rm tables"),
+        ('{"t": 1}', "rm --path 'tables[\"t\"]'"),
+        ('{"my.t": {"metric": "l3"}}', "set --path 'tables[\"my.t\"].metric' l2"),
+        ('{"t": {"rows": -1}}', "set --path 'tables[\"t\"].rows' 1000"),
+        ('{"t": {"rows": true}}', "set --path 'tables[\"t\"].rows' 1000"),
+        ('{"t": {"recall": {"k": 0, "minimum": 0.9}}}', "set --path 'tables[\"t\"].recall.k' 10"),
+        ('{"t": {"recall": {"k": 10}}}', "set --path 'tables[\"t\"].recall.minimum' --type float 0.9"),
+        (
+            '{"t": {"recall": {"k": 10, "minimum": "0.9"}}}',
+            "set --path 'tables[\"t\"].recall.minimum' --type float 0.9",
+        ),
+        ('{"t": {"recall": 0.9}}', "rm --path 'tables[\"t\"].recall'"),
+        ('{"t": {"metrics": "l2"}}', "rm --path 'tables[\"t\"].metrics'"),
+    ],
+)
+def test_a_bad_declaration_of_a_table_comes_with_the_whole_command(value: str, command: str) -> None:
+    assert f"pulumi config {command}" in faults({"tables": value})
 
 
 def test_a_password_in_plain_text_is_refused_and_not_repeated() -> None:

