@@ -28,8 +28,8 @@ lint: ## check style, types and the direction of imports
 
 test: ## run the whole test suite
 	@$(READY) requirements-dev.txt
-	$(VENV) -m pytest
+	$(VENV) -m pytest -n 2 --dist loadfile
 
 soak: ## run the long tests
 	@$(READY) requirements-dev.txt
-	SOAK=1 $(VENV) -m pytest
+	SOAK=1 $(VENV) -m pytest -n 2 --dist loadfile

@@ -4,6 +4,12 @@ Runs under whatever Python the machine has, so it uses the standard library alon
 an old Python would choke on before it could say that it is too old.
 """
 
+# ruff: noqa: E402
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # from here on an interrupt ends this without a traceback
+
 import hashlib
 import os
 import platform
@@ -104,7 +110,7 @@ def server(environment: "Mapping[str, str]") -> str:
 
 
 def main(requirements: str) -> int:
-    """Exit code 0 when the environment is ready, 2 when it cannot be, 130 when interrupted."""
+    """Exit code 0 when the environment is ready, and 2 when it cannot be."""
     fault = unsupported()
     if fault:
         sys.stderr.write("error: %s\n" % fault)
@@ -115,8 +121,6 @@ def main(requirements: str) -> int:
     except subprocess.CalledProcessError as error:
         sys.stderr.write("error: %s failed; its own words are above\n" % " ".join(map(str, error.cmd)))
         return 2
-    except KeyboardInterrupt:
-        return 130
     if installed:
         print("Packages   %s installed into %s in %.1f s" % (requirements, ENVIRONMENT, time.time() - started))
         sys.stdout.flush()

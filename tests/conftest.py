@@ -26,7 +26,7 @@ VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "
 MACHINES = ("PULUMI_HOME", "PULUMI_IGNORE_AMBIENT_PLUGINS", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION")
 
 for name in list(os.environ):
-    ours = name.startswith("PG") or name in ("DATABASE", "ENGINE", "YES")
+    ours = name.startswith(("PG", "MAKE")) or name in ("DATABASE", "ENGINE", "YES")
     if ours or (name.startswith("PULUMI_") and name not in MACHINES):
         del os.environ[name]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -21,7 +22,7 @@ from postgres.connection import connect
 from postgres.contract import Declaration
 from postgres.errors import InputError, MigrationError, RefusedError
 from postgres.ledger import Ledger, read_ledger
-from tests.conftest import ask, declare, tries
+from tests.conftest import ask, declare, pg_variables, tries
 
 
 def run(conninfo: str, folder: Path, declaration: Declaration | None = None) -> tuple[Ledger, list[str]]:
@@ -231,7 +232,8 @@ def test_revert_keeps_a_schema_that_others_use(database: str, folder: Path) -> N
 
 def applier(conninfo: str, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.db.applier", conninfo, str(folder)],
+        [sys.executable, "-m", "tests.db.applier", str(folder)],
+        env={**os.environ, **pg_variables(conninfo)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

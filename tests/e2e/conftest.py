@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +64,14 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         remove(Server(folder / ".local" / str(major), major))
 
 
+WHAT_IS_THERE = (
+    "SELECT to_regclass('embeddings')::text, to_regnamespace('pgvector_seed')::text, "
+    "(SELECT extname FROM pg_extension WHERE extname = 'vector')"
+)
+EVERYTHING = [("embeddings", "pgvector_seed", "vector")]
+NOTHING = [(None, None, None)]
+
+
 @dataclass
 class Stack:
     """The stack ``dev`` of a copy of the project, on a database of its own."""
@@ -94,6 +102,17 @@ class Stack:
         """``pulumi destroy`` without a preview."""
         return self.pulumi("destroy", "--yes", "--skip-preview", code=code, **settings)
 
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """The CLI at work, with both outputs in one pipe."""
+        return subprocess.Popen(
+            ["pulumi", *words],
+            cwd=self.folder,
+            env={**os.environ, **self.settings},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
     def set(self, key: str, value: str) -> None:
         """``pulumi config set``."""
         self.pulumi("config", "set", key, value)
@@ -118,3 +137,9 @@ def stack(cli: None, empty_database: str, tmp_path: Path) -> Stack:  # noqa: ARG
     folder = copy_project(tmp_path / "project")
     (folder / ".venv").symlink_to(sys.prefix)
     return Stack(folder, empty_database)
+
+
+@pytest.fixture
+def server(start_server: Callable[[int], Server]) -> Server:
+    """The newest major version only: the engine does not care, and these tests are long."""
+    return start_server(max(INSTALLED))

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -14,23 +13,7 @@ import pytest
 
 from local.server import Server
 from tests.conftest import PASSWORD, ask, conninfo
-from tests.e2e.conftest import Stack, readme_block
-
-
-@pytest.fixture
-def server(start_server: Callable[[int], Server]) -> Server:
-    """The newest major version only: the engine does not care, and these tests are long."""
-    return start_server(18)
-
-
-WHAT_IS_THERE = (
-    "SELECT to_regclass('embeddings')::text, to_regnamespace('pgvector_seed')::text, "
-    "(SELECT extname FROM pg_extension WHERE extname = 'vector')"
-)
-EVERYTHING = [("embeddings", "pgvector_seed", "vector")]
-NOTHING = [(None, None, None)]
-
-SLOW = "SELECT pg_sleep(2); CREATE TABLE slow ();"
+from tests.e2e.conftest import EVERYTHING, NOTHING, WHAT_IS_THERE, Stack, readme_block
 
 
 def test_from_nothing_to_everything_and_back(stack: Stack) -> None:
@@ -62,66 +45,6 @@ def test_state_lost(stack: Stack) -> None:
     assert "applied in" not in stack.up()
     assert ask(stack.conninfo, "SELECT * FROM pgvector_seed.migrations") == ledger
     stack.up("--expect-no-changes")
-
-
-def test_edited_history_is_refused_at_preview_on_one_line(stack: Stack) -> None:
-    stack.up()
-    stack.write("migrations/0001_create_embeddings.up.sql", "CREATE TABLE embeddings (id int)")
-    said = stack.pulumi("preview", code=1)
-    assert "0001_create_embeddings was edited after it was applied" in said
-    assert "Traceback" not in said
-
-
-def test_a_failing_migration_is_told_once_without_a_traceback(stack: Stack) -> None:
-    stack.write("migrations/0002_b.up.sql", "SELECT 1;\nSELECT nope;")
-    for _ in range(3):  # the engine's SIGINT meets the program at another moment each time
-        said = stack.up(code=1)
-        assert '0002_b.up.sql, line 2: column "nope" does not exist' in said
-        assert "Traceback" not in said
-        assert "KeyboardInterrupt" not in said
-    assert ask(stack.conninfo, "SELECT id FROM pgvector_seed.migrations") == [("0001_create_embeddings",)]
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"PGPASSWORD": "wr0ng-passw0rd"}, "password authentication failed"),
-        ({"PGPORT": "1"}, "Connection refused"),
-        ({"PGSERVICE": "prod"}, "env -u PGSERVICE pulumi up"),
-        ({"PGHOST": "/tmp"}, "pulumi config set host"),
-        ({"PGSSLMODE": "require"}, "SSL"),
-    ],
-)
-def test_a_server_that_cannot_be_used(stack: Stack, settings: dict[str, str], words: str) -> None:
-    said = stack.up(code=1, **settings)
-    assert words in said
-    assert "Traceback" not in said
-    assert "wr0ng-passw0rd" not in said
-    assert PASSWORD not in said
-
-
-def test_a_server_without_pgvector(stack: Stack) -> None:
-    name = ask(stack.conninfo, "SELECT quote_ident(current_database())")[0][0]
-    ask(stack.conninfo, f"ALTER DATABASE {name} SET extension_control_path = '/nowhere'")
-    said = stack.up(code=1)
-    assert "pgvector/pgvector:pg18" in said
-    assert "Traceback" not in said
-
-
-def test_faults_of_the_configuration_are_told_together(stack: Stack) -> None:
-    stack.set("prot", "1")
-    stack.set("onDestroy", "keep")
-    said = stack.pulumi("preview", code=1)
-    assert "pulumi config rm prot" in said
-    assert "pulumi config set onDestroy retain" in said
-    assert "Traceback" not in said
-
-
-def test_bad_migration_files_are_told_without_a_traceback(stack: Stack) -> None:
-    stack.write("migrations/0002_b.up.sql", "")
-    said = stack.pulumi("preview", code=1)
-    assert "0002_b.up.sql: empty" in said
-    assert "Traceback" not in said
 
 
 def test_an_extension_in_another_schema_is_used_where_it_is(stack: Stack) -> None:
@@ -185,14 +108,6 @@ def test_revert_stops_at_what_others_made_with_the_extension(stack: Stack) -> No
     ]
 
 
-def test_tables_that_are_there_without_a_ledger(stack: Stack) -> None:
-    ask(stack.conninfo, "CREATE TABLE embeddings AS SELECT 1 AS kept")
-    said = stack.up(code=1)
-    assert "42P07" in said
-    assert "this database has no ledger" in said
-    assert ask(stack.conninfo, "SELECT kept FROM embeddings") == [(1,)]
-
-
 def test_a_new_address_is_an_update_and_runs_no_sql(stack: Stack) -> None:
     """The port of a local server may change. A replaced provider would drop and create the extension again."""
     stack.up()
@@ -206,47 +121,6 @@ def test_a_new_address_is_an_update_and_runs_no_sql(stack: Stack) -> None:
     ]
 
 
-HOST_OF_A_RESOURCE = """
-import pulumi
-from infra.database import VectorDatabase, VectorDatabaseArgs
-from made_here import Server
-
-host = Server("server", "{host}").host
-args = VectorDatabaseArgs({{"host": host}}, None, "public", "retain", "0.8.4", {{}})
-pulumi.export("contract", VectorDatabase("database", args).contract)
-"""
-MADE_HERE = """
-import pulumi
-from pulumi.dynamic import CreateResult, Resource, ResourceProvider
-
-class Provider(ResourceProvider):
-    def create(self, props):
-        return CreateResult("id", {"host": props["wanted"]})
-
-class Server(Resource, module="test", name="Server"):
-    host: pulumi.Output[str]
-
-    def __init__(self, name, wanted):
-        super().__init__(Provider(), name, {"wanted": wanted, "host": None})
-"""
-
-
-def test_a_host_that_is_unknown_at_preview(stack: Stack) -> None:
-    """A server made in the same program has no address yet; Terraform cannot plan then."""
-    stack.write("__main__.py", HOST_OF_A_RESOURCE.format(host="127.0.0.1"))
-    stack.write("made_here.py", MADE_HERE)
-    assert "6 to create" in stack.pulumi("preview")
-    stack.up()
-    assert ask(stack.conninfo, WHAT_IS_THERE) == EVERYTHING
-
-
-def test_a_fault_of_a_host_that_is_known_late_is_told(stack: Stack) -> None:
-    """The Python host may crash on what is raised in an apply, and take the message along."""
-    stack.write("__main__.py", HOST_OF_A_RESOURCE.format(host="/var/run/postgresql"))
-    stack.write("made_here.py", MADE_HERE)
-    assert "connects by TCP to one host" in stack.up(code=1)
-
-
 def test_the_password_is_nowhere(stack: Stack) -> None:
     """Not in what is printed, in the state, or in the arguments of any process."""
     arguments: set[str] = set()
@@ -257,7 +131,7 @@ def test_the_password_is_nowhere(stack: Stack) -> None:
         ["refresh", "--yes"],
         ["up", "--yes", "-v=8", "--logtostderr"],
     ):
-        with start(stack, *words) as process:
+        with stack.start(*words) as process:
             assert process.stdout is not None
             for line in process.stdout:  # each line is a moment to look at the processes
                 said.append(line)
@@ -275,37 +149,6 @@ def test_the_password_is_nowhere(stack: Stack) -> None:
 
 def is_state(path: Path) -> bool:
     return path.is_file() and ".venv" not in path.parts and "state" in path.parts
-
-
-def test_a_killed_up_is_continued_while_its_sql_still_runs(stack: Stack) -> None:
-    """Kill -9 of the CLI in the middle of a migration, then cancel, then up."""
-    stack.write("migrations/0002_slow.up.sql", SLOW)
-    stack.write("migrations/0003_c.up.sql", "CREATE TABLE c ()")
-    with start(stack, "up", "--yes", "--skip-preview") as process:
-        asleep = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
-        while ask(stack.conninfo, asleep) == [(0,)]:
-            assert process.poll() is None
-        process.kill()
-    stack.pulumi("cancel", "--yes")
-    stack.up()
-    assert ask(stack.conninfo, "SELECT id FROM pgvector_seed.migrations ORDER BY position") == [
-        ("0001_create_embeddings",),
-        ("0002_slow",),
-        ("0003_c",),
-    ]
-    stack.up("--expect-no-changes")
-
-
-def start(stack: Stack, *words: str) -> subprocess.Popen[str]:
-    """The CLI at work, with both outputs in one pipe."""
-    return subprocess.Popen(
-        ["pulumi", *words],
-        cwd=stack.folder,
-        env={**os.environ, **stack.settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def test_the_file_of_a_stack_is_not_needed_to_hold_a_connection(stack: Stack) -> None:
