@@ -4,7 +4,6 @@ Runs under whatever Python the machine has, so it uses the standard library alon
 an old Python would choke on before it could say that it is too old.
 """
 
-# ruff: noqa: E402
 import signal
 
 if __name__ == "__main__":
