@@ -53,11 +53,12 @@ def find(given: Mapping[str, str]) -> Address:
 
     Raises pulumi.RunError where the PostgreSQL provider could not follow.
     """
-    if "PGSERVICE" in os.environ:
-        raise pulumi.RunError(
-            "PGSERVICE is set, and the PostgreSQL provider would follow it instead of the stack's host. "
-            "Run it without: env -u PGSERVICE pulumi up"
-        )
+    for name in ("PGSERVICE", "PGHOSTADDR"):
+        if os.environ.get(name):
+            raise pulumi.RunError(
+                f"{name} is set, and the PostgreSQL provider and libpq would not follow it to the same server. "
+                f"Run it without: env -u {name} pulumi up"
+            )
     try:
         found = resolve(given)
     except Error as error:
@@ -70,7 +71,7 @@ def find(given: Mapping[str, str]) -> Address:
         )
     return Address(
         host=host,
-        port=int(found["port"]),
+        port=int(found.get("port", "5432")),
         dbname=found["dbname"],
         user=found["user"],
         sslmode=_sslmode(found["sslmode"], host),

@@ -14,7 +14,8 @@ import pulumi_postgresql as postgresql
 
 from infra.address import Address, find
 from infra.migrations import Migrations
-from migrate import checksums, load
+from migrate import checksums, down_checksums, load
+from migrate.files import Migration
 from postgres.catalogue import EXTENSION
 from postgres.contract import Declaration
 from postgres.errors import Error
@@ -67,15 +68,16 @@ class VectorDatabase(pulumi.ComponentResource):
                 hooks=pulumi.ResourceHookBinding(before_create=[_preflight(name, conninfo)]),
             ),
         )
-        migrations = Migrations(
+        migrations = _load()
+        self.contract = Migrations(
             f"{name}-migrations",
             conninfo=conninfo,
             directory=MIGRATIONS,
-            migrations=_checksums(),
+            migrations=checksums(migrations),
+            downs=down_checksums(migrations),
             declaration=address.apply(lambda found: _declaration(args, found)),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[extension]),
-        )
-        self.contract = migrations.contract
+        ).contract
         self.register_outputs({"contract": self.contract})
 
 
@@ -121,9 +123,9 @@ def _preflight(name: str, conninfo: pulumi.Output[str]) -> pulumi.ResourceHook:
     return pulumi.ResourceHook(f"{name}-preflight", check)
 
 
-def _checksums() -> dict[str, str]:
+def _load() -> list[Migration]:
     try:
-        return checksums(load(Path(MIGRATIONS)))
+        return load(Path(MIGRATIONS))
     except Error as error:
         raise pulumi.RunError(str(error)) from error
 

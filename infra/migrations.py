@@ -25,15 +25,21 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
-from migrate import apply, checksums, load, plan, revert
-from postgres.connection import connect
+from migrate import apply, checksums, down_checksums, load, plan, revert
+from postgres.connection import Connection, connect
 from postgres.contract import Declaration
 from postgres.errors import Error, RefusedError, translated
 from postgres.ledger import Ledger, read_ledger
 
 Properties = dict[str, Any]
 MIGRATIONS_TYPE = "pulumi-python:dynamic/pgvector_seed:Migrations"  # what the class header below makes of it
-INPUTS = ("conninfo", "directory", "migrations", "declaration")
+INPUTS = ("conninfo", "directory", "migrations", "downs", "declaration")
+
+
+ANOTHER_DATABASE = (
+    "the stack's database was {} and is {} now: another database is another stack. "
+    "Run: pulumi stack init NAME, or set the database back"
+)
 
 
 class MigrationsProvider(ResourceProvider):
@@ -42,14 +48,18 @@ class MigrationsProvider(ResourceProvider):
     serialize_as_secret_always = False
 
     def check(self, olds: Properties, news: Properties) -> CheckResult:
-        """Refuse edited history, at preview already and without a database."""
-        known = all(isinstance(side.get("migrations"), Mapping) for side in (olds, news))
-        try:
-            if known:
+        """Refuse edited history and another database, at preview already and without a connection."""
+        failures = []
+        if _known(olds, news, "migrations"):
+            try:
                 plan(news["migrations"], olds["migrations"])
-        except RefusedError as refused:
-            return CheckResult(news, [CheckFailure("migrations", str(refused))])
-        return CheckResult(news, [])
+            except RefusedError as refused:
+                failures.append(CheckFailure("migrations", str(refused)))
+        if _known(olds, news, "declaration"):
+            before, after = (declaration(side).connection.get("dbname") for side in (olds, news))
+            if before != after:
+                failures.append(CheckFailure("declaration", ANOTHER_DATABASE.format(before, after)))
+        return CheckResult(news, failures)
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
         """Compare the inputs, and the ledger as it was last read. Never a replacement."""
@@ -62,25 +72,32 @@ class MigrationsProvider(ResourceProvider):
             outputs = apply_inputs(props)
             return CreateResult(outputs["ledger"], outputs)
 
-    def update(self, _id: str, olds: Properties, news: Properties) -> UpdateResult:
-        """As create; where nothing but the credentials changed, no connection is made."""
+    def update(self, id_: str, olds: Properties, news: Properties) -> UpdateResult:
+        """As create; where nothing but the credentials changed, they are tried, and no SQL is run."""
         with one_line_errors():
-            wanted = (news["migrations"], news["declaration"])
-            if wanted == (olds["applied"], olds["declaration"]):
-                return UpdateResult({**olds, **news})
-            return UpdateResult(apply_inputs(news))
+            same = all(olds[name] == news[name] for name in ("downs", "declaration"))
+            if same and olds["applied"] == news["migrations"]:
+                with connect(news["conninfo"]):  # so that a wrong password is not kept
+                    return UpdateResult({**olds, **news})
+            return UpdateResult(apply_inputs(news, ledger_id=id_))
 
     def read(self, id_: str, props: Properties) -> ReadResult:
-        """The ledger as it is, so that a refresh shows drift. A database without one has nothing of ours."""
+        """The ledger as it is, so that a refresh shows drift. Without it, or with another's, nothing here is ours."""
         with one_line_errors(), connect(props["conninfo"]) as connection, translated("reading the ledger"):
             ledger = read_ledger(connection)
-            return ReadResult(id_, _outputs(props, ledger)) if ledger else ReadResult(None, {})
+            ours = ledger is not None and ledger.id == id_
+            return ReadResult(id_, _outputs(props, ledger)) if ledger and ours else ReadResult(None, {})
 
-    def delete(self, _id: str, props: Properties) -> None:
+    def delete(self, id_: str, props: Properties) -> None:
         """Undo everything where the last ``up`` said revert; otherwise do nothing, not even connect."""
         if declaration(props).on_destroy == "revert":
             with one_line_errors(), connect(props["conninfo"]) as connection:
+                _refuse_another(connection, id_)
                 revert(connection, report)
+
+
+def _known(olds: Properties, news: Properties, name: str) -> bool:
+    return all(isinstance(side.get(name), Mapping | str) for side in (olds, news))
 
 
 def report(line: str) -> None:
@@ -100,13 +117,29 @@ def one_line_errors() -> Iterator[None]:
         raise
 
 
-def apply_inputs(props: Properties) -> Properties:
-    """Apply what the resource's inputs declare, and return its outputs."""
+def apply_inputs(props: Properties, ledger_id: str | None = None) -> Properties:
+    """Apply what the resource's inputs declare, and return its outputs.
+
+    Raises RefusedError where the database has another ledger than ``ledger_id``.
+    """
     migrations = load(Path(props["directory"]))
-    if checksums(migrations) != props["migrations"]:
+    if (checksums(migrations), down_checksums(migrations)) != (props["migrations"], props["downs"]):
         raise RefusedError("the migration files changed while Pulumi ran", "Run the same command again.")
     with connect(props["conninfo"]) as connection:
+        if ledger_id:
+            _refuse_another(connection, ledger_id)
         return _outputs(props, apply(connection, migrations, declaration(props), report))
+
+
+def _refuse_another(connection: Connection, ledger_id: str) -> None:
+    """Another ledger's id means another database than the one that the state is about."""
+    with translated("reading the ledger"):
+        ledger = read_ledger(connection)
+    if ledger is not None and ledger.id != ledger_id:
+        raise RefusedError(
+            f"this database has the ledger {ledger.id}, and the state is about {ledger_id}: another database",
+            "Look at the connection; if it is meant to be this one, run: pulumi refresh",
+        )
 
 
 def declaration(props: Properties) -> Declaration:
@@ -137,6 +170,7 @@ class Migrations(Resource, module="pgvector_seed", name="Migrations"):
         conninfo: pulumi.Input[str],
         directory: str,
         migrations: Mapping[str, str],
+        downs: Mapping[str, str],
         declaration: pulumi.Input[str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -144,6 +178,7 @@ class Migrations(Resource, module="pgvector_seed", name="Migrations"):
             "conninfo": pulumi.Output.secret(conninfo),
             "directory": directory,
             "migrations": dict(migrations),
+            "downs": dict(downs),
             "declaration": declaration,
         }
         outputs = dict.fromkeys(("contract", "applied", "ledger"))

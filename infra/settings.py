@@ -61,7 +61,7 @@ def _port(raw: str) -> str:
 
 
 def _schema(raw: str) -> str:
-    if raw.startswith("pg_") or raw == LEDGER_SCHEMA:
+    if raw.startswith("pg_") or raw in (LEDGER_SCHEMA, "$user"):  # a search_path expands $user even in quotes
         return f"{raw!r} is reserved"
     if len(raw.encode()) > 63:
         return "must have 63 bytes at most, PostgreSQL's limit for a name"

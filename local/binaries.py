@@ -24,9 +24,13 @@ INSTALLED = {18: "pginstall18", 16: "pginstall"}  # by major version; the first 
 
 def copy(major: int, home: Path) -> None:
     """Copy the programs and their libraries into ``home``, and give it to ``nobody``."""
-    for part in (f"{WHEEL}/{INSTALLED[major]}", f"{WHEEL}.libs"):
+    parts = [f"{WHEEL}/{INSTALLED[major]}/{part}" for part in ("bin", "lib", "share")]
+    for part in (*parts, f"{WHEEL}.libs"):
         if (_wheel() / part).is_dir():  # macOS has no .libs
             shutil.copytree(_wheel() / part, home / part, symlinks=True)
+    for path in home.rglob("*"):  # under a narrow umask pip makes files for root alone
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
     os.chown(home, *_nobody())
 
 
@@ -57,6 +61,15 @@ def run(major: int, program: str, words: Sequence[str], *, home: Path, stdin: st
         )
         said.seek(0)
         return subprocess.CompletedProcess(process.args, process.returncode, said.read())
+
+
+def refuse_odd_path(home: Path) -> None:
+    """PostgreSQL's programs call each other through a shell, in quotes that these characters break."""
+    odd = sorted(set('$`"\\') & set(f"{home}{'' if os.geteuid() == 0 else _wheel()}"))
+    if odd:
+        raise InputError(
+            f"PostgreSQL cannot run from a path with {' '.join(odd)}: {home}", "Move this folder elsewhere."
+        )
 
 
 def _nobody() -> tuple[int, int]:

@@ -18,6 +18,7 @@ from local.engine import choose
 from local.pulumi_cli import installed, on_path
 from local.server import HOST, Server
 from local.workspace import LOCAL, Workspace
+from postgres.errors import InputError
 
 
 @click.group()
@@ -116,6 +117,12 @@ def _start(server: Server | None) -> None:
 def _alone() -> Iterator[None]:
     """One command at a time in this folder."""
     LOCAL.mkdir(mode=0o700, exist_ok=True)
+    owner = LOCAL.stat().st_uid
+    if owner != os.geteuid():
+        raise InputError(
+            f"{LOCAL} belongs to the user {owner}, and this is {os.geteuid()}: each would lock the other out",
+            "Run make as that user, or in a checkout of your own.",
+        )
     with (LOCAL / "lock").open("w") as file:
         try:
             flock(file, LOCK_EX | LOCK_NB)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Protocol
+from typing import Any, Protocol
 
 from local import command, consent
 from local.options import Options
 from local.pulumi_cli import Pulumi, UnavailableError, find
+from local.pulumi_state import State
+from local.server import HOST
 from local.workspace import PROJECT, STACK, Workspace
-from postgres.errors import InputError
+from postgres.connection import connect
+from postgres.errors import InputError, RefusedError, UnreachableError, translated
+from postgres.ledger import read_ledger
 
 
 class Engine(Protocol):
@@ -29,6 +33,7 @@ class PulumiEngine:
     def __init__(self, workspace: Workspace, pulumi: Pulumi, *, agreed: bool) -> None:
         self.workspace = workspace
         self.pulumi = pulumi
+        self.state = State(pulumi)
         self.agreed = agreed
 
     def title(self) -> str:
@@ -38,25 +43,53 @@ class PulumiEngine:
     def run(self, verb: str) -> int:
         """Run the CLI on the stack, which is made when it is missing."""
         self._make_stack()
+        self.state.free_dead_lock()
+        # A second preview doubles the time, for it starts everything twice; there is `make preview`.
+        # A refresh finds out what was done without Pulumi, as the stand-alone runner does.
+        options = {"up": ["--yes", "--skip-preview", "--refresh"], "preview": ["--refresh"]}
         if verb == "destroy":
-            self._ask_before_destroying()
-        # There is `make preview` for that; it doubles the time, for it starts everything a second time.
-        at_once = [] if verb == "preview" else ["--yes", "--skip-preview"]
-        return command.run([self.pulumi.executable, verb, *at_once], self.pulumi.environment)
+            options["destroy"] = ["--yes", "--skip-preview", *self._agree_to_destroy()]
+        return command.run([self.pulumi.executable, verb, *options[verb]], self.pulumi.environment)
 
     def _make_stack(self) -> None:
         """In the workspace's folder: the engine writes a salt into the stack file it finds there."""
         self.pulumi.ask("stack", "select", "--create", STACK, "--cwd", str(self.workspace.folder))
 
-    def _ask_before_destroying(self) -> None:
-        """The engine obeys the onDestroy of the last `up`, which the stack's outputs tell: the server may be gone."""
+    def _agree_to_destroy(self) -> list[str]:
+        """The options of a destroy that somebody agreed to. It obeys the state, not today's configuration."""
         from infra.settings import KEYS  # with Pulumi's SDK behind it, half a second
 
-        outputs = json.loads(self.pulumi.ask("stack", "output", "--json"))
         config = json.loads(self.pulumi.ask("config", "--json"))
         today = config.get(f"{PROJECT}:onDestroy", {"value": KEYS["onDestroy"].default})["value"]
-        connection = outputs.get("contract", {}).get("connection")  # absent where no `up` came to its end
-        consent.require(outputs.get("onDestroy", today), today, connection, agreed=self.agreed)
+        recorded = self.state.declaration()
+        if recorded is None:
+            self._refuse_unknown_ledger()
+            consent.require(today, today, None, agreed=self.agreed)
+            return []
+        self._refuse_another_server(recorded["connection"])
+        consent.require(recorded["on_destroy"], today, recorded["connection"], agreed=self.agreed)
+        return ["--refresh"] if recorded["on_destroy"] == "revert" else []  # retain needs no server
+
+    def _refuse_unknown_ledger(self) -> None:
+        """A state that knows of no migrations would leave behind what the database has, and say nothing."""
+        try:
+            with connect(self.workspace.conninfo) as connection, translated("reading the ledger"):
+                ledger = read_ledger(connection)
+        except UnreachableError:
+            return  # nothing to be found
+        if ledger:
+            raise RefusedError("this database has a deployment that Pulumi's state does not know", "Run make up first.")
+
+    def _refuse_another_server(self, recorded: dict[str, Any]) -> None:
+        """What was announced must be what is destroyed."""
+        server = self.workspace.server
+        here = server and (HOST, server.environment["PGPORT"])
+        there = (recorded["host"], str(recorded["port"]))
+        if here and here != there:
+            raise RefusedError(
+                f"Pulumi's state is about the server {':'.join(there)}, and this folder's is {':'.join(here)}",
+                "Run make up first, so that both are the same.",
+            )
 
 
 class StandaloneEngine:

@@ -8,6 +8,7 @@ which ``home`` is then a link.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -18,17 +19,17 @@ from pathlib import Path
 import psutil
 
 from local import binaries, files
-from postgres.errors import Error
+from postgres.errors import Error, InputError
 
 HOST = "127.0.0.1"
 USER = "postgres"
 START_SECONDS = 60
 
-_SETTINGS = f"""
-listen_addresses = '{HOST}'
-unix_socket_directories = ''
-password_encryption = 'scram-sha-256'
-"""
+SETTINGS = {
+    "listen_addresses": HOST,
+    "unix_socket_directories": "",
+    "password_encryption": "scram-sha-256",
+}
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,14 @@ class Server:
         """Make the server run, whatever an earlier run left behind. False when it was running."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.is_running():
+            self._remember(int((self.data / "postmaster.pid").read_text().split("\n")[3]))
             return False
         self._make_home()
         self._make_data()
         self._clear_crash()
         for _ in range(3):  # somebody may take the port between the choice and the start
-            port = self._choose_port()
+            port = _free_port(self._last_port())
+            self._remember(port)
             started = self._pg_ctl(
                 "start", "--wait", f"--timeout={START_SECONDS}", f"--log={self.log}", f"-o -p {port}"
             )
@@ -80,7 +83,7 @@ class Server:
             "PGPORT": (files.read(self._port_file) or "").strip(),
             "PGUSER": USER,
             "PGDATABASE": "postgres",
-            "PGPASSFILE": str(self.folder / "pgpass"),
+            "PGPASSFILE": str(self._password_file),
         }
 
     @property
@@ -102,8 +105,13 @@ class Server:
     def _port_file(self) -> Path:
         return self.folder / "port"
 
+    @property
+    def _password_file(self) -> Path:
+        return self.folder / "pgpass"
+
     def _make_home(self) -> None:
         """A private folder; for root one that belongs to ``nobody``, linked only when it is whole."""
+        binaries.refuse_odd_path(self.home)
         if self.home.is_dir():
             return
         if os.geteuid() != 0:
@@ -124,7 +132,7 @@ class Server:
             return
         unfinished = self.home / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
-        password = files.secret(self.folder / "password")
+        self._remember(self._last_port())  # before anything is made with the password
         options = [
             "--auth=scram-sha-256",
             f"--username={USER}",
@@ -132,20 +140,34 @@ class Server:
             "--no-locale",
             "--pwfile=/dev/stdin",
         ]
-        made = self._run("initdb", f"--pgdata={unfinished}", *options, stdin=password)
+        options += [f"--set={name}={value}" for name, value in SETTINGS.items()]
+        made = self._run("initdb", f"--pgdata={unfinished}", *options, stdin=self._password())
         if made.returncode != 0:
             raise Error(f"initdb failed: {_last_line(made.stdout)}")
-        with (unfinished / "postgresql.conf").open("a", encoding="utf-8") as settings:
-            settings.write(_SETTINGS)
         unfinished.rename(self.data)
 
-    def _choose_port(self) -> int:
-        """The port of the last run where it is still free, else a free one; written where libpq's settings are."""
-        port = _free_port(int((files.read(self._port_file) or "0").strip()))
-        password = files.secret(self.folder / "password")
-        files.write(self.folder / "pgpass", f"{HOST}:{port}:*:{USER}:{password}\n")
+    def _password(self) -> str:
+        """The password that libpq's password file keeps; made with the data folder, and never again."""
+        line = (files.read(self._password_file) or "").strip()
+        if line:
+            return line.split(":", 4)[4].replace("\\:", ":").replace("\\\\", "\\")
+        if self.data.is_dir():
+            raise InputError(
+                f"{self._password_file} has lost the password of the server in {self.home}",
+                f"If its data may go: rm -rf {self.home} {self.folder}",
+            )
+        return secrets.token_urlsafe(24)
+
+    def _remember(self, port: int) -> None:
+        """Write the port and the password where libpq finds them, and where the next start looks."""
+        password = self._password().replace("\\", "\\\\").replace(":", "\\:")
+        files.write(self._password_file, f"{HOST}:{port}:*:{USER}:{password}\n")
         files.write(self._port_file, f"{port}\n")
-        return port
+
+    def _last_port(self) -> int:
+        """The port of the last run; 0, which stands for any, where there was none."""
+        text = (files.read(self._port_file) or "").strip()
+        return int(text) if text.isdecimal() else 0
 
     def _pid(self) -> int | None:
         try:
@@ -157,13 +179,13 @@ class Server:
         """Make way for a start after a crash.
 
         What is left of the crashed server ends by itself once it finds its parent gone. PostgreSQL
-        removes a pid file whose process is gone, but takes any living one for itself, so one whose
-        number another process has taken since is removed here.
+        removes a pid file whose process is gone, but takes any living one for itself, and an empty file
+        for a reason to stop, so one whose number another process has taken since is removed here.
         """
         psutil.wait_procs(list(_processes_in(self.data).values()), timeout=START_SECONDS)
-        pid = self._pid()
-        if pid is not None and psutil.pid_exists(pid) and not _processes_in(self.data):
-            (self.data / "postmaster.pid").unlink()
+        pid = self._pid()  # None also for a file that a power cut left empty
+        if (pid is None or psutil.pid_exists(pid)) and not _processes_in(self.data):
+            (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _pg_ctl(self, *words: str) -> subprocess.CompletedProcess[str]:
         return self._run("pg_ctl", f"--pgdata={self.data}", *words)

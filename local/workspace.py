@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 from psycopg import pq
+from psycopg.conninfo import make_conninfo
 
 from local import files
 from local.options import Options
@@ -22,6 +23,9 @@ ROOT = Path(__file__).parent.parent
 LOCAL = ROOT / ".local"
 PROJECT = "pgvector-seed"
 STACK = "dev"
+BACKEND = "PGVECTOR_SEED_BACKEND"  # marks a PULUMI_BACKEND_URL as ours
+REQUIRE_AUTH = "PGREQUIREAUTH"
+CONNECTION_KEYS = ("host", "port", "database", "user", "password")
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,16 @@ class Workspace:
         return cls(LOCAL / f"env-{hashlib.sha256(place.encode()).hexdigest()[:8]}", None)
 
     @property
+    def conninfo(self) -> str:
+        """How to reach the server from this process; "" leaves all to libpq's environment."""
+        if self.server is None:
+            return ""
+        names = {
+            option.envvar.decode(): option.keyword.decode() for option in pq.Conninfo.get_defaults() if option.envvar
+        }
+        return make_conninfo("", **{names[name]: value for name, value in self.server.environment.items()})
+
+    @property
     def config_file(self) -> Path:
         """The copy of the stack's file that the engine may write to."""
         return self.folder / f"Pulumi.{STACK}.yaml"
@@ -57,13 +71,15 @@ class Workspace:
         """The whole environment for a command of ours: the caller's, with this workspace's in its place."""
         strays = self.strays()
         kept = {name: value for name, value in os.environ.items() if name not in strays}
+        if self.server:  # whoever took the port meanwhile may ask for the password in clear, and does not get it
+            kept[REQUIRE_AUTH] = "scram-sha-256"
         return {**kept, **self.settings(), "PULUMI_SKIP_UPDATE_CHECK": "true"}
 
     def settings(self) -> dict[str, str]:
         """How to reach the server, and where Pulumi keeps its state and finds its configuration."""
         found = {**self._libpq(), "PULUMI_OPTION_CONFIG_FILE": str(self.config_file), "PULUMI_STACK": STACK}
         if self._own_backend:
-            found["PULUMI_BACKEND_URL"] = (self.folder / "state").as_uri()
+            found["PULUMI_BACKEND_URL"] = found[BACKEND] = (self.folder / "state").as_uri()
             found["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(self.folder / "passphrase")
         return found
 
@@ -71,7 +87,7 @@ class Workspace:
         """The caller's variables that would lead elsewhere."""
         found = set()
         if self.server or "PGSERVICE" in os.environ:
-            found = {name for name in os.environ if name.startswith("PG")}
+            found = {name for name in os.environ if name.startswith("PG") and name != BACKEND}
         if self._own_backend:
             found.add("PULUMI_CONFIG_PASSPHRASE")  # the engine prefers it to the file
         return found
@@ -93,7 +109,9 @@ class Workspace:
 
     @property
     def _own_backend(self) -> bool:
-        return not {"PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN"} & os.environ.keys()
+        """Unless the caller has one; what `make env` of some folder printed is not the caller's."""
+        url = os.environ.get("PULUMI_BACKEND_URL")
+        return "PULUMI_ACCESS_TOKEN" not in os.environ and url in (None, os.environ.get(BACKEND))
 
     def _libpq(self) -> dict[str, str]:
         """The PG* variables to set. A service is written out: the provider cannot follow one beside a host."""
@@ -109,21 +127,35 @@ class Workspace:
     def _copy_config(self) -> None:
         """Bring the repository's stack file into our copy, and keep what was set in the copy since."""
         original = (ROOT / self.config_file.name).read_text(encoding="utf-8")
-        last = files.read(self.folder / "original.yaml")
-        if original == last and self.config_file.exists():
+        last, copy = files.read(self.folder / "original.yaml"), files.read(self.config_file)
+        merged = _merge(_parse(last), _parse(original), _parse(copy)) if copy else _parse(original)
+        self._refuse_connection(merged)
+        if copy and original == last:
             return
-        merged = _merge(_parse(last), _parse(original), _parse(files.read(self.config_file)))
         files.write(self.config_file, yaml.safe_dump(merged, sort_keys=False))
         files.write(self.folder / "original.yaml", original)
 
+    def _refuse_connection(self, stack: Mapping[str, Any]) -> None:
+        """The own server is the one that is named and started; the program must not be led to another."""
+        keys = [key for key in CONNECTION_KEYS if f"{PROJECT}:{key}" in stack["config"]]
+        if self.server and keys:
+            raise InputError(
+                f"the stack {STACK} names a server ({', '.join(keys)}), and make uses one of its own",
+                f"Use DATABASE=env, or run: pulumi config rm {keys[0]}",
+            )
+
 
 def _parse(text: str | None) -> dict[str, Any]:
-    return yaml.safe_load(text or "") or {}
+    try:
+        found = yaml.safe_load(text or "")
+    except yaml.YAMLError as error:
+        raise InputError(f"Pulumi.{STACK}.yaml is not YAML: {' '.join(str(error).split())}", "Mend it.") from error
+    stack = found if isinstance(found, dict) else {}
+    return {**stack, "config": stack.get("config") or {}}
 
 
 def _merge(last: Mapping[str, Any], original: Mapping[str, Any], copy: Mapping[str, Any]) -> dict[str, Any]:
     """The new original, with every key of the copy that differs from the original it was made from."""
-    before, now = last.get("config") or {}, copy.get("config") or {}
-    own = {key: value for key, value in now.items() if key not in before or before[key] != value}
+    own = {key: value for key, value in copy["config"].items() if last["config"].get(key, ...) != value}
     rest = {key: value for key, value in copy.items() if key != "config"}
-    return {**original, **rest, "config": {**(original.get("config") or {}), **own}}
+    return {**original, **rest, "config": {**original["config"], **own}}

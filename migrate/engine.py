@@ -25,20 +25,27 @@ from postgres.ledger import Applied, Ledger, read_ledger
 Report = Callable[[str], None]
 
 ALREADY_THERE = ("42P07", "42710")
+MEND_UP = "Mend the file and run the same command again: what came before it is recorded."
+MEND_DOWN = "Mend the file, apply once more, which records the new down, and then revert again."
+MEND_UP_OF_NEW = (
+    "The object was there before, and this database has no ledger that says who made it: "
+    "rename it, or give the deployment a schema of its own: pulumi config set schema NAME"
+)
 
 
 @dataclass(frozen=True)
 class Status:
-    """What ``apply`` would do: the ids it would run, and whether it would record a new declaration."""
+    """What ``apply`` would do: the ids it would run, those whose down was edited, and whether it would declare anew."""
 
     ledger: Ledger | None
     pending: list[str]
+    edited_downs: list[str]
     declaration_changes: bool
 
     @property
     def nothing_to_do(self) -> bool:
         """True when the database is already what the files and the stack say."""
-        return self.ledger is not None and not self.pending and not self.declaration_changes
+        return not (self.pending or self.edited_downs or self.declaration_changes)
 
 
 def status(connection: Connection, migrations: Sequence[Migration], declaration: Declaration) -> Status:
@@ -49,14 +56,16 @@ def status(connection: Connection, migrations: Sequence[Migration], declaration:
     with translated("reading the ledger"):
         ledger = read_ledger(connection)
     if ledger is None:
-        return Status(None, plan(checksums(migrations), {}), declaration_changes=True)
+        return Status(None, plan(checksums(migrations), {}), [], declaration_changes=True)
     if ledger.schema != declaration.schema:
         raise RefusedError(
             f"this database's migrations were applied in the schema {ledger.schema}, not {declaration.schema}",
             f"Set it back: pulumi config set schema {ledger.schema}",
         )
     pending = plan(checksums(migrations), ledger.checksums)
-    return Status(ledger, pending, records.declaration_changes(ledger, declaration))
+    downs = {migration.id: migration.down for migration in migrations}
+    edited = [applied.id for applied in ledger.migrations if applied.down != downs[applied.id]]
+    return Status(ledger, pending, edited, records.declaration_changes(ledger, declaration))
 
 
 def apply(connection: Connection, migrations: Sequence[Migration], declaration: Declaration, report: Report) -> Ledger:
@@ -69,6 +78,10 @@ def apply(connection: Connection, migrations: Sequence[Migration], declaration: 
     """
     with translated("applying the migrations"), locked(connection, report):
         found = status(connection, migrations, declaration)
+        for migration in migrations:
+            if migration.id in found.edited_downs:
+                records.edit_down(connection, migration)
+                report(f"{migration.id} has another down now, which is recorded")
         pending = [migration for migration in migrations if migration.id in found.pending]
         for migration in pending:
             new = found.ledger is None and migration is pending[0]
@@ -89,7 +102,8 @@ def _apply_one(
     with connection.transaction():
         if new:
             records.create(connection, declaration)
-        _run(connection, migration.up, migration.up_file, declaration.schema, new=new)
+        remedy = MEND_UP_OF_NEW if new else MEND_UP
+        _run(connection, migration.up, migration.up_file, declaration.schema, remedy=remedy)
         seconds = time.monotonic() - started
         records.applied(connection, migration, seconds)
         if last:
@@ -125,12 +139,12 @@ def revert(connection: Connection, report: Report, at_end: Callable[[Connection]
 def _revert_one(connection: Connection, migration: Applied, schema: str, report: Report) -> None:
     started = time.monotonic()
     with connection.transaction():
-        _run(connection, migration.down or "", f"{migration.id}.down.sql", schema)
+        _run(connection, migration.down or "", f"{migration.id}.down.sql", schema, remedy=MEND_DOWN)
         records.reverted(connection, migration)
     report(f"{migration.id} reverted in {time.monotonic() - started:.3f} s")
 
 
-def _run(connection: Connection, text: str, file: str, schema: str, *, new: bool = False) -> None:
+def _run(connection: Connection, text: str, file: str, schema: str, *, remedy: str) -> None:
     """Run a file's SQL with the deployment's schema and then the extension's on the search_path."""
     set_search_path(connection, schema, _extension(connection).schema)
     try:
@@ -138,7 +152,9 @@ def _run(connection: Connection, text: str, file: str, schema: str, *, new: bool
     except psycopg.Error as error:
         if error.sqlstate is None or connection.broken:
             raise
-        raise MigrationError(f"{file}{_line(text, error)}: {one_line(error)}", _remedy(error, new=new)) from error
+        if remedy is MEND_UP_OF_NEW and error.sqlstate not in ALREADY_THERE:
+            remedy = MEND_UP
+        raise MigrationError(f"{file}{_line(text, error)}: {one_line(error)}", remedy) from error
 
 
 def _extension(connection: Connection) -> Extension:
@@ -154,12 +170,3 @@ def _extension(connection: Connection) -> Extension:
 def _line(text: str, error: psycopg.Error) -> str:
     position = error.diag.statement_position
     return f", line {text.count(chr(10), 0, int(position) - 1) + 1}" if position else ""
-
-
-def _remedy(error: psycopg.Error, *, new: bool) -> str:
-    if new and error.sqlstate in ALREADY_THERE:
-        return (
-            "The object was there before, and this database has no ledger that says who made it: "
-            "rename it, or give the deployment a schema of its own: pulumi config set schema NAME"
-        )
-    return "Mend the file and run the same command again: what came before it is recorded."

@@ -25,7 +25,7 @@ class Migration:
     @property
     def checksum(self) -> str:
         """sha256 of the up text, in hexadecimal. Line endings do not count: git may change them."""
-        return hashlib.sha256(self.up.encode()).hexdigest()
+        return _sha256(self.up)
 
     @property
     def up_file(self) -> str:
@@ -36,6 +36,15 @@ class Migration:
 def checksums(migrations: Iterable[Migration]) -> dict[str, str]:
     """Id to checksum, in the order of the files."""
     return {migration.id: migration.checksum for migration in migrations}
+
+
+def down_checksums(migrations: Iterable[Migration]) -> dict[str, str]:
+    """Id to the sha256 of the down text; "" where there is none."""
+    return {migration.id: _sha256(migration.down) if migration.down is not None else "" for migration in migrations}
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load(directory: Path) -> list[Migration]:
@@ -81,6 +90,8 @@ def _read(path: Path, directory: Path) -> tuple[str, str]:
         return "", f"{path}: {error.strerror}"
     except UnicodeDecodeError as error:
         return "", f"{path}: not UTF-8 (byte {error.start})"
+    if "\0" in text:
+        return "", f"{path}: a NUL byte, at which PostgreSQL would stop reading"
     return text, "" if text.strip() else f"{path}: empty"
 
 

@@ -21,6 +21,7 @@ INSERT INTO pgvector_seed.migrations (id, position, checksum, down, duration, ve
 SELECT %s, coalesce(max(position), 0) + 1, %s, %s, pg_catalog.make_interval(secs => %s), %s
 FROM pgvector_seed.migrations
 """
+_NO_PROMISE = "UPDATE pgvector_seed.deployment SET catalogue = '{}', contract = '{}'"
 _SCHEMA_IS_MISSING = "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s)"
 
 
@@ -40,12 +41,18 @@ def create(connection: Connection, declaration: Declaration) -> None:
 def applied(connection: Connection, migration: Migration, seconds: float) -> None:
     """Record a migration as done. Until the last one is, nothing is promised."""
     connection.execute(_APPLIED, (migration.id, migration.checksum, migration.down, seconds, version()))
-    connection.execute("UPDATE pgvector_seed.deployment SET catalogue = '{}', contract = '{}'")
+    connection.execute(_NO_PROMISE)
+
+
+def edit_down(connection: Connection, migration: Migration) -> None:
+    """Record that something else undoes an applied migration."""
+    connection.execute("UPDATE pgvector_seed.migrations SET down = %s WHERE id = %s", (migration.down, migration.id))
 
 
 def reverted(connection: Connection, migration: Applied) -> None:
-    """Record a migration as undone."""
+    """Record a migration as undone. From then on nothing is promised."""
     connection.execute("DELETE FROM pgvector_seed.migrations WHERE id = %s", (migration.id,))
+    connection.execute(_NO_PROMISE)
 
 
 def declare(connection: Connection, declaration: Declaration) -> None:

@@ -93,8 +93,10 @@ def resolve(given: Mapping[str, str]) -> dict[str, str]:
 
     Raises InputError, with libpq's own words, when those rules end before the address.
     """
+    hosts = given.get("host") or _default("host") or ""
+    nowhere = ",".join([NOWHERE] * len(hosts.split(",")))
     try:
-        attempt = pq.PGconn.connect_start(make_conninfo("", **{**given, "hostaddr": NOWHERE}).encode())
+        attempt = pq.PGconn.connect_start(make_conninfo("", **{**given, "hostaddr": nowhere}).encode())
     except psycopg.Error as error:
         raise InputError(f"the connection settings are not valid: {one_line(error)}") from error
     try:

@@ -34,6 +34,10 @@ def _run(module: str) -> int:
         return error.exit_code
     except click.Abort:
         return INTERRUPTED
+    except OSError as error:
+        words = f"{error.filename}: {error.strerror}" if error.strerror else str(error)[-200:]
+        click.echo(f"error: {words}", err=True)
+        return 1
     except Error as error:
         click.echo(f"error: {error.message}", err=True)
         if error.remedy:

@@ -28,13 +28,18 @@ def sample(*, replace: bool, as_json: bool) -> None:
     """
     # Imported here, so that --help does not wait for the driver.
     from postgres.connection import connect
-    from postgres.errors import translated
+    from postgres.errors import Error, translated
     from seed import output
     from seed.check import checks
     from seed.sample import run as run_sample
 
-    with connect() as connection, translated("the sample"):
-        answers = run_sample(connection, replace=replace)
+    try:
+        with connect() as connection, translated("the sample"):
+            answers = run_sample(connection, replace=replace)
+    except Error as error:
+        if as_json:
+            click.echo(output.error_as_json(error))
+        raise
     found = checks(answers)
     if as_json:
         click.echo(output.as_json(answers, found))

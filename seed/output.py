@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from postgres.errors import Error
 from seed import article
 from seed.check import Check, shown
 from seed.sample import Answers
@@ -25,6 +26,11 @@ def as_json(answers: Answers, checks: list[Check]) -> str:
         "checks": [dataclasses.asdict(check) for check in checks],
     }
     return json.dumps(document, indent=2)
+
+
+def error_as_json(error: Error) -> str:
+    """The document where there are no answers to judge."""
+    return json.dumps({"right": False, "error": error.message, "remedy": error.remedy}, indent=2)
 
 
 def print_tables(answers: Answers, checks: list[Check]) -> None:
