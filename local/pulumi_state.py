@@ -45,4 +45,10 @@ class State:
 
 
 def _is_dead(lock: dict[str, Any]) -> bool:
-    return lock.get("hostname") == socket.gethostname() and not psutil.pid_exists(lock["pid"])
+    if lock.get("hostname") != socket.gethostname():
+        return False
+    try:
+        holder = psutil.Process(lock["pid"])
+        return holder.status() == psutil.STATUS_ZOMBIE or "pulumi" not in holder.name()
+    except psutil.NoSuchProcess:
+        return True

@@ -61,7 +61,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     def start(major: int) -> Server:
         if major not in servers:
             folder = tmp_path_factory.mktemp(f"server {major}")
-            (folder / "password").write_text(PASSWORD)
+            (folder / "pgpass").write_text(f"{HOST}:0:*:{USER}:{PASSWORD.replace(':', chr(92) + ':')}\n")
             servers[major] = Server(folder, major)
             servers[major].start()
             with psycopg.connect(conninfo(servers[major], "postgres"), autocommit=True) as connection:

@@ -221,6 +221,33 @@ def test_a_down_that_fails_is_not_recorded_as_done(database: str, folder: Path) 
     assert ask(database, "SELECT to_regclass('b')") == [("b",)]
 
 
+def test_an_edited_down_takes_effect(database: str, folder: Path) -> None:
+    """Otherwise a typo in a down could never be mended: the ledger would keep it for ever."""
+    write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABL a")
+    run(database, folder)
+    with pytest.raises(MigrationError) as caught:
+        undo(database)
+    assert "apply once more" in caught.value.remedy
+    write(folder, a1_down="DROP TABLE a")
+    _, said = run(database, folder)
+    assert said == ["0001_a has another down now, which is recorded"]
+    undo(database)
+    assert ask(database, "SELECT to_regclass('a')") == [(None,)]
+
+
+def test_a_half_way_revert_promises_nothing(database: str, folder: Path) -> None:
+    """The contract must not name a table that was dropped."""
+    write(folder, a1_up="CREATE TABLE a (v vector(3))", a1_down="DROP TABLE nope")
+    write(folder, b2_up="CREATE TABLE b (v vector(3))", b2_down="DROP TABLE b")
+    run(database, folder)
+    with pytest.raises(MigrationError):
+        undo(database)
+    for way in ("up", "down"):
+        (folder / f"0002_b.{way}.sql").unlink()
+    ledger, _ = run(database, folder)
+    assert [table["name"] for table in ledger.contract["tables"]] == ["public.a"]
+
+
 def test_revert_keeps_a_schema_that_others_use(database: str, folder: Path) -> None:
     write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
     run(database, folder, declare("shared"))

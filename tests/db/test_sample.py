@@ -103,6 +103,7 @@ def test_another_vector_under_an_id_stops_it_unless_replace(provisioned: str, ot
     assert run.returncode == 1
     assert "id 2: expected [0.4, 0.2, 0.7, 0.9], actual [" in run.stderr
     assert "--replace" in run.stderr
+    assert json.loads(sample(provisioned, "--json").stdout)["right"] is False
     assert ask(provisioned, "SELECT id FROM embeddings") == [(2,)]
     assert sample(provisioned, "--replace").returncode == 0
 
@@ -132,7 +133,7 @@ def test_a_database_that_was_not_provisioned_is_bad_input(database: str) -> None
 def test_odd_schemas_and_an_extension_elsewhere(new_database: Callable[..., str]) -> None:
     conninfo = new_database("template0")
     ask(conninfo, "CREATE SCHEMA ext; CREATE EXTENSION vector SCHEMA ext")
-    run = sample(provision(conninfo, schema='my "schema"'))
+    run = sample(provision(conninfo, schema='my "%s" schema'))
     assert run.returncode == 0, run.stderr
 
 

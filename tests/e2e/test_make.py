@@ -16,6 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
+from local.server import Server
+from local.workspace import Workspace
+from tests.conftest import ask
 from tests.e2e.conftest import readme_block, run
 
 STANDALONE = {"ENGINE": "standalone"}
@@ -93,8 +96,9 @@ def test_env_is_all_that_plain_commands_need(clone: Path) -> None:
     said = run(["sh", "-c", 'eval "$(make -s env)" && python -m seed sample --json'], clone, PGHOST="192.0.2.1")
     assert '"right": true' in said.stdout, said.stdout
     printed = run(["make", "-s", "env"], clone).stdout
-    for name in ("password", "passphrase"):
-        assert (clone / ".local" / "18" / name).read_text() not in printed
+    folder = clone / ".local" / "18"
+    assert (folder / "passphrase").read_text() not in printed
+    assert (folder / "pgpass").read_text().strip().split(":")[4] not in printed
 
 
 def test_a_stack_with_another_resource_is_refused_with_its_name(clone: Path) -> None:
@@ -190,7 +194,63 @@ def test_both_engines_share_the_ledger(clone: Path) -> None:
     assert "2 created" in make(clone, "up")
 
 
+@pytest.mark.usefixtures("cli")
+def test_what_one_engine_did_the_other_finds_out(clone: Path) -> None:
+    """Pulumi's state must not say that all is there when it is gone, or nothing when it is there."""
+    assert "5 created" in make(clone, "up", ENGINE="pulumi")
+    make(clone, "destroy", YES="1")
+    assert "2 created" in make(clone, "up", ENGINE="pulumi")
+    make(clone, "destroy", ENGINE="pulumi", YES="1")
+    make(clone, "up")
+    refused = make(clone, "destroy", ENGINE="pulumi", YES="1", code=2)
+    assert "a deployment that Pulumi's state does not know" in refused
+
+
+SLOW = "SELECT pg_sleep(3)"
+ASLEEP = f"SELECT count(*) FROM pg_stat_activity WHERE query = '{SLOW}' AND state = 'active'"
+
+
+@pytest.mark.usefixtures("cli")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_an_up_that_ends_inside_a_migration(clone: Path, sent: signal.Signals) -> None:
+    """Its outputs are not written, and a killed one leaves a lock: destroy obeys it, and the next up goes on."""
+    make(clone, "up", ENGINE="pulumi")
+    config, slow = clone / ".local" / "18" / "Pulumi.dev.yaml", clone / "migrations" / "0003_slow.up.sql"
+    before = config.read_text()
+    slow.write_text(SLOW)
+    slow.with_name("0003_slow.down.sql").write_text("SELECT 1")
+    config.write_text(before.replace("revert", "retain"))
+    stop_inside(clone, sent)
+    config.write_text(before)
+    if sent == signal.SIGINT:
+        refused = make(clone, "destroy", ENGINE="pulumi", YES="1", code=2)
+        assert "destroying obeys the last up, which said retain" in refused
+    slow_again = make(clone, "up", ENGINE="pulumi")
+    assert "All 7 answers are the article's." in slow_again
+    assert "- 5 deleted" in make(clone, "destroy", ENGINE="pulumi", YES="1")
+    slow.unlink()
+    slow.with_name("0003_slow.down.sql").unlink()
+
+
+def stop_inside(clone: Path, sent: signal.Signals) -> None:
+    """Run make up, and send a signal to all its processes while the slow migration runs."""
+    workspace = Workspace(clone / ".local" / "18", Server(clone / ".local" / "18", 18))
+    process = subprocess.Popen(
+        ["make", "up"],
+        cwd=clone,
+        env={**os.environ, "ENGINE": "pulumi"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while ask(workspace.conninfo, ASLEEP) == [(0,)]:
+        assert process.poll() is None
+    os.killpg(process.pid, sent)
+    process.wait()
+
+
 def test_destroy_asks_or_wants_yes_and_obeys_the_last_up(clone: Path) -> None:
+    make(clone, "up")
     assert "YES=1" in make(clone, "destroy", code=2)
     config = clone / ".local" / "18" / "Pulumi.dev.yaml"
     before = config.read_text()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ import grpc
 import psycopg
 import pytest
 from google.protobuf import json_format, struct_pb2
+from psycopg.conninfo import make_conninfo
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from infra.migrations import MigrationsProvider
 from local.workspace import ROOT
-from migrate import checksums, load
+from migrate import checksums, down_checksums, load
 from postgres.ledger import read_ledger
+from tests.conftest import declare
 
 PICKLED = base64.b64encode(dill.dumps(MigrationsProvider())).decode()
 URN = "urn:pulumi:dev::pgvector-seed::pulumi-python:dynamic/pgvector_seed:Migrations::m"
@@ -48,15 +51,17 @@ class Provider:
         return answer.id, plain(answer.properties)
 
     def update(self, olds: dict[str, Any], news: dict[str, Any]) -> dict[str, Any]:
-        request = provider_pb2.UpdateRequest(id="x", urn=URN, olds=struct(olds), news=struct(news))
+        request = provider_pb2.UpdateRequest(id=olds.get("ledger", "x"), urn=URN, olds=struct(olds), news=struct(news))
         return plain(self.stub.Update(request).properties)
 
     def read(self, state: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        answer = self.stub.Read(provider_pb2.ReadRequest(id="x", urn=URN, properties=struct(state)))
+        answer = self.stub.Read(
+            provider_pb2.ReadRequest(id=state.get("ledger", "x"), urn=URN, properties=struct(state))
+        )
         return answer.id, plain(answer.properties)
 
     def delete(self, state: dict[str, Any]) -> None:
-        self.stub.Delete(provider_pb2.DeleteRequest(id="x", urn=URN, properties=struct(state)))
+        self.stub.Delete(provider_pb2.DeleteRequest(id=state.get("ledger", "x"), urn=URN, properties=struct(state)))
 
 
 def struct(values: dict[str, Any]) -> struct_pb2.Struct:
@@ -79,8 +84,8 @@ def provider() -> Iterator[Provider]:
         process.kill()
 
 
-def declaration(on_destroy: str = "revert") -> str:
-    return json.dumps({"schema": "public", "on_destroy": on_destroy, "minimum_version": "0.8.4"})
+def declaration(on_destroy: str = "revert", dbname: str = "app") -> str:
+    return json.dumps(dataclasses.asdict(declare(on_destroy=on_destroy, connection={"dbname": dbname})))
 
 
 def inputs(conninfo: str, folder: Path, **changes: Any) -> dict[str, Any]:
@@ -88,6 +93,7 @@ def inputs(conninfo: str, folder: Path, **changes: Any) -> dict[str, Any]:
         "conninfo": conninfo,
         "directory": str(folder),
         "migrations": checksums(load(folder)),
+        "downs": down_checksums(load(folder)),
         "declaration": declaration(),
         **changes,
     }
@@ -108,7 +114,7 @@ def test_the_whole_life_of_the_resource(provider: Provider, database: str, folde
     assert state["applied"] == news["migrations"]
     assert state["contract"]["tables"][0]["name"] == "public.a"
     assert not provider.diff(state, news)
-    assert provider.read(state) == ("x", state)
+    assert provider.read(state) == (id_, state)
 
     (folder / "0002_b.up.sql").write_text("CREATE TABLE b ()")
     (folder / "0002_b.down.sql").write_text("DROP TABLE b")
@@ -132,13 +138,53 @@ def test_edited_history_is_refused_at_check(provider: Provider, folder: Path) ->
     assert "next number" in reason
 
 
-def test_a_change_of_credentials_alone_makes_no_connection(provider: Provider, database: str, folder: Path) -> None:
+def test_a_change_of_credentials_alone_tries_them_and_runs_no_sql(
+    provider: Provider, database: str, folder: Path
+) -> None:
+    """A wrong password must not be kept: a later destroy would fail by it."""
     (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
     news = inputs(database, folder)
     _, state = provider.create(news)
-    rotated = {**news, "conninfo": "host=127.0.0.1 port=1 password=new"}
+    rotated = {**news, "conninfo": make_conninfo(database, application_name="new")}
     assert provider.diff(state, rotated)
+    (folder / "0001_a.up.sql").unlink()  # nothing is read, so nothing is run
     assert provider.update(state, rotated) == {**state, "conninfo": rotated["conninfo"]}
+    with pytest.raises(grpc.RpcError, match="password authentication failed"):
+        provider.update(state, {**news, "conninfo": make_conninfo(database, password="wrong")})
+
+
+def test_an_edited_down_shows_as_a_change_and_is_recorded(provider: Provider, database: str, folder: Path) -> None:
+    (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
+    (folder / "0001_a.down.sql").write_text("DROP TABL a")
+    _, state = provider.create(inputs(database, folder))
+    (folder / "0001_a.down.sql").write_text("DROP TABLE a")
+    news = inputs(database, folder)
+    assert provider.diff(state, news)
+    provider.delete(provider.update(state, news))
+
+
+def test_another_database_is_refused_at_check(provider: Provider, folder: Path) -> None:
+    """The engine would take the extension out of the old one."""
+    (folder / "0001_a.up.sql").write_text("SELECT 1")
+    olds = inputs("", folder, declaration=declaration(dbname="one"))
+    (reason,) = provider.check(olds, inputs("", folder, declaration=declaration(dbname="two")))
+    assert "was one and is two now" in reason
+    assert "pulumi stack init" in reason
+
+
+def test_another_ledger_is_left_alone(provider: Provider, new_database: Callable[..., str], folder: Path) -> None:
+    """Two stacks on one database, or a database put in the place of another."""
+    (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
+    (folder / "0001_a.down.sql").write_text("DROP TABLE a")
+    first, second = inputs(new_database(), folder), inputs(new_database(), folder)
+    _, state = provider.create(first)
+    provider.create(second)
+    elsewhere = {**state, "conninfo": second["conninfo"]}
+    with pytest.raises(grpc.RpcError, match="another database"):
+        provider.delete(elsewhere)
+    with pytest.raises(grpc.RpcError, match="another database"):
+        provider.update(state, {**second, "declaration": declaration("retain")})
+    assert provider.read(elsewhere)[0] == "", "nothing of ours is there"
 
 
 def test_drift_of_the_ledger_shows_as_a_change(provider: Provider, database: str, folder: Path) -> None:

@@ -39,18 +39,24 @@ def test_a_service_is_resolved_and_an_unknown_one_is_named(monkeypatch: pytest.M
         resolve({"service": "nowhere"})
 
 
-def test_the_program_refuses_a_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The provider would dial the service's server while the program names another."""
-    monkeypatch.setenv("PGSERVICE", "there")
-    with pytest.raises(pulumi.RunError, match="env -u PGSERVICE pulumi up"):
+@pytest.mark.parametrize("name", ["PGSERVICE", "PGHOSTADDR"])
+def test_the_program_refuses_what_one_side_alone_would_follow(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider would dial one server, and the migrations another."""
+    monkeypatch.setenv(name, "192.0.2.1")
+    with pytest.raises(pulumi.RunError, match=f"env -u {name} pulumi up"):
         find({"host": "db"})
 
 
 @pytest.mark.parametrize("host", ["", "/var/run/postgresql", "a,b"])
 def test_what_the_provider_cannot_dial_is_refused(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", host)
-    with pytest.raises(pulumi.RunError):
+    with pytest.raises(pulumi.RunError, match="by TCP to one host"):
         find({})
+
+
+def test_an_empty_port_is_the_default_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPORT", "")
+    assert find({"host": "db"}).port == 5432
 
 
 @pytest.mark.parametrize(

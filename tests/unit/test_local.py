@@ -114,6 +114,47 @@ def test_the_stack_file_is_copied_and_what_was_set_in_the_copy_is_kept(
     assert workspace.config_file.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.fixture
+def own_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace with a server of its own, of a project whose stack file is empty."""
+    monkeypatch.setattr("local.workspace.ROOT", tmp_path)
+    (tmp_path / "Pulumi.yaml").write_text("name: pgvector-seed\n")
+    (tmp_path / "Pulumi.dev.yaml").write_text("config:\n")
+    return Workspace(tmp_path / "18", Server(tmp_path / "18", 18))
+
+
+def test_a_copy_that_a_power_cut_emptied_is_made_again(own_workspace: Workspace) -> None:
+    """Without it, onDestroy would fall back to another value than the repository's."""
+    own_workspace.prepare()
+    whole = own_workspace.config_file.read_text()
+    own_workspace.config_file.write_text("")
+    own_workspace.prepare()
+    assert own_workspace.config_file.read_text() == whole
+
+
+def test_a_stack_file_that_is_not_yaml_is_named(own_workspace: Workspace) -> None:
+    own_workspace.prepare()
+    own_workspace.config_file.write_text("config: [")
+    with pytest.raises(InputError, match=r"Pulumi\.dev\.yaml is not YAML"):
+        own_workspace.prepare()
+
+
+def test_a_stack_that_names_a_server_is_refused_beside_the_own_one(own_workspace: Workspace, tmp_path: Path) -> None:
+    """The first line names the own server, so nothing else may be written to."""
+    (tmp_path / "Pulumi.dev.yaml").write_text("config:\n  pgvector-seed:host: db.example.com\n")
+    with pytest.raises(InputError, match="names a server"):
+        own_workspace.prepare()
+
+
+def test_what_make_env_printed_is_not_the_callers_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a shell of another checkout, make would else use that one's state, and destroy its tables."""
+    for name, value in Workspace(tmp_path / "other", server=None).printable().items():
+        monkeypatch.setenv(name, value)
+    workspace = Workspace(tmp_path / "this", server=None)
+    assert str(tmp_path / "this") in workspace.environment()["PULUMI_BACKEND_URL"]
+    assert str(tmp_path / "this") in workspace.environment()["PULUMI_CONFIG_PASSPHRASE_FILE"]
+
+
 def test_a_backend_in_the_shell_is_respected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = Workspace(tmp_path, server=None)
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "another")

@@ -54,6 +54,7 @@ def test_every_bad_file_is_named_at_once(folder: Path, tmp_path_factory: pytest.
     (folder / "0005_f.down.sql").write_text("SELECT 5;")
     (folder / "6_g.up.sql").write_text("SELECT 6;")
     (folder / "0007_h.up.sql").mkdir()
+    (folder / "0008_i.up.sql").write_text("SELECT 8;\0DROP TABLE t;")
     said = fault(folder)
     for words in (
         "0001_a.up.sql: empty",
@@ -63,6 +64,7 @@ def test_every_bad_file_is_named_at_once(folder: Path, tmp_path_factory: pytest.
         "there is no 0005_f.up.sql",
         "6_g.up.sql: the name must be like",
         "0007_h.up.sql: Is a directory",
+        "0008_i.up.sql: a NUL byte",
     ):
         assert words in said
 

@@ -74,6 +74,7 @@ def test_all_faults_are_reported_at_once() -> None:
         ("onDestroy", "Revert"),
         ("schema", "pg_catalog"),
         ("schema", "pgvector_seed"),
+        ("schema", "$user"),
         ("schema", "ü" * 32),
         ("minimumVersion", "latest"),
     ],
