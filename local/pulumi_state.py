@@ -13,8 +13,6 @@ import psutil
 
 from local.pulumi_cli import Pulumi
 
-MIGRATIONS = "pulumi-python:dynamic/pgvector_seed:Migrations"
-
 
 @dataclass(frozen=True)
 class State:
@@ -27,9 +25,11 @@ class State:
 
         The stack's outputs do not tell: they are not written when an `up` is interrupted.
         """
+        from infra.migrations import MIGRATIONS_TYPE  # with Pulumi's SDK behind it, half a second
+
         deployment = json.loads(self.pulumi.ask("stack", "export"))["deployment"]
         for resource in deployment.get("resources") or []:
-            if resource["type"] == MIGRATIONS and "declaration" in resource["inputs"]:
+            if resource["type"] == MIGRATIONS_TYPE and "declaration" in resource["inputs"]:
                 found: dict[str, Any] = json.loads(resource["inputs"]["declaration"])
                 return found
         return None

@@ -1,1 +1,1 @@
-"""What needs no I/O."""
+"""What needs no server and no engine."""
