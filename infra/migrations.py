@@ -32,7 +32,6 @@ from postgres.errors import Error, RefusedError, translated
 from postgres.ledger import Ledger, read_ledger
 
 Properties = dict[str, Any]
-MIGRATIONS_TYPE = "pulumi-python:dynamic/pgvector_seed:Migrations"  # what the class header below makes of it
 INPUTS = ("conninfo", "directory", "migrations", "downs", "declaration")
 
 

@@ -13,8 +13,8 @@ from local.pulumi_state import State
 from local.server import HOST
 from local.workspace import PROJECT, STACK, Workspace
 from postgres.connection import connect
-from postgres.errors import InputError, RefusedError, UnreachableError, translated
-from postgres.ledger import read_ledger
+from postgres.errors import InputError, RefusedError, translated
+from postgres.ledger import Ledger, read_ledger
 
 
 class Engine(Protocol):
@@ -44,40 +44,57 @@ class PulumiEngine:
         """Run the CLI on the stack, which is made when it is missing."""
         self._make_stack()
         self.state.free_dead_lock()
+        if verb == "up":
+            self._forget_what_is_gone(whole=True)
+        elif verb == "destroy":
+            self._forget_what_is_gone(whole=False)
+            self._ask_before_destroying()
         # A second preview doubles the time, for it starts everything twice; there is `make preview`.
-        # A refresh finds out what was done without Pulumi, as the stand-alone runner does.
-        options = {"up": ["--yes", "--skip-preview", "--refresh"], "preview": ["--refresh"]}
-        if verb == "destroy":
-            options["destroy"] = ["--yes", "--skip-preview", *self._agree_to_destroy()]
-        return command.run([self.pulumi.executable, verb, *options[verb]], self.pulumi.environment)
+        at_once = [] if verb == "preview" else ["--yes", "--skip-preview"]
+        return command.run([self.pulumi.executable, verb, *at_once], self.pulumi.environment)
 
     def _make_stack(self) -> None:
         """In the workspace's folder: the engine writes a salt into the stack file it finds there."""
         self.pulumi.ask("stack", "select", "--create", STACK, "--cwd", str(self.workspace.folder))
 
-    def _agree_to_destroy(self) -> list[str]:
-        """The options of a destroy that somebody agreed to. It obeys the state, not today's configuration."""
+    def _forget_what_is_gone(self, *, whole: bool) -> None:
+        """Where our own server has no longer what the state says, the state forgets it, and `up` makes it again.
+
+        A refresh would not do: it dials the address in the state, and the port may have changed.
+        ``whole`` asks for every migration; after half of a destroy, the other half is still to be done.
+        """
+        recorded = self.state.migrations()
+        if recorded is None or self.workspace.server is None:
+            return
+        ledger, outputs = self._ledger(), recorded["outputs"]
+        there = ledger is not None and ledger.id == outputs["ledger"]
+        if there and whole and ledger:
+            there = outputs["applied"].items() <= ledger.checksums.items()
+        if not there:
+            self.state.forget()
+
+    def _ledger(self) -> Ledger | None:
+        with connect(self.workspace.conninfo) as connection, translated("reading the ledger"):
+            return read_ledger(connection)
+
+    def _ask_before_destroying(self) -> None:
+        """Destroying obeys the state, not today's configuration."""
         from infra.settings import KEYS  # with Pulumi's SDK behind it, half a second
 
         config = json.loads(self.pulumi.ask("config", "--json"))
         today = config.get(f"{PROJECT}:onDestroy", {"value": KEYS["onDestroy"].default})["value"]
-        recorded = self.state.declaration()
+        recorded = self.state.migrations()
         if recorded is None:
             self._refuse_unknown_ledger()
             consent.require(today, today, None, agreed=self.agreed)
-            return []
-        self._refuse_another_server(recorded["connection"])
-        consent.require(recorded["on_destroy"], today, recorded["connection"], agreed=self.agreed)
-        return ["--refresh"] if recorded["on_destroy"] == "revert" else []  # retain needs no server
+            return
+        declaration = json.loads(recorded["inputs"]["declaration"])
+        self._refuse_another_server(declaration["connection"])
+        consent.require(declaration["on_destroy"], today, declaration["connection"], agreed=self.agreed)
 
     def _refuse_unknown_ledger(self) -> None:
         """A state that knows of no migrations would leave behind what the database has, and say nothing."""
-        try:
-            with connect(self.workspace.conninfo) as connection, translated("reading the ledger"):
-                ledger = read_ledger(connection)
-        except UnreachableError:
-            return  # nothing to be found
-        if ledger:
+        if self.workspace.server and self._ledger():
             raise RefusedError("this database has a deployment that Pulumi's state does not know", "Run make up first.")
 
     def _refuse_another_server(self, recorded: dict[str, Any]) -> None:

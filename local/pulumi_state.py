@@ -13,6 +13,9 @@ import psutil
 
 from local.pulumi_cli import Pulumi
 
+MIGRATIONS_TYPE = "pulumi-python:dynamic/pgvector_seed:Migrations"
+EXTENSION_TYPE = "postgresql:index/extension:Extension"
+
 
 @dataclass(frozen=True)
 class State:
@@ -20,19 +23,21 @@ class State:
 
     pulumi: Pulumi
 
-    def declaration(self) -> dict[str, Any] | None:
-        """What the migrations were last declared with, which is what destroying obeys; None where there are none.
+    def migrations(self) -> dict[str, Any] | None:
+        """The resource of the migrations, with the inputs that destroying obeys; None where there is none.
 
         The stack's outputs do not tell: they are not written when an `up` is interrupted.
         """
-        from infra.migrations import MIGRATIONS_TYPE  # with Pulumi's SDK behind it, half a second
+        return next((found for found in self._resources(MIGRATIONS_TYPE) if "inputs" in found), None)
 
+    def forget(self) -> None:
+        """Take the migrations and the extension out of the state, and leave what they stand for alone."""
+        for resource in (*self._resources(MIGRATIONS_TYPE), *self._resources(EXTENSION_TYPE)):
+            self.pulumi.ask("state", "delete", resource["urn"], "--yes", "--force")
+
+    def _resources(self, kind: str) -> list[dict[str, Any]]:
         deployment = json.loads(self.pulumi.ask("stack", "export"))["deployment"]
-        for resource in deployment.get("resources") or []:
-            if resource["type"] == MIGRATIONS_TYPE and "declaration" in resource["inputs"]:
-                found: dict[str, Any] = json.loads(resource["inputs"]["declaration"])
-                return found
-        return None
+        return [resource for resource in deployment.get("resources") or [] if resource["type"] == kind]
 
     def free_dead_lock(self) -> None:
         """Free the lock that a killed CLI left in a backend on this machine's disk."""

@@ -16,9 +16,10 @@ import pulumi
 from psycopg import sql
 
 from infra.database import COMPONENT_TYPE
-from infra.migrations import MIGRATIONS_TYPE, apply_inputs, declaration
+from infra.migrations import apply_inputs, declaration
 from local import consent, program
 from local.program import Registered
+from local.pulumi_state import EXTENSION_TYPE, MIGRATIONS_TYPE
 from local.workspace import STACK
 from migrate import load, revert, status
 from postgres.catalogue import EXTENSION, extension
@@ -27,7 +28,6 @@ from postgres.errors import InputError, translated
 from postgres.ledger import read_ledger
 from postgres.preflight import preflight
 
-EXTENSION_TYPE = "postgresql:index/extension:Extension"
 NOTHING_TO_APPLY = ("pulumi:providers:postgresql", COMPONENT_TYPE)
 
 SIGNS = {"create": "+", "update": "~", "delete": "-", "unchanged": " ", "retained": " "}

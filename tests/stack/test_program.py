@@ -12,10 +12,9 @@ from psycopg.conninfo import conninfo_to_dict
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mocks
 
 from infra.database import VectorDatabase, VectorDatabaseArgs
-from infra.migrations import MIGRATIONS_TYPE
 from local import program
 from local.program import Registered
-from local.standalone import EXTENSION_TYPE
+from local.pulumi_state import EXTENSION_TYPE, MIGRATIONS_TYPE
 from local.workspace import ROOT
 from migrate import checksums, load
 from tests.conftest import PASSWORD
