@@ -137,7 +137,8 @@ def _refuse_another(connection: Connection, ledger_id: str) -> None:
     if ledger is not None and ledger.id != ledger_id:
         raise RefusedError(
             f"this database has the ledger {ledger.id}, and the state is about {ledger_id}: another database",
-            "Look at the connection; if it is meant to be this one, run: pulumi refresh",
+            "Look at the connection; if it is meant to be this one, take the old one out of the state: "
+            "pulumi state delete URN (pulumi stack --show-urns tells it), and run pulumi up",
         )
 
 

@@ -75,7 +75,8 @@ def env() -> None:
     """Print what a shell needs for plain pulumi, psql and python -m seed: eval "$(make env)"."""
     workspace = Workspace.of(options.read(os.environ))
     found = workspace.printable()
-    workspace.prepare()
+    with _alone():
+        workspace.prepare()
     executable = installed()
     path = on_path(Path(executable).parent, os.environ["PATH"]) if executable else os.environ["PATH"]
     found["PATH"] = on_path(Path(sys.executable).parent, path)
@@ -127,7 +128,7 @@ def _alone() -> Iterator[None]:
         try:
             flock(file, LOCK_EX | LOCK_NB)
         except OSError:
-            say("Waiting", "for another make in this folder")
+            print("waiting for another make in this folder", file=sys.stderr)
             flock(file, LOCK_EX)
         yield
 

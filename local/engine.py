@@ -33,7 +33,7 @@ class PulumiEngine:
     def __init__(self, workspace: Workspace, pulumi: Pulumi, *, agreed: bool) -> None:
         self.workspace = workspace
         self.pulumi = pulumi
-        self.state = State(pulumi)
+        self.state = State(pulumi, workspace.backend)
         self.agreed = agreed
 
     def title(self) -> str:
@@ -42,8 +42,8 @@ class PulumiEngine:
 
     def run(self, verb: str) -> int:
         """Run the CLI on the stack, which is made when it is missing."""
+        self.state.heal()
         self._make_stack()
-        self.state.free_dead_lock()
         if verb == "up":
             self._forget_what_is_gone(whole=True)
         elif verb == "destroy":
@@ -90,12 +90,22 @@ class PulumiEngine:
             return
         declaration = json.loads(recorded["inputs"]["declaration"])
         self._refuse_another_server(declaration["connection"])
+        self._refuse_later_up(declaration["on_destroy"])
         consent.require(declaration["on_destroy"], today, declaration["connection"], agreed=self.agreed)
 
     def _refuse_unknown_ledger(self) -> None:
         """A state that knows of no migrations would leave behind what the database has, and say nothing."""
         if self.workspace.server and self._ledger():
             raise RefusedError("this database has a deployment that Pulumi's state does not know", "Run make up first.")
+
+    def _refuse_later_up(self, recorded: str) -> None:
+        """The last `up` may have been stand-alone, which Pulumi's state does not know."""
+        ledger = self._ledger() if self.workspace.server else None
+        if ledger and ledger.on_destroy != recorded:
+            raise RefusedError(
+                f"the last up said onDestroy {ledger.on_destroy}, and Pulumi's state has {recorded} from one before",
+                "Run make up first, so that both say the same.",
+            )
 
     def _refuse_another_server(self, recorded: dict[str, Any]) -> None:
         """What was announced must be what is destroyed."""

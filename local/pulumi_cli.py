@@ -66,8 +66,8 @@ def installed() -> str | None:
 
 
 def on_path(folder: Path, path: str) -> str:
-    """PATH with this folder on it."""
-    return path if str(folder) in path.split(os.pathsep) else f"{folder}{os.pathsep}{path}"
+    """PATH with this folder at its head."""
+    return path if path.split(os.pathsep)[0] == str(folder) else f"{folder}{os.pathsep}{path}"
 
 
 def _install() -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import psutil
 
@@ -19,9 +17,10 @@ EXTENSION_TYPE = "postgresql:index/extension:Extension"
 
 @dataclass(frozen=True)
 class State:
-    """The state of the stack that the environment names."""
+    """The state of the stack that the environment names. ``backend`` is its folder where it is our own."""
 
     pulumi: Pulumi
+    backend: Path | None
 
     def migrations(self) -> dict[str, Any] | None:
         """The resource of the migrations, with the inputs that destroying obeys; None where there is none.
@@ -39,21 +38,22 @@ class State:
         deployment = json.loads(self.pulumi.ask("stack", "export"))["deployment"]
         return [resource for resource in deployment.get("resources") or [] if resource["type"] == kind]
 
-    def free_dead_lock(self) -> None:
-        """Free the lock that a killed CLI left in a backend on this machine's disk."""
-        url = urlsplit(self.pulumi.environment.get("PULUMI_BACKEND_URL", ""))
-        if url.scheme != "file":
+    def heal(self) -> None:
+        """Clear away what a killed CLI left in our own backend: files without content, and its lock."""
+        if self.backend is None:
             return
-        locks = list(Path(unquote(url.path)).glob(".pulumi/locks/**/*.json"))
-        if locks and all(_is_dead(json.loads(lock.read_text())) for lock in locks):
-            self.pulumi.ask("cancel", "--yes")
+        for unfinished in self.backend.glob(".pulumi/**/*.attrs"):
+            if unfinished.stat().st_size == 0:
+                unfinished.unlink()
+        for lock in self.backend.glob(".pulumi/locks/**/*.json"):
+            if not _is_held(lock):
+                lock.unlink()
 
 
-def _is_dead(lock: dict[str, Any]) -> bool:
-    if lock.get("hostname") != socket.gethostname():
-        return False
+def _is_held(lock: Path) -> bool:
+    """True while the CLI that made the lock is at work: the backend is on this machine's disk."""
     try:
-        holder = psutil.Process(lock["pid"])
-        return holder.status() == psutil.STATUS_ZOMBIE or "pulumi" not in holder.name()
-    except psutil.NoSuchProcess:
-        return True
+        holder = psutil.Process(json.loads(lock.read_text())["pid"])
+        return holder.status() != psutil.STATUS_ZOMBIE and "pulumi" in holder.name()
+    except (ValueError, KeyError, psutil.NoSuchProcess):
+        return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import shutil
 import socket
 import subprocess
@@ -149,12 +150,12 @@ class Server:
     def _password(self) -> str:
         """The password that libpq's password file keeps; made with the data folder, and never again."""
         line = (files.read(self._password_file) or "").strip()
-        if line:
+        if line.count(":") >= 4:
             return line.split(":", 4)[4].replace("\\:", ":").replace("\\\\", "\\")
         if self.data.is_dir():
             raise InputError(
                 f"{self._password_file} has lost the password of the server in {self.home}",
-                f"If its data may go: rm -rf {self.home} {self.folder}",
+                f"If its data may go: make stop; rm -rf {shlex.quote(str(self.home))} {shlex.quote(str(self.folder))}",
             )
         return secrets.token_urlsafe(24)
 

@@ -108,6 +108,11 @@ class Workspace:
         return found
 
     @property
+    def backend(self) -> Path | None:
+        """The folder of Pulumi's state; None where it is not our own."""
+        return self.folder / "state" if self._own_backend else None
+
+    @property
     def _own_backend(self) -> bool:
         """Unless the caller has one; what `make env` of some folder printed is not the caller's."""
         url = os.environ.get("PULUMI_BACKEND_URL")
@@ -151,7 +156,10 @@ def _parse(text: str | None) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise InputError(f"Pulumi.{STACK}.yaml is not YAML: {' '.join(str(error).split())}", "Mend it.") from error
     stack = found if isinstance(found, dict) else {}
-    return {**stack, "config": stack.get("config") or {}}
+    config = stack.get("config") or {}
+    if not isinstance(config, dict):
+        raise InputError(f"the config of Pulumi.{STACK}.yaml is not a map: {config!r}", "Mend it.")
+    return {**stack, "config": config}
 
 
 def _merge(last: Mapping[str, Any], original: Mapping[str, Any], copy: Mapping[str, Any]) -> dict[str, Any]:

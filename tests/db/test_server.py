@@ -145,6 +145,9 @@ def test_after_its_small_files_were_lost(own: Server) -> None:
     (own.folder / "pgpass").unlink()
     with pytest.raises(InputError, match="has lost the password"):
         own.start()
+    (own.folder / "pgpass").write_text("foo")
+    with pytest.raises(InputError, match="has lost the password"):
+        own.start()
 
 
 def test_a_path_that_a_shell_would_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

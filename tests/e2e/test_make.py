@@ -212,6 +212,30 @@ def test_what_one_engine_did_the_other_finds_out(clone: Path) -> None:
     assert "a deployment that Pulumi's state does not know" in refused
 
 
+@pytest.mark.usefixtures("cli")
+def test_the_last_up_holds_whichever_engine_it_was(clone: Path) -> None:
+    """Pulumi's state alone would drop what the last up, a stand-alone one, said to keep."""
+    config = clone / ".local" / "18" / "Pulumi.dev.yaml"
+    before = config.read_text()
+    make(clone, "up", ENGINE="pulumi")
+    config.write_text(before.replace("revert", "retain"))
+    make(clone, "up")
+    config.write_text(before)
+    assert "the last up said onDestroy retain" in make(clone, "destroy", ENGINE="pulumi", YES="1", code=2)
+    make(clone, "up", ENGINE="pulumi")
+
+
+@pytest.mark.usefixtures("cli")
+def test_what_a_killed_cli_leaves_half_written_is_cleared_away(clone: Path) -> None:
+    """Found by chance once in ten kills: an empty file that the CLI then stops at for ever."""
+    state = clone / ".local" / "18" / "state" / ".pulumi"
+    (state / "stacks" / "pgvector-seed" / "dev.json.attrs").write_text("")
+    lock = state / "locks" / "organization" / "pgvector-seed" / "dev" / "x.json"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.write_text("")
+    assert "5 unchanged" in make(clone, "up", ENGINE="pulumi")
+
+
 SLOW = "SELECT pg_sleep(3)"
 ASLEEP = f"SELECT count(*) FROM pg_stat_activity WHERE query = '{SLOW}' AND state = 'active'"
 

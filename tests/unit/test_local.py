@@ -137,6 +137,9 @@ def test_a_stack_file_that_is_not_yaml_is_named(own_workspace: Workspace) -> Non
     own_workspace.config_file.write_text("config: [")
     with pytest.raises(InputError, match=r"Pulumi\.dev\.yaml is not YAML"):
         own_workspace.prepare()
+    own_workspace.config_file.write_text("config: foo")
+    with pytest.raises(InputError, match="not a map"):
+        own_workspace.prepare()
 
 
 def test_a_stack_that_names_a_server_is_refused_beside_the_own_one(own_workspace: Workspace, tmp_path: Path) -> None:
