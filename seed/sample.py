@@ -5,7 +5,6 @@ Only the rows with ids 1 to 3 are touched and judged, so it runs beside any othe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -18,8 +17,6 @@ from postgres.connection import Connection, set_search_path
 from postgres.errors import InputError, WrongResultError, one_line
 from postgres.ledger import read_ledger
 from seed import article
-
-Vectors = Mapping[int, list[float]]
 
 # The table is named without its schema, which heads the search_path.
 _STORED = "SELECT id, embedding FROM embeddings WHERE id = ANY(%s) ORDER BY id"
