@@ -101,9 +101,10 @@ class PulumiEngine:
     def _refuse_later_up(self, recorded: str) -> None:
         """The last `up` may have been stand-alone, which Pulumi's state does not know."""
         ledger = self._ledger() if self.workspace.server else None
-        if ledger and ledger.on_destroy != recorded:
+        if ledger and ledger.declaration.on_destroy != recorded:
             raise RefusedError(
-                f"the last up said onDestroy {ledger.on_destroy}, and Pulumi's state has {recorded} from one before",
+                f"the last up said onDestroy {ledger.declaration.on_destroy}, "
+                f"and Pulumi's state has {recorded} from one before",
                 "Run make up first, so that both say the same.",
             )
 

@@ -77,7 +77,7 @@ def operations(stack: Stack) -> tuple[dict[str, str], list[str]]:
         migrations = load(Path(stack.migrations.inputs["directory"]))
         found = status(connection, migrations, declaration(stack.migrations.inputs))
     operation = "create" if found.ledger is None else "unchanged" if found.nothing_to_do else "update"
-    return {EXTENSION_TYPE: "unchanged" if there else "create", MIGRATIONS_TYPE: operation}, found.pending
+    return {EXTENSION_TYPE: "unchanged" if there else "create", MIGRATIONS_TYPE: operation}, list(found.plan.ups)
 
 
 def preview() -> None:
@@ -143,9 +143,9 @@ def destroy(*, agreed: bool) -> None:
             print("    nothing to destroy: this database has no ledger")
             return
         today = declaration(stack.migrations.inputs)
-        consent.require(ledger.on_destroy, today.on_destroy, today.connection, agreed=agreed)
+        consent.require(ledger.declaration.on_destroy, today.on_destroy, today.connection, agreed=agreed)
         done = "retained"
-        if ledger.on_destroy == "revert":
+        if ledger.declaration.on_destroy == "revert":
             revert(connection, print, at_end=drop_extension)
             done = "delete"
     for resource in (stack.migrations, stack.extension):

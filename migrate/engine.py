@@ -6,112 +6,144 @@ any moment can be run again, and two runs at once do the work once.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-import psycopg
-
-from migrate import records
+from migrate import records, script
 from migrate.files import Migration, checksums
 from migrate.lock import locked
-from migrate.plan import plan
-from postgres.catalogue import Extension, extension
-from postgres.connection import Connection, set_search_path
+from migrate.plan import Plan, plan, refuse_irreversible
+from migrate.run import SESSIONS_OWN, Limits
+from migrate.runner import Report, Runner, apply_step, undo_step
+from postgres.connection import Connection
 from postgres.contract import Declaration
-from postgres.errors import InputError, MigrationError, RefusedError, one_line, translated
-from postgres.ledger import Applied, Ledger, read_ledger
+from postgres.errors import InputError, RefusedError, translated
+from postgres.ledger import Ledger, read_ledger
 
-Report = Callable[[str], None]
+BASE = "base"  # before the first migration
 
-ALREADY_THERE = ("42P07", "42710")
-MEND_UP = "Mend the file and run the same command again: what came before it is recorded."
-MEND_DOWN = "Mend the file, apply once more, which records the new down, and then revert again."
-MEND_UP_OF_NEW = (
-    "The object was there before, and this database has no ledger that says who made it: "
-    "rename it, or give the deployment a schema of its own: pulumi config set schema NAME"
-)
+
+@dataclass(frozen=True)
+class Options:
+    """How to go about it.
+
+    ``allow_down`` undoes migrations at the end whose files are gone. ``keep_declared`` leaves what an
+    existing ledger declares as it is; the declaration that is given is then for a new one.
+    """
+
+    limits: Limits = SESSIONS_OWN
+    allow_down: bool = False
+    keep_declared: bool = False
+
+
+CAREFUL = Options()
 
 
 @dataclass(frozen=True)
 class Status:
-    """What ``apply`` would do: the ids it would run, those whose down was edited, and whether it would declare anew."""
+    """What ``apply`` would do: its steps, the ids whose down was edited, and whether it would declare anew."""
 
     ledger: Ledger | None
-    pending: list[str]
+    declaration: Declaration
+    plan: Plan
     edited_downs: list[str]
     declaration_changes: bool
 
     @property
     def nothing_to_do(self) -> bool:
         """True when the database is already what the files and the stack say."""
-        return not (self.pending or self.edited_downs or self.declaration_changes)
+        return not (self.plan.downs or self.plan.ups or self.edited_downs or self.declaration_changes)
 
 
-def status(connection: Connection, migrations: Sequence[Migration], declaration: Declaration) -> Status:
+def status(
+    connection: Connection, migrations: Sequence[Migration], declaration: Declaration, options: Options = CAREFUL
+) -> Status:
     """Compare the files and the declaration with the ledger; nothing is changed.
 
-    Raises RefusedError where ``apply`` would.
+    Raises RefusedError, and InputError for a text that is about to be run, where ``apply`` would.
     """
     with translated("reading the ledger"):
         ledger = read_ledger(connection)
     if ledger is None:
-        return Status(None, plan(checksums(migrations), {}), [], declaration_changes=True)
-    if ledger.schema != declaration.schema:
+        script.refuse_faults(migrations)
+        return Status(None, declaration, plan(checksums(migrations), {}), [], declaration_changes=True)
+    if ledger.declaration.schema != declaration.schema:
         raise RefusedError(
-            f"this database's migrations were applied in the schema {ledger.schema}, not {declaration.schema}",
-            f"Set it back: pulumi config set schema {ledger.schema}",
+            f"this database's migrations were applied in the schema {ledger.declaration.schema}, "
+            f"not {declaration.schema}",
+            f"Name that one: --schema {ledger.declaration.schema} "
+            f"(Pulumi: pulumi config set schema {ledger.declaration.schema})",
         )
-    pending = plan(checksums(migrations), ledger.checksums)
-    downs = {migration.id: migration.down for migration in migrations}
-    edited = [applied.id for applied in ledger.migrations if applied.down != downs[applied.id]]
-    return Status(ledger, pending, edited, records.declaration_changes(ledger, declaration))
+    declaration = ledger.declaration if options.keep_declared else declaration
+    steps = plan(checksums(migrations), ledger.checksums, ledger.irreversible, allow_down=options.allow_down)
+    recorded = {applied.id: applied.down for applied in ledger.migrations}
+    edited = [found.id for found in migrations if found.down != recorded.get(found.id, found.down)]
+    script.refuse_faults(migration for migration in migrations if migration.id in {*steps.ups, *edited})
+    return Status(ledger, declaration, steps, edited, records.declaration_changes(ledger, declaration))
 
 
-def apply(connection: Connection, migrations: Sequence[Migration], declaration: Declaration, report: Report) -> Ledger:
+def apply(
+    connection: Connection,
+    migrations: Sequence[Migration],
+    declaration: Declaration,
+    report: Report,
+    options: Options = CAREFUL,
+) -> Ledger:
     """Run what the ledger does not have yet, record the declaration, and return the ledger.
 
     ``report`` gets a line for each migration as it is done, and one when another applier is waited for.
+    The session is left with the settings of the last one.
 
     Raises RefusedError when the files do not continue the ledger, and MigrationError when the server
     refuses one: those before it are then recorded, it and those after it are not.
     """
     with translated("applying the migrations"), locked(connection, report):
-        found = status(connection, migrations, declaration)
-        for migration in migrations:
-            if migration.id in found.edited_downs:
-                records.edit_down(connection, migration)
-                report(f"{migration.id} has another down now, which is recorded")
-        pending = [migration for migration in migrations if migration.id in found.pending]
-        for migration in pending:
-            new = found.ledger is None and migration is pending[0]
-            _apply_one(connection, migration, declaration, report, new=new, last=migration is pending[-1])
-        if found.declaration_changes and not pending:
+        found = status(connection, migrations, declaration, options)
+        by_id = {migration.id: migration for migration in migrations}
+        for id_ in found.edited_downs:
+            records.accept(connection, by_id[id_])
+            report(f"{id_} has another down now, which is recorded")
+        runner = Runner(connection, found.ledger, found.declaration, options.limits, report)
+        undone = {applied.id: applied for applied in found.ledger.migrations} if found.ledger else {}
+        steps = [undo_step(undone[id_]) for id_ in found.plan.downs] + [
+            apply_step(by_id[id_]) for id_ in found.plan.ups
+        ]
+        for step in steps:
+            runner.take(step, last=step is steps[-1])
+        if found.declaration_changes and not steps:
             with connection.transaction():
-                records.declare(connection, declaration)
+                records.declare(connection, found.declaration)
         ledger = read_ledger(connection)
     assert ledger is not None, "apply always leaves a ledger"
     return ledger
 
 
-def _apply_one(
-    connection: Connection, migration: Migration, declaration: Declaration, report: Report, *, new: bool, last: bool
+def undo(connection: Connection, to: str, report: Report, limits: Limits = SESSIONS_OWN) -> list[str]:
+    """Undo what was applied after the migration ``to``, newest first, by the downs that the ledger keeps.
+
+    ``to`` may be BASE, which undoes all of it. Returns the ids. From then on nothing is promised, until
+    the next ``apply``.
+
+    Raises RefusedError, before anything is run, when one of them has no down, InputError for an unknown id.
+    """
+    with translated("undoing the migrations"), locked(connection, report):
+        ledger = read_ledger(connection)
+        names = list(ledger.checksums) if ledger else []
+        if ledger is None or (to != BASE and to not in names):
+            raise InputError(
+                f"{to} is not applied here", f"Applied: {', '.join(names) or 'nothing'}. See python -m migrate status"
+            )
+        ids = names[names.index(to) + 1 :] if to != BASE else names
+        _undo(connection, ledger, ids, limits, report)
+    return ids[::-1]
+
+
+def revert(
+    connection: Connection,
+    report: Report,
+    at_end: Callable[[Connection], None] | None = None,
+    limits: Limits = SESSIONS_OWN,
 ) -> None:
-    """One migration and its record in one transaction: with the ``new`` ledger, or with the ``last`` one's contract."""
-    started = time.monotonic()
-    with connection.transaction():
-        if new:
-            records.create(connection, declaration)
-        remedy = MEND_UP_OF_NEW if new else MEND_UP
-        _run(connection, migration.up, migration.up_file, declaration.schema, remedy=remedy)
-        seconds = time.monotonic() - started
-        records.applied(connection, migration, seconds)
-        if last:
-            records.declare(connection, declaration)
-    report(f"{migration.id} applied in {seconds:.3f} s")
-
-
-def revert(connection: Connection, report: Report, at_end: Callable[[Connection], None] | None = None) -> None:
     """Undo every migration, newest first, by the downs that the ledger keeps, and then drop the ledger.
 
     ``at_end`` runs in the transaction that drops the ledger, so that what it does is done with it or not at all.
@@ -122,51 +154,16 @@ def revert(connection: Connection, report: Report, at_end: Callable[[Connection]
         ledger = read_ledger(connection)
         if ledger is None:
             return
-        stuck = [migration.id for migration in ledger.migrations if migration.down is None]
-        if stuck:
-            raise RefusedError(
-                f"no down was recorded for {', '.join(stuck)}, so it cannot be undone",
-                "Keep the data instead: pulumi config set onDestroy retain && pulumi up",
-            )
-        for migration in reversed(ledger.migrations):
-            _revert_one(connection, migration, ledger.schema, report)
+        _undo(connection, ledger, list(ledger.checksums), limits, report)
         with connection.transaction():
             records.drop(connection, ledger)
             if at_end:
                 at_end(connection)
 
 
-def _revert_one(connection: Connection, migration: Applied, schema: str, report: Report) -> None:
-    started = time.monotonic()
-    with connection.transaction():
-        _run(connection, migration.down or "", f"{migration.id}.down.sql", schema, remedy=MEND_DOWN)
-        records.reverted(connection, migration)
-    report(f"{migration.id} reverted in {time.monotonic() - started:.3f} s")
-
-
-def _run(connection: Connection, text: str, file: str, schema: str, *, remedy: str) -> None:
-    """Run a file's SQL with the deployment's schema and then the extension's on the search_path."""
-    set_search_path(connection, schema, _extension(connection).schema)
-    try:
-        connection.execute(text.encode(), prepare=False)
-    except psycopg.Error as error:
-        if error.sqlstate is None or connection.broken:
-            raise
-        if remedy is MEND_UP_OF_NEW and error.sqlstate not in ALREADY_THERE:
-            remedy = MEND_UP
-        raise MigrationError(f"{file}{_line(text, error)}: {one_line(error)}", remedy) from error
-
-
-def _extension(connection: Connection) -> Extension:
-    found = extension(connection)
-    if found is None:
-        raise InputError(
-            "the extension vector is not enabled in this database",
-            "Enable it, as a superuser where it must be: CREATE EXTENSION vector",
-        )
-    return found
-
-
-def _line(text: str, error: psycopg.Error) -> str:
-    position = error.diag.statement_position
-    return f", line {text.count(chr(10), 0, int(position) - 1) + 1}" if position else ""
+def _undo(connection: Connection, ledger: Ledger, ids: Collection[str], limits: Limits, report: Report) -> None:
+    refuse_irreversible(ids, ledger.irreversible)
+    runner = Runner(connection, ledger, ledger.declaration, limits, report)
+    for applied in reversed(ledger.migrations):
+        if applied.id in ids:
+            runner.take(undo_step(applied))

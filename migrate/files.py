@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -25,12 +25,17 @@ class Migration:
     @property
     def checksum(self) -> str:
         """sha256 of the up text, in hexadecimal. Line endings do not count: git may change them."""
-        return _sha256(self.up)
+        return sha256(self.up)
 
     @property
     def up_file(self) -> str:
         """The name of the file that holds the up text."""
         return f"{self.id}.up.sql"
+
+    @property
+    def down_file(self) -> str:
+        """The name of the file that holds the down text, where there is one."""
+        return f"{self.id}.down.sql"
 
 
 def checksums(migrations: Iterable[Migration]) -> dict[str, str]:
@@ -40,10 +45,11 @@ def checksums(migrations: Iterable[Migration]) -> dict[str, str]:
 
 def down_checksums(migrations: Iterable[Migration]) -> dict[str, str]:
     """Id to the sha256 of the down text; "" where there is none."""
-    return {migration.id: _sha256(migration.down) if migration.down is not None else "" for migration in migrations}
+    return {migration.id: sha256(migration.down) if migration.down is not None else "" for migration in migrations}
 
 
-def _sha256(text: str) -> str:
+def sha256(text: str) -> str:
+    """In hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -65,7 +71,7 @@ def load(directory: Path) -> list[Migration]:
     ups = sorted(name for name, way in texts if way == "up")
     downs = {name for name, way in texts if way == "down"}
     faults += [f"{directory / name}.down.sql: there is no {name}.up.sql" for name in sorted(downs - set(ups))]
-    faults += _same_number(ups)
+    faults += _numbers(ups)
     if not ups and not faults:
         faults.append(f"{directory}: there are no migrations in this folder")
     if faults:
@@ -82,7 +88,7 @@ def _sql_files(directory: Path) -> list[Path]:
 
 def _read(path: Path, directory: Path) -> tuple[str, str]:
     """The text of a file, and what is wrong with it ("" when nothing is)."""
-    if not path.resolve().is_relative_to(directory.resolve()):
+    if path.is_symlink() and not path.resolve().is_relative_to(directory.resolve()):
         return "", f"{path}: a symbolic link out of the folder"
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -95,9 +101,10 @@ def _read(path: Path, directory: Path) -> tuple[str, str]:
     return text, "" if text.strip() else f"{path}: empty"
 
 
-def _same_number(names: list[str]) -> list[str]:
-    return [
-        f"{first}, {second}: two migrations with the number {first[:4]}"
-        for first, second in pairwise(names)
-        if first[:4] == second[:4]
-    ]
+def _numbers(names: list[str]) -> Iterator[str]:
+    """A gap is a file that was lost, or one that is still to come and would be refused then."""
+    for before, name in pairwise(["0000", *names]):
+        if name[:4] == before[:4]:
+            yield f"{before}, {name}: two migrations with the number {name[:4]}"
+        elif int(name[:4]) != int(before[:4]) + 1:
+            yield f"{name}: there is no migration with the number {int(before[:4]) + 1:04}"

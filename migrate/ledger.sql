@@ -5,9 +5,9 @@ COMMENT ON SCHEMA pgvector_seed IS 'What pgvector-seed applied to this database,
 CREATE TABLE pgvector_seed.deployment (
   only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
   ledger uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
-  schema_name text NOT NULL,
+  declaration jsonb NOT NULL,
   schema_created boolean NOT NULL,
-  on_destroy text NOT NULL CHECK (on_destroy IN ('retain', 'revert')),
+  unfinished jsonb NOT NULL DEFAULT '{}',
   catalogue jsonb NOT NULL DEFAULT '{}',
   contract jsonb NOT NULL DEFAULT '{}'
 );

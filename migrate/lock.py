@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from migrate.run import wait_for_ever
 from postgres.connection import Connection
 
 # The first 8 bytes of sha256("pgvector_seed") as a signed bigint: a key nobody else takes by chance.
@@ -25,6 +26,7 @@ def locked(connection: Connection, report: Callable[[str], None]) -> Iterator[No
     """Hold the lock; while somebody else holds it, say who, and wait."""
     if not _try(connection):
         report(f"waiting for {_holder(connection)}")
+        wait_for_ever(connection)
         connection.execute("SELECT pg_catalog.pg_advisory_lock(%s)", (LOCK_KEY,))
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from importlib.resources import files
 from typing import Any
 
@@ -13,7 +14,7 @@ from postgres.catalogue import extension, vector_tables
 from postgres.connection import Connection
 from postgres.contract import Declaration, contract
 from postgres.errors import MigrationError
-from postgres.ledger import Applied, Ledger, read_ledger
+from postgres.ledger import Ledger, read_ledger
 from postgres.version import version
 
 _APPLIED = """
@@ -21,7 +22,9 @@ INSERT INTO pgvector_seed.migrations (id, position, checksum, down, duration, ve
 SELECT %s, coalesce(max(position), 0) + 1, %s, %s, pg_catalog.make_interval(secs => %s), %s
 FROM pgvector_seed.migrations
 """
-_NO_PROMISE = "UPDATE pgvector_seed.deployment SET catalogue = '{}', contract = '{}'"
+_ACCEPT = "UPDATE pgvector_seed.migrations SET checksum = %s, down = %s WHERE id = %s"
+_BEGUN = "UPDATE pgvector_seed.deployment SET unfinished = %s"
+_NO_PROMISE = "UPDATE pgvector_seed.deployment SET unfinished = '{}', catalogue = '{}', contract = '{}'"
 _SCHEMA_IS_MISSING = "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s)"
 
 
@@ -33,25 +36,30 @@ def create(connection: Connection, declaration: Declaration) -> None:
     if missing:
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(declaration.schema)))
     connection.execute(
-        "INSERT INTO pgvector_seed.deployment (schema_name, schema_created, on_destroy) VALUES (%s, %s, %s)",
-        (declaration.schema, missing, declaration.on_destroy),
+        "INSERT INTO pgvector_seed.deployment (declaration, schema_created) VALUES (%s, %s)",
+        (Jsonb(dataclasses.asdict(declaration)), missing),
     )
 
 
-def applied(connection: Connection, migration: Migration, seconds: float) -> None:
+def applied(connection: Connection, migration: Migration, seconds: float = 0) -> None:
     """Record a migration as done. Until the last one is, nothing is promised."""
     connection.execute(_APPLIED, (migration.id, migration.checksum, migration.down, seconds, version()))
     connection.execute(_NO_PROMISE)
 
 
-def edit_down(connection: Connection, migration: Migration) -> None:
-    """Record that something else undoes an applied migration."""
-    connection.execute("UPDATE pgvector_seed.migrations SET down = %s WHERE id = %s", (migration.down, migration.id))
+def begun(connection: Connection, file: str, checksum: str) -> None:
+    """Record that a file's one statement runs now, outside of a transaction."""
+    connection.execute(_BEGUN, (Jsonb({"file": file, "checksum": checksum}),))
 
 
-def reverted(connection: Connection, migration: Applied) -> None:
+def accept(connection: Connection, migration: Migration) -> None:
+    """Record the texts of an applied migration as they are in its files now."""
+    connection.execute(_ACCEPT, (migration.checksum, migration.down, migration.id))
+
+
+def reverted(connection: Connection, id_: str) -> None:
     """Record a migration as undone. From then on nothing is promised."""
-    connection.execute("DELETE FROM pgvector_seed.migrations WHERE id = %s", (migration.id,))
+    connection.execute("DELETE FROM pgvector_seed.migrations WHERE id = %s", (id_,))
     connection.execute(_NO_PROMISE)
 
 
@@ -65,8 +73,8 @@ def declare(connection: Connection, declaration: Declaration) -> None:
     catalogue = ledger.catalogue or _read_catalogue(connection, declaration)
     promise = contract(declaration, ledger.id, ledger.checksums, catalogue)
     connection.execute(
-        "UPDATE pgvector_seed.deployment SET on_destroy = %s, catalogue = %s, contract = %s",
-        (declaration.on_destroy, Jsonb(catalogue), Jsonb(promise)),
+        "UPDATE pgvector_seed.deployment SET declaration = %s, catalogue = %s, contract = %s",
+        (Jsonb(dataclasses.asdict(declaration)), Jsonb(catalogue), Jsonb(promise)),
     )
 
 
@@ -79,7 +87,7 @@ def _read_catalogue(connection: Connection, declaration: Declaration) -> dict[st
 
 def declaration_changes(ledger: Ledger, declaration: Declaration) -> bool:
     """True when ``declare`` would change the record."""
-    if not ledger.catalogue or ledger.on_destroy != declaration.on_destroy:
+    if not ledger.catalogue or ledger.declaration != declaration:
         return True
     return ledger.contract != contract(declaration, ledger.id, ledger.checksums, ledger.catalogue)
 
@@ -91,6 +99,6 @@ def drop(connection: Connection, ledger: Ledger) -> None:
     if ledger.schema_created:
         try:
             with connection.transaction():
-                connection.execute(sql.SQL("DROP SCHEMA {}").format(sql.Identifier(ledger.schema)))
+                connection.execute(sql.SQL("DROP SCHEMA {}").format(sql.Identifier(ledger.declaration.schema)))
         except errors.DependentObjectsStillExist:
             pass

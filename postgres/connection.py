@@ -39,7 +39,9 @@ def connect(conninfo: str = "") -> Iterator[Connection]:
 
 def _open(conninfo: str) -> Connection:
     try:
-        settings = make_conninfo(conninfo, fallback_application_name=APPLICATION, **_timeout(conninfo))
+        settings = make_conninfo(
+            conninfo, fallback_application_name=APPLICATION, client_encoding="UTF8", **_timeout(conninfo)
+        )
         return psycopg.connect(settings, autocommit=True)
     except psycopg.ProgrammingError as error:
         raise InputError(

@@ -20,9 +20,10 @@ class Declaration:
     (at least) and ``recall`` (``k``, ``minimum``). ``connection`` holds no user and no secret.
     """
 
-    schema: str
-    on_destroy: str
-    minimum_version: str
+    schema: str = "public"
+    on_destroy: str = "retain"
+    # The first pgvector without the known corruptions of an HNSW index (its issues 959, 988 and 993).
+    minimum_version: str = "0.8.4"
     connection: Mapping[str, Any] = field(default_factory=dict)
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 

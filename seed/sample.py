@@ -61,11 +61,12 @@ def _prepare(connection: Connection) -> None:
     ledger, found = read_ledger(connection), extension(connection)
     if ledger is None or found is None:
         raise InputError("this database has not been provisioned", "Run: pulumi up (on a laptop: make up)")
-    set_search_path(connection, ledger.schema, found.schema)
-    kind = column_type(connection, ledger.schema, article.TABLE, "embedding")
+    schema = ledger.declaration.schema
+    set_search_path(connection, schema, found.schema)
+    kind = column_type(connection, schema, article.TABLE, "embedding")
     if kind is None or kind.rpartition(".")[2] != article.TYPE:
         raise InputError(
-            f"the column embedding of {ledger.schema}.{article.TABLE} is {kind or 'not there'}, not {article.TYPE}",
+            f"the column embedding of {schema}.{article.TABLE} is {kind or 'not there'}, not {article.TYPE}",
             "The sample fits the article's table only: migrations/0001_create_embeddings.up.sql",
         )
     register_vector(connection)

@@ -68,7 +68,7 @@ def test_status_tells_what_apply_would_do_and_changes_nothing(database: str, fol
     write(folder, a1_up="SELECT 1", b2_up="SELECT 2")
     with connect(database) as connection:
         found = status(connection, load(folder), declare())
-    assert (found.ledger, found.pending, found.nothing_to_do) == (None, ["0001_a", "0002_b"], False)
+    assert (found.ledger, found.plan.ups, found.nothing_to_do) == (None, ("0001_a", "0002_b"), False)
     assert ask(database, "SELECT to_regnamespace('pgvector_seed')") == [(None,)]
     run(database, folder)
     with connect(database) as connection:
@@ -118,7 +118,7 @@ def test_tables_that_are_there_without_a_ledger_are_left_alone(database: str, fo
     with pytest.raises(MigrationError) as caught:
         run(database, folder)
     assert "42P07" in str(caught.value)
-    assert "pulumi config set schema" in caught.value.remedy
+    assert "python -m migrate baseline 0001_a" in caught.value.remedy
     assert ask(database, "SELECT kept FROM a") == [(1,)]
 
 
@@ -178,7 +178,7 @@ def test_the_contract_is_what_the_catalogue_said_with_the_last_migration(databas
     ledger, _ = run(
         database, folder, declare(on_destroy="revert", connection={"host": "db"}, tables={"a": {"rows": 9}})
     )
-    assert ledger.on_destroy == "revert"
+    assert ledger.declaration.on_destroy == "revert"
     assert ledger.contract["connection"] == {"host": "db"}
     (table,) = ledger.contract["tables"]
     assert (table["rows"], table["metric"]) == (9, "cosine")

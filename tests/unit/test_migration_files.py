@@ -55,6 +55,7 @@ def test_every_bad_file_is_named_at_once(folder: Path, tmp_path_factory: pytest.
     (folder / "6_g.up.sql").write_text("SELECT 6;")
     (folder / "0007_h.up.sql").mkdir()
     (folder / "0008_i.up.sql").write_text("SELECT 8;\0DROP TABLE t;")
+    (folder / "0010_k.up.sql").write_text("SELECT 10;")
     said = fault(folder)
     for words in (
         "0001_a.up.sql: empty",
@@ -65,6 +66,7 @@ def test_every_bad_file_is_named_at_once(folder: Path, tmp_path_factory: pytest.
         "6_g.up.sql: the name must be like",
         "0007_h.up.sql: Is a directory",
         "0008_i.up.sql: a NUL byte",
+        "0010_k: there is no migration with the number 0009",
     ):
         assert words in said
 

@@ -1,4 +1,4 @@
-"""The plan: history only grows at its end."""
+"""The plan: history grows at its end, and shrinks there when that is allowed."""
 
 from __future__ import annotations
 
@@ -17,25 +17,65 @@ histories = st.dictionaries(
 @given(histories, st.integers(0, 8))
 def test_a_prefix_of_the_files_is_continued_in_order(files: dict[str, str], length: int) -> None:
     ledger = dict(list(files.items())[:length])
-    assert plan(files, ledger) == list(files)[length:]
+    found = plan(files, ledger)
+    assert (found.downs, found.ups) == ((), tuple(files)[length:])
 
 
-@given(histories, histories)
-def test_whatever_is_not_refused_keeps_history_and_runs_the_rest(files: dict[str, str], ledger: dict[str, str]) -> None:
+@given(histories, st.integers(0, 8), histories)
+def test_a_removed_suffix_is_undone_newest_first_and_only_when_that_is_allowed(
+    ledger: dict[str, str], length: int, more: dict[str, str]
+) -> None:
+    kept = dict(list(ledger.items())[:length])
+    last = max(kept, default="")
+    files = kept | {name: text for name, text in more.items() if name > last and name not in ledger}
+    removed = list(ledger)[length:]
+    found = plan(files, ledger, allow_down=True)
+    assert list(found.downs) == removed[::-1]
+    if removed:
+        with pytest.raises(RefusedError, match="allowDown"):
+            plan(files, ledger)
+        with pytest.raises(RefusedError, match="no down was recorded"):
+            plan(files, ledger, removed[-1:], allow_down=True)
+
+
+@given(histories, histories, st.booleans())
+def test_whatever_is_not_refused_leads_from_the_ledger_to_the_files(
+    files: dict[str, str], ledger: dict[str, str], allow_down: bool
+) -> None:
     """Guards against a plan that would run something twice, lose something, or run out of order."""
     try:
-        steps = plan(files, ledger)
+        found = plan(files, ledger, allow_down=allow_down)
     except RefusedError:
-        assert list(files.items())[: len(ledger)] != list(ledger.items())
+        kept = [name for name in ledger if name in files]
+        suffix_is_removed = allow_down and list(ledger)[: len(kept)] == kept
+        assert not suffix_is_removed or [(name, ledger[name]) for name in kept] != list(files.items())[: len(kept)]
         return
-    assert list(files.items())[: len(ledger)] == list(ledger.items())
-    assert [*ledger, *steps] == list(files)
+    done = dict(ledger)
+    for name in found.downs:
+        assert name == list(done)[-1]
+        del done[name]
+    for name in found.ups:
+        assert name > max(done, default="")
+        done[name] = files[name]
+    assert list(done.items()) == list(files.items())
+    assert allow_down or not found.downs
+
+
+@given(histories.filter(lambda found: len(found) > 1), st.randoms())
+def test_a_ledger_in_another_order_is_refused(files: dict[str, str], dice: object) -> None:
+    """Somebody's UPDATE of a position would undo the migrations in the wrong order."""
+    names = list(files)
+    dice.shuffle(names)  # type: ignore[attr-defined]
+    if names != list(files):
+        with pytest.raises(RefusedError, match="in another place"):
+            plan(files, {name: files[name] for name in names})
 
 
 def test_each_fault_is_named() -> None:
     with pytest.raises(RefusedError) as caught:
-        plan({"0001_a": "x", "0002_b": "x"}, {"0001_a": "y", "0003_c": "x"})
+        plan({"0001_a": "x", "0003_c": "x", "0005_e": "x"}, {"0001_a": "y", "0002_b": "x", "0005_e": "x"})
     assert "0001_a was edited" in str(caught.value)
-    assert "0003_c was applied, and its file is gone" in str(caught.value)
-    assert "0002_b is new, and comes before 0003_c" in str(caught.value)
+    assert "0002_b was applied, and its file is gone" in str(caught.value)
+    assert "0003_c is new, and comes before 0005_e" in str(caught.value)
     assert "next number" in caught.value.remedy
+    assert "python -m migrate repair" in caught.value.remedy

@@ -1,0 +1,146 @@
+"""Where the statements of a SQL text begin and end, by the rules of PostgreSQL's scanner and of psql.
+
+A semicolon ends a statement unless it is quoted, commented out, in parentheses (as in CREATE RULE),
+or in the BEGIN ATOMIC body of a routine. ``standard_conforming_strings`` is taken to be on.
+Source: the chapter "Lexical Structure" of PostgreSQL's documentation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+# Every character beyond ASCII is a letter for PostgreSQL. ``open`` is a quote that is never closed,
+# for it comes after those that are.
+_TOKEN = re.compile(
+    r"""
+    (?P<space>   [ \t\n\r\f\v]+ )
+  | (?P<comment> --[^\n]* )
+  | (?P<quoted>  [eE]'(?:[^'\\]|\\.|'')*+'
+                 (?:[ \t\f\v]*(?:--[^\n]*)?\n(?:[ \t\n\r\f\v]|--[^\n]*\n)*+'(?:[^'\\]|\\.|'')*+')*+  # on the next line
+               | (?:[bBxXnN]|[uU]&)?'(?:[^']|'')*+'
+               | (?:[uU]&)?"(?:[^"]|"")*+"
+               | \$(?P<tag>(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?)\$.*?\$(?P=tag)\$ )
+  | (?P<open>    (?:[bBeEnNxX]|[uU]&)?' | (?:[uU]&)?" | \$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$ )
+  | (?P<word>    [A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]* )
+  | (?P<number>  \$?[0-9][0-9A-Za-z_.]* )
+  | (?P<nested>  /\* )
+  | (?P<sign>    . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_EDGE_OF_COMMENT = re.compile(r"/\*|\*/")
+_DEEPER = {"(": 1, ")": -1}
+_ROUTINES = (["CREATE", "FUNCTION"], ["CREATE", "PROCEDURE"])
+
+
+class UnclosedError(ValueError):
+    """A quote or a comment begins and never ends."""
+
+    def __init__(self, text: str, position: int) -> None:
+        line = text.count("\n", 0, position) + 1
+        super().__init__(f"line {line}: a quote or a comment that is never closed")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement without its semicolon. It begins on the ``line`` of the text, counted from 1."""
+
+    text: str
+    line: int
+
+    @cached_property
+    def tokens(self) -> list[str]:
+        """Its words, names, strings and signs as they are written."""
+        return [match[0] for match in _tokens(self.text) if match.lastgroup not in ("space", "comment")]
+
+    @cached_property
+    def words(self) -> list[str]:
+        """Its tokens in capitals, to be compared with keywords."""
+        return [token.upper() for token in self.tokens]
+
+
+def split(text: str) -> list[Statement]:
+    """The statements of a text, in order; none where there are only comments.
+
+    Raises UnclosedError.
+    """
+    found: list[Statement] = []
+    line, counted, start, end, nesting = 1, 0, -1, 0, _Nesting()
+    for match in _tokens(text):
+        if match.lastgroup in ("space", "comment"):
+            continue
+        ends = match[0] == ";" and not nesting
+        if start < 0 and not ends:
+            start = match.start()
+            line, counted, nesting = line + text.count("\n", counted, start), start, _Nesting()
+        if not ends:
+            end = match.end()
+            nesting.see(match[0])
+        elif start >= 0:
+            found.append(Statement(text[start:end], line))
+            start = -1
+    return found if start < 0 else [*found, Statement(text[start:end], line)]
+
+
+def comments(text: str) -> list[str]:
+    """What the ``--`` comments of a text say, in order.
+
+    Raises UnclosedError.
+    """
+    return [match[0][2:].strip() for match in _tokens(text) if match.lastgroup == "comment"]
+
+
+class _Nesting:
+    """How deep in parentheses and in the body of a routine the tokens seen so far lead; false when not at all."""
+
+    def __init__(self) -> None:
+        self.parentheses = 0
+        self.blocks = 0
+        self.head: list[str] = []
+        self.previous = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.parentheses or self.blocks)
+
+    def see(self, token: str) -> None:
+        """Take the next token of the statement into account."""
+        if token in _DEEPER:
+            self.parentheses = max(0, self.parentheses + _DEEPER[token])
+        elif len(self.head) < 2:
+            self.head += [token.upper()] if token.upper() not in ("OR", "REPLACE") else []
+        elif self.head in _ROUTINES:
+            self._see_in_routine(token.upper())
+
+    def _see_in_routine(self, word: str) -> None:
+        if (self.previous, word) == ("BEGIN", "ATOMIC") or (self.blocks and word == "CASE"):
+            self.blocks += 1
+        elif self.blocks and word == "END":
+            self.blocks -= 1
+        self.previous = word
+
+
+def _tokens(text: str) -> Iterator[re.Match[str]]:
+    """Every token but the comments in ``/* */``, which may hold others of their kind."""
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        assert match is not None, "the last alternative takes whatever is left"
+        if match.lastgroup == "open":
+            raise UnclosedError(text, position)
+        if match.lastgroup == "nested":
+            position = _end_of_comment(text, position)
+            continue
+        yield match
+        position = match.end()
+
+
+def _end_of_comment(text: str, start: int) -> int:
+    depth = 0
+    for edge in _EDGE_OF_COMMENT.finditer(text, start):
+        depth += 1 if edge[0] == "/*" else -1
+        if not depth:
+            return edge.end()
+    raise UnclosedError(text, start)
