@@ -14,7 +14,7 @@ import pulumi_postgresql as postgresql
 
 from infra.address import Address, find
 from infra.migrations import Migrations
-from migrate import checksums, down_checksums, load
+from migrate import Options, checksums, down_checksums, load
 from migrate.files import Migration
 from postgres.catalogue import EXTENSION
 from postgres.contract import Declaration
@@ -30,7 +30,7 @@ class VectorDatabaseArgs:
     """What a VectorDatabase is made of.
 
     ``connection`` has libpq's names (host, port, dbname, user, sslmode); what it leaves out, and the
-    password when it is None, libpq finds in the environment. The rest is as in Declaration.
+    password when it is None, libpq finds in the environment. The rest is as in Declaration and in migrate.Options.
     """
 
     connection: Mapping[str, pulumi.Input[str]]
@@ -39,6 +39,7 @@ class VectorDatabaseArgs:
     on_destroy: str
     minimum_version: str
     tables: Mapping[str, Mapping[str, Any]]
+    options: Options = field(default_factory=Options)
 
 
 class VectorDatabase(pulumi.ComponentResource):
@@ -76,6 +77,7 @@ class VectorDatabase(pulumi.ComponentResource):
             migrations=checksums(migrations),
             downs=down_checksums(migrations),
             declaration=address.apply(lambda found: _declaration(args, found)),
+            options=_options(args.options),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[extension]),
         ).contract
         self.register_outputs({"contract": self.contract})
@@ -139,3 +141,7 @@ def _declaration(args: VectorDatabaseArgs, address: Address) -> str:
         tables=args.tables,
     )
     return json.dumps(dataclasses.asdict(declaration), sort_keys=True)
+
+
+def _options(options: Options) -> str:
+    return json.dumps({**dataclasses.asdict(options.limits), "allow_down": options.allow_down}, sort_keys=True)

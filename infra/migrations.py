@@ -25,20 +25,21 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
-from migrate import apply, checksums, down_checksums, load, plan, revert
+from migrate import Limits, Options, Plan, apply, checksums, down_checksums, load, plan, refuse_faults, revert
+from migrate.files import Migration
 from postgres.connection import Connection, connect
 from postgres.contract import Declaration
-from postgres.errors import Error, RefusedError, translated
+from postgres.errors import Error, InputError, RefusedError, translated
 from postgres.ledger import Ledger, read_ledger
 
 Properties = dict[str, Any]
-INPUTS = ("conninfo", "directory", "migrations", "downs", "declaration")
-
+INPUTS = ("conninfo", "directory", "migrations", "downs", "declaration", "options")
 
 ANOTHER_DATABASE = (
     "the stack's database was {} and is {} now: another database is another stack. "
     "Run: pulumi stack init NAME, or set the database back"
 )
+WITHOUT_LEDGER = "the state is about the ledger {}, and this database has none: it is taken for a new one"
 
 
 class MigrationsProvider(ResourceProvider):
@@ -47,13 +48,12 @@ class MigrationsProvider(ResourceProvider):
     serialize_as_secret_always = False
 
     def check(self, olds: Properties, news: Properties) -> CheckResult:
-        """Refuse edited history and another database, at preview already and without a connection."""
+        """Refuse bad files and another database, at preview already and without a connection."""
         failures = []
-        if _known(olds, news, "migrations"):
-            try:
-                plan(news["migrations"], olds["migrations"])
-            except RefusedError as refused:
-                failures.append(CheckFailure("migrations", str(refused)))
+        try:
+            refuse_faults(_edited(olds, news))
+        except InputError as refused:
+            failures.append(CheckFailure("migrations", str(refused)))
         if _known(olds, news, "declaration"):
             before, after = (declaration(side).connection.get("dbname") for side in (olds, news))
             if before != after:
@@ -61,7 +61,14 @@ class MigrationsProvider(ResourceProvider):
         return CheckResult(news, failures)
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
-        """Compare the inputs, and the ledger as it was last read. Never a replacement."""
+        """Compare the inputs, and the ledger as it was last read; say what will run. Never a replacement.
+
+        Edited history is refused here and not by check, which does not know the ledger: it may have
+        been repaired since.
+        """
+        with one_line_errors():
+            steps = planned(olds, news)
+            announce(steps, news["downs"])
         same = all(olds.get(name) == news.get(name) for name in (*INPUTS, "__provider"))
         return DiffResult(changes=not (same and olds.get("applied") == news.get("migrations")))
 
@@ -71,32 +78,60 @@ class MigrationsProvider(ResourceProvider):
             outputs = apply_inputs(props)
             return CreateResult(outputs["ledger"], outputs)
 
-    def update(self, id_: str, olds: Properties, news: Properties) -> UpdateResult:
+    def update(self, _id: str, olds: Properties, news: Properties) -> UpdateResult:
         """As create; where nothing but the credentials changed, they are tried, and no SQL is run."""
         with one_line_errors():
             same = all(olds[name] == news[name] for name in ("downs", "declaration"))
             if same and olds["applied"] == news["migrations"]:
                 with connect(news["conninfo"]):  # so that a wrong password is not kept
                     return UpdateResult({**olds, **news})
-            return UpdateResult(apply_inputs(news, ledger_id=id_))
+            return UpdateResult(apply_inputs(news, ledger_id=olds["ledger"]))
 
     def read(self, id_: str, props: Properties) -> ReadResult:
         """The ledger as it is, so that a refresh shows drift. Without it, or with another's, nothing here is ours."""
         with one_line_errors(), connect(props["conninfo"]) as connection, translated("reading the ledger"):
             ledger = read_ledger(connection)
-            ours = ledger is not None and ledger.id == id_
+            if ledger is None:
+                report(WITHOUT_LEDGER.format(props["ledger"]))
+            ours = ledger is not None and ledger.id == props["ledger"]
             return ReadResult(id_, _outputs(props, ledger)) if ledger and ours else ReadResult(None, {})
 
-    def delete(self, id_: str, props: Properties) -> None:
+    def delete(self, _id: str, props: Properties) -> None:
         """Undo everything where the last ``up`` said revert; otherwise do nothing, not even connect."""
         if declaration(props).on_destroy == "revert":
             with one_line_errors(), connect(props["conninfo"]) as connection:
-                _refuse_another(connection, id_)
-                revert(connection, report)
+                _refuse_another(connection, props["ledger"])
+                revert(connection, report, limits=options(props).limits)
 
 
 def _known(olds: Properties, news: Properties, name: str) -> bool:
     return all(isinstance(side.get(name), Mapping | str) for side in (olds, news))
+
+
+def _edited(olds: Properties, news: Properties) -> list[Migration]:
+    """The migrations whose texts are not those of the last ``up``."""
+    changed = {
+        id_
+        for name in ("migrations", "downs")
+        for id_, checksum in news[name].items()
+        if olds.get(name, {}).get(id_) != checksum
+    }
+    return [found for found in load(Path(news["directory"])) if found.id in changed] if changed else []
+
+
+def planned(olds: Properties, news: Properties) -> Plan:
+    """The steps from the ledger as it was last read to the files. Raises RefusedError."""
+    ledger = dict(sorted(olds["applied"].items()))
+    irreversible = [id_ for id_, checksum in olds["downs"].items() if not checksum]
+    return plan(news["migrations"], ledger, irreversible, allow_down=options(news).allow_down)
+
+
+def announce(steps: Plan, downs: Mapping[str, str]) -> None:
+    """Print a line for each step; ``downs`` has "" for what cannot be undone."""
+    for id_ in steps.downs:
+        report(f"{id_} will be undone")
+    for id_ in steps.ups:
+        report(f"{id_} will be applied{'' if downs[id_] else '; it has no down, so it cannot be undone'}")
 
 
 def report(line: str) -> None:
@@ -127,13 +162,15 @@ def apply_inputs(props: Properties, ledger_id: str | None = None) -> Properties:
     with connect(props["conninfo"]) as connection:
         if ledger_id:
             _refuse_another(connection, ledger_id)
-        return _outputs(props, apply(connection, migrations, declaration(props), report))
+        return _outputs(props, apply(connection, migrations, declaration(props), report, options(props)).ledger)
 
 
 def _refuse_another(connection: Connection, ledger_id: str) -> None:
     """Another ledger's id means another database than the one that the state is about."""
     with translated("reading the ledger"):
         ledger = read_ledger(connection)
+    if ledger is None:
+        report(WITHOUT_LEDGER.format(ledger_id))
     if ledger is not None and ledger.id != ledger_id:
         raise RefusedError(
             f"this database has the ledger {ledger.id}, and the state is about {ledger_id}: another database",
@@ -147,8 +184,15 @@ def declaration(props: Properties) -> Declaration:
     return Declaration(**json.loads(props["declaration"]))
 
 
+def options(props: Properties) -> Options:
+    """How the migrations are to be run, from the resource's inputs."""
+    found = json.loads(props.get("options", "{}"))  # a state of before they were there
+    limits = Limits(found.get("lock_timeout", ""), found.get("statement_timeout", ""))
+    return Options(limits, allow_down=found.get("allow_down", False))
+
+
 def _outputs(props: Properties, ledger: Ledger) -> Properties:
-    inputs = {name: props[name] for name in INPUTS}
+    inputs = {name: props[name] for name in INPUTS if name in props}
     return {**inputs, "ledger": ledger.id, "applied": ledger.checksums, "contract": ledger.contract}
 
 
@@ -172,6 +216,7 @@ class Migrations(Resource, module="pgvector_seed", name="Migrations"):
         migrations: Mapping[str, str],
         downs: Mapping[str, str],
         declaration: pulumi.Input[str],
+        options: pulumi.Input[str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         inputs = {
@@ -180,6 +225,7 @@ class Migrations(Resource, module="pgvector_seed", name="Migrations"):
             "migrations": dict(migrations),
             "downs": dict(downs),
             "declaration": declaration,
+            "options": options,
         }
         outputs = dict.fromkeys(("contract", "applied", "ledger"))
         super().__init__(MigrationsProvider(), name, {**inputs, **outputs}, opts)

@@ -11,7 +11,10 @@ from pulumi.runtime.config import get_config_env, get_config_secret_keys_env
 from infra.address import SSLMODES
 from infra.database import VectorDatabaseArgs
 from infra.tables import read_tables
-from postgres.ledger import LEDGER_SCHEMA
+from migrate import Limits, Options
+from migrate.run import DURATION, DURATION_EXAMPLES
+from postgres.contract import Declaration
+from postgres.ledger import is_reserved
 
 
 def load() -> VectorDatabaseArgs:
@@ -44,6 +47,10 @@ def parse(raw: Mapping[str, str], secret: Collection[str] = ()) -> VectorDatabas
         on_destroy=raw.get("onDestroy", KEYS["onDestroy"].default),
         minimum_version=raw.get("minimumVersion", KEYS["minimumVersion"].default),
         tables=tables,
+        options=Options(
+            Limits(raw.get("lockTimeout", ""), raw.get("statementTimeout", "")),
+            allow_down=raw.get("allowDown") == "true",
+        ),
     )
 
 
@@ -61,11 +68,15 @@ def _port(raw: str) -> str:
 
 
 def _schema(raw: str) -> str:
-    if raw.startswith("pg_") or raw in (LEDGER_SCHEMA, "$user"):  # a search_path expands $user even in quotes
+    if is_reserved(raw):
         return f"{raw!r} is reserved"
     if len(raw.encode()) > 63:
         return "must have 63 bytes at most, PostgreSQL's limit for a name"
     return _text(raw)
+
+
+def _duration(raw: str) -> str:
+    return "" if DURATION.fullmatch(raw) else f"must be like {DURATION_EXAMPLES}; got {raw!r}"
 
 
 def _version(raw: str) -> str:
@@ -77,7 +88,7 @@ def _version(raw: str) -> str:
 class Key:
     """What is wrong with a value ("" when nothing is), a good one, and what holds where there is none.
 
-    Without a default, libpq finds the value.
+    Without a default, libpq finds the value, or the server.
     """
 
     wrong: Callable[[str], str]
@@ -92,9 +103,11 @@ KEYS = {
     "user": Key(_text, "app"),
     "password": Key(_text, "--secret"),
     "sslmode": Key(_one_of(*SSLMODES), "verify-full"),
-    "schema": Key(_schema, "public", default="public"),
-    "onDestroy": Key(_one_of("retain", "revert"), "retain", default="retain"),
-    # The first pgvector without the known corruptions of an HNSW index (its issues 959, 988 and 993).
-    "minimumVersion": Key(_version, "0.8.4", default="0.8.4"),
+    "schema": Key(_schema, "public", default=Declaration.schema),
+    "onDestroy": Key(_one_of("retain", "revert"), "retain", default=Declaration.on_destroy),
+    "minimumVersion": Key(_version, "0.8.4", default=Declaration.minimum_version),
+    "allowDown": Key(_one_of("true", "false"), "true"),
+    "lockTimeout": Key(_duration, "5s"),
+    "statementTimeout": Key(_duration, "30min"),
 }
 LIBPQ = {"host": "host", "port": "port", "database": "dbname", "user": "user", "sslmode": "sslmode"}

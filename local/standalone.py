@@ -16,12 +16,12 @@ import pulumi
 from psycopg import sql
 
 from infra.database import COMPONENT_TYPE
-from infra.migrations import apply_inputs, declaration
+from infra.migrations import announce, apply_inputs, declaration, options
 from local import consent, program
 from local.program import Registered
 from local.pulumi_state import EXTENSION_TYPE, MIGRATIONS_TYPE
 from local.workspace import STACK
-from migrate import load, revert, status
+from migrate import Plan, load, revert, status
 from postgres.catalogue import EXTENSION, extension
 from postgres.connection import Connection, connect
 from postgres.errors import InputError, translated
@@ -69,26 +69,25 @@ def collect() -> Stack:
     return Stack(found[EXTENSION_TYPE], found[MIGRATIONS_TYPE])
 
 
-def operations(stack: Stack) -> tuple[dict[str, str], list[str]]:
-    """What `up` will do to each type of resource, by the database, and the migrations it will run."""
+def operations(stack: Stack) -> tuple[dict[str, str], Plan]:
+    """What `up` will do to each type of resource, by the database, and the steps of the migrations."""
     preflight(stack.conninfo)
     with connect(stack.conninfo) as connection, translated("reading the catalogue"):
         there = extension(connection) is not None
         migrations = load(Path(stack.migrations.inputs["directory"]))
-        found = status(connection, migrations, declaration(stack.migrations.inputs))
+        found = status(connection, migrations, declaration(stack.migrations.inputs), options(stack.migrations.inputs))
     operation = "create" if found.ledger is None else "unchanged" if found.nothing_to_do else "update"
-    return {EXTENSION_TYPE: "unchanged" if there else "create", MIGRATIONS_TYPE: operation}, list(found.plan.ups)
+    return {EXTENSION_TYPE: "unchanged" if there else "create", MIGRATIONS_TYPE: operation}, found.plan
 
 
 def preview() -> None:
     """Print what `up` would do."""
     print(f"Previewing update ({STACK}), stand-alone:")
     stack = collect()
-    planned, pending = operations(stack)
+    planned, steps = operations(stack)
     for resource in (stack.extension, stack.migrations):
         show(resource, planned[resource.type])
-    for migration in pending:
-        print(f"      {migration} will run")
+    announce(steps, stack.migrations.inputs["downs"])
     summary(planned, "to ")
 
 

@@ -2,7 +2,21 @@
 
 from migrate.engine import Options, apply, revert, status, undo
 from migrate.files import checksums, down_checksums, load
-from migrate.plan import plan
+from migrate.plan import Plan, plan
 from migrate.run import Limits
+from migrate.script import refuse_faults
 
-__all__ = ["Limits", "Options", "apply", "checksums", "down_checksums", "load", "plan", "revert", "status", "undo"]
+__all__ = [
+    "Limits",
+    "Options",
+    "Plan",
+    "apply",
+    "checksums",
+    "down_checksums",
+    "load",
+    "plan",
+    "refuse_faults",
+    "revert",
+    "status",
+    "undo",
+]

@@ -55,6 +55,14 @@ class Status:
         return not (self.plan.downs or self.plan.ups or self.edited_downs or self.declaration_changes)
 
 
+@dataclass(frozen=True)
+class Done:
+    """The ledger as ``apply`` left it, and the steps that led there."""
+
+    ledger: Ledger
+    plan: Plan
+
+
 def status(
     connection: Connection, migrations: Sequence[Migration], declaration: Declaration, options: Options = CAREFUL
 ) -> Status:
@@ -88,8 +96,8 @@ def apply(
     declaration: Declaration,
     report: Report,
     options: Options = CAREFUL,
-) -> Ledger:
-    """Run what the ledger does not have yet, record the declaration, and return the ledger.
+) -> Done:
+    """Run what the ledger does not have yet, and record the declaration.
 
     ``report`` gets a line for each migration as it is done, and one when another applier is waited for.
     The session is left with the settings of the last one.
@@ -115,7 +123,7 @@ def apply(
                 records.declare(connection, found.declaration)
         ledger = read_ledger(connection)
     assert ledger is not None, "apply always leaves a ledger"
-    return ledger
+    return Done(ledger, found.plan)
 
 
 def undo(connection: Connection, to: str, report: Report, limits: Limits = SESSIONS_OWN) -> list[str]:

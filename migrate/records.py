@@ -44,7 +44,7 @@ def create(connection: Connection, declaration: Declaration) -> None:
 def applied(connection: Connection, migration: Migration, seconds: float = 0) -> None:
     """Record a migration as done. Until the last one is, nothing is promised."""
     connection.execute(_APPLIED, (migration.id, migration.checksum, migration.down, seconds, version()))
-    connection.execute(_NO_PROMISE)
+    promise_nothing(connection)
 
 
 def begun(connection: Connection, file: str, checksum: str) -> None:
@@ -60,6 +60,11 @@ def accept(connection: Connection, migration: Migration) -> None:
 def reverted(connection: Connection, id_: str) -> None:
     """Record a migration as undone. From then on nothing is promised."""
     connection.execute("DELETE FROM pgvector_seed.migrations WHERE id = %s", (id_,))
+    promise_nothing(connection)
+
+
+def promise_nothing(connection: Connection) -> None:
+    """Forget the contract, and the catalogue that it was made from."""
     connection.execute(_NO_PROMISE)
 
 

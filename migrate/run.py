@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import psycopg
@@ -13,6 +14,9 @@ from postgres.connection import Connection
 from postgres.errors import MigrationError, one_line
 
 LOCK_TIMEOUT = "10s"  # a statement that waits longer for its lock makes every later query wait behind it
+
+DURATION = re.compile(r"[0-9]+(ms|s|min|h)?")
+DURATION_EXAMPLES = "500ms, 5s, 2min, or 0, which is for ever"
 
 MEND_UP = "Mend the file and run the same command again: what came before it is recorded."
 MEND_DOWN = "Mend the file, apply once more, which records the new down, and then undo again."

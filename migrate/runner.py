@@ -78,7 +78,7 @@ class Runner:
         """Run a step and record it, with the contract when it is the ``last``."""
         started = time.monotonic()
         script = read(step.text)
-        clean_session(self.connection, self.limits, self.declaration.schema, _extension(self.connection).schema)
+        clean_session(self.connection, self.limits, self.declaration.schema, vector_extension(self.connection).schema)
         if script.in_transaction:
             with self.connection.transaction():
                 self._create_if_new()
@@ -130,7 +130,8 @@ class Runner:
         execute(self.connection, step.file, statement, step.remedy)
 
 
-def _extension(connection: Connection) -> Extension:
+def vector_extension(connection: Connection) -> Extension:
+    """The vector extension of this database; InputError where it is not enabled."""
     found = extension(connection)
     if found is None:
         raise InputError(

@@ -70,6 +70,11 @@ class Ledger:
         return {migration.id for migration in self.migrations if migration.down is None}
 
 
+def is_reserved(schema: str) -> bool:
+    """True for PostgreSQL's own names, ours, and $user, which a search_path expands even in quotes."""
+    return schema.startswith(("pg_", LEDGER_SCHEMA)) or schema == "$user"
+
+
 def read_ledger(connection: Connection) -> Ledger | None:
     """The ledger of this database, or None where it has none.
 

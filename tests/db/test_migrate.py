@@ -28,7 +28,7 @@ from tests.conftest import ask, declare, pg_variables, tries
 def run(conninfo: str, folder: Path, declaration: Declaration | None = None) -> tuple[Ledger, list[str]]:
     said: list[str] = []
     with connect(conninfo) as connection:
-        return apply(connection, load(folder), declaration or declare(), said.append), said
+        return apply(connection, load(folder), declaration or declare(), said.append).ledger, said
 
 
 def undo(conninfo: str) -> list[str]:

@@ -22,8 +22,10 @@ from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 from infra.migrations import MigrationsProvider
 from local.workspace import ROOT
 from migrate import checksums, down_checksums, load
+from migrate.adopt import repair
+from postgres.connection import connect
 from postgres.ledger import read_ledger
-from tests.conftest import declare
+from tests.conftest import ask, declare
 
 PICKLED = base64.b64encode(dill.dumps(MigrationsProvider())).decode()
 URN = "urn:pulumi:dev::pgvector-seed::pulumi-python:dynamic/pgvector_seed:Migrations::m"
@@ -88,13 +90,14 @@ def declaration(on_destroy: str = "revert", dbname: str = "app") -> str:
     return json.dumps(dataclasses.asdict(declare(on_destroy=on_destroy, connection={"dbname": dbname})))
 
 
-def inputs(conninfo: str, folder: Path, **changes: Any) -> dict[str, Any]:
+def inputs(conninfo: str, folder: Path, *, allow_down: bool = False, **changes: Any) -> dict[str, Any]:
     return {
         "conninfo": conninfo,
         "directory": str(folder),
         "migrations": checksums(load(folder)),
         "downs": down_checksums(load(folder)),
         "declaration": declaration(),
+        "options": json.dumps({"lock_timeout": "5s", "statement_timeout": "1min", "allow_down": allow_down}),
         **changes,
     }
 
@@ -128,14 +131,90 @@ def test_the_whole_life_of_the_resource(provider: Provider, database: str, folde
     assert provider.read(state)[0] == "", "gone"
 
 
-def test_edited_history_is_refused_at_check(provider: Provider, folder: Path) -> None:
-    """At preview, that is, and without a database."""
+def test_edited_history_is_refused_at_diff(provider: Provider, database: str, folder: Path) -> None:
+    """At preview, that is, and without a database; and no more once it was repaired and the ledger read."""
     (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
-    olds = inputs("host=nowhere.invalid", folder)
-    (folder / "0001_a.up.sql").write_text("CREATE TABLE a (b int)")
-    (reason,) = provider.check(olds, inputs("host=nowhere.invalid", folder))
-    assert "0001_a was edited after it was applied" in reason
-    assert "next number" in reason
+    _, state = provider.create(inputs(database, folder))
+    (folder / "0001_a.up.sql").write_text("CREATE TABLE a ( )")
+    news = inputs("host=nowhere.invalid", folder)
+    with pytest.raises(grpc.RpcError) as caught:
+        provider.diff(state, news)
+    assert "0001_a was edited after it was applied" in caught.value.details()
+    assert "Traceback" not in caught.value.details()
+    with connect(database) as connection:
+        repair(connection, load(folder), "0001_a", print)
+    _, read = provider.read(state)
+    assert provider.diff(read, news), "an update, which tells the state"
+    assert provider.update(read, inputs(database, folder))["applied"] == news["migrations"]
+
+
+def test_a_removed_suffix_is_undone_when_that_is_allowed(provider: Provider, database: str, folder: Path) -> None:
+    for name in ("0001_a", "0002_b"):
+        (folder / f"{name}.up.sql").write_text(f"CREATE TABLE {name[5:]} ()")
+        (folder / f"{name}.down.sql").write_text(f"DROP TABLE {name[5:]}")
+    _, state = provider.create(inputs(database, folder))
+    (folder / "0002_b.up.sql").unlink()
+    (folder / "0002_b.down.sql").unlink()
+    with pytest.raises(grpc.RpcError, match="allowDown true"):
+        provider.diff(state, inputs(database, folder))
+    news = inputs(database, folder, allow_down=True)
+    assert provider.diff(state, news)
+    assert list(provider.update(state, news)["applied"]) == ["0001_a"]
+    assert ask(database, "SELECT to_regclass('a')::text, to_regclass('b')::text") == [("a", None)]
+
+
+def test_a_removed_migration_without_a_down_is_told_at_diff(provider: Provider, database: str, folder: Path) -> None:
+    (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
+    (folder / "0002_b.up.sql").write_text("CREATE TABLE b ()")
+    _, state = provider.create(inputs(database, folder))
+    (folder / "0002_b.up.sql").unlink()
+    with pytest.raises(grpc.RpcError, match="no down was recorded for 0002_b"):
+        provider.diff(state, inputs(database, folder, allow_down=True))
+
+
+def test_bad_files_are_refused_at_check(provider: Provider, folder: Path) -> None:
+    """Those that are about to be run; what was applied is not read again."""
+    (folder / "0001_a.up.sql").write_text("COMMIT")
+    olds = inputs("", folder)
+    (reason,) = provider.check({}, olds)
+    assert "0001_a.up.sql, line 1: COMMIT" in reason
+    assert provider.check(olds, olds) == []
+    (folder / "0001_a.down.sql").write_text("SELECT 'a")
+    (reason,) = provider.check(olds, inputs("", folder))
+    assert "0001_a.down.sql, line 1: a quote" in reason
+
+
+def test_a_database_that_lost_its_ledger_is_taken_for_a_new_one(
+    provider: Provider, new_database: Callable[..., str], folder: Path
+) -> None:
+    (folder / "0001_a.up.sql").write_text("CREATE TABLE a (v vector(3))")
+    first = inputs(new_database(), folder)
+    _, state = provider.create(first)
+    ask(first["conninfo"], "DROP SCHEMA pgvector_seed CASCADE")
+    assert provider.read(state)[0] == "", "gone"
+    changed = {**first, "declaration": declaration("retain")}
+    with pytest.raises(grpc.RpcError, match="python -m migrate baseline 0001_a"):
+        provider.update(state, changed)
+    ask(first["conninfo"], "DROP TABLE a")
+    after = provider.update(state, changed)
+    assert after["ledger"] != state["ledger"]
+    assert provider.read(after)[0], "the new one is what the state is about"
+    assert not provider.diff(after, changed)
+
+
+def test_a_state_of_before_the_options_can_be_updated_read_and_deleted(
+    provider: Provider, database: str, folder: Path
+) -> None:
+    """Today's code meets yesterday's state."""
+    (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
+    (folder / "0001_a.down.sql").write_text("DROP TABLE a")
+    news = inputs(database, folder)
+    _, state = provider.create(news)
+    del state["options"]
+    assert provider.diff(state, news)
+    assert provider.update(state, news)["options"] == news["options"]
+    assert provider.read(state)[1] == state
+    provider.delete(state)
 
 
 def test_a_change_of_credentials_alone_tries_them_and_runs_no_sql(

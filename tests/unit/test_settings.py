@@ -8,6 +8,7 @@ import pulumi
 import pytest
 
 from infra.settings import KEYS, parse
+from migrate import Limits, Options
 
 
 def faults(raw: dict[str, str], secret: tuple[str, ...] = ()) -> str:
@@ -33,6 +34,9 @@ def test_every_key_is_read() -> None:
         "schema": "my schema",
         "onDestroy": "revert",
         "minimumVersion": "0.8.5",
+        "allowDown": "true",
+        "lockTimeout": "5s",
+        "statementTimeout": "30min",
         "tables": json.dumps({"items": {"metric": "cosine", "rows": 5, "recall": {"k": 10, "minimum": 0.9}}}),
     }
     assert raw.keys() == {*KEYS, "tables"}
@@ -44,6 +48,7 @@ def test_every_key_is_read() -> None:
         "user": "al",
         "sslmode": "verify-full",
     }
+    assert settings.options == Options(Limits("5s", "30min"), allow_down=True)
     assert settings.tables["items"]["recall"] == {"k": 10, "minimum": 0.9}
     assert settings.password == "s3cret"
 
@@ -77,6 +82,10 @@ def test_all_faults_are_reported_at_once() -> None:
         ("schema", "$user"),
         ("schema", "ü" * 32),
         ("minimumVersion", "latest"),
+        ("schema", "pgvector_seed_scratch"),
+        ("allowDown", "yes"),
+        ("lockTimeout", "soon"),
+        ("statementTimeout", "5 s"),
     ],
 )
 def test_a_bad_value_names_its_key_and_the_command(key: str, value: str) -> None:

@@ -1,0 +1,203 @@
+"""Taking over what is already in a database: baseline and repair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from local.workspace import ROOT
+from migrate import load, undo
+from migrate.adopt import baseline, repair
+from migrate.compare import SCRATCH
+from postgres.connection import connect
+from postgres.errors import InputError, RefusedError
+from tests.conftest import ask, declare
+from tests.db.test_migrate import run, write
+
+NO_SCRATCH = f"SELECT count(*) FROM pg_namespace WHERE nspname = '{SCRATCH}'"
+
+# What the article's Terraform leaves: the provider's extension, and the up of its one migration.
+ARTICLES_TABLE = """
+CREATE TABLE public.embeddings (id SERIAL PRIMARY KEY, embedding VECTOR(4));
+INSERT INTO embeddings VALUES (1, '[0.1, 0.8, 0.5, 0.3]'), (2, '[0.4, 0.2, 0.7, 0.9]'), (3, '[0.9, 0.5, 0.1, 0.6]')
+"""
+EVERY_KIND = """
+CREATE TYPE mood AS ENUM ('sad', 'ok');
+CREATE DOMAIN score AS int DEFAULT 1 CHECK (VALUE > 0);
+CREATE TYPE pair AS (a int, b text);
+CREATE FUNCTION twice(a int) RETURNS int LANGUAGE sql IMMUTABLE RETURN a * 2;
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+CREATE TABLE "My Owner" (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text COLLATE "C" NOT NULL UNIQUE);
+CREATE TABLE item (
+  id serial PRIMARY KEY, owner bigint REFERENCES "My Owner" ON DELETE CASCADE, m mood DEFAULT 'ok', s score, p pair,
+  v vector(3) NOT NULL, h halfvec(3) GENERATED ALWAYS AS (v::halfvec(3)) STORED, CHECK (twice(owner::int) > 1)
+) WITH (fillfactor = 70);
+CREATE INDEX item_v ON item USING hnsw (v vector_cosine_ops) WITH (m = 8) WHERE s > 1;
+CREATE TRIGGER t BEFORE INSERT ON item FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE RULE r AS ON DELETE TO item DO ALSO (SELECT 1; SELECT 2);
+ALTER TABLE item ENABLE ROW LEVEL SECURITY;
+CREATE POLICY p ON item USING (s > 1);
+CREATE VIEW near AS SELECT id FROM item ORDER BY v <-> '[1,2,3]' LIMIT 1;
+CREATE MATERIALIZED VIEW seen AS SELECT owner FROM item;
+CREATE TABLE parted (id int, v vector(3)) PARTITION BY RANGE (id);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (9);
+CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int);
+CREATE STATISTICS both_ ON id, owner FROM item;
+"""
+
+
+def quiet(_line: str) -> None:
+    pass
+
+
+def take_over(conninfo: str, folder: Path, to: str = "0001_a", schema: str = "public") -> list[str]:
+    with connect(conninfo) as connection:
+        return baseline(connection, load(folder), declare(schema), to, quiet)
+
+
+def test_a_database_of_the_articles_terraform_becomes_ours(database: str) -> None:
+    """Nothing is lost and nothing is made anew."""
+    ask(database, ARTICLES_TABLE)
+    before = ask(database, "SELECT tableoid, xmin, * FROM embeddings ORDER BY id")
+    assert take_over(database, ROOT / "migrations", "0001_create_embeddings") == ["0001_create_embeddings"]
+    ledger, said = run(database, ROOT / "migrations")
+    assert said == []
+    assert [table["name"] for table in ledger.contract["tables"]] == ["public.embeddings"]
+    assert ask(database, "SELECT tableoid, xmin, * FROM embeddings ORDER BY id") == before
+    assert ask(database, NO_SCRATCH) == [(0,)]
+    assert take_over(database, ROOT / "migrations", "0001_create_embeddings") == []
+
+
+@pytest.mark.parametrize("schema", ["public", "my schema"])
+@pytest.mark.parametrize("extension_schema", ["public", "ext"])
+def test_what_the_migrations_make_is_recognised(
+    new_database: Callable[..., str], folder: Path, schema: str, extension_schema: str
+) -> None:
+    """Every kind of object, made by the migrations and then without a ledger; in whatever schemas."""
+    conninfo = new_database("template0")
+    ask(conninfo, f"CREATE SCHEMA IF NOT EXISTS {extension_schema}; CREATE EXTENSION vector SCHEMA {extension_schema}")
+    (folder / "0001_a.up.sql").write_text(EVERY_KIND)
+    (folder / "0002_b.up.sql").write_text(
+        "-- pgvector-seed: no-transaction\nCREATE INDEX CONCURRENTLY item_i ON item USING ivfflat (v vector_l2_ops)"
+    )
+    (folder / "0003_c.up.sql").write_text("-- pgvector-seed: no-transaction\nVACUUM item")
+    run(conninfo, folder, declare(schema))
+    ask(conninfo, "DROP SCHEMA pgvector_seed CASCADE")
+    assert take_over(conninfo, folder, "0003_c", schema) == ["0001_a", "0002_b", "0003_c"]
+    assert run(conninfo, folder, declare(schema))[1] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("DROP TABLE a", "table a is missing"),
+        (
+            "ALTER TABLE a ALTER v TYPE vector(4)",
+            r"table a, column v: \[vector\(4\)\], and the migrations make \[vector\(3\)\]",
+        ),
+        ("ALTER TABLE a ADD extra int", "table a, column extra: .*make not there"),
+        ("ALTER TABLE a DROP t", "table a, column t: not there"),
+        ("ALTER TABLE a ALTER t SET NOT NULL", "table a, column t"),
+        ("ALTER TABLE a ALTER t SET DEFAULT 'x'", "table a, column t"),
+        ("ALTER TABLE a ADD CHECK (id > 0)", "table a, constraint a_id_check"),
+        ("ALTER TABLE a DROP CONSTRAINT a_pkey", "table a, constraint a_pkey"),
+        ("DROP INDEX h; CREATE INDEX h ON a USING hnsw (v vector_cosine_ops)", "table a, index h"),
+        ("CREATE INDEX more ON a (t)", "table a, index more"),
+        ("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'h'::regclass", r"table a, index h: .*\(invalid\)"),
+        ("ALTER TABLE a SET UNLOGGED", "table a: "),
+        ("ALTER TABLE a SET (fillfactor = 50)", "table a: "),
+        ("ALTER TABLE a ENABLE ROW LEVEL SECURITY", "table a: "),
+        ("CREATE OR REPLACE FUNCTION f(x int) RETURNS int LANGUAGE sql RETURN 2", r"routine f\(x integer\)"),
+        ("ALTER SEQUENCE a_id_seq INCREMENT 2", "sequence a_id_seq, values"),
+        ("ALTER TYPE e ADD VALUE 'z'", "type e: "),
+        ("DROP VIEW w; CREATE VIEW w AS SELECT 2 AS one", "view w: "),
+    ],
+)
+def test_a_database_that_is_something_else_is_refused(database: str, folder: Path, change: str, words: str) -> None:
+    """Each difference is named, and nothing is recorded."""
+    write(
+        folder,
+        a1_up="""
+        CREATE TABLE a (id serial PRIMARY KEY, v vector(3), t text);
+        CREATE INDEX h ON a USING hnsw (v vector_l2_ops);
+        CREATE FUNCTION f(x int) RETURNS int LANGUAGE sql RETURN 1;
+        CREATE TYPE e AS ENUM ('y');
+        CREATE VIEW w AS SELECT 1 AS one;
+        """,
+    )
+    ask(database, (folder / "0001_a.up.sql").read_text() + ";" + change)
+    with pytest.raises(RefusedError, match=words):
+        take_over(database, folder)
+    assert ask(database, "SELECT to_regnamespace('pgvector_seed')") == [(None,)]
+    assert ask(database, NO_SCRATCH) == [(0,)]
+
+
+def test_what_the_migrations_do_not_make_is_no_difference(database: str, folder: Path) -> None:
+    write(folder, a1_up="CREATE TABLE a (v vector(3))")
+    ask(database, "CREATE TABLE a (v vector(3)); CREATE TABLE theirs (id int); CREATE VIEW over_ AS SELECT * FROM a")
+    assert take_over(database, folder) == ["0001_a"]
+
+
+def test_a_baseline_may_leave_the_rest_to_be_applied(database: str, folder: Path) -> None:
+    write(folder, a1_up="CREATE TABLE a (v vector(3))", b2_up="ALTER TABLE a ADD b int")
+    ask(database, "CREATE TABLE a (v vector(3))")
+    take_over(database, folder)
+    assert ask(database, "SELECT contract FROM pgvector_seed.deployment") == [({},)], "the last one is still to come"
+    _, said = run(database, folder)
+    assert [line.split()[0] for line in said] == ["0002_b"]
+
+
+def test_sql_that_names_its_schema_cannot_be_compared(database: str, folder: Path) -> None:
+    write(folder, a1_up="CREATE TABLE public.a (v vector(3))")
+    ask(database, "CREATE TABLE a (v vector(3))")
+    with pytest.raises(RefusedError, match="without a schema"):
+        take_over(database, folder)
+
+
+def test_an_unknown_migration(database: str, folder: Path) -> None:
+    write(folder, a1_up="CREATE TABLE a (v vector(3))")
+    with pytest.raises(InputError, match="There are: 0001_a"):
+        take_over(database, folder, "0002_b")
+
+
+def test_a_login_without_the_right_to_create_databases(database: str, folder: Path) -> None:
+    """The right to create a schema is enough, also where the extension is somebody else's."""
+    name = ask(database, "SELECT quote_ident(current_database())")[0][0]
+    write(folder, a1_up="CREATE TABLE a (id serial PRIMARY KEY, v vector(3))")
+    ask(database, "DROP ROLE IF EXISTS plain; CREATE ROLE plain LOGIN PASSWORD 'plain'")
+    try:
+        ask(database, f"GRANT CREATE ON DATABASE {name} TO plain; GRANT CREATE ON SCHEMA public TO plain")
+        login = make_conninfo(database, user="plain", password="plain")
+        ask(login, (folder / "0001_a.up.sql").read_text())
+        assert take_over(login, folder) == ["0001_a"]
+    finally:
+        ask(database, "DROP OWNED BY plain; DROP ROLE plain")
+
+
+def mend(conninfo: str, folder: Path, id_: str = "0001_a") -> bool:
+    with connect(conninfo) as connection:
+        return repair(connection, load(folder), id_, quiet)
+
+
+def test_an_edited_up_whose_effect_is_in_place_is_accepted(database: str, folder: Path) -> None:
+    write(folder, a1_up="CREATE TABLE a (v vector(3))", b2_up="CREATE TABLE b ()")
+    run(database, folder)
+    assert not mend(database, folder)
+    write(folder, a1_up="CREATE TABLE a (v vector(4))", a1_down="DROP TABLE a")
+    with pytest.raises(RefusedError, match="table a, column v"):
+        mend(database, folder)
+    with pytest.raises(RefusedError, match="was edited"):
+        run(database, folder)
+    ask(database, "ALTER TABLE a ALTER v TYPE vector(4)")
+    assert mend(database, folder)
+    ledger, said = run(database, folder)
+    assert said == []
+    assert ledger.contract["tables"][0]["dimensions"] == 4, "what is promised is what is there now"
+    assert ledger.contract["ledger"]["migrations"][0]["checksum"] == load(folder)[0].checksum
+    with pytest.raises(InputError, match="0003_c is not applied"):
+        mend(database, folder, "0003_c")
+    with connect(database) as connection, pytest.raises(RefusedError, match="0002_b"):
+        undo(connection, "base", quiet)

@@ -1,0 +1,141 @@
+"""Migrations on the real engine, and the other front end beside it."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from tests.conftest import ask
+from tests.db.test_adopt import ARTICLES_TABLE
+from tests.e2e.conftest import EVERYTHING, NOTHING, WHAT_IS_THERE, Stack, run
+
+B_UP, B_DOWN = "migrations/0002_b.up.sql", "migrations/0002_b.down.sql"
+
+
+def migrate(stack: Stack, *words: str, code: int = 0) -> str:
+    """``python -m migrate`` in the stack's folder, on its database."""
+    done = run([sys.executable, "-m", "migrate", *words], stack.folder, **stack.settings)
+    assert done.returncode == code, done.stdout
+    return done.stdout
+
+
+def test_a_preview_shows_each_migration_that_will_run(stack: Stack) -> None:
+    """Without a database, and with it in the middle of another plan."""
+    assert "0001_create_embeddings" in stack.pulumi("preview", "--diff", PGHOST="127.0.0.1", PGPORT="1")
+    stack.up()
+    stack.write(B_UP, "CREATE TABLE b ()")
+    said = stack.pulumi("preview", PGHOST="127.0.0.1", PGPORT="1")
+    assert "0002_b will be applied; it has no down, so it cannot be undone" in said
+    assert "0001_create_embeddings will" not in said
+    assert "+ 0002_b" in stack.pulumi("preview", "--diff")
+
+
+def test_transaction_control_is_refused_at_preview_on_one_line(stack: Stack) -> None:
+    stack.up()
+    stack.write(B_UP, "CREATE TABLE b ();\nCOMMIT;")
+    said = stack.pulumi("preview", code=1)
+    assert "0002_b.up.sql, line 2: COMMIT" in said
+    assert "Traceback" not in said
+
+
+def test_a_failure_at_run_time_has_its_line_and_the_servers_words(stack: Stack) -> None:
+    """The server points at a place only where it does not understand; a constraint fails without one."""
+    stack.write(B_UP, "CREATE TABLE b (id int PRIMARY KEY);\nINSERT INTO b VALUES (1);\n\nINSERT INTO b\nVALUES (1);")
+    said = stack.up(code=1)
+    assert "0002_b.up.sql, line 4: duplicate key value" in said
+    assert "detail: Key (id)=(1) already exists." in said
+    assert "(SQLSTATE 23505)" in said
+    assert "Traceback" not in said
+
+
+def test_either_front_end_may_go_first(stack: Stack) -> None:
+    ask(stack.conninfo, "CREATE EXTENSION vector")
+    assert "0001_create_embeddings applied" in migrate(stack, "apply")
+    assert "applied in" not in stack.up()
+    stack.up("--expect-no-changes")
+    stack.write(B_UP, "CREATE TABLE b (v vector(2))")
+    assert "0002_b applied" in migrate(stack, "apply")
+    assert "applied in" not in stack.up()
+    stack.up("--expect-no-changes")
+    assert "Nothing to run" in migrate(stack, "apply")
+    declared = ask(
+        stack.conninfo,
+        "SELECT declaration->>'on_destroy', contract->'tables'->1->>'rows' FROM pgvector_seed.deployment",
+    )
+    assert declared == [("revert", "3")], "what the stack declares stays"
+    assert json.loads(migrate(stack, "status", "--json"))["right"]
+
+
+def test_a_repaired_history_is_accepted_after_a_refresh(stack: Stack) -> None:
+    stack.up()
+    file = "migrations/0001_create_embeddings.up.sql"
+    stack.write(file, (stack.folder / file).read_text() + "-- a comment")
+    assert "python -m migrate repair" in stack.pulumi("preview", code=1)
+    migrate(stack, "repair", "0001_create_embeddings")
+    stack.pulumi("refresh", "--yes", "--skip-preview")
+    assert "applied in" not in stack.up()
+    stack.up("--expect-no-changes")
+
+
+def test_a_removed_migration_is_undone_only_when_that_is_allowed(stack: Stack) -> None:
+    stack.write(B_UP, "CREATE TABLE b ()")
+    stack.write(B_DOWN, "DROP TABLE b")
+    stack.up()
+    for name in (B_UP, B_DOWN):
+        (stack.folder / name).unlink()
+    assert "pulumi config set allowDown true" in stack.pulumi("preview", code=1)
+    stack.set("allowDown", "true")
+    assert "0002_b will be undone" in stack.pulumi("preview")
+    assert "0002_b reverted" in stack.up()
+    assert ask(stack.conninfo, "SELECT to_regclass('b')") == [(None,)]
+    stack.up("--expect-no-changes")
+
+
+def test_an_undo_by_the_other_front_end_shows_after_a_refresh(stack: Stack) -> None:
+    stack.up()
+    assert "0001_create_embeddings reverted" in migrate(stack, "down", "--to", "base")
+    stack.pulumi("refresh", "--yes", "--skip-preview")
+    assert "0001_create_embeddings will be applied" in stack.pulumi("preview")
+    stack.up()
+    assert ask(stack.conninfo, WHAT_IS_THERE) == EVERYTHING
+
+
+def test_a_database_of_the_articles_terraform_is_taken_over(stack: Stack) -> None:
+    """One command, and then the stack; nothing is lost and nothing is made anew."""
+    ask(stack.conninfo, f"CREATE EXTENSION vector; {ARTICLES_TABLE}")
+    before = ask(stack.conninfo, "SELECT tableoid, xmin, id FROM embeddings ORDER BY id")
+    assert "python -m migrate baseline 0001_create_embeddings" in stack.up(code=1)
+    migrate(stack, "baseline", "0001_create_embeddings")
+    assert "applied in" not in stack.up()
+    stack.up("--expect-no-changes")
+    assert ask(stack.conninfo, "SELECT tableoid, xmin, id FROM embeddings ORDER BY id") == before
+
+
+def test_a_lost_ledger_is_told_by_refresh_and_up(stack: Stack) -> None:
+    stack.up()
+    ask(stack.conninfo, "DROP SCHEMA pgvector_seed CASCADE")
+    assert "this database has none: it is taken for a new one" in stack.pulumi("refresh", "--yes", "--skip-preview")
+    assert "python -m migrate baseline 0001_create_embeddings" in stack.up(code=1)
+    migrate(stack, "baseline", "0001_create_embeddings")
+    stack.up()
+    stack.up("--expect-no-changes")
+
+
+@pytest.mark.parametrize("way", ["moved", "renamed"])
+def test_another_home_of_the_provider_is_learnt_by_one_up(stack: Stack, way: str) -> None:
+    """The state keeps the module and the name of the class; a destroy would look for the old ones."""
+    stack.up()
+    old = stack.folder / "infra" / "migrations.py"
+    text = old.read_text()
+    if way == "renamed":
+        old.write_text(text.replace("MigrationsProvider", "OtherProvider"))
+    else:
+        old.rename(old.with_name("elsewhere.py"))
+        component = stack.folder / "infra" / "database.py"
+        component.write_text(component.read_text().replace("infra.migrations", "infra.elsewhere"))
+    assert "1 updated" in stack.up()
+    stack.up("--expect-no-changes")
+    stack.destroy()
+    assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
