@@ -67,8 +67,7 @@ class MigrationsProvider(ResourceProvider):
         been repaired since.
         """
         with one_line_errors():
-            steps = planned(olds, news)
-            announce(steps, news["downs"])
+            announce(planned(olds, news), news["downs"])
         same = all(olds.get(name) == news.get(name) for name in (*INPUTS, "__provider"))
         return DiffResult(changes=not (same and olds.get("applied") == news.get("migrations")))
 
@@ -120,18 +119,26 @@ def _edited(olds: Properties, news: Properties) -> list[Migration]:
 
 
 def planned(olds: Properties, news: Properties) -> Plan:
-    """The steps from the ledger as it was last read to the files. Raises RefusedError."""
+    """The steps from the ledger as it was last read to the files.
+
+    Raises RefusedError; but not for files that are those of the last ``up``, which a refresh asks about.
+    """
     ledger = dict(sorted(olds["applied"].items()))
     irreversible = [id_ for id_, checksum in olds["downs"].items() if not checksum]
-    return plan(news["migrations"], ledger, irreversible, allow_down=options(news).allow_down)
+    try:
+        return plan(news["migrations"], ledger, irreversible, allow_down=options(news).allow_down)
+    except RefusedError:
+        if news["migrations"] == olds["migrations"]:
+            return Plan()
+        raise
 
 
 def announce(steps: Plan, downs: Mapping[str, str]) -> None:
     """Print a line for each step; ``downs`` has "" for what cannot be undone."""
     for id_ in steps.downs:
-        report(f"{id_} will be undone")
+        report(f"{id_} to be undone")
     for id_ in steps.ups:
-        report(f"{id_} will be applied{'' if downs[id_] else '; it has no down, so it cannot be undone'}")
+        report(f"{id_} to be applied{'' if downs[id_] else '; it has no down, so it cannot be undone'}")
 
 
 def report(line: str) -> None:

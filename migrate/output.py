@@ -30,11 +30,11 @@ def plan_as_data(found: Status, migrations: Sequence[Migration]) -> dict[str, An
 def plan_as_text(found: Status, migrations: Sequence[Migration]) -> str:
     """A line for each step."""
     stuck = {migration.id for migration in migrations if migration.down is None}
-    lines = [f"{id_}  will be undone" for id_ in found.plan.downs]
-    lines += [f"{id_}  will be applied{f'; {NO_DOWN}' if id_ in stuck else ''}" for id_ in found.plan.ups]
-    lines += [f"{id_}  has another down, which will be recorded" for id_ in found.edited_downs]
+    lines = [f"{id_}  to be undone" for id_ in found.plan.downs]
+    lines += [f"{id_}  to be applied{f'; {NO_DOWN}' if id_ in stuck else ''}" for id_ in found.plan.ups]
+    lines += [f"{id_}  has another down, to be recorded" for id_ in found.edited_downs]
     if found.declaration_changes:
-        lines.append("the contract will be recorded")
+        lines.append("the contract to be recorded")
     return "\n".join(lines or ["Nothing to do: the database has every migration."])
 
 

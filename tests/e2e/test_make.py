@@ -69,13 +69,13 @@ def test_preview_of_a_new_migration(clone: Path) -> None:
     new.write_text("CREATE TABLE more ()")
     said = make(clone, "preview")
     new.unlink()
-    assert "0002_more will be applied" in said
+    assert "0002_more to be applied" in said
     assert "~ 1 to update" in said
 
 
 def test_the_readmes_way_to_change_the_table(clone: Path) -> None:
     said = run(["bash", "-euc", readme_block("run: migration")], clone, **STANDALONE).stdout
-    assert "0002_add_label will be applied" in said
+    assert "0002_add_label to be applied" in said
     assert "0002_add_label applied in" in said
     assert "All 7 answers are the article's." in said
 

@@ -27,7 +27,7 @@ def test_a_preview_shows_each_migration_that_will_run(stack: Stack) -> None:
     stack.up()
     stack.write(B_UP, "CREATE TABLE b ()")
     said = stack.pulumi("preview", PGHOST="127.0.0.1", PGPORT="1")
-    assert "0002_b will be applied; it has no down, so it cannot be undone" in said
+    assert "0002_b to be applied; it has no down, so it cannot be undone" in said
     assert "0001_create_embeddings will" not in said
     assert "+ 0002_b" in stack.pulumi("preview", "--diff")
 
@@ -87,7 +87,7 @@ def test_a_removed_migration_is_undone_only_when_that_is_allowed(stack: Stack) -
         (stack.folder / name).unlink()
     assert "pulumi config set allowDown true" in stack.pulumi("preview", code=1)
     stack.set("allowDown", "true")
-    assert "0002_b will be undone" in stack.pulumi("preview")
+    assert "0002_b to be undone" in stack.pulumi("preview")
     assert "0002_b reverted" in stack.up()
     assert ask(stack.conninfo, "SELECT to_regclass('b')") == [(None,)]
     stack.up("--expect-no-changes")
@@ -97,7 +97,7 @@ def test_an_undo_by_the_other_front_end_shows_after_a_refresh(stack: Stack) -> N
     stack.up()
     assert "0001_create_embeddings reverted" in migrate(stack, "down", "--to", "base")
     stack.pulumi("refresh", "--yes", "--skip-preview")
-    assert "0001_create_embeddings will be applied" in stack.pulumi("preview")
+    assert "0001_create_embeddings to be applied" in stack.pulumi("preview")
     stack.up()
     assert ask(stack.conninfo, WHAT_IS_THERE) == EVERYTHING
 
