@@ -24,6 +24,7 @@ lint: ## check style, types and the direction of imports
 	$(VENV) -m ruff check .
 	$(VENV) -m ruff format --check .
 	$(VENV) -m mypy
+	$(VENV) -m migrate lint
 	$(VENV) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
 test: ## run the whole test suite

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from migrate import index
 from migrate.files import Migration
-from migrate.run import Limits, clean_session, execute
+from migrate.run import Limits, clean_session, execute_all
 from migrate.script import Script, read
 from migrate.statements import Statement
 from postgres.connection import Connection, set_search_path
@@ -36,15 +36,14 @@ def differences(
         for migration in migrations:
             _make(connection, migration)
         connection.execute("RESET ROLE")
-        made = _objects(connection, SCRATCH, extension_schema)
-        there = _objects(connection, schema, extension_schema)
+        made = objects(connection, SCRATCH, extension_schema)
+        there = objects(connection, schema, extension_schema)
     return list(_compare(made, there))
 
 
 def _make(connection: Connection, migration: Migration) -> None:
     try:
-        for statement in _in_transaction(read(migration.up)):
-            execute(connection, migration.up_file, statement, "")
+        execute_all(connection, migration.up_file, list(_in_transaction(read(migration.up))), "")
     except MigrationError as error:
         raise RefusedError(
             f"run in a schema of its own, to be compared, it fails: {error.message}",
@@ -62,7 +61,8 @@ def _in_transaction(script: Script) -> Iterator[Statement]:
             yield Statement(text, statement.line)
 
 
-def _objects(connection: Connection, schema: str, extension_schema: str) -> Objects:
+def objects(connection: Connection, schema: str, extension_schema: str) -> Objects:
+    """What is in a schema, as objects.sql tells it. Inside the caller's transaction, which it gives a search_path."""
     set_search_path(connection, schema, extension_schema)
     name = sql.Identifier(schema).as_string(connection)
     found: Objects = {}

@@ -14,9 +14,6 @@ from migrate.files import Migration
 from migrate.script import read, refuse_faults
 from postgres.errors import InputError, WrongResultError
 
-# The engine sets a lock timeout itself, and clears what an interrupted build leaves.
-TAKEN_CARE_OF = "require-lock-timeout,require-statement-timeout,prefer-robust-stmts"
-
 
 def findings(directory: Path, migrations: Sequence[Migration], ids: Collection[str]) -> list[dict[str, Any]]:
     """What squawk finds in the ups of ``ids``, or of all where there are none: file, line, rule, message, help.
@@ -38,7 +35,7 @@ def _squawk(directory: Path, migrations: Sequence[Migration], *options: str) -> 
     if not migrations:
         return []
     paths = [str(directory / migration.up_file) for migration in migrations]
-    command = [_program(), "--reporter", "json", "--exclude", TAKEN_CARE_OF, *options, "--", *paths]
+    command = [_program(), "--reporter", "json", *options, "--", *paths]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         return [_finding(told) for told in json.loads(done.stdout)]

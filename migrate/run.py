@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
-from psycopg import sql
+from psycopg import Cursor, sql
 
 from migrate.script import MARK
 from migrate.statements import Statement
 from postgres.connection import Connection
-from postgres.errors import MigrationError, one_line
+from postgres.errors import GRANT, READ_ONLY, MigrationError, one_line
 
 LOCK_TIMEOUT = "10s"  # a statement that waits longer for its lock makes every later query wait behind it
 
+logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what follows from an error that we report
+
+PIPELINED = 1000  # statements: each holds its result in memory until its batch is done
 DURATION = re.compile(r"[0-9]+(ms|s|min|h)?")
 DURATION_EXAMPLES = "500ms, 5s, 2min, or 0, which is for ever"
 
@@ -32,7 +38,8 @@ _REMEDIES = {
     **dict.fromkeys(("42P06", "42P07", "42701", "42710", "42723"), _BASELINE),
     **dict.fromkeys(("55P03", "57014"), _TIMEOUT),
     "25001": f"If it is the only statement of its file, put a first line there: {MARK}",
-    "42501": "Use a role that has this right, or have it granted.",
+    "42501": GRANT,
+    "25006": READ_ONLY,
     "40P01": "Run the same command again.",
     "53100": "Free some room on the server's disk, and run the same command again.",
 }
@@ -80,18 +87,38 @@ def wait_for_ever(connection: Connection) -> None:
     connection.execute(_NO_TIMEOUTS, prepare=False)
 
 
-def execute(connection: Connection, file: str, statement: Statement, remedy: str) -> None:
-    """Run a statement of a file.
+def execute_all(connection: Connection, file: str, statements: Sequence[Statement], remedy: str) -> None:
+    """Run the statements of a file one after the other, in a pipeline: few round trips, and still known by number.
 
-    Raises MigrationError, with the line, where the server refuses it; ``remedy`` is for what has none of its own.
+    Raises MigrationError, with the line, where the server refuses one; ``remedy`` is for what has none of its own.
     """
+    for start in range(0, len(statements), PIPELINED):
+        batch = statements[start : start + PIPELINED]
+        sent: list[Cursor[Any]] = []
+        try:
+            with connection.pipeline():
+                sent.extend(connection.execute(statement.text.encode(), prepare=False) for statement in batch)
+        except psycopg.Error as error:
+            done = sum(cursor.statusmessage is not None for cursor in sent)
+            raise _refused(connection, error, file, batch[done], remedy) from error
+
+
+def execute(connection: Connection, file: str, statement: Statement, remedy: str) -> None:
+    """The same for one statement that must be alone, outside of a transaction."""
     try:
         connection.execute(statement.text.encode(), prepare=False)
     except psycopg.Error as error:
-        if error.sqlstate is None or connection.broken:
-            raise
-        remedy = _REMEDIES.get(error.sqlstate, remedy).format(id=file.split(".")[0])
-        raise MigrationError(f"{file}, line {_line(statement, error)}: {one_line(error)}", remedy) from error
+        raise _refused(connection, error, file, statement, remedy) from error
+
+
+def _refused(
+    connection: Connection, error: psycopg.Error, file: str, statement: Statement, remedy: str
+) -> MigrationError | psycopg.Error:
+    """The error in our words; the same where the connection was lost, which is not the statement's fault."""
+    if error.sqlstate is None or connection.broken:
+        return error
+    remedy = _REMEDIES.get(error.sqlstate, remedy).format(id=file.split(".")[0])
+    return MigrationError(f"{file}, line {_line(statement, error)}: {one_line(error)}", remedy)
 
 
 def _line(statement: Statement, error: psycopg.Error) -> int:

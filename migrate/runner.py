@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from migrate import index, records
 from migrate.files import Migration, sha256
-from migrate.run import MEND_DOWN, MEND_UP, Limits, clean_session, execute, wait_for_ever
+from migrate.run import MEND_DOWN, MEND_UP, Limits, clean_session, execute, execute_all, wait_for_ever
 from migrate.script import read
 from migrate.statements import Statement
 from postgres.catalogue import Extension, extension
@@ -82,8 +82,7 @@ class Runner:
         if script.in_transaction:
             with self.connection.transaction():
                 self._create_if_new()
-                for statement in script.statements:
-                    execute(self.connection, step.file, statement, step.remedy)
+                execute_all(self.connection, step.file, script.statements, step.remedy)
                 self._record(step, time.monotonic() - started, last=last)
         else:
             self._run_alone(step, script.statements[0])

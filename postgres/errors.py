@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     import psycopg
 
 
+GRANT = "Use a role that has this right, or have it granted."
+READ_ONLY = (
+    "This server takes no writes. Where there are several: PGTARGETSESSIONATTRS=read-write finds the one that does."
+)
+
+
 class Error(Exception):
     """What failed and why, in one line, and the next thing to do.
 
@@ -93,7 +99,9 @@ def _translate(error: psycopg.Error, doing: str) -> Error:
     import psycopg
 
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return WrongResultError(f"{doing}: {one_line(error)}", "Use a role that has this right, or have it granted.")
+        return WrongResultError(f"{doing}: {one_line(error)}", GRANT)
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return WrongResultError(f"{doing}: {one_line(error)}", READ_ONLY)
     lost = isinstance(error, psycopg.OperationalError) and (
         error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
     )

@@ -60,19 +60,23 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 
     def start(major: int) -> Server:
         if major not in servers:
-            folder = tmp_path_factory.mktemp(f"server {major}")
-            (folder / "pgpass").write_text(f"{HOST}:0:*:{USER}:{PASSWORD.replace(':', chr(92) + ':')}\n")
-            servers[major] = Server(folder, major)
-            servers[major].start()
-            with psycopg.connect(conninfo(servers[major], "postgres"), autocommit=True) as connection:
-                connection.execute(f"CREATE DATABASE {TEMPLATE}")
-            with psycopg.connect(conninfo(servers[major], TEMPLATE)) as connection:
-                connection.execute("CREATE EXTENSION vector")
+            servers[major] = new_server(tmp_path_factory.mktemp(f"server {major}"), major)
         return servers[major]
 
     yield start
     for server in servers.values():
         remove(server)
+
+
+def new_server(folder: Path, major: int) -> Server:
+    """Start an embedded server with the tests' password and a template that has the extension."""
+    folder.mkdir(exist_ok=True)
+    (folder / "pgpass").write_text(f"{HOST}:0:*:{USER}:{PASSWORD.replace(':', chr(92) + ':')}\n")
+    server = Server(folder, major)
+    server.start()
+    ask(conninfo(server, "postgres"), f"CREATE DATABASE {TEMPLATE}")
+    ask(conninfo(server, TEMPLATE), "CREATE EXTENSION vector")
+    return server
 
 
 def conninfo(server: Server, dbname: str) -> str:

@@ -15,7 +15,7 @@ from migrate.compare import SCRATCH
 from postgres.connection import connect
 from postgres.errors import InputError, RefusedError
 from tests.conftest import ask, declare
-from tests.db.test_migrate import run, write
+from tests.db.helpers import run, write
 
 NO_SCRATCH = f"SELECT count(*) FROM pg_namespace WHERE nspname = '{SCRATCH}'"
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,33 +13,14 @@ import psycopg
 import pytest
 
 from local.workspace import ROOT
-from migrate import apply, load, revert, status
+from migrate import load, status
+from migrate.compare import objects
 from migrate.lock import LOCK_KEY
 from postgres.connection import connect
-from postgres.contract import Declaration
 from postgres.errors import InputError, MigrationError, RefusedError
-from postgres.ledger import Ledger, read_ledger
-from tests.conftest import ask, declare, pg_variables, tries
-
-
-def run(conninfo: str, folder: Path, declaration: Declaration | None = None) -> tuple[Ledger, list[str]]:
-    said: list[str] = []
-    with connect(conninfo) as connection:
-        return apply(connection, load(folder), declaration or declare(), said.append).ledger, said
-
-
-def undo(conninfo: str) -> list[str]:
-    said: list[str] = []
-    with connect(conninfo) as connection:
-        revert(connection, said.append)
-    return said
-
-
-def write(folder: Path, **texts: str) -> None:
-    """``write(folder, a1_up=...)`` writes 0001_a.up.sql."""
-    for name, text in texts.items():
-        letter, number, way = name[0], name[1], name[3:]
-        (folder / f"000{number}_{letter}.{way}.sql").write_text(text)
+from postgres.ledger import read_ledger
+from tests.conftest import ask, declare, tries
+from tests.db.helpers import applier, run, undo_all, write
 
 
 def test_the_articles_migration_makes_the_articles_table(database: str) -> None:
@@ -159,7 +137,7 @@ def test_names_that_need_quoting(new_database: Callable[..., str], folder: Path)
         }
     ]
     assert ledger.contract["extension"]["schema"] == "ext Schema"
-    undo(conninfo)
+    undo_all(conninfo)
     assert ask(conninfo, "SELECT count(*) FROM pg_namespace WHERE nspname IN ('my \"schema\"', 'pgvector_seed')") == [
         (0,)
     ]
@@ -197,16 +175,16 @@ def test_revert_runs_the_recorded_downs_newest_first(database: str, folder: Path
     write(folder, b2_up="CREATE VIEW b AS SELECT * FROM a", b2_down="DROP VIEW b")
     run(database, folder)
     shutil.rmtree(folder)
-    assert [line.split()[0] for line in undo(database)] == ["0002_b", "0001_a"]
+    assert [line.split()[0] for line in undo_all(database)] == ["0002_b", "0001_a"]
     assert ask(database, "SELECT to_regclass('a'), to_regnamespace('pgvector_seed')") == [(None, None)]
-    assert undo(database) == []
+    assert undo_all(database) == []
 
 
 def test_revert_refuses_before_it_runs_anything(database: str, folder: Path) -> None:
     write(folder, a1_up="CREATE TABLE a ()", b2_up="CREATE TABLE b ()", b2_down="DROP TABLE b")
     run(database, folder)
     with pytest.raises(RefusedError, match="0001_a"):
-        undo(database)
+        undo_all(database)
     assert ask(database, "SELECT to_regclass('b')") == [("b",)]
 
 
@@ -216,7 +194,7 @@ def test_a_down_that_fails_is_not_recorded_as_done(database: str, folder: Path) 
     write(folder, b2_up="CREATE TABLE b ()", b2_down="DROP TABLE b; DROP TABLE nope")
     run(database, folder)
     with pytest.raises(MigrationError, match=r"0002_b.down.sql"):
-        undo(database)
+        undo_all(database)
     assert ask(database, "SELECT id FROM pgvector_seed.migrations ORDER BY 1") == [("0001_a",), ("0002_b",)]
     assert ask(database, "SELECT to_regclass('b')") == [("b",)]
 
@@ -226,12 +204,12 @@ def test_an_edited_down_takes_effect(database: str, folder: Path) -> None:
     write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABL a")
     run(database, folder)
     with pytest.raises(MigrationError) as caught:
-        undo(database)
+        undo_all(database)
     assert "apply once more" in caught.value.remedy
     write(folder, a1_down="DROP TABLE a")
     _, said = run(database, folder)
     assert said == ["0001_a has another down now, which is recorded"]
-    undo(database)
+    undo_all(database)
     assert ask(database, "SELECT to_regclass('a')") == [(None,)]
 
 
@@ -241,7 +219,7 @@ def test_a_half_way_revert_promises_nothing(database: str, folder: Path) -> None
     write(folder, b2_up="CREATE TABLE b (v vector(3))", b2_down="DROP TABLE b")
     run(database, folder)
     with pytest.raises(MigrationError):
-        undo(database)
+        undo_all(database)
     for way in ("up", "down"):
         (folder / f"0002_b.{way}.sql").unlink()
     ledger, _ = run(database, folder)
@@ -253,19 +231,8 @@ def test_revert_keeps_a_schema_that_others_use(database: str, folder: Path) -> N
     run(database, folder, declare("shared"))
     with psycopg.connect(database) as connection:
         connection.execute("CREATE TABLE shared.theirs ()")
-    undo(database)
+    undo_all(database)
     assert ask(database, "SELECT to_regclass('shared.theirs')") == [("shared.theirs",)]
-
-
-def applier(conninfo: str, folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.db.applier", str(folder)],
-        env={**os.environ, **pg_variables(conninfo)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=ROOT,
-    )
 
 
 def test_eight_appliers_at_once_run_each_migration_once(database: str, folder: Path) -> None:
@@ -289,11 +256,30 @@ def test_who_holds_the_lock_is_named_while_one_waits(database: str, folder: Path
     assert "0001_a applied" in process.communicate()[0]
 
 
+def everything(conninfo: str) -> object:
+    """The schema and the ledger, without what differs between two runs."""
+    with connect(conninfo) as connection, connection.transaction():
+        made = objects(connection, "public", "public")
+        ledger = read_ledger(connection)
+    assert ledger is not None
+    assert not ledger.unfinished
+    promise = {key: value for key, value in ledger.contract.items() if key != "ledger"}
+    return made, ledger.checksums, promise
+
+
 def test_a_killed_applier_is_continued(new_database: Callable[..., str], folder: Path) -> None:
     """Kill -9 at a random moment of 20 migrations: then apply, and the end is the same as without a kill."""
     numbers = range(1, 21)
     for number in numbers:
-        (folder / f"{number:04}_a.up.sql").write_text(f"CREATE TABLE t{number} AS SELECT pg_sleep(0.01)::text")
+        text = f"CREATE TABLE t{number} AS SELECT pg_sleep(0.01)::text, '[1,2]'::vector(2) AS v"
+        if number % 5 == 0:
+            text = (
+                "-- pgvector-seed: no-transaction\n"
+                f"CREATE INDEX CONCURRENTLY i{number} ON t{number - 1} USING hnsw (v vector_l2_ops)"
+            )
+        (folder / f"{number:04}_a.up.sql").write_text(text)
+    whole = new_database()
+    run(whole, folder)
     dice = random.Random(8)
     for _ in range(tries(10, soak=100)):
         conninfo = new_database()
@@ -304,7 +290,4 @@ def test_a_killed_applier_is_continued(new_database: Callable[..., str], folder:
             time.sleep(dice.uniform(0, 0.02))  # the moment itself is what is tried
             process.send_signal(signal.SIGKILL)
         run(conninfo, folder)
-        assert ask(conninfo, "SELECT position, id FROM pgvector_seed.migrations ORDER BY 1") == [
-            (number, f"{number:04}_a") for number in numbers
-        ]
-        assert ask(conninfo, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(20,)]
+        assert everything(conninfo) == everything(whole)

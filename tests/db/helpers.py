@@ -1,0 +1,62 @@
+"""What the tests of the migration engine do over and over."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from local.workspace import ROOT
+from migrate import CAREFUL, Options, apply, load, revert
+from postgres.connection import connect
+from postgres.contract import Declaration
+from postgres.ledger import Ledger, read_ledger
+from tests.conftest import declare, pg_variables
+
+
+def write(folder: Path, **texts: str) -> None:
+    """``write(folder, a1_up=...)`` writes 0001_a.up.sql."""
+    for name, text in texts.items():
+        letter, number, way = name[0], name[1], name[3:]
+        (folder / f"000{number}_{letter}.{way}.sql").write_text(text)
+
+
+def run(
+    conninfo: str, folder: Path, declaration: Declaration | None = None, options: Options = CAREFUL
+) -> tuple[Ledger, list[str]]:
+    """Apply a folder; the ledger, and what was reported."""
+    said: list[str] = []
+    with connect(conninfo) as connection:
+        return apply(connection, load(folder), declaration or declare(), said.append, options).ledger, said
+
+
+def undo_all(conninfo: str) -> list[str]:
+    """Revert, and what was reported."""
+    said: list[str] = []
+    with connect(conninfo) as connection:
+        revert(connection, said.append)
+    return said
+
+
+def ledger_of(conninfo: str) -> Ledger | None:
+    with connect(conninfo) as connection:
+        return read_ledger(connection)
+
+
+def applied(conninfo: str) -> list[str]:
+    """The ids in the ledger, in its order; none where there is no ledger."""
+    ledger = ledger_of(conninfo)
+    return list(ledger.checksums) if ledger else []
+
+
+def applier(conninfo: str, folder: Path) -> subprocess.Popen[str]:
+    """A process that applies a folder: what the tests kill and run side by side."""
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "migrate", "apply", "--directory", str(folder)],
+        env={**os.environ, **pg_variables(conninfo)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+    )

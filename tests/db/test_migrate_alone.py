@@ -1,0 +1,154 @@
+"""What runs outside of a transaction: CREATE INDEX CONCURRENTLY and its like."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from postgres.errors import MigrationError, RefusedError
+from tests.conftest import ask
+from tests.db.helpers import applied, applier, ledger_of, run, undo_all, write
+
+MARK = "-- pgvector-seed: no-transaction\n"
+TABLE = "CREATE TABLE a (id int, v vector(2)); INSERT INTO a VALUES (1, '[1,2]'), (1, '[3,4]')"
+BUILD = MARK + "CREATE INDEX CONCURRENTLY i ON a USING hnsw (v vector_l2_ops);"
+UNIQUE = MARK + "CREATE UNIQUE INDEX CONCURRENTLY i ON a (id);"
+VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('i')"
+WAITING = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock'"
+
+
+def test_an_index_is_built_and_dropped_concurrently(database: str, folder: Path) -> None:
+    write(folder, a1_up=TABLE, a1_down="DROP TABLE a", b2_up=BUILD, b2_down=MARK + "DROP INDEX CONCURRENTLY i")
+    ledger, _ = run(database, folder)
+    assert ask(database, VALID) == [(True,)]
+    assert ledger.contract["tables"][0]["indexes"][0]["name"] == "i"
+    assert ledger.unfinished == {}
+    undo_all(database)
+    assert ask(database, "SELECT to_regclass('a')") == [(None,)]
+
+
+def test_one_may_come_first_of_all(database: str, folder: Path) -> None:
+    write(folder, a1_up=MARK + "VACUUM pg_class")
+    ledger, said = run(database, folder)
+    assert list(ledger.checksums) == ["0001_a"]
+    assert said[0] == "0001_a runs outside of a transaction"
+
+
+def test_what_a_failed_build_left_is_cleared_before_the_retry(database: str, folder: Path) -> None:
+    """The server leaves an invalid index, which takes room and time and answers nothing."""
+    write(folder, a1_up=TABLE, b2_up=UNIQUE)
+    for _ in range(2):
+        with pytest.raises(MigrationError, match=r"0002_b.up.sql, line 2: could not create unique index"):
+            run(database, folder)
+        assert ask(database, VALID) == [(False,)]
+        assert applied(database) == ["0001_a"]
+    ask(database, "DELETE FROM a WHERE v = '[3,4]'")
+    _, said = run(database, folder)
+    assert said[0] == "0002_b begins anew: dropping what an interrupted build left"
+    assert ask(database, VALID) == [(True,)]
+
+
+def test_an_invalid_index_of_somebody_else_is_not_ours_to_drop(database: str, folder: Path) -> None:
+    write(folder, a1_up=TABLE)
+    run(database, folder)
+    with psycopg.connect(database, autocommit=True) as connection, pytest.raises(psycopg.errors.UniqueViolation):
+        connection.execute("CREATE UNIQUE INDEX CONCURRENTLY i ON a (id)")
+    write(folder, b2_up=UNIQUE)
+    for _ in range(2):
+        with pytest.raises(RefusedError, match=r'DROP INDEX CONCURRENTLY "public"\."i"'):
+            run(database, folder)
+    assert ask(database, VALID) == [(False,)]
+
+
+def test_an_index_of_that_name_that_was_there_is_told(database: str, folder: Path) -> None:
+    """Also at the second try: what was there before is never taken for ours."""
+    write(folder, a1_up=TABLE + "; CREATE INDEX i ON a (id)", b2_up=BUILD)
+    for _ in range(2):
+        with pytest.raises(MigrationError, match="42P07") as caught:
+            run(database, folder)
+        assert "python -m migrate baseline 0002_b" in caught.value.remedy
+        ledger = ledger_of(database)
+        assert ledger is not None
+        assert ledger.unfinished == {}
+
+
+@contextmanager
+def a_waiting_build(database: str, folder: Path) -> Iterator[tuple[psycopg.Connection, int]]:
+    """An applier killed with -9 while the server builds its index, which waits for a transaction to end.
+
+    The connection that holds the transaction, and the server process that goes on building.
+    """
+    write(folder, a1_up=TABLE)
+    run(database, folder)
+    write(folder, b2_up=BUILD)
+    with psycopg.connect(database) as holder:
+        holder.execute("INSERT INTO a VALUES (3, '[5,6]')")
+        with applier(database, folder) as process:
+            while not (waiting := ask(database, WAITING)):
+                assert process.poll() is None
+            process.send_signal(signal.SIGKILL)
+        yield holder, waiting[0][0]
+
+
+def test_an_index_that_was_finished_after_the_kill_is_not_built_again(database: str, folder: Path) -> None:
+    with a_waiting_build(database, folder) as (holder, builder):
+        holder.commit()
+        while ask(database, f"SELECT 1 FROM pg_stat_activity WHERE pid = {builder}"):
+            pass
+    built = ask(database, "SELECT oid FROM pg_class WHERE relname = 'i'")
+    assert ask(database, VALID) == [(True,)]
+    assert applied(database) == ["0001_a"]
+    run(database, folder)
+    assert applied(database) == ["0001_a", "0002_b"]
+    assert ask(database, "SELECT oid FROM pg_class WHERE relname = 'i'") == built
+
+
+def test_an_index_that_was_not_is_built_anew(database: str, folder: Path) -> None:
+    with a_waiting_build(database, folder) as (holder, builder):
+        ask(database, f"SELECT pg_terminate_backend({builder}, 10000)")
+        holder.rollback()
+    assert ask(database, VALID) == [(False,)]
+    run(database, folder)
+    assert ask(database, VALID) == [(True,)]
+    assert applied(database) == ["0001_a", "0002_b"]
+
+
+def test_a_drop_that_was_finished_is_not_asked_for_again(database: str, folder: Path) -> None:
+    """As after a kill between the drop and its record."""
+    write(folder, a1_up=TABLE, a1_down="DROP TABLE a", b2_up=BUILD, b2_down=MARK + "DROP INDEX CONCURRENTLY i")
+    run(database, folder)
+    ask(
+        database,
+        "UPDATE pgvector_seed.deployment SET unfinished = jsonb_build_object('file', '0002_b.down.sql', 'checksum', "
+        "(SELECT encode(sha256(down::bytea), 'hex') FROM pgvector_seed.migrations WHERE id = '0002_b'))",
+    )
+    ask(database, "DROP INDEX i")
+    undo_all(database)
+    assert ask(database, "SELECT to_regclass('a'), to_regnamespace('pgvector_seed')") == [(None, None)]
+
+
+def test_one_that_is_not_marked_is_told_how(database: str, folder: Path) -> None:
+    write(folder, a1_up=TABLE, b2_up="VACUUM a")
+    with pytest.raises(MigrationError, match="25001") as caught:
+        run(database, folder)
+    assert "-- pgvector-seed: no-transaction" in caught.value.remedy
+
+
+def test_names_in_other_schemas_and_in_quotes(database: str, folder: Path) -> None:
+    write(
+        folder,
+        a1_up='CREATE SCHEMA "Other s"; CREATE TABLE "Other s"."T x" AS SELECT 1 AS id FROM generate_series(1, 2)',
+        b2_up=MARK + 'CREATE UNIQUE INDEX CONCURRENTLY "I é" ON "Other s"."T x" (id)',
+    )
+    with pytest.raises(MigrationError):
+        run(database, folder)
+    ask(database, 'DELETE FROM "Other s"."T x"')
+    run(database, folder)
+    assert ask(database, """SELECT indisvalid FROM pg_index WHERE indexrelid = '"Other s"."I é"'::regclass""") == [
+        (True,)
+    ]

@@ -1,0 +1,309 @@
+"""Faults around the engine: servers that die, ledgers that were touched, rights that are missing."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from local.server import Server
+from migrate import Limits, Options
+from migrate.lock import LOCK_KEY
+from postgres.errors import Error, MigrationError, RefusedError, UnreachableError, WrongResultError
+from tests.conftest import ask, conninfo, declare, new_server, remove, tries
+from tests.db.helpers import applied, applier, run, undo_all, write
+
+TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1"
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Server]:
+    """A server that a test may kill."""
+    server = new_server(tmp_path / "server", 18)
+    yield server
+    remove(server)
+
+
+def test_the_server_is_killed_and_restarted_in_the_middle(own_server: Server, folder: Path) -> None:
+    """Each time at another moment: the run says that the connection was lost, and the next one goes on."""
+    count = 20
+    for number in range(1, count + 1):
+        (folder / f"{number:04}_a.up.sql").write_text(f"CREATE TABLE t{number:02} AS SELECT pg_sleep(0.01)::text")
+    dice = random.Random(3)
+    for trial in range(tries(3, soak=30)):
+        ask(conninfo(own_server, "postgres"), f"CREATE DATABASE d{trial} TEMPLATE template_vector")
+        database = conninfo(own_server, f"d{trial}")
+        with applier(database, folder) as process:
+            assert process.stdout is not None
+            for _ in range(dice.randrange(1, count)):
+                process.stdout.readline()
+            os.kill(int((own_server.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+            said = process.stdout.read()
+        assert process.returncode == 3, said
+        assert "connection was lost" in said
+        assert "Traceback" not in said
+        own_server.start()
+        database = conninfo(own_server, f"d{trial}")
+        done = applied(database)
+        assert len(ask(database, TABLES)) == len(done), "a table and its row in the ledger, or neither"
+        _, said_after = run(database, folder)
+        assert [line.split()[0] for line in said_after] == [f"{n:04}_a" for n in range(len(done) + 1, count + 1)]
+        assert len(ask(database, TABLES)) == count
+
+
+def test_a_connection_that_is_cut_while_it_waits_for_the_lock(database: str, folder: Path) -> None:
+    write(folder, a1_up="CREATE TABLE a ()")
+    with psycopg.connect(database) as holder:
+        holder.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
+        with applier(database, folder) as process:
+            waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
+            while not (found := ask(database, waiting)):
+                assert process.poll() is None
+            ask(database, f"SELECT pg_terminate_backend({found[0][0]})")
+            said = process.communicate()[0]
+        assert process.returncode == 3
+        assert "terminating connection due to administrator command" in said
+        assert "Traceback" not in said
+    assert applied(database) == []
+    run(database, folder)
+    assert applied(database) == ["0001_a"]
+
+
+def test_waiting_for_another_applier_has_no_limit(database: str, folder: Path) -> None:
+    """A role with a short lock_timeout would otherwise fail while somebody else builds an index."""
+    write(folder, a1_up="CREATE TABLE a ()")
+    name = ask(database, "SELECT quote_ident(current_database())")[0][0]
+    ask(database, f"ALTER DATABASE {name} SET lock_timeout = '1ms'; ALTER DATABASE {name} SET statement_timeout = '1s'")
+    with psycopg.connect(database) as holder:
+        holder.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
+        with applier(database, folder) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("waiting for")
+            holder.execute("SET statement_timeout = 0; SELECT pg_sleep(1.2)")  # longer than both
+            assert process.poll() is None
+            holder.execute("SELECT pg_advisory_unlock(%s)", (LOCK_KEY,))
+            assert "0001_a applied" in process.communicate()[0]
+
+
+def test_an_emptied_ledger_with_its_tables_still_there(database: str, folder: Path) -> None:
+    write(folder, a1_up="CREATE TABLE a ()")
+    run(database, folder)
+    ask(database, "DELETE FROM pgvector_seed.migrations")
+    with pytest.raises(MigrationError, match="42P07") as caught:
+        run(database, folder)
+    assert "python -m migrate baseline 0001_a" in caught.value.remedy
+    assert applied(database) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM pgvector_seed.deployment",
+        "DROP TABLE pgvector_seed.deployment",
+        "DROP TABLE pgvector_seed.migrations",
+    ],
+)
+def test_half_a_ledger_is_told_and_left_alone(database: str, folder: Path, damage: str) -> None:
+    """Taken for none, it would be made anew beside tables that it knows nothing of."""
+    write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
+    run(database, folder)
+    ask(database, damage)
+    for attempt in (lambda: run(database, folder), lambda: undo_all(database)):
+        with pytest.raises(RefusedError, match="a part of it is gone") as caught:
+            attempt()
+        assert "python -m migrate baseline" in caught.value.remedy
+    assert ask(database, TABLES) == [("a",)]
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        ("UPDATE pgvector_seed.migrations SET checksum = 'x' WHERE id = '0001_a'", "0001_a was edited"),
+        ("DELETE FROM pgvector_seed.migrations WHERE id = '0001_a'", "0001_a is new, and comes before 0002_b"),
+        ("UPDATE pgvector_seed.migrations SET id = '0009_z' WHERE id = '0002_b'", "its file is gone: 0009_z"),
+        ("UPDATE pgvector_seed.migrations SET position = 9 WHERE id = '0001_a'", "in another place"),
+        ("INSERT INTO pgvector_seed.migrations VALUES ('0003_c', 3, 'x', '', now(), '0', '')", "its file is gone"),
+    ],
+)
+def test_a_ledger_edited_by_hand_is_refused(database: str, folder: Path, edit: str, words: str) -> None:
+    write(folder, a1_up="CREATE TABLE a ()", b2_up="CREATE TABLE b ()")
+    run(database, folder)
+    ask(database, edit)
+    with pytest.raises(RefusedError, match=words):
+        run(database, folder)
+
+
+def test_a_role_without_the_rights(database: str, folder: Path) -> None:
+    """What is missing is named, in the ledger as in a migration, and nothing remains."""
+    name = ask(database, "SELECT quote_ident(current_database())")[0][0]
+    write(folder, a1_up="CREATE TABLE a ()")
+    ask(database, "DROP ROLE IF EXISTS bare; CREATE ROLE bare LOGIN PASSWORD 'bare'")
+    login = make_conninfo(database, user="bare", password="bare")
+    try:
+        with pytest.raises(WrongResultError, match="permission denied for database") as caught:
+            run(login, folder)
+        assert "have it granted" in caught.value.remedy
+        ask(database, f"GRANT CREATE ON DATABASE {name} TO bare")
+        with pytest.raises(
+            MigrationError, match=r"0001_a.up.sql, line 1: permission denied for schema public"
+        ) as caught:
+            run(login, folder)
+        assert "have it granted" in caught.value.remedy
+        assert ask(database, "SELECT to_regnamespace('pgvector_seed')") == [(None,)]
+        run(login, folder, declare("of its own"))
+    finally:
+        ask(database, "DROP OWNED BY bare; DROP ROLE bare")
+
+
+def test_a_server_that_takes_no_writes(database: str, folder: Path) -> None:
+    """As a standby does."""
+    name = ask(database, "SELECT quote_ident(current_database())")[0][0]
+    write(folder, a1_up="CREATE TABLE a ()")
+    ask(database, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    with pytest.raises(WrongResultError, match="25006") as caught:
+        run(database, folder)
+    assert "PGTARGETSESSIONATTRS=read-write" in caught.value.remedy
+    assert applied(database) == []
+
+
+def test_a_disk_that_is_full(database: str, folder: Path) -> None:
+    """/dev/full answers every write as a full disk does."""
+    write(folder, a1_up="CREATE TABLE a ()", b2_up="CREATE TABLE b ();\nCOPY (SELECT 1) TO '/dev/full'")
+    with pytest.raises(MigrationError, match=r"line 2: .*No space left on device.*53100") as caught:
+        run(database, folder)
+    assert "Free some room" in caught.value.remedy
+    assert applied(database) == ["0001_a"]
+    assert ask(database, TABLES) == [("a",)]
+
+
+def test_the_files_of_another_project(database: str, folder: Path) -> None:
+    """The wrong database, by the other front end: the ledger knows none of these files."""
+    write(folder, a1_up="CREATE TABLE a ()")
+    run(database, folder)
+    (folder / "0001_a.up.sql").unlink()
+    write(folder, x1_up="CREATE TABLE x ()")
+    with pytest.raises(RefusedError, match="its file is gone: 0001_a"):
+        run(database, folder)
+    assert ask(database, TABLES) == [("a",)]
+
+
+def test_ten_megabytes_of_inserts(database: str, folder: Path) -> None:
+    """And where the last of them fails, its line is known, and nothing of the file remains."""
+    padding = "-- no comment; " * 12
+    rows = "".join(f"INSERT INTO a VALUES ({number}, '{padding}');\n" for number in range(50_000))
+    assert len(rows) > 10_000_000
+    write(folder, a1_up="CREATE TABLE a (id int, v text)", b2_up=f"{rows}INSERT INTO a VALUES (1 / 0);")
+    with pytest.raises(MigrationError, match=r"0002_b.up.sql, line 50001: division by zero"):
+        run(database, folder)
+    assert ask(database, "SELECT count(*) FROM a") == [(0,)]
+    write(folder, b2_up=rows)
+    run(database, folder)
+    assert ask(database, "SELECT count(*), max(v) FROM a") == [(50_000, padding)]
+
+
+@pytest.mark.parametrize("failing", [1, 2, 700, 999, 1000, 1001, 1002, 2500])
+def test_the_failing_statement_is_named_among_many(database: str, folder: Path, failing: int) -> None:
+    """They are sent before the answers to those before them have come."""
+    write(folder, a1_up="\n".join(f"SELECT 1 / ({number} - {failing});" for number in range(1, 2501)))
+    with pytest.raises(MigrationError, match=rf"0001_a.up.sql, line {failing}: division by zero"):
+        run(database, folder)
+
+
+def test_a_lock_is_not_waited_for_without_end(database: str, folder: Path) -> None:
+    """While a migration waits for its lock, everybody else waits behind it."""
+    write(folder, a1_up="CREATE TABLE a ()")
+    run(database, folder)
+    write(folder, b2_up="ALTER TABLE a ADD b int")
+    with psycopg.connect(database) as reader:
+        reader.execute("SELECT * FROM a")
+        with pytest.raises(MigrationError, match="55P03") as caught:
+            run(database, folder, options=Options(Limits(lock_timeout="20ms")))
+    assert "lockTimeout" in caught.value.remedy
+    run(database, folder)
+
+
+def test_a_statement_that_runs_too_long(database: str, folder: Path) -> None:
+    write(folder, a1_up="SELECT pg_sleep(60)")
+    with pytest.raises(MigrationError, match="57014") as caught:
+        run(database, folder, options=Options(Limits(statement_timeout="20ms")))
+    assert "--statement-timeout" in caught.value.remedy
+
+
+def test_whose_timeouts_hold(database: str, folder: Path) -> None:
+    """The migration's own, then those that were asked for, then the session's, then our default."""
+    write(folder, a1_up="CREATE TABLE seen AS SELECT current_setting('lock_timeout') AS found")
+    again = "INSERT INTO seen VALUES (current_setting('lock_timeout'))"
+    run(database, folder)
+    write(folder, b2_up=f"SET lock_timeout = '1s'; {again}", c3_up=again)
+    run(database, folder)
+    write(folder, d4_up=again)
+    run(make_conninfo(database, options="-c lock_timeout=2s"), folder)
+    write(folder, e5_up=again)
+    run(make_conninfo(database, options="-c lock_timeout=2s"), folder, options=Options(Limits(lock_timeout="3s")))
+    assert ask(database, "SELECT found FROM seen") == [("10s",), ("1s",), ("10s",), ("2s",), ("3s",)]
+
+
+def test_a_migration_leaves_nothing_behind_in_the_session(database: str, folder: Path) -> None:
+    """As what pg_dump writes does: an empty search_path for whatever comes after it."""
+    ask(database, "DROP ROLE IF EXISTS other; CREATE ROLE other")
+    write(
+        folder,
+        a1_up="CREATE TABLE a (); SELECT pg_catalog.set_config('search_path', '', false); SET lock_timeout = 1",
+        b2_up=r"CREATE TABLE b (); SELECT '\'; SET standard_conforming_strings = off; SET ROLE other",
+        c3_up=r"CREATE TABLE c (); SELECT '\'",
+    )
+    try:
+        run(database, folder)
+        assert ask(database, TABLES) == [("a",), ("b",), ("c",)]
+        assert ask(database, "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'") == [("postgres",)]
+    finally:
+        ask(database, "DROP ROLE other")
+
+
+def test_the_files_are_utf_8_whatever_the_clients_encoding(
+    database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "latin1")
+    write(folder, a1_up="CREATE TABLE a AS SELECT 'né' AS word")
+    run(database, folder)
+    assert ask(make_conninfo(database, client_encoding="utf8"), "SELECT word, length(word) FROM a") == [("né", 2)]
+
+
+def test_nothing_to_do_takes_a_fixed_number_of_queries(database: str, folder: Path, tmp_path: Path) -> None:
+    """As libpq sends them."""
+
+    def queries() -> int:
+        from migrate import apply, load
+        from postgres.connection import connect
+
+        trace = tmp_path / "trace"
+        with connect(database) as connection, trace.open("w") as file:
+            connection.pgconn.trace(file.fileno())
+            apply(connection, load(folder), declare(), print)
+            connection.pgconn.untrace()
+        sent = [line.split("\t") for line in trace.read_text().splitlines()]
+        return sum(words[1:2] == ["F"] and words[3] in ("Query", "Execute") for words in sent)
+
+    counts = []
+    for number in range(1, 41):
+        (folder / f"{number:04}_a.up.sql").write_text("SELECT 1")
+        if number in (2, 40):
+            run(database, folder)
+            counts.append(queries())
+    assert counts[0] == counts[1] > 0
+
+
+def test_every_error_says_what_to_do(database: str, folder: Path) -> None:
+    write(folder, a1_up="SELECT nope")
+    with pytest.raises(Error) as caught:
+        run(database, folder)
+    assert caught.value.remedy
+    assert isinstance(caught.value.__cause__, psycopg.Error), "the cause is kept"
+    with pytest.raises(UnreachableError):
+        run("host=127.0.0.1 port=1", folder)
