@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from infra.settings import KEYS
 from local.workspace import ROOT
 from migrate.cli import cli
 from migrate.new import create
@@ -236,6 +237,16 @@ def test_what_a_failure_prints_is_ours_alone(typed: Typed, folder: Path) -> None
         "error: 0001_a.up.sql, line 1: division by zero (SQLSTATE 22012)",
         "  Mend the file and run the same command again: what came before it is recorded.",
     ]
+
+
+def test_the_docs_have_every_command_and_every_key() -> None:
+    """A command or a key that nobody can read of is not there."""
+    page = (ROOT / "docs" / "migrations.md").read_text(encoding="utf-8")
+    for name in COMMANDS:
+        assert re.search(rf"^\| `{name}[ `]", page, re.MULTILINE), name
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for key in KEYS:
+        assert f"`{key}`" in readme, key
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -33,9 +33,9 @@ def copy_project(target: Path) -> Path:
     return target
 
 
-def readme_block(title: str) -> str:
-    """The fenced block of the README that follows this comment: ``<!-- title -->``."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def readme_block(title: str, file: str = "README.md") -> str:
+    """The fenced block of the README, or of another page, that follows this comment: ``<!-- title -->``."""
+    text = (ROOT / file).read_text(encoding="utf-8")
     found = re.search(rf"<!-- {re.escape(title)} -->\n```\w*\n(.*?)```", text, re.DOTALL)
     assert found is not None, title
     return found[1]

@@ -1,0 +1,137 @@
+"""What a long history costs, as a ratio to a short one: ``python -m bench.migrations``.
+
+A server of its own has one database with a history of 1,000 migrations and one with a single one,
+both applied. The two are asked in turn. The queries of an `apply` that finds nothing to do are
+counted as libpq sends them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.server import Server
+from migrate import apply, load, plan, status
+from migrate.files import checksums
+from postgres.connection import Connection, connect
+from postgres.contract import Declaration
+
+ROUNDS = 15
+SIZES = (1000, 1)
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class History:
+    """A folder of migrations, and the database that has them all."""
+
+    folder: Path
+    name: str
+    environment: dict[str, str]
+
+    @property
+    def conninfo(self) -> str:
+        """How this process reaches it; the rest is in the environment."""
+        return f"dbname={self.name}"
+
+    def command(self, verb: str) -> float:
+        """Seconds of a whole ``python -m migrate``, the interpreter's start included."""
+        words = [sys.executable, "-m", "migrate", verb, "--directory", str(self.folder)]
+        environment = {**self.environment, "PGDATABASE": self.name}
+        return seconds(lambda: subprocess.run(words, check=True, env=environment, stdout=subprocess.DEVNULL, cwd=ROOT))
+
+    def pending(self) -> float:
+        """Seconds to read and check the files for a database that has none of them, and to plan."""
+        with connect() as connection:
+            return seconds(lambda: status(connection, load(self.folder), Declaration()))
+
+    def compare(self) -> float:
+        """Seconds to read the files and the ledger, and to plan."""
+        with connect(self.conninfo) as connection:
+            return seconds(lambda: status(connection, load(self.folder), Declaration()))
+
+    def plan(self) -> float:
+        """Seconds of the pure plan: files against ledger, in memory."""
+        files = checksums(load(self.folder))
+        return seconds(lambda: plan(files, files))
+
+    def queries(self) -> int:
+        """The number of queries of an apply with nothing to do."""
+        trace = self.folder.parent / f"{self.name}.trace"
+        with connect(self.conninfo) as connection, trace.open("w") as file:
+            connection.pgconn.trace(file.fileno())
+            self.apply(connection)
+            connection.pgconn.untrace()
+        sent = [line.split("\t") for line in trace.read_text().splitlines()]
+        return sum(words[1:2] == ["F"] and words[3] in ("Query", "Execute") for words in sent)
+
+    def apply(self, connection: Connection) -> None:
+        """Bring the database to the files."""
+        apply(connection, load(self.folder), Declaration(), lambda _line: None)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """The wall time of one run."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def build(place: Path, size: int, environment: dict[str, str]) -> History:
+    """Write so many migrations, each with a down, and apply them to a new database."""
+    history = History(place / str(size), f"history_{size}", environment)
+    history.folder.mkdir()
+    for number in range(1, size + 1):
+        (history.folder / f"{number:04}_step.up.sql").write_text(f"CREATE TABLE t{number} (id int, v vector(3));\n")
+        (history.folder / f"{number:04}_step.down.sql").write_text(f"DROP TABLE t{number};\n")
+    with connect() as connection:
+        connection.execute(f"CREATE DATABASE {history.name}".encode())
+    with connect(history.conninfo) as connection:
+        connection.execute("CREATE EXTENSION vector")
+        print(f"{size} migrations applied in {seconds(lambda: history.apply(connection)):.1f} s")
+    return history
+
+
+def show(what: str, measure: Callable[[History], float], long: History, short: History) -> None:
+    """Print the medians of both, the worst of the long one, and the ratio of each round."""
+    rounds = [(measure(long), measure(short)) for _ in range(ROUNDS)]
+    ratios = sorted(first / second for first, second in rounds)
+    medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
+    worst = max(first for first, _ in rounds)
+    print(
+        f"{what:28}  {medians[0]:.4f} s (worst {worst:.4f}) against {medians[1]:.4f} s, "
+        f"ratio {ratios[0]:.1f} to {ratios[-1]:.1f}, median {statistics.median(ratios):.1f}"
+    )
+
+
+def main() -> None:
+    """Print a line per measure: 1,000 migrations against one."""
+    place = Path(tempfile.mkdtemp())
+    server = Server(place / "server", 18)
+    try:
+        server.start()
+        os.environ.update(server.environment)
+        long, short = (build(place, size, dict(os.environ)) for size in SIZES)
+        show("plan, pure", History.plan, long, short)
+        show("files, ledger and plan", History.compare, long, short)
+        show("the same, nothing applied", History.pending, long, short)
+        show("python -m migrate plan", lambda history: history.command("plan"), long, short)
+        show("python -m migrate apply", lambda history: history.command("apply"), long, short)
+        print(f"queries of an apply with nothing to do: {long.queries()} against {short.queries()}")
+    finally:
+        home = server.home
+        server.stop()
+        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(place)
+
+
+if __name__ == "__main__":
+    main()
