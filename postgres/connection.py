@@ -71,6 +71,8 @@ def _remedy(words: str) -> str:
         return "Set PGPASSWORD or PGPASSFILE (Pulumi: pulumi config set --secret password) to this user's password."
     if "definition of service" in words:
         return "Check PGSERVICE and PGSERVICEFILE."
+    if "the database system is" in words:  # starting up, shutting down, in recovery mode
+        return "It is there, and not ready: run the same command again in a moment."
     if "does not exist" in words:
         return "Check PGDATABASE and PGUSER (Pulumi: the keys database and user)."
     if "SSL" in words:
