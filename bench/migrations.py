@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.server import Server
-from migrate import apply, load, plan, status
-from migrate.files import checksums
+from migrate.engine import apply, preview
+from migrate.files import checksums, load
+from migrate.plan import plan
 from postgres.connection import Connection, connect
 from postgres.contract import Declaration
 
@@ -51,12 +52,12 @@ class History:
     def pending(self) -> float:
         """Seconds to read and check the files for a database that has none of them, and to plan."""
         with connect() as connection:
-            return seconds(lambda: status(connection, load(self.folder), Declaration()))
+            return seconds(lambda: preview(connection, load(self.folder), Declaration()))
 
     def compare(self) -> float:
         """Seconds to read the files and the ledger, and to plan."""
         with connect(self.conninfo) as connection:
-            return seconds(lambda: status(connection, load(self.folder), Declaration()))
+            return seconds(lambda: preview(connection, load(self.folder), Declaration()))
 
     def plan(self) -> float:
         """Seconds of the pure plan: files against ledger, in memory."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +12,8 @@ import pulumi_postgresql as postgresql
 
 from infra.address import Address, find
 from infra.migrations import Migrations
-from migrate import Options, checksums, down_checksums, load
-from migrate.files import Migration
+from migrate.engine import Options
+from migrate.files import Migration, load
 from postgres.catalogue import EXTENSION
 from postgres.contract import Declaration
 from postgres.errors import Error
@@ -30,7 +28,7 @@ class VectorDatabaseArgs:
     """What a VectorDatabase is made of.
 
     ``connection`` has libpq's names (host, port, dbname, user, sslmode); what it leaves out, and the
-    password when it is None, libpq finds in the environment. The rest is as in Declaration and in migrate.Options.
+    password when it is None, libpq finds in the environment. The rest is as in Declaration and Options.
     """
 
     connection: Mapping[str, pulumi.Input[str]]
@@ -69,15 +67,13 @@ class VectorDatabase(pulumi.ComponentResource):
                 hooks=pulumi.ResourceHookBinding(before_create=[_preflight(name, conninfo)]),
             ),
         )
-        migrations = _load()
         self.contract = Migrations(
             f"{name}-migrations",
             conninfo=conninfo,
             directory=MIGRATIONS,
-            migrations=checksums(migrations),
-            downs=down_checksums(migrations),
+            migrations=_load(),
             declaration=address.apply(lambda found: _declaration(args, found)),
-            options=_options(args.options),
+            options=args.options,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[extension]),
         ).contract
         self.register_outputs({"contract": self.contract})
@@ -132,16 +128,11 @@ def _load() -> list[Migration]:
         raise pulumi.RunError(str(error)) from error
 
 
-def _declaration(args: VectorDatabaseArgs, address: Address) -> str:
-    declaration = Declaration(
+def _declaration(args: VectorDatabaseArgs, address: Address) -> Declaration:
+    return Declaration(
         schema=args.schema,
         on_destroy=args.on_destroy,
         minimum_version=args.minimum_version,
         connection=address.declared(),
         tables=args.tables,
     )
-    return json.dumps(dataclasses.asdict(declaration), sort_keys=True)
-
-
-def _options(options: Options) -> str:
-    return json.dumps({**dataclasses.asdict(options.limits), "allow_down": options.allow_down}, sort_keys=True)

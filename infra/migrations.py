@@ -6,9 +6,10 @@ its own, so that Pulumi pickles no more than its name, and today's code runs a l
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,11 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
-from migrate import Limits, Options, Plan, apply, checksums, down_checksums, load, plan, refuse_faults, revert
-from migrate.files import Migration
+from migrate.engine import Options, apply, revert
+from migrate.files import Migration, checksums, down_checksums, load
+from migrate.plan import Plan, plan
+from migrate.script import refuse_faults
+from migrate.session import Limits
 from postgres.connection import Connection, connect
 from postgres.contract import Declaration
 from postgres.errors import Error, InputError, RefusedError, translated
@@ -54,7 +58,7 @@ class MigrationsProvider(ResourceProvider):
             refuse_faults(_edited(olds, news))
         except InputError as refused:
             failures.append(CheckFailure("migrations", str(refused)))
-        if _known(olds, news, "declaration"):
+        if all(isinstance(side.get("declaration"), str) for side in (olds, news)):  # or it is not known yet
             before, after = (declaration(side).connection.get("dbname") for side in (olds, news))
             if before != after:
                 failures.append(CheckFailure("declaration", ANOTHER_DATABASE.format(before, after)))
@@ -67,7 +71,8 @@ class MigrationsProvider(ResourceProvider):
         been repaired since.
         """
         with one_line_errors():
-            announce(planned(olds, news), news["downs"])
+            for line in planned(olds, news).lines(irreversible(news)):
+                report(line)
         same = all(olds.get(name) == news.get(name) for name in (*INPUTS, "__provider"))
         return DiffResult(changes=not (same and olds.get("applied") == news.get("migrations")))
 
@@ -90,10 +95,10 @@ class MigrationsProvider(ResourceProvider):
         """The ledger as it is, so that a refresh shows drift. Without it, or with another's, nothing here is ours."""
         with one_line_errors(), connect(props["conninfo"]) as connection, translated("reading the ledger"):
             ledger = read_ledger(connection)
-            if ledger is None:
-                report(WITHOUT_LEDGER.format(props["ledger"]))
-            ours = ledger is not None and ledger.id == props["ledger"]
-            return ReadResult(id_, _outputs(props, ledger)) if ledger and ours else ReadResult(None, {})
+        if ledger is None:
+            report(WITHOUT_LEDGER.format(props["ledger"]))
+        ours = ledger is not None and ledger.id == props["ledger"]
+        return ReadResult(id_, _outputs(props, ledger)) if ledger and ours else ReadResult(None, {})
 
     def delete(self, _id: str, props: Properties) -> None:
         """Undo everything where the last ``up`` said revert; otherwise do nothing, not even connect."""
@@ -101,10 +106,6 @@ class MigrationsProvider(ResourceProvider):
             with one_line_errors(), connect(props["conninfo"]) as connection:
                 _refuse_another(connection, props["ledger"])
                 revert(connection, report, limits=options(props).limits)
-
-
-def _known(olds: Properties, news: Properties, name: str) -> bool:
-    return all(isinstance(side.get(name), Mapping | str) for side in (olds, news))
 
 
 def _edited(olds: Properties, news: Properties) -> list[Migration]:
@@ -124,21 +125,18 @@ def planned(olds: Properties, news: Properties) -> Plan:
     Raises RefusedError; but not for files that are those of the last ``up``, which a refresh asks about.
     """
     ledger = dict(sorted(olds["applied"].items()))
-    irreversible = [id_ for id_, checksum in olds["downs"].items() if not checksum]
     try:
-        return plan(news["migrations"], ledger, irreversible, allow_down=options(news).allow_down)
-    except RefusedError:
+        return plan(news["migrations"], ledger, irreversible(olds), allow_down=options(news).allow_down)
+    except RefusedError as refused:
         if news["migrations"] == olds["migrations"]:
             return Plan()
-        raise
+        remedy = f"{refused.remedy} After a change of the ledger by python -m migrate: pulumi refresh"
+        raise RefusedError(refused.message, remedy) from refused
 
 
-def announce(steps: Plan, downs: Mapping[str, str]) -> None:
-    """Print a line for each step; ``downs`` has "" for what cannot be undone."""
-    for id_ in steps.downs:
-        report(f"{id_} to be undone")
-    for id_ in steps.ups:
-        report(f"{id_} to be applied{'' if downs[id_] else '; it has no down, so it cannot be undone'}")
+def irreversible(props: Properties) -> list[str]:
+    """The ids of the inputs that have no down."""
+    return [id_ for id_, checksum in props["downs"].items() if not checksum]
 
 
 def report(line: str) -> None:
@@ -167,23 +165,22 @@ def apply_inputs(props: Properties, ledger_id: str | None = None) -> Properties:
     if (checksums(migrations), down_checksums(migrations)) != (props["migrations"], props["downs"]):
         raise RefusedError("the migration files changed while Pulumi ran", "Run the same command again.")
     with connect(props["conninfo"]) as connection:
-        if ledger_id:
-            _refuse_another(connection, ledger_id)
+        if ledger_id and not _refuse_another(connection, ledger_id):
+            report(WITHOUT_LEDGER.format(ledger_id))
         return _outputs(props, apply(connection, migrations, declaration(props), report, options(props)).ledger)
 
 
-def _refuse_another(connection: Connection, ledger_id: str) -> None:
-    """Another ledger's id means another database than the one that the state is about."""
+def _refuse_another(connection: Connection, ledger_id: str) -> bool:
+    """True when the database has a ledger. Another id means another database than the one the state is about."""
     with translated("reading the ledger"):
         ledger = read_ledger(connection)
-    if ledger is None:
-        report(WITHOUT_LEDGER.format(ledger_id))
     if ledger is not None and ledger.id != ledger_id:
         raise RefusedError(
             f"this database has the ledger {ledger.id}, and the state is about {ledger_id}: another database",
             "Look at the connection; if it is meant to be this one, take the old one out of the state: "
             "pulumi state delete URN (pulumi stack --show-urns tells it), and run pulumi up",
         )
+    return ledger is not None
 
 
 def declaration(props: Properties) -> Declaration:
@@ -192,10 +189,13 @@ def declaration(props: Properties) -> Declaration:
 
 
 def options(props: Properties) -> Options:
-    """How the migrations are to be run, from the resource's inputs."""
-    found = json.loads(props.get("options", "{}"))  # a state of before they were there
-    limits = Limits(found.get("lock_timeout", ""), found.get("statement_timeout", ""))
-    return Options(limits, allow_down=found.get("allow_down", False))
+    """How the migrations are to be run, from the resource's inputs; a state of before has none."""
+    found = json.loads(props.get("options", "{}"))
+    return Options(Limits(**found.pop("limits", {})), **found)
+
+
+def _as_text(value: Declaration | Options) -> str:
+    return json.dumps(dataclasses.asdict(value), sort_keys=True)
 
 
 def _outputs(props: Properties, ledger: Ledger) -> Properties:
@@ -206,8 +206,8 @@ def _outputs(props: Properties, ledger: Ledger) -> Properties:
 class Migrations(Resource, module="pgvector_seed", name="Migrations"):
     """The schema of a database, by the SQL files of a folder.
 
-    ``directory`` is relative to the folder the program runs in. ``contract`` is what the deployment
-    promises, and ``applied`` maps each migration's id to its checksum.
+    ``directory`` is relative to the folder the program runs in, and ``migrations`` is what it holds.
+    ``contract`` is what the deployment promises, and ``applied`` maps each migration's id to its checksum.
     """
 
     contract: pulumi.Output[dict[str, Any]]
@@ -220,19 +220,18 @@ class Migrations(Resource, module="pgvector_seed", name="Migrations"):
         *,
         conninfo: pulumi.Input[str],
         directory: str,
-        migrations: Mapping[str, str],
-        downs: Mapping[str, str],
-        declaration: pulumi.Input[str],
-        options: pulumi.Input[str],
+        migrations: Sequence[Migration],
+        declaration: pulumi.Input[Declaration],
+        options: Options,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         inputs = {
             "conninfo": pulumi.Output.secret(conninfo),
             "directory": directory,
-            "migrations": dict(migrations),
-            "downs": dict(downs),
-            "declaration": declaration,
-            "options": options,
+            "migrations": checksums(migrations),
+            "downs": down_checksums(migrations),
+            "declaration": pulumi.Output.from_input(declaration).apply(_as_text),
+            "options": _as_text(options),
         }
         outputs = dict.fromkeys(("contract", "applied", "ledger"))
         super().__init__(MigrationsProvider(), name, {**inputs, **outputs}, opts)

@@ -11,10 +11,9 @@ from pulumi.runtime.config import get_config_env, get_config_secret_keys_env
 from infra.address import SSLMODES
 from infra.database import VectorDatabaseArgs
 from infra.tables import read_tables
-from migrate import Limits, Options
-from migrate.run import DURATION, DURATION_EXAMPLES
-from postgres.contract import Declaration
-from postgres.ledger import is_reserved
+from migrate.engine import Options
+from migrate.session import Limits, fault_of_duration
+from postgres.contract import Declaration, fault_of_schema
 
 
 def load() -> VectorDatabaseArgs:
@@ -67,18 +66,6 @@ def _port(raw: str) -> str:
     return "" if good else f"must be a whole number from 1 to 65535; got {raw!r}"
 
 
-def _schema(raw: str) -> str:
-    if is_reserved(raw):
-        return f"{raw!r} is reserved"
-    if len(raw.encode()) > 63:
-        return "must have 63 bytes at most, PostgreSQL's limit for a name"
-    return _text(raw)
-
-
-def _duration(raw: str) -> str:
-    return "" if DURATION.fullmatch(raw) else f"must be like {DURATION_EXAMPLES}; got {raw!r}"
-
-
 def _version(raw: str) -> str:
     good = raw.isascii() and all(part.isdecimal() for part in raw.split("."))
     return "" if good else f"must be a version such as 0.8.4; got {raw!r}"
@@ -103,11 +90,11 @@ KEYS = {
     "user": Key(_text, "app"),
     "password": Key(_text, "--secret"),
     "sslmode": Key(_one_of(*SSLMODES), "verify-full"),
-    "schema": Key(_schema, "public", default=Declaration.schema),
+    "schema": Key(fault_of_schema, "public", default=Declaration.schema),
     "onDestroy": Key(_one_of("retain", "revert"), "retain", default=Declaration.on_destroy),
     "minimumVersion": Key(_version, "0.8.4", default=Declaration.minimum_version),
     "allowDown": Key(_one_of("true", "false"), "true"),
-    "lockTimeout": Key(_duration, "5s"),
-    "statementTimeout": Key(_duration, "30min"),
+    "lockTimeout": Key(fault_of_duration, "5s"),
+    "statementTimeout": Key(fault_of_duration, "30min"),
 }
 LIBPQ = {"host": "host", "port": "port", "database": "dbname", "user": "user", "sslmode": "sslmode"}

@@ -16,12 +16,15 @@ import pulumi
 from psycopg import sql
 
 from infra.database import COMPONENT_TYPE
-from infra.migrations import announce, apply_inputs, declaration, options
+from infra.migrations import apply_inputs, declaration, irreversible, options
 from local import consent, program
 from local.program import Registered
 from local.pulumi_state import EXTENSION_TYPE, MIGRATIONS_TYPE
 from local.workspace import STACK
-from migrate import Plan, load, revert, status
+from migrate.engine import preview as compare
+from migrate.engine import revert
+from migrate.files import load
+from migrate.plan import Plan
 from postgres.catalogue import EXTENSION, extension
 from postgres.connection import Connection, connect
 from postgres.errors import InputError, translated
@@ -75,7 +78,7 @@ def operations(stack: Stack) -> tuple[dict[str, str], Plan]:
     with connect(stack.conninfo) as connection, translated("reading the catalogue"):
         there = extension(connection) is not None
         migrations = load(Path(stack.migrations.inputs["directory"]))
-        found = status(connection, migrations, declaration(stack.migrations.inputs), options(stack.migrations.inputs))
+        found = compare(connection, migrations, declaration(stack.migrations.inputs), options(stack.migrations.inputs))
     operation = "create" if found.ledger is None else "unchanged" if found.nothing_to_do else "update"
     return {EXTENSION_TYPE: "unchanged" if there else "create", MIGRATIONS_TYPE: operation}, found.plan
 
@@ -87,7 +90,8 @@ def preview() -> None:
     planned, steps = operations(stack)
     for resource in (stack.extension, stack.migrations):
         show(resource, planned[resource.type])
-    announce(steps, stack.migrations.inputs["downs"])
+    for line in steps.lines(irreversible(stack.migrations.inputs)):
+        print(line)
     summary(planned, "to ")
 
 
@@ -145,7 +149,7 @@ def destroy(*, agreed: bool) -> None:
         consent.require(ledger.declaration.on_destroy, today.on_destroy, today.connection, agreed=agreed)
         done = "retained"
         if ledger.declaration.on_destroy == "revert":
-            revert(connection, print, at_end=drop_extension)
+            revert(connection, print, at_end=drop_extension, limits=options(stack.migrations.inputs).limits)
             done = "delete"
     for resource in (stack.migrations, stack.extension):
         show(resource, done)

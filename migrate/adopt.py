@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from migrate import records
 from migrate.compare import differences
-from migrate.engine import CAREFUL, Options, status
+from migrate.engine import Options, preview, refuse_not_applied
 from migrate.files import Migration
-from migrate.lock import locked
-from migrate.runner import Report, vector_extension
+from migrate.lock import Report, locked
 from migrate.script import refuse_faults
+from migrate.session import SESSIONS_OWN, Limits
+from postgres.catalogue import require_extension
 from postgres.connection import Connection
 from postgres.contract import Declaration
 from postgres.errors import InputError, RefusedError, translated
@@ -25,18 +26,18 @@ def baseline(
     declaration: Declaration,
     to: str,
     report: Report,
-    options: Options = CAREFUL,
+    limits: Limits = SESSIONS_OWN,
 ) -> list[str]:
     """Record every migration up to ``to`` as applied, without running it. Returns the ids.
 
     Raises RefusedError, and records nothing, where the database is not what they make.
     """
     with translated("taking the database over"), locked(connection, report):
-        found = status(connection, migrations, declaration, options)
+        found = preview(connection, migrations, declaration, Options(keep_declared=True))
         upto = _upto(migrations, to)
-        new = [migration for migration in upto if migration.id in found.plan.ups]
+        new = [migration for migration in upto if migration.id in found.plan.apply]
         if new:
-            _refuse_differences(connection, upto, found.declaration.schema, options)
+            _refuse_differences(connection, upto, found.declaration.schema, limits)
             with connection.transaction():
                 if found.ledger is None:
                     records.create(connection, found.declaration)
@@ -50,7 +51,7 @@ def baseline(
 
 
 def repair(
-    connection: Connection, migrations: Sequence[Migration], id_: str, report: Report, options: Options = CAREFUL
+    connection: Connection, migrations: Sequence[Migration], id_: str, report: Report, limits: Limits = SESSIONS_OWN
 ) -> bool:
     """Record the edited texts of an applied migration, whose effect is in place. False where they are recorded.
 
@@ -58,15 +59,15 @@ def repair(
     """
     with translated("repairing the ledger"), locked(connection, report):
         ledger = read_ledger(connection)
-        if ledger is None or id_ not in ledger.checksums:
-            raise InputError(f"{id_} is not applied here", "See python -m migrate status")
+        refuse_not_applied(ledger.migrations if ledger else (), id_)
+        assert ledger is not None, "it has the migration"
         migration = _upto(migrations, id_)[-1]
         refuse_faults([migration])
-        (recorded,) = (applied for applied in ledger.migrations if applied.id == id_)
+        recorded = ledger.migrations[id_]
         if (recorded.checksum, recorded.down) == (migration.checksum, migration.down):
             return False
-        upto = _upto(migrations, max(ledger.checksums))
-        _refuse_differences(connection, upto, ledger.declaration.schema, options)
+        upto = _upto(migrations, max(ledger.migrations))
+        _refuse_differences(connection, upto, ledger.declaration.schema, limits)
         with connection.transaction():
             records.accept(connection, migration)
             if ledger.catalogue:
@@ -83,7 +84,7 @@ def _upto(migrations: Sequence[Migration], id_: str) -> list[Migration]:
     return list(migrations[: names.index(id_) + 1])
 
 
-def _refuse_differences(connection: Connection, migrations: Sequence[Migration], schema: str, options: Options) -> None:
-    found = differences(connection, migrations, schema, vector_extension(connection).schema, options.limits)
+def _refuse_differences(connection: Connection, migrations: Sequence[Migration], schema: str, limits: Limits) -> None:
+    found = differences(connection, migrations, schema, require_extension(connection).schema, limits)
     if found:
         raise RefusedError("the database is not what the migrations make: " + "; ".join(found), REMEDY)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from migrate import Options
+    from migrate.engine import Options
     from migrate.files import Migration
+    from migrate.session import Limits
     from postgres.connection import Connection
     from postgres.contract import Declaration
 
@@ -26,24 +27,26 @@ def cli() -> None:
     It is the same ledger and the same engine as in `pulumi up`: either may go first. The connection is
     libpq's: PGHOST, PGPORT, PGUSER, PGDATABASE, PGPASSFILE, PGSERVICE and the others.
 
-    Exit codes: 0 right, 1 the server refused a migration or a finding was made, 2 bad usage, bad files
-    or a refused plan, 3 the database cannot be reached or refuses the login, 130 interrupted.
+    Exit codes: 0 right, 1 the server refused a migration, or `status` or `lint` found something, 2 bad
+    usage, bad files or a refused plan, 3 the database cannot be reached or refuses the login, 130 interrupted.
     """
 
 
 def _duration(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
-    from migrate.run import DURATION, DURATION_EXAMPLES
+    from migrate.session import fault_of_duration
 
-    if given and not DURATION.fullmatch(given):
-        raise click.BadParameter(f"must be like {DURATION_EXAMPLES}")
-    return given
+    return _judged(given, fault_of_duration(given) if given else "")
 
 
 def _schema(_context: click.Context, _parameter: click.Parameter, given: str | None) -> str | None:
-    from postgres.ledger import is_reserved
+    from postgres.contract import fault_of_schema
 
-    if given is not None and (not given or is_reserved(given)):
-        raise click.BadParameter(f"{given!r} is reserved")
+    return given if given is None else _judged(given, fault_of_schema(given))
+
+
+def _judged(given: str, fault: str) -> str:
+    if fault:
+        raise click.BadParameter(fault)
     return given
 
 
@@ -82,14 +85,14 @@ def plan(*, directory: Path, schema: str | None, allow_down: bool, as_json: bool
 
     Example: python -m migrate plan --json
     """
-    from migrate import status as compare
+    from migrate.engine import preview
     from migrate.output import plan_as_data, plan_as_text
 
     with _database(as_json=as_json) as connection:
         migrations = _load(directory)
-        options = _careful(allow_down=allow_down)
-        found = compare(connection, migrations, _declaration(connection, schema), options)
-    _show(plan_as_data(found, migrations) if as_json else plan_as_text(found, migrations))
+        found = preview(connection, migrations, _declaration(connection, schema), _options_of(allow_down=allow_down))
+    irreversible = {migration.id for migration in migrations if migration.down is None}
+    _show(plan_as_data(found, irreversible) if as_json else plan_as_text(found, irreversible))
 
 
 @cli.command()
@@ -117,14 +120,16 @@ def apply(*, directory: Path, schema: str | None, as_json: bool, **given: Any) -
 
     Example: python -m migrate apply --lock-timeout 5s
     """
-    from migrate import apply as run
+    from migrate.engine import apply as run
 
     with _database(as_json=as_json) as connection:
         migrations = _load(directory)
-        done = run(connection, migrations, _declaration(connection, schema), _report(as_json), _careful(**given))
+        done = run(
+            connection, migrations, _declaration(connection, schema), _report(as_json=as_json), _options_of(**given)
+        )
     if as_json:
-        _show({"ledger": done.ledger.id, "reverted": done.plan.downs, "applied": done.plan.ups})
-    elif not (done.plan.downs or done.plan.ups):
+        _show({"ledger": done.ledger.id, "undone": done.plan.undo, "applied": done.plan.apply})
+    elif not (done.plan.undo or done.plan.apply):
         click.echo("Nothing to run: the database has every migration.")
 
 
@@ -136,12 +141,12 @@ def down(*, to: str, as_json: bool, **given: Any) -> None:
 
     Example: python -m migrate down --to 0001_create_embeddings
     """
-    from migrate import undo
+    from migrate.engine import undo
 
     with _database(as_json=as_json) as connection:
-        ids = undo(connection, to, _report(as_json), _careful(**given).limits)
+        ids = undo(connection, to, _report(as_json=as_json), _limits(**given))
     if as_json:
-        _show({"reverted": ids})
+        _show({"undone": ids})
     elif not ids:
         click.echo(f"Nothing to undo: {to} is the newest.")
 
@@ -161,7 +166,7 @@ def baseline(*, id_: str, directory: Path, schema: str | None, as_json: bool, **
 
     with _database(as_json=as_json) as connection:
         migrations, declaration = _load(directory), _declaration(connection, schema)
-        ids = take_over(connection, migrations, declaration, id_, _report(as_json), _careful(**given))
+        ids = take_over(connection, migrations, declaration, id_, _report(as_json=as_json), _limits(**given))
     if as_json:
         _show({"recorded": ids})
     elif not ids:
@@ -179,7 +184,7 @@ def repair(*, id_: str, directory: Path, as_json: bool, **given: Any) -> None:
     from migrate.adopt import repair as accept
 
     with _database(as_json=as_json) as connection:
-        repaired = accept(connection, _load(directory), id_, _report(as_json), _careful(**given))
+        repaired = accept(connection, _load(directory), id_, _report(as_json=as_json), _limits(**given))
     if as_json:
         _show({"repaired": repaired})
     elif not repaired:
@@ -240,7 +245,7 @@ def _errors(*, as_json: bool) -> Iterator[None]:
 
 
 def _load(directory: Path) -> list[Migration]:
-    from migrate import load
+    from migrate.files import load
 
     return load(directory)
 
@@ -258,13 +263,19 @@ def _declaration(connection: Connection, schema: str | None) -> Declaration:
     return Declaration(schema=schema or found, connection={"host": info.host, "port": info.port, "dbname": info.dbname})
 
 
-def _careful(*, allow_down: bool = False, lock_timeout: str = "", statement_timeout: str = "") -> Options:
-    from migrate import Limits, Options
+def _options_of(*, allow_down: bool, **limits: str) -> Options:
+    from migrate.engine import Options
 
-    return Options(Limits(lock_timeout, statement_timeout), allow_down=allow_down, keep_declared=True)
+    return Options(_limits(**limits), allow_down=allow_down, keep_declared=True)
 
 
-def _report(as_json: bool) -> Callable[[str], None]:  # noqa: FBT001  # as the option says it
+def _limits(*, lock_timeout: str = "", statement_timeout: str = "") -> Limits:
+    from migrate.session import Limits
+
+    return Limits(lock_timeout, statement_timeout)
+
+
+def _report(*, as_json: bool) -> Callable[[str], None]:
     return lambda line: click.echo(line, err=as_json)
 
 

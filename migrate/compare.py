@@ -8,10 +8,11 @@ from importlib.resources import files
 
 from psycopg import sql
 
-from migrate import index
-from migrate.files import Migration
-from migrate.run import Limits, clean_session, execute_all
-from migrate.script import Script, read
+from migrate import concurrently
+from migrate.execute import execute_all
+from migrate.files import Migration, up_file
+from migrate.script import Script, parse
+from migrate.session import Limits, clean_session
 from migrate.statements import Statement
 from postgres.connection import Connection, set_search_path
 from postgres.errors import MigrationError, RefusedError
@@ -43,7 +44,7 @@ def differences(
 
 def _make(connection: Connection, migration: Migration) -> None:
     try:
-        execute_all(connection, migration.up_file, list(_in_transaction(read(migration.up))), "")
+        execute_all(connection, up_file(migration.id), list(_in_transaction(parse(migration.up))), "")
     except MigrationError as error:
         raise RefusedError(
             f"run in a schema of its own, to be compared, it fails: {error.message}",
@@ -56,7 +57,7 @@ def _in_transaction(script: Script) -> Iterator[Statement]:
     for statement in script.statements:
         if script.in_transaction:
             yield statement
-        elif index.built(statement) or index.dropped(statement):
+        elif concurrently.built(statement) or concurrently.dropped(statement):
             text = re.sub(r"\bCONCURRENTLY\b", "", statement.text, count=1, flags=re.IGNORECASE)
             yield Statement(text, statement.line)
 
@@ -81,7 +82,8 @@ def _compare(made: Objects, there: Objects) -> Iterator[str]:
         for part in sorted(parts.keys() | there[thing].keys()):
             wanted, found = parts.get(part), there[thing].get(part)
             if wanted != found:
-                yield f"{thing}{', ' * bool(part)}{part}: {_shown(found)}, and the migrations make {_shown(wanted)}"
+                name = f"{thing}, {part}" if part else thing
+                yield f"{name}: {_shown(found)}, and the migrations make {_shown(wanted)}"
 
 
 def _shown(definition: str | None) -> str:

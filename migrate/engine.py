@@ -6,15 +6,17 @@ any moment can be run again, and two runs at once do the work once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from migrate import records, script
+from migrate import records
 from migrate.files import Migration, checksums
-from migrate.lock import locked
+from migrate.lock import Report, locked
 from migrate.plan import Plan, plan, refuse_irreversible
-from migrate.run import SESSIONS_OWN, Limits
-from migrate.runner import Report, Runner, apply_step, undo_step
+from migrate.script import refuse_faults
+from migrate.session import SESSIONS_OWN, Limits
+from migrate.step import Steps, apply_step, undo_step
 from postgres.connection import Connection
 from postgres.contract import Declaration
 from postgres.errors import InputError, RefusedError, translated
@@ -25,7 +27,7 @@ BASE = "base"  # before the first migration
 
 @dataclass(frozen=True)
 class Options:
-    """How to go about it.
+    """Choices of a run.
 
     ``allow_down`` undoes migrations at the end whose files are gone. ``keep_declared`` leaves what an
     existing ledger declares as it is; the declaration that is given is then for a new one.
@@ -40,7 +42,7 @@ CAREFUL = Options()
 
 
 @dataclass(frozen=True)
-class Status:
+class Preview:
     """What ``apply`` would do: its steps, the ids whose down was edited, and whether it would declare anew."""
 
     ledger: Ledger | None
@@ -52,7 +54,7 @@ class Status:
     @property
     def nothing_to_do(self) -> bool:
         """True when the database is already what the files and the stack say."""
-        return not (self.plan.downs or self.plan.ups or self.edited_downs or self.declaration_changes)
+        return not (self.plan.undo or self.plan.apply or self.edited_downs or self.declaration_changes)
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,9 @@ class Done:
     plan: Plan
 
 
-def status(
+def preview(
     connection: Connection, migrations: Sequence[Migration], declaration: Declaration, options: Options = CAREFUL
-) -> Status:
+) -> Preview:
     """Compare the files and the declaration with the ledger; nothing is changed.
 
     Raises RefusedError, and InputError for a text that is about to be run, where ``apply`` would.
@@ -73,21 +75,27 @@ def status(
     with translated("reading the ledger"):
         ledger = read_ledger(connection)
     if ledger is None:
-        script.refuse_faults(migrations)
-        return Status(None, declaration, plan(checksums(migrations), {}), [], declaration_changes=True)
-    if ledger.declaration.schema != declaration.schema:
-        raise RefusedError(
-            f"this database's migrations were applied in the schema {ledger.declaration.schema}, "
-            f"not {declaration.schema}",
-            f"Name that one: --schema {ledger.declaration.schema} "
-            f"(Pulumi: pulumi config set schema {ledger.declaration.schema})",
-        )
+        refuse_faults(migrations)
+        return Preview(None, declaration, plan(checksums(migrations), {}), [], declaration_changes=True)
+    _refuse_another_schema(ledger.declaration.schema, declaration.schema)
     declaration = ledger.declaration if options.keep_declared else declaration
     steps = plan(checksums(migrations), ledger.checksums, ledger.irreversible, allow_down=options.allow_down)
-    recorded = {applied.id: applied.down for applied in ledger.migrations}
-    edited = [found.id for found in migrations if found.down != recorded.get(found.id, found.down)]
-    script.refuse_faults(migration for migration in migrations if migration.id in {*steps.ups, *edited})
-    return Status(ledger, declaration, steps, edited, records.declaration_changes(ledger, declaration))
+    edited = [
+        migration.id
+        for migration in migrations
+        if migration.id in ledger.migrations and ledger.migrations[migration.id].down != migration.down
+    ]
+    refuse_faults(migration for migration in migrations if migration.id in {*steps.apply, *edited})
+    return Preview(ledger, declaration, steps, edited, records.declaration_changes(ledger, declaration))
+
+
+def _refuse_another_schema(recorded: str, given: str) -> None:
+    if recorded != given:
+        name = shlex.quote(recorded)
+        raise RefusedError(
+            f"this database's migrations were applied in the schema {recorded}, not {given}",
+            f"Name that one: --schema {name} (Pulumi: pulumi config set schema {name})",
+        )
 
 
 def apply(
@@ -106,24 +114,27 @@ def apply(
     refuses one: those before it are then recorded, it and those after it are not.
     """
     with translated("applying the migrations"), locked(connection, report):
-        found = status(connection, migrations, declaration, options)
+        found = preview(connection, migrations, declaration, options)
         by_id = {migration.id: migration for migration in migrations}
-        for id_ in found.edited_downs:
-            records.accept(connection, by_id[id_])
-            report(f"{id_} has another down now, which is recorded")
-        runner = Runner(connection, found.ledger, found.declaration, options.limits, report)
-        undone = {applied.id: applied for applied in found.ledger.migrations} if found.ledger else {}
-        steps = [undo_step(undone[id_]) for id_ in found.plan.downs] + [
-            apply_step(by_id[id_]) for id_ in found.plan.ups
-        ]
-        for step in steps:
-            runner.take(step, last=step is steps[-1])
-        if found.declaration_changes and not steps:
+        _record_downs(connection, [by_id[id_] for id_ in found.edited_downs], report)
+        recorded = found.ledger.migrations if found.ledger else {}
+        chosen = [undo_step(recorded[id_]) for id_ in found.plan.undo]
+        chosen += [apply_step(by_id[id_]) for id_ in found.plan.apply]
+        steps = Steps(connection, found.ledger, found.declaration, options.limits, report)
+        for step in chosen:
+            steps.take(step, last=step is chosen[-1])
+        if found.declaration_changes and not chosen:
             with connection.transaction():
                 records.declare(connection, found.declaration)
         ledger = read_ledger(connection)
     assert ledger is not None, "apply always leaves a ledger"
     return Done(ledger, found.plan)
+
+
+def _record_downs(connection: Connection, migrations: Iterable[Migration], report: Report) -> None:
+    for migration in migrations:
+        records.accept(connection, migration)
+        report(f"{migration.id} has another down now, which is recorded")
 
 
 def undo(connection: Connection, to: str, report: Report, limits: Limits = SESSIONS_OWN) -> list[str]:
@@ -136,14 +147,19 @@ def undo(connection: Connection, to: str, report: Report, limits: Limits = SESSI
     """
     with translated("undoing the migrations"), locked(connection, report):
         ledger = read_ledger(connection)
-        names = list(ledger.checksums) if ledger else []
-        if ledger is None or (to != BASE and to not in names):
-            raise InputError(
-                f"{to} is not applied here", f"Applied: {', '.join(names) or 'nothing'}. See python -m migrate status"
-            )
-        ids = names[names.index(to) + 1 :] if to != BASE else names
-        _undo(connection, ledger, ids, limits, report)
-    return ids[::-1]
+        names = list(ledger.migrations) if ledger else []
+        if to != BASE:
+            refuse_not_applied(names, to)
+            names = names[names.index(to) + 1 :]
+        if ledger:
+            _undo(connection, ledger, names[::-1], limits, report)
+    return names[::-1]
+
+
+def refuse_not_applied(names: Iterable[str], id_: str) -> None:
+    """Raise InputError for an id that the ledger does not have."""
+    if id_ not in names:
+        raise InputError(f"{id_} is not applied here", f"Applied: {', '.join(names) or 'nothing'}.")
 
 
 def revert(
@@ -162,16 +178,15 @@ def revert(
         ledger = read_ledger(connection)
         if ledger is None:
             return
-        _undo(connection, ledger, list(ledger.checksums), limits, report)
+        _undo(connection, ledger, list(ledger.migrations)[::-1], limits, report)
         with connection.transaction():
             records.drop(connection, ledger)
             if at_end:
                 at_end(connection)
 
 
-def _undo(connection: Connection, ledger: Ledger, ids: Collection[str], limits: Limits, report: Report) -> None:
+def _undo(connection: Connection, ledger: Ledger, ids: Sequence[str], limits: Limits, report: Report) -> None:
     refuse_irreversible(ids, ledger.irreversible)
-    runner = Runner(connection, ledger, ledger.declaration, limits, report)
-    for applied in reversed(ledger.migrations):
-        if applied.id in ids:
-            runner.take(undo_step(applied))
+    steps = Steps(connection, ledger, ledger.declaration, limits, report)
+    for id_ in ids:
+        steps.take(undo_step(ledger.migrations[id_]))

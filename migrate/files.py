@@ -27,15 +27,15 @@ class Migration:
         """sha256 of the up text, in hexadecimal. Line endings do not count: git may change them."""
         return sha256(self.up)
 
-    @property
-    def up_file(self) -> str:
-        """The name of the file that holds the up text."""
-        return f"{self.id}.up.sql"
 
-    @property
-    def down_file(self) -> str:
-        """The name of the file that holds the down text, where there is one."""
-        return f"{self.id}.down.sql"
+def up_file(id_: str) -> str:
+    """The name of the file that makes what a migration makes."""
+    return f"{id_}.up.sql"
+
+
+def down_file(id_: str) -> str:
+    """The name of the file that undoes it, where there is one."""
+    return f"{id_}.down.sql"
 
 
 def checksums(migrations: Iterable[Migration]) -> dict[str, str]:
@@ -70,7 +70,7 @@ def load(directory: Path) -> list[Migration]:
         texts[match["id"], match["way"]] = text
     ups = sorted(name for name, way in texts if way == "up")
     downs = {name for name, way in texts if way == "down"}
-    faults += [f"{directory / name}.down.sql: there is no {name}.up.sql" for name in sorted(downs - set(ups))]
+    faults += [f"{directory / down_file(id_)}: there is no {up_file(id_)}" for id_ in sorted(downs - set(ups))]
     faults += _numbers(ups)
     if not ups and not faults:
         faults.append(f"{directory}: there are no migrations in this folder")

@@ -10,8 +10,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from migrate.files import Migration
-from migrate.script import read, refuse_faults
+from migrate.files import Migration, up_file
+from migrate.script import parse, refuse_faults
 from postgres.errors import InputError, WrongResultError
 
 
@@ -25,7 +25,7 @@ def findings(directory: Path, migrations: Sequence[Migration], ids: Collection[s
         raise InputError(f"there is no migration {', '.join(sorted(unknown))}", f"They are in {directory}.")
     chosen = [migration for migration in migrations if migration.id in ids or not ids]
     refuse_faults(chosen)
-    together = [migration for migration in chosen if read(migration.up).in_transaction]
+    together = [migration for migration in chosen if parse(migration.up).in_transaction]
     alone = [migration for migration in chosen if migration not in together]
     found = _squawk(directory, together, "--assume-in-transaction") + _squawk(directory, alone)
     return sorted(found, key=lambda finding: (finding["file"], finding["line"]))
@@ -34,7 +34,7 @@ def findings(directory: Path, migrations: Sequence[Migration], ids: Collection[s
 def _squawk(directory: Path, migrations: Sequence[Migration], *options: str) -> list[dict[str, Any]]:
     if not migrations:
         return []
-    paths = [str(directory / migration.up_file) for migration in migrations]
+    paths = [str(directory / up_file(migration.id)) for migration in migrations]
     command = [_program(), "--reporter", "json", *options, "--", *paths]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from migrate.run import wait_for_ever
+from migrate.session import lift_limits
 from postgres.connection import Connection
+
+Report = Callable[[str], None]  # gets a line of progress
 
 # The first 8 bytes of sha256("pgvector_seed") as a signed bigint: a key nobody else takes by chance.
 LOCK_KEY = -8128092972461669087
@@ -22,11 +24,11 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
 
 
 @contextmanager
-def locked(connection: Connection, report: Callable[[str], None]) -> Iterator[None]:
+def locked(connection: Connection, report: Report) -> Iterator[None]:
     """Hold the lock; while somebody else holds it, say who, and wait."""
     if not _try(connection):
         report(f"waiting for {_holder(connection)}")
-        wait_for_ever(connection)
+        lift_limits(connection)
         connection.execute("SELECT pg_catalog.pg_advisory_lock(%s)", (LOCK_KEY,))
     try:
         yield

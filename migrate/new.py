@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from migrate.files import down_file, up_file
 from postgres.errors import InputError
 
 UP = "-- What this migration makes. The SQL names tables without a schema.\n"
@@ -23,7 +24,8 @@ def create(directory: Path, name: str) -> list[Path]:
     number = max((int(path.name[:4]) for path in directory.glob("[0-9][0-9][0-9][0-9]_*.sql")), default=0) + 1
     if number > 9999:
         raise InputError("the numbers end at 9999", "Begin another folder with a schema of its own.")
-    files = {directory / f"{number:04}_{words}.{way}.sql": text for way, text in (("up", UP), ("down", DOWN))}
+    id_ = f"{number:04}_{words}"
+    files = {directory / up_file(id_): UP, directory / down_file(id_): DOWN}
     for path, text in files.items():
         with path.open("x", encoding="utf-8") as file:
             file.write(text)

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from migrate.engine import Status
+from migrate.engine import Preview
 from migrate.files import Migration, checksums
-from migrate.plan import plan
+from migrate.plan import NO_DOWN, plan
 from postgres.errors import RefusedError
 from postgres.ledger import Applied, Ledger
 
-NO_DOWN = "cannot be undone: it has no down"
 
-
-def plan_as_data(found: Status, migrations: Sequence[Migration]) -> dict[str, Any]:
-    """What ``apply`` would do, in the order in which it would."""
-    stuck = {migration.id for migration in migrations if migration.down is None}
-    downs = [{"id": id_, "way": "down", "reversible": True} for id_ in found.plan.downs]
-    ups = [{"id": id_, "way": "up", "reversible": id_ not in stuck} for id_ in found.plan.ups]
+def plan_as_data(found: Preview, irreversible: Collection[str]) -> dict[str, Any]:
+    """What ``apply`` would do, in the order in which it would. ``irreversible`` has the ids without a down."""
+    undo = [{"id": id_, "direction": "down", "reversible": True} for id_ in found.plan.undo]
+    apply = [{"id": id_, "direction": "up", "reversible": id_ not in irreversible} for id_ in found.plan.apply]
     return {
         "ledger": found.ledger.id if found.ledger else None,
-        "steps": [*downs, *ups],
+        "steps": [*undo, *apply],
         "edited_downs": found.edited_downs,
         "declaration_changes": found.declaration_changes,
     }
 
 
-def plan_as_text(found: Status, migrations: Sequence[Migration]) -> str:
+def plan_as_text(found: Preview, irreversible: Collection[str]) -> str:
     """A line for each step."""
-    stuck = {migration.id for migration in migrations if migration.down is None}
-    lines = [f"{id_}  to be undone" for id_ in found.plan.downs]
-    lines += [f"{id_}  to be applied{f'; {NO_DOWN}' if id_ in stuck else ''}" for id_ in found.plan.ups]
-    lines += [f"{id_}  has another down, to be recorded" for id_ in found.edited_downs]
+    lines = found.plan.lines(irreversible)
+    lines += [f"{id_} has another down, to be recorded" for id_ in found.edited_downs]
     if found.declaration_changes:
         lines.append("the contract to be recorded")
     return "\n".join(lines or ["Nothing to do: the database has every migration."])
@@ -41,7 +36,7 @@ def plan_as_text(found: Status, migrations: Sequence[Migration]) -> str:
 def status_as_data(migrations: Sequence[Migration], ledger: Ledger | None) -> dict[str, Any]:
     """Every migration with its state: applied, pending, changed (the file), unknown (to the files)."""
     files = checksums(migrations)
-    applied = {migration.id: migration for migration in ledger.migrations} if ledger else {}
+    applied = ledger.migrations if ledger else {}
     refused = _refusal(files, ledger)
     return {
         "ledger": ledger.id if ledger else None,

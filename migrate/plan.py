@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from postgres.errors import RefusedError
 
-REMEDY = (
-    "Put the files back as they were, and write the change as a new migration with the next number. "
-    "Where the database already has what the edited file makes: python -m migrate repair ID"
-)
-REMEDY_REMOVED = (
+NO_DOWN = "cannot be undone: it has no down"
+
+PUT_BACK = "Put the file back, and write the change as a new migration with the next number."
+REPAIR = "Where the database already has what the edited file makes: python -m migrate repair {id}."
+RENUMBER = "Give the new file the next number."
+ALLOW_DOWN = (
     "Put the files back; or, to undo what they made: python -m migrate apply --allow-down "
     "(Pulumi: pulumi config set allowDown true)"
 )
@@ -21,8 +22,14 @@ REMEDY_REMOVED = (
 class Plan:
     """The ids to undo and then those to apply, each in the order in which it is done."""
 
-    downs: tuple[str, ...] = ()
-    ups: tuple[str, ...] = ()
+    undo: tuple[str, ...] = ()
+    apply: tuple[str, ...] = ()
+
+    def lines(self, irreversible: Collection[str]) -> list[str]:
+        """A line for each step; ``irreversible`` has the ids that have no down."""
+        return [f"{id_} to be undone" for id_ in self.undo] + [
+            f"{id_} to be applied{f'; {NO_DOWN}' if id_ in irreversible else ''}" for id_ in self.apply
+        ]
 
 
 def plan(
@@ -40,43 +47,45 @@ def plan(
 
     Raises RefusedError.
     """
-    last_kept = max((name for name in ledger if name in files), default="")
-    removed = [name for name in reversed(list(ledger)) if name not in files and name > last_kept]
+    last_kept = max((id_ for id_ in ledger if id_ in files), default="")
+    removed = [id_ for id_ in reversed(list(ledger)) if id_ not in files and id_ > last_kept]
     new = sorted(files.keys() - ledger.keys())
-    faults = _faults(files, ledger, last_kept)
+    faults = list(_faults(files, ledger, last_kept))
     if faults:
-        raise RefusedError("the migrations do not continue the ledger: " + "; ".join(faults), REMEDY)
+        messages, remedies = zip(*faults, strict=True)
+        raise RefusedError(
+            "the migrations do not continue the ledger: " + "; ".join(messages), " ".join(dict.fromkeys(remedies))
+        )
     if removed and not allow_down:
-        gone = ", ".join(reversed(removed))
-        raise RefusedError(f"applied, and its file is gone: {gone}", REMEDY_REMOVED)
+        raise RefusedError(f"applied, and its file is gone: {', '.join(reversed(removed))}", ALLOW_DOWN)
     refuse_irreversible(removed, irreversible)
     return Plan(tuple(removed), tuple(new))
 
 
-def _faults(files: Mapping[str, str], ledger: Mapping[str, str], last_kept: str) -> list[str]:
-    order = list(ledger)
-    faults = [
-        f"{name} was edited after it was applied" for name in ledger if files.get(name, ledger[name]) != ledger[name]
-    ]
-    faults += [f"{name} was applied, and its file is gone" for name in ledger if name not in files and name < last_kept]
-    faults += [
-        f"{name} is new, and comes before {last_kept}, which is applied"
-        for name in sorted(files.keys() - ledger.keys())
-        if name < last_kept
-    ]
-    faults += [
-        f"the ledger has {name} in another place"
-        for name, right in zip(order, sorted(order), strict=True)
-        if name != right
-    ]
-    return faults
+def _faults(files: Mapping[str, str], ledger: Mapping[str, str], last_kept: str) -> Iterator[tuple[str, str]]:
+    """Each fault with its remedy."""
+    for id_ in ledger:
+        if id_ in files and files[id_] != ledger[id_]:
+            yield f"{id_} was edited after it was applied", f"{PUT_BACK} {REPAIR.format(id=id_)}"
+        if id_ not in files and id_ < last_kept:
+            yield f"{id_} was applied, and its file is gone", PUT_BACK
+    for id_ in sorted(files.keys() - ledger.keys()):
+        if id_ < last_kept:
+            yield f"{id_} is new, and comes before {last_kept}, which is applied", RENUMBER
+    for id_, right in zip(ledger, sorted(ledger), strict=True):
+        if id_ != right:
+            yield (
+                f"the ledger has {id_} in the place of {right}",
+                "The ledger was edited by hand: restore its positions.",
+            )
 
 
-def refuse_irreversible(names: Collection[str], irreversible: Collection[str]) -> None:
+def refuse_irreversible(ids: Collection[str], irreversible: Collection[str]) -> None:
     """Raise RefusedError where one of the migrations that are to be undone has no down."""
-    stuck = [name for name in names if name in irreversible]
+    stuck = [id_ for id_ in ids if id_ in irreversible]
     if stuck:
+        files = ", ".join(f"{id_}.down.sql" for id_ in stuck)
         raise RefusedError(
             f"no down was recorded for {', '.join(stuck)}, so it cannot be undone",
-            "Put a .down.sql beside its .up.sql and apply once more, which records it; or leave it as it is.",
+            f"Write {files} beside its .up.sql and apply once more, which records it; or leave it as it is.",
         )

@@ -1,4 +1,4 @@
-"""Writing the ledger. Every function runs inside the caller's transaction."""
+"""Writing the ledger. What takes more than one statement runs inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
 from migrate.files import Migration
-from postgres.catalogue import extension, vector_tables
+from postgres.catalogue import require_extension, vector_tables
 from postgres.connection import Connection
 from postgres.contract import Declaration, contract
-from postgres.errors import MigrationError
 from postgres.ledger import Ledger, read_ledger
 from postgres.version import version
 
@@ -24,7 +23,8 @@ FROM pgvector_seed.migrations
 """
 _ACCEPT = "UPDATE pgvector_seed.migrations SET checksum = %s, down = %s WHERE id = %s"
 _BEGUN = "UPDATE pgvector_seed.deployment SET unfinished = %s"
-_NO_PROMISE = "UPDATE pgvector_seed.deployment SET unfinished = '{}', catalogue = '{}', contract = '{}'"
+_FINISHED = "UPDATE pgvector_seed.deployment SET unfinished = '{}'"
+_NO_PROMISE = "UPDATE pgvector_seed.deployment SET catalogue = '{}', contract = '{}'"
 _SCHEMA_IS_MISSING = "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s)"
 
 
@@ -44,7 +44,7 @@ def create(connection: Connection, declaration: Declaration) -> None:
 def applied(connection: Connection, migration: Migration, seconds: float = 0) -> None:
     """Record a migration as done. Until the last one is, nothing is promised."""
     connection.execute(_APPLIED, (migration.id, migration.checksum, migration.down, seconds, version()))
-    promise_nothing(connection)
+    _finished(connection)
 
 
 def begun(connection: Connection, file: str, checksum: str) -> None:
@@ -57,9 +57,15 @@ def accept(connection: Connection, migration: Migration) -> None:
     connection.execute(_ACCEPT, (migration.checksum, migration.down, migration.id))
 
 
-def reverted(connection: Connection, id_: str) -> None:
+def undone(connection: Connection, id_: str) -> None:
     """Record a migration as undone. From then on nothing is promised."""
     connection.execute("DELETE FROM pgvector_seed.migrations WHERE id = %s", (id_,))
+    _finished(connection)
+
+
+def _finished(connection: Connection) -> None:
+    """Nothing is begun any more, and nothing promised of what there is now."""
+    connection.execute(_FINISHED)
     promise_nothing(connection)
 
 
@@ -84,10 +90,7 @@ def declare(connection: Connection, declaration: Declaration) -> None:
 
 
 def _read_catalogue(connection: Connection, declaration: Declaration) -> dict[str, Any]:
-    found = extension(connection)
-    if found is None:
-        raise MigrationError("the migrations dropped the extension vector", "Mend the last one.")
-    return {"schema": found.schema, "tables": vector_tables(connection, declaration.schema)}
+    return {"schema": require_extension(connection).schema, "tables": vector_tables(connection, declaration.schema)}
 
 
 def declaration_changes(ledger: Ledger, declaration: Declaration) -> bool:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from migrate import index
-from migrate.files import Migration
+from migrate import concurrently
+from migrate.files import Migration, down_file, up_file
 from migrate.statements import Statement, UnclosedError, comments, split
 from postgres.errors import InputError
 
@@ -21,24 +21,29 @@ _TRANSACTION_CONTROL = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", 
 
 @dataclass(frozen=True)
 class Script:
-    """A text that was read. Without a transaction it has one statement, which the server allows nowhere else."""
+    """The statements of a text, and what its comments say to us. Marked no-transaction, it has one statement."""
 
     statements: list[Statement]
-    in_transaction: bool
+    directives: frozenset[str]
+
+    @property
+    def in_transaction(self) -> bool:
+        """True when the statements and their record are one transaction."""
+        return NO_TRANSACTION not in self.directives
 
 
-def read(text: str) -> Script:
+def parse(text: str) -> Script:
     """What a text asks for, in which ``refuse_faults`` finds nothing."""
-    return Script(split(text), in_transaction=NO_TRANSACTION not in _directives(text))
+    return Script(split(text), frozenset(_directives(text)))
 
 
 def refuse_faults(migrations: Iterable[Migration]) -> None:
     """Raise InputError that names every fault of every text, as far as it can be told without a server."""
     found: list[str] = []
     for migration in migrations:
-        found += _faults(migration.up_file, migration.up)
+        found += _faults(up_file(migration.id), migration.up)
         if migration.down is not None:
-            found += _faults(migration.down_file, migration.down)
+            found += _faults(down_file(migration.id), migration.down)
     if found:
         raise InputError("; ".join(found), "Mend the files and run the same command again.")
 
@@ -52,11 +57,13 @@ def _directives(text: str) -> list[str]:
 
 def _faults(file: str, text: str) -> list[str]:
     try:
-        script = read(text)
-        unknown = set(_directives(text)) - {NO_TRANSACTION}
+        script = parse(text)
     except UnclosedError as error:
         return [f"{file}, {error}"]
-    found = [f"{file}: {DIRECTIVE} {name} is unknown; {MARK} is known" for name in sorted(unknown)]
+    found = [
+        f"{file}: {DIRECTIVE} {name} is unknown; {MARK} is known"
+        for name in sorted(script.directives - {NO_TRANSACTION})
+    ]
     if not script.statements:
         found.append(f"{file}: no statement in it")
     if not script.in_transaction:
@@ -67,7 +74,7 @@ def _faults(file: str, text: str) -> list[str]:
 def _faults_alone(file: str, statements: list[Statement]) -> Iterator[str]:
     if len(statements) > 1:
         yield f"{file}: {NO_TRANSACTION} is for one statement, and there are {len(statements)}"
-    built = index.built(statements[0]) if statements else None
+    built = concurrently.built(statements[0]) if statements else None
     if built and not built.name:
         yield f"{file}: the index needs a name, by which the rest of an interrupted build is found"
 

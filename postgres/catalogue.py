@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from postgres.connection import Connection
+from postgres.errors import InputError
 from postgres.metrics import metric_of
 
 EXTENSION = "vector"
@@ -70,6 +71,17 @@ def extension(connection: Connection) -> Extension | None:
     """The vector extension of this database, or None where it is not enabled."""
     row = connection.execute(_EXTENSION, (EXTENSION,)).fetchone()
     return Extension(*row) if row else None
+
+
+def require_extension(connection: Connection) -> Extension:
+    """The same; InputError where it is not enabled."""
+    found = extension(connection)
+    if found is None:
+        raise InputError(
+            "the extension vector is not enabled in this database",
+            "Enable it, as a superuser where it must be: CREATE EXTENSION vector",
+        )
+    return found
 
 
 def vector_tables(connection: Connection, schema: str) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -38,6 +39,7 @@ def connect(conninfo: str = "") -> Iterator[Connection]:
 
 
 def _open(conninfo: str) -> Connection:
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what follows from an error that we report
     try:
         settings = make_conninfo(
             conninfo, fallback_application_name=APPLICATION, client_encoding="UTF8", **_timeout(conninfo)

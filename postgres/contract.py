@@ -10,6 +10,7 @@ from postgres.catalogue import EXTENSION
 from postgres.errors import InputError
 
 CONTRACT = 1
+_RESERVED = ("pg_", "pgvector_seed")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,16 @@ class Declaration:
     minimum_version: str = "0.8.4"
     connection: Mapping[str, Any] = field(default_factory=dict)
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def fault_of_schema(name: str) -> str:
+    """What is wrong with the name of a deployment's schema; "" when nothing is."""
+    if not name or "\0" in name:
+        return "must be text, not empty and without a NUL"
+    if len(name.encode()) > 63:
+        return "must have 63 bytes at most, PostgreSQL's limit for a name"
+    # A search_path expands $user even in quotes.
+    return f"{name!r} is reserved" if name.startswith(_RESERVED) or name == "$user" else ""
 
 
 def contract(

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     import psycopg
 
 
-GRANT = "Use a role that has this right, or have it granted."
-READ_ONLY = (
-    "This server takes no writes. Where there are several: PGTARGETSESSIONATTRS=read-write finds the one that does."
-)
+REMEDIES = {
+    "25006": "This server takes no writes. Among several, PGTARGETSESSIONATTRS=read-write finds the one that does.",
+    "40P01": "Run the same command again.",
+    "42501": "Use a role that has this right, or have it granted.",
+    "53100": "Free some room on the server's disk, and run the same command again.",
+}
 
 
 class Error(Exception):
@@ -96,15 +98,14 @@ def translated(doing: str) -> Iterator[None]:
 
 
 def _translate(error: psycopg.Error, doing: str) -> Error:
+    if is_lost(error):
+        return UnreachableError(f"{doing}: the connection was lost: {one_line(error)}", "Run the same command again.")
+    return WrongResultError(f"{doing}: {one_line(error)}", REMEDIES.get(error.sqlstate or "", ""))
+
+
+def is_lost(error: psycopg.Error) -> bool:
+    """True when there is no connection any more, by whatever end."""
     import psycopg
 
-    if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return WrongResultError(f"{doing}: {one_line(error)}", GRANT)
-    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
-        return WrongResultError(f"{doing}: {one_line(error)}", READ_ONLY)
-    lost = isinstance(error, psycopg.OperationalError) and (
-        error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
-    )
-    if lost:
-        return UnreachableError(f"{doing}: the connection was lost: {one_line(error)}", "Run the same command again.")
-    return WrongResultError(f"{doing}: {one_line(error)}")
+    gone = error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+    return gone and isinstance(error, psycopg.OperationalError)

@@ -9,8 +9,6 @@ from postgres.connection import Connection
 from postgres.contract import Declaration
 from postgres.errors import RefusedError
 
-LEDGER_SCHEMA = "pgvector_seed"
-
 _TABLES = """
 SELECT pg_catalog.to_regclass('pgvector_seed.deployment') IS NOT NULL,
        pg_catalog.to_regclass('pgvector_seed.migrations') IS NOT NULL
@@ -20,7 +18,7 @@ SELECT ledger::text, declaration, schema_created, unfinished, catalogue, contrac
 FROM pgvector_seed.deployment
 """
 _MIGRATIONS = """
-SELECT id, checksum, down, applied_at::timestamp(0)::text,
+SELECT id, checksum, down, pg_catalog.to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SSZ'),
        extract(epoch FROM duration)::float, version, applied_by
 FROM pgvector_seed.migrations
 ORDER BY position
@@ -31,7 +29,7 @@ ORDER BY position
 class Applied:
     """A migration that is recorded as done. ``down`` is None where it cannot be undone.
 
-    ``at`` is in the session's time zone; ``seconds`` is how long it took.
+    ``at`` is UTC; ``seconds`` is how long it took.
     """
 
     id: str
@@ -48,7 +46,8 @@ class Ledger:
     """The record that a deployment keeps of itself, in the schema ``pgvector_seed``.
 
     ``unfinished`` is the file that was begun outside of a transaction and is not recorded as done
-    (``file``, ``checksum``); empty when there is none.
+    (``file``, ``checksum``); empty when there is none. ``migrations`` maps id to what is recorded of it, in
+    the order in which they were applied.
     """
 
     id: str
@@ -57,22 +56,17 @@ class Ledger:
     unfinished: dict[str, str]
     catalogue: dict[str, Any]
     contract: dict[str, Any]
-    migrations: tuple[Applied, ...]
+    migrations: dict[str, Applied]
 
     @property
     def checksums(self) -> dict[str, str]:
         """Id to checksum, in the order in which they were applied."""
-        return {migration.id: migration.checksum for migration in self.migrations}
+        return {id_: applied.checksum for id_, applied in self.migrations.items()}
 
     @property
     def irreversible(self) -> set[str]:
         """The ids of those that have no down."""
-        return {migration.id for migration in self.migrations if migration.down is None}
-
-
-def is_reserved(schema: str) -> bool:
-    """True for PostgreSQL's own names, ours, and $user, which a search_path expands even in quotes."""
-    return schema.startswith(("pg_", LEDGER_SCHEMA)) or schema == "$user"
+        return {id_ for id_, applied in self.migrations.items() if applied.down is None}
 
 
 def read_ledger(connection: Connection) -> Ledger | None:
@@ -91,5 +85,5 @@ def read_ledger(connection: Connection) -> Ledger | None:
             "DROP SCHEMA pgvector_seed CASCADE; then python -m migrate baseline ID",
         )
     id_, declaration, schema_created, unfinished, catalogue, contract = row
-    migrations = tuple(Applied(*applied) for applied in connection.execute(_MIGRATIONS))
+    migrations = {row[0]: Applied(*row) for row in connection.execute(_MIGRATIONS)}
     return Ledger(id_, Declaration(**declaration), schema_created, unfinished, catalogue, contract, migrations)

@@ -43,6 +43,11 @@ def ask(conninfo: str, statement: str) -> Any:
         return cursor.fetchall() if cursor.description else None
 
 
+def name_of(conninfo: str) -> str:
+    """The database's name, quoted where it must be."""
+    return str(ask(conninfo, "SELECT quote_ident(current_database())")[0][0])
+
+
 def pg_variables(conninfo: str) -> dict[str, str]:
     """The same connection as PG* variables."""
     return {VARIABLES[name]: str(value) for name, value in conninfo_to_dict(conninfo).items() if name in VARIABLES}

@@ -9,21 +9,17 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from local.workspace import ROOT
-from migrate import load, undo
 from migrate.adopt import baseline, repair
 from migrate.compare import SCRATCH
+from migrate.engine import undo
+from migrate.files import load
 from postgres.connection import connect
 from postgres.errors import InputError, RefusedError
-from tests.conftest import ask, declare
-from tests.db.helpers import run, write
+from tests.conftest import ask, declare, name_of
+from tests.db.helpers import ARTICLES_TABLE, run, write
 
 NO_SCRATCH = f"SELECT count(*) FROM pg_namespace WHERE nspname = '{SCRATCH}'"
 
-# What the article's Terraform leaves: the provider's extension, and the up of its one migration.
-ARTICLES_TABLE = """
-CREATE TABLE public.embeddings (id SERIAL PRIMARY KEY, embedding VECTOR(4));
-INSERT INTO embeddings VALUES (1, '[0.1, 0.8, 0.5, 0.3]'), (2, '[0.4, 0.2, 0.7, 0.9]'), (3, '[0.9, 0.5, 0.1, 0.6]')
-"""
 EVERY_KIND = """
 CREATE TYPE mood AS ENUM ('sad', 'ok');
 CREATE DOMAIN score AS int DEFAULT 1 CHECK (VALUE > 0);
@@ -165,7 +161,7 @@ def test_an_unknown_migration(database: str, folder: Path) -> None:
 
 def test_a_login_without_the_right_to_create_databases(database: str, folder: Path) -> None:
     """The right to create a schema is enough, also where the extension is somebody else's."""
-    name = ask(database, "SELECT quote_ident(current_database())")[0][0]
+    name = name_of(database)
     write(folder, a1_up="CREATE TABLE a (id serial PRIMARY KEY, v vector(3))")
     ask(database, "DROP ROLE IF EXISTS plain; CREATE ROLE plain LOGIN PASSWORD 'plain'")
     try:

@@ -13,14 +13,15 @@ import psycopg
 import pytest
 
 from local.workspace import ROOT
-from migrate import load, status
 from migrate.compare import objects
+from migrate.engine import preview
+from migrate.files import load
 from migrate.lock import LOCK_KEY
 from postgres.connection import connect
 from postgres.errors import InputError, MigrationError, RefusedError
 from postgres.ledger import read_ledger
 from tests.conftest import ask, declare, tries
-from tests.db.helpers import applier, run, undo_all, write
+from tests.db.helpers import MARK, applier, run, undo_all, write
 
 
 def test_the_articles_migration_makes_the_articles_table(database: str) -> None:
@@ -42,17 +43,17 @@ def test_a_second_run_does_nothing(database: str, folder: Path) -> None:
     assert (second, said) == (first, [])
 
 
-def test_status_tells_what_apply_would_do_and_changes_nothing(database: str, folder: Path) -> None:
+def test_a_preview_tells_what_apply_would_do_and_changes_nothing(database: str, folder: Path) -> None:
     write(folder, a1_up="SELECT 1", b2_up="SELECT 2")
     with connect(database) as connection:
-        found = status(connection, load(folder), declare())
-    assert (found.ledger, found.plan.ups, found.nothing_to_do) == (None, ("0001_a", "0002_b"), False)
+        found = preview(connection, load(folder), declare())
+    assert (found.ledger, found.plan.apply, found.nothing_to_do) == (None, ("0001_a", "0002_b"), False)
     assert ask(database, "SELECT to_regnamespace('pgvector_seed')") == [(None,)]
     run(database, folder)
     with connect(database) as connection:
-        assert status(connection, load(folder), declare()).nothing_to_do
+        assert preview(connection, load(folder), declare()).nothing_to_do
         revised = declare(on_destroy="revert")
-        assert status(connection, load(folder), revised).declaration_changes
+        assert preview(connection, load(folder), revised).declaration_changes
 
 
 def test_a_failing_migration_keeps_what_came_before_it(database: str, folder: Path) -> None:
@@ -273,10 +274,7 @@ def test_a_killed_applier_is_continued(new_database: Callable[..., str], folder:
     for number in numbers:
         text = f"CREATE TABLE t{number} AS SELECT pg_sleep(0.01)::text, '[1,2]'::vector(2) AS v"
         if number % 5 == 0:
-            text = (
-                "-- pgvector-seed: no-transaction\n"
-                f"CREATE INDEX CONCURRENTLY i{number} ON t{number - 1} USING hnsw (v vector_l2_ops)"
-            )
+            text = f"{MARK}CREATE INDEX CONCURRENTLY i{number} ON t{number - 1} USING hnsw (v vector_l2_ops)"
         (folder / f"{number:04}_a.up.sql").write_text(text)
     whole = new_database()
     run(whole, folder)

@@ -10,11 +10,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from migrate.adopt import repair
+from migrate.files import load
+from postgres.connection import connect
 from postgres.errors import MigrationError, RefusedError
 from tests.conftest import ask
-from tests.db.helpers import applied, applier, ledger_of, run, undo_all, write
+from tests.db.helpers import MARK, applied, applier, ledger_of, run, undo_all, until, write
 
-MARK = "-- pgvector-seed: no-transaction\n"
 TABLE = "CREATE TABLE a (id int, v vector(2)); INSERT INTO a VALUES (1, '[1,2]'), (1, '[3,4]')"
 BUILD = MARK + "CREATE INDEX CONCURRENTLY i ON a USING hnsw (v vector_l2_ops);"
 UNIQUE = MARK + "CREATE UNIQUE INDEX CONCURRENTLY i ON a (id);"
@@ -89,8 +91,7 @@ def a_waiting_build(database: str, folder: Path) -> Iterator[tuple[psycopg.Conne
     with psycopg.connect(database) as holder:
         holder.execute("INSERT INTO a VALUES (3, '[5,6]')")
         with applier(database, folder) as process:
-            while not (waiting := ask(database, WAITING)):
-                assert process.poll() is None
+            waiting = until(lambda: ask(database, WAITING))
             process.send_signal(signal.SIGKILL)
         yield holder, waiting[0][0]
 
@@ -98,8 +99,7 @@ def a_waiting_build(database: str, folder: Path) -> Iterator[tuple[psycopg.Conne
 def test_an_index_that_was_finished_after_the_kill_is_not_built_again(database: str, folder: Path) -> None:
     with a_waiting_build(database, folder) as (holder, builder):
         holder.commit()
-        while ask(database, f"SELECT 1 FROM pg_stat_activity WHERE pid = {builder}"):
-            pass
+        until(lambda: not ask(database, f"SELECT 1 FROM pg_stat_activity WHERE pid = {builder}"))
     built = ask(database, "SELECT oid FROM pg_class WHERE relname = 'i'")
     assert ask(database, VALID) == [(True,)]
     assert applied(database) == ["0001_a"]
@@ -152,3 +152,16 @@ def test_names_in_other_schemas_and_in_quotes(database: str, folder: Path) -> No
     assert ask(database, """SELECT indisvalid FROM pg_index WHERE indexrelid = '"Other s"."I é"'::regclass""") == [
         (True,)
     ]
+
+
+def test_a_repair_in_between_does_not_forget_what_was_begun(database: str, folder: Path) -> None:
+    """Otherwise what we left ourselves would pass for somebody else's."""
+    write(folder, a1_up=TABLE, b2_up=MARK + "VACUUM nope")
+    with pytest.raises(MigrationError):
+        run(database, folder)
+    write(folder, a1_up=TABLE + ";")
+    with connect(database) as connection:
+        repair(connection, load(folder), "0001_a", print)
+    ledger = ledger_of(database)
+    assert ledger is not None
+    assert ledger.unfinished["file"] == "0002_b.up.sql"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,8 +22,8 @@ from local.workspace import ROOT
 from migrate.cli import cli
 from migrate.new import create
 from postgres.errors import InputError
-from tests.conftest import ask, pg_variables
-from tests.db.helpers import applied, ledger_of, run, write
+from tests.conftest import ask, pg_variables, tries
+from tests.db.helpers import MARK, applied, applier, ledger_of, run, write
 
 COMMANDS = sorted(cli.commands)
 
@@ -61,8 +64,8 @@ def typed(database: str, folder: Path) -> Typed:
 def test_the_whole_way_in_text(typed: Typed, folder: Path) -> None:
     write(folder, a1_up="CREATE TABLE a (v vector(3))", a1_down="DROP TABLE a", b2_up="CREATE TABLE b ()")
     assert typed("plan").splitlines() == [
-        "0001_a  to be applied",
-        "0002_b  to be applied; cannot be undone: it has no down",
+        "0001_a to be applied",
+        "0002_b to be applied; cannot be undone: it has no down",
         "the contract to be recorded",
     ]
     assert typed("status").splitlines() == [
@@ -76,15 +79,15 @@ def test_the_whole_way_in_text(typed: Typed, folder: Path) -> None:
     first, second, third = typed("status").splitlines()
     assert re.fullmatch(r"Ledger [0-9a-f-]{36}, schema public", first)
     assert re.fullmatch(
-        r"0001_a  applied  [-0-9]{10} [:0-9]{8}  \d+\.\d{3} s  by postgres, version \d+\.\d+\.\d+", second
+        r"0001_a  applied  [-0-9]{10} [:0-9]{8}Z  \d+\.\d{3} s  by postgres, version \d+\.\d+\.\d+", second
     )
     assert third.endswith("; cannot be undone: it has no down")
     assert "no down was recorded for 0002_b" in typed("down", "--to", "base", code=2)
     assert typed("down", "--to", "0002_b") == "Nothing to undo: 0002_b is the newest.\n"
     write(folder, b2_down="DROP TABLE b")
-    assert typed("plan") == "0002_b  has another down, to be recorded\n"
+    assert typed("plan") == "0002_b has another down, to be recorded\n"
     assert typed("apply").startswith("0002_b has another down now, which is recorded")
-    assert typed("down", "--to", "0001_a").startswith("0002_b reverted in ")
+    assert typed("down", "--to", "0001_a").startswith("0002_b undone in ")
     assert applied(typed.conninfo) == ["0001_a"]
 
 
@@ -93,8 +96,8 @@ def test_the_whole_way_in_json(typed: Typed, folder: Path) -> None:
     assert typed.data("plan") == {
         "ledger": None,
         "steps": [
-            {"id": "0001_a", "way": "up", "reversible": True},
-            {"id": "0002_b", "way": "up", "reversible": False},
+            {"id": "0001_a", "direction": "up", "reversible": True},
+            {"id": "0002_b", "direction": "up", "reversible": False},
         ],
         "edited_downs": [],
         "declaration_changes": True,
@@ -114,12 +117,12 @@ def test_the_whole_way_in_json(typed: Typed, folder: Path) -> None:
     (folder / "0002_b.up.sql").unlink()
     assert "--allow-down" in typed.data("apply", code=2)["remedy"]
     ask(typed.conninfo, "UPDATE pgvector_seed.migrations SET down = 'DROP TABLE b' WHERE id = '0002_b'")
-    assert typed.data("plan", "--allow-down")["steps"] == [{"id": "0002_b", "way": "down", "reversible": True}]
-    assert typed.data("apply", "--allow-down")["reverted"] == ["0002_b"]
+    assert typed.data("plan", "--allow-down")["steps"] == [{"id": "0002_b", "direction": "down", "reversible": True}]
+    assert typed.data("apply", "--allow-down")["undone"] == ["0002_b"]
     ledger = ledger_of(typed.conninfo)
     assert ledger is not None
     assert ledger.contract["tables"], "what is left is promised again"
-    assert typed.data("down", "--to", "base") == {"reverted": ["0001_a"]}
+    assert typed.data("down", "--to", "base") == {"undone": ["0001_a"]}
 
 
 def test_status_tells_what_does_not_fit(typed: Typed, folder: Path) -> None:
@@ -176,8 +179,7 @@ def test_lint_tells_what_would_lock_a_table(typed: Typed, folder: Path) -> None:
         a1_up="CREATE TABLE a (v vector(3))",
         b2_up="SELECT 1;\nCREATE INDEX i ON a USING hnsw (v vector_l2_ops)",
     )
-    mark = "-- pgvector-seed: no-transaction\n"
-    write(folder, c3_up=mark + "CREATE INDEX CONCURRENTLY j ON a USING hnsw (v vector_l2_ops)")
+    write(folder, c3_up=MARK + "CREATE INDEX CONCURRENTLY j ON a USING hnsw (v vector_l2_ops)")
     said = typed("lint", code=1)
     assert "0002_b.up.sql, line 2: " in said
     assert "require-concurrent-index-creation" in said
@@ -205,7 +207,9 @@ def without_squawk(folder: Path) -> str:
 @pytest.mark.parametrize(
     "words",
     [
-        ["apply", "--lock-timeout", "soon"],
+        ["apply", "--lock-timeout", "5"],
+        ["apply", "--schema", ""],
+        ["apply", "--schema", "x" * 64],
         ["apply", "--schema", "pg_catalog"],
         ["apply", "--schema", "pgvector_seed"],
         ["down"],
@@ -226,7 +230,7 @@ def test_a_schema_of_its_own(typed: Typed, folder: Path) -> None:
     write(folder, a1_up="CREATE TABLE a (v vector(3))")
     typed("apply", "--schema", "my schema")
     assert typed("apply") == "Nothing to run: the database has every migration.\n"
-    assert "--schema my schema" in typed("apply", "--schema", "public", code=2)
+    assert "--schema 'my schema'" in typed("apply", "--schema", "public", code=2)
     assert ask(typed.conninfo, "SELECT to_regclass('\"my schema\".a') IS NOT NULL") == [(True,)]
 
 
@@ -276,3 +280,16 @@ def test_the_example_in_each_help_runs(name: str, new_database: Callable[..., st
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_an_interrupt_while_it_starts_is_quiet(typed: Typed, folder: Path) -> None:
+    """Ctrl-C at whatever moment of the imports and the connection; judged are our own frames."""
+    write(folder, a1_up="SELECT pg_sleep(60)")
+    dice = random.Random(2)
+    for _ in range(tries(5, soak=50)):
+        with applier(typed.conninfo, folder) as process:
+            time.sleep(dice.uniform(0, 0.6))  # the moment itself is what is tried
+            process.send_signal(signal.SIGINT)
+            said = process.communicate()[0]
+        assert str(ROOT / "migrate") not in said, said
+        assert str(ROOT / "postgres") not in said, said

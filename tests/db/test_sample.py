@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from local.workspace import ROOT
-from migrate import apply, load
+from migrate.engine import apply
+from migrate.files import load
 from postgres.connection import connect
 from tests.conftest import ask, declare, pg_variables
 

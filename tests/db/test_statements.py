@@ -10,7 +10,7 @@ import pytest
 from migrate.statements import split
 from tests.conftest import tries
 
-# Each is one statement, without its semicolon, that runs on an empty database any number of times.
+# Each runs on an empty database any number of times, and ends without a semicolon.
 PIECES = [
     "SELECT 1",
     "select ';' as \"a;b\", 'it''s; -- no' -- ; '\n, E'\\';' , $$ ; ' $$, $q$ $$;$$ $q$",

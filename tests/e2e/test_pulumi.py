@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from local.server import Server
-from tests.conftest import PASSWORD, ask, conninfo
+from tests.conftest import PASSWORD, ask, conninfo, name_of
 from tests.e2e.conftest import EVERYTHING, NOTHING, WHAT_IS_THERE, Stack, readme_block
 
 
@@ -72,7 +72,7 @@ def test_retain_makes_no_connection_on_destroy(stack: Stack, server: Server) -> 
     """Also when the server is gone for ever."""
     stack.set("onDestroy", "retain")
     stack.up()
-    name = ask(stack.conninfo, "SELECT quote_ident(current_database())")[0][0]
+    name = name_of(stack.conninfo)
     ask(conninfo(server, "postgres"), f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
     stack.destroy()
     assert json.loads(stack.pulumi("stack", "export"))["deployment"].get("resources", []) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import PASSWORD, ask
+from tests.conftest import PASSWORD, ask, name_of
 from tests.e2e.conftest import EVERYTHING, WHAT_IS_THERE, Stack
 
 SLOW = "SELECT pg_sleep(2); CREATE TABLE slow ();"
@@ -47,7 +47,7 @@ def test_a_server_that_cannot_be_used(stack: Stack, settings: dict[str, str], wo
 
 
 def test_a_server_without_pgvector(stack: Stack) -> None:
-    name = ask(stack.conninfo, "SELECT quote_ident(current_database())")[0][0]
+    name = name_of(stack.conninfo)
     ask(stack.conninfo, f"ALTER DATABASE {name} SET extension_control_path = '/nowhere'")
     said = stack.up(code=1)
     assert "pgvector/pgvector:pg18" in said

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ask
-from tests.db.test_adopt import ARTICLES_TABLE
+from tests.db.helpers import ARTICLES_TABLE
 from tests.e2e.conftest import EVERYTHING, NOTHING, WHAT_IS_THERE, Stack, readme_block, run
 
 B_UP, B_DOWN = "migrations/0002_b.up.sql", "migrations/0002_b.down.sql"
@@ -30,7 +30,7 @@ def test_a_preview_shows_each_migration_that_will_run(stack: Stack) -> None:
     stack.write(B_UP, "CREATE TABLE b ()")
     said = stack.pulumi("preview", PGHOST="127.0.0.1", PGPORT="1")
     assert "0002_b to be applied; it has no down, so it cannot be undone" in said
-    assert "0001_create_embeddings will" not in said
+    assert "0001_create_embeddings to be" not in said
     assert "+ 0002_b" in stack.pulumi("preview", "--diff")
 
 
@@ -90,14 +90,14 @@ def test_a_removed_migration_is_undone_only_when_that_is_allowed(stack: Stack) -
     assert "pulumi config set allowDown true" in stack.pulumi("preview", code=1)
     stack.set("allowDown", "true")
     assert "0002_b to be undone" in stack.pulumi("preview")
-    assert "0002_b reverted" in stack.up()
+    assert "0002_b undone" in stack.up()
     assert ask(stack.conninfo, "SELECT to_regclass('b')") == [(None,)]
     stack.up("--expect-no-changes")
 
 
 def test_an_undo_by_the_other_front_end_shows_after_a_refresh(stack: Stack) -> None:
     stack.up()
-    assert "0001_create_embeddings reverted" in migrate(stack, "down", "--to", "base")
+    assert "0001_create_embeddings undone" in migrate(stack, "down", "--to", "base")
     stack.pulumi("refresh", "--yes", "--skip-preview")
     assert "0001_create_embeddings to be applied" in stack.pulumi("preview")
     stack.up()

@@ -16,7 +16,7 @@ from local import program
 from local.program import Registered
 from local.pulumi_state import EXTENSION_TYPE, MIGRATIONS_TYPE
 from local.workspace import ROOT
-from migrate import checksums, load
+from migrate.files import checksums, load
 from tests.conftest import PASSWORD
 
 PROVIDER_TYPE = "pulumi:providers:postgresql"

@@ -21,8 +21,8 @@ from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from infra.migrations import MigrationsProvider
 from local.workspace import ROOT
-from migrate import checksums, down_checksums, load
 from migrate.adopt import repair
+from migrate.files import checksums, down_checksums, load
 from postgres.connection import connect
 from postgres.ledger import read_ledger
 from tests.conftest import ask, declare
@@ -32,7 +32,7 @@ URN = "urn:pulumi:dev::pgvector-seed::pulumi-python:dynamic/pgvector_seed:Migrat
 
 
 class Provider:
-    """The five calls of the engine, with plain dicts."""
+    """The calls of the engine, with plain dicts."""
 
     def __init__(self, port: int) -> None:
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
@@ -97,7 +97,7 @@ def inputs(conninfo: str, folder: Path, *, allow_down: bool = False, **changes: 
         "migrations": checksums(load(folder)),
         "downs": down_checksums(load(folder)),
         "declaration": declaration(),
-        "options": json.dumps({"lock_timeout": "5s", "statement_timeout": "1min", "allow_down": allow_down}),
+        "options": json.dumps({"limits": {"lock_timeout": "5s"}, "allow_down": allow_down}),
         **changes,
     }
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from migrate.concurrently import built, dropped
 from migrate.files import Migration
-from migrate.index import built, dropped
-from migrate.script import read, refuse_faults
+from migrate.script import parse, refuse_faults
 from migrate.statements import split
 from postgres.errors import InputError
-
-MARKED = "-- pgvector-seed: no-transaction\n"
+from tests.db.helpers import MARK
 
 
 @pytest.mark.parametrize(
@@ -38,9 +37,9 @@ MARKED = "-- pgvector-seed: no-transaction\n"
         ("-- nothing", "no statement in it"),
         ("SELECT 'a", "never closed"),
         ("-- pgvector-seed: no-transactions\nSELECT 1", "no-transactions is unknown"),
-        (MARKED + "VACUUM; VACUUM", "is for one statement, and there are 2"),
-        (MARKED + "CREATE INDEX CONCURRENTLY ON t (a)", "the index needs a name"),
-        (MARKED + "COMMIT", "the transaction"),
+        (MARK + "VACUUM; VACUUM", "is for one statement, and there are 2"),
+        (MARK + "CREATE INDEX CONCURRENTLY ON t (a)", "the index needs a name"),
+        (MARK + "COMMIT", "the transaction"),
     ],
 )
 def test_a_text_that_is_refused(text: str, words: str) -> None:
@@ -61,7 +60,7 @@ def test_a_text_that_is_refused(text: str, words: str) -> None:
         "COPY t TO PROGRAM 'x'",
         "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; END",
         "SELECT '\n-- pgvector-seed: nonsense\n'",
-        MARKED + "VACUUM;",
+        MARK + "VACUUM;",
     ],
 )
 def test_a_text_that_is_not(text: str) -> None:
@@ -69,9 +68,9 @@ def test_a_text_that_is_not(text: str) -> None:
 
 
 def test_the_mark_is_a_comment_and_nothing_else() -> None:
-    assert not read(MARKED + "VACUUM").in_transaction
-    assert not read("--pgvector-seed:  no-transaction  \r\nVACUUM".replace("\r", "")).in_transaction
-    assert read(f"SELECT '\n{MARKED}'").in_transaction
+    assert not parse(MARK + "VACUUM").in_transaction
+    assert not parse("--pgvector-seed:  no-transaction  \r\nVACUUM").in_transaction
+    assert parse(f"SELECT '\n{MARK}'").in_transaction
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pulumi
 import pytest
 
 from infra.settings import KEYS, parse
-from migrate import Limits, Options
+from migrate.engine import Options
+from migrate.session import Limits
 
 
 def faults(raw: dict[str, str], secret: tuple[str, ...] = ()) -> str:
@@ -84,7 +85,7 @@ def test_all_faults_are_reported_at_once() -> None:
         ("minimumVersion", "latest"),
         ("schema", "pgvector_seed_scratch"),
         ("allowDown", "yes"),
-        ("lockTimeout", "soon"),
+        ("lockTimeout", "5"),
         ("statementTimeout", "5 s"),
     ],
 )

@@ -16,6 +16,7 @@ JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
 WHERE i.indrelid = pg_catalog.to_regclass(%s) AND x.relname = (pg_catalog.parse_ident(%s))[1]
 """
+_GONE = "SELECT pg_catalog.to_regclass(%s) IS NULL"
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,17 @@ class Index:
 
     name: str
     table: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a statement finds: its effect already ``done``, or the ``leftover`` of an interrupted build.
+
+    A leftover is an invalid index; while somebody builds it, it looks the same.
+    """
+
+    done: bool = False
+    leftover: sql.Identifier | None = None
 
 
 def built(statement: Statement) -> Index | None:
@@ -49,23 +61,19 @@ def dropped(statement: Statement) -> Index | None:
     return Index("".join(statement.tokens[start:end]))
 
 
-def is_done(connection: Connection, statement: Statement) -> bool:
-    """True when the index that the statement builds is there and valid, or the one it drops is not there."""
+def look(connection: Connection, statement: Statement) -> Found:
+    """What there is of the index that a statement builds or drops; nothing for another statement."""
     if gone := dropped(statement):
-        row = connection.execute("SELECT pg_catalog.to_regclass(%s) IS NULL", (gone.name,)).fetchone()
-        return row is not None and bool(row[0])
+        row = connection.execute(_GONE, (gone.name,)).fetchone()
+        return Found(done=row == (True,))
     index = built(statement)
     row = connection.execute(_BUILT, (index.table, index.name)).fetchone() if index else None
-    return row is not None and bool(row[2])
+    if row is None:
+        return Found()
+    schema, name, valid = row
+    return Found(done=True) if valid else Found(leftover=sql.Identifier(schema, name))
 
 
-def leftover(connection: Connection, statement: Statement) -> sql.Identifier | None:
-    """The invalid index that an interrupted build of this statement left, or one that somebody is building."""
-    index = built(statement)
-    row = connection.execute(_BUILT, (index.table, index.name)).fetchone() if index else None
-    return None if row is None or row[2] else sql.Identifier(row[0], row[1])
-
-
-def clear(connection: Connection, left: sql.Identifier) -> None:
+def clear(connection: Connection, leftover: sql.Identifier) -> None:
     """Drop a leftover without a lock that would stop readers or writers."""
-    connection.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(left))
+    connection.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(leftover))

@@ -1,0 +1,61 @@
+"""The session in which migrations run: its limits, and nothing that another migration left in it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from postgres.connection import Connection
+
+LOCK_TIMEOUT = "10s"  # a statement that waits longer for its lock makes every later query wait behind it
+
+_DURATION = re.compile(r"0|[0-9]{1,6}(ms|s|min|h)")
+
+_CLEAN = sql.SQL("""
+RESET ROLE;
+RESET ALL;
+SET standard_conforming_strings TO on;
+SET search_path TO {schemas};
+SELECT pg_catalog.set_config('statement_timeout', {statement}, false) WHERE {statement} <> '';
+SELECT pg_catalog.set_config('lock_timeout', coalesce(nullif({lock}, ''), {default}), false)
+WHERE {lock} <> '' OR pg_catalog.current_setting('lock_timeout') = '0'
+""")
+_WITHOUT_LIMITS = "SET lock_timeout TO 0; SET statement_timeout TO 0"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a statement may wait for a lock, and may run: ``500ms``, ``5s``, ``2min``, ``1h``; ``0`` is for ever.
+
+    Where one is "", the session's own holds, such as PGOPTIONS or ALTER ROLE gave it; where that is
+    nothing either, a lock is waited for LOCK_TIMEOUT. What runs outside of a transaction has no limits.
+    """
+
+    lock_timeout: str = ""
+    statement_timeout: str = ""
+
+
+SESSIONS_OWN = Limits()
+
+
+def fault_of_duration(given: str) -> str:
+    """What is wrong with a limit; "" when nothing is."""
+    return "" if _DURATION.fullmatch(given) else f"must be like 500ms, 5s, 2min, or 0, which is for ever; got {given!r}"
+
+
+def clean_session(connection: Connection, limits: Limits, *schemas: str) -> None:
+    """Give the next migration a session in which the one before left no setting and no role."""
+    names = sql.SQL(", ").join(map(sql.Identifier, schemas))
+    literals = {
+        "lock": sql.Literal(limits.lock_timeout),
+        "statement": sql.Literal(limits.statement_timeout),
+        "default": sql.Literal(LOCK_TIMEOUT),
+    }
+    connection.execute(_CLEAN.format(schemas=names, **literals), prepare=False)
+
+
+def lift_limits(connection: Connection) -> None:
+    """Set both timeouts to 0, for what waits its turn without making others wait."""
+    connection.execute(_WITHOUT_LIMITS, prepare=False)
