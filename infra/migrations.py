@@ -29,7 +29,7 @@ from pulumi.dynamic import (
 from migrate.engine import Options, apply, revert
 from migrate.files import Migration, checksums, down_checksums, load
 from migrate.plan import Plan, plan
-from migrate.script import refuse_faults
+from migrate.script import refuse_faults, texts
 from migrate.session import Limits
 from postgres.connection import Connection, connect
 from postgres.contract import Declaration
@@ -55,7 +55,7 @@ class MigrationsProvider(ResourceProvider):
         """Refuse bad files and another database, at preview already and without a connection."""
         failures = []
         try:
-            refuse_faults(_edited(olds, news))
+            refuse_faults(texts(_edited(olds, news)))
         except InputError as refused:
             failures.append(CheckFailure("migrations", str(refused)))
         if all(isinstance(side.get("declaration"), str) for side in (olds, news)):  # or it is not known yet
@@ -92,19 +92,19 @@ class MigrationsProvider(ResourceProvider):
             return UpdateResult(apply_inputs(news, ledger_id=olds["ledger"]))
 
     def read(self, id_: str, props: Properties) -> ReadResult:
-        """The ledger as it is, so that a refresh shows drift. Without it, or with another's, nothing here is ours."""
-        with one_line_errors(), connect(props["conninfo"]) as connection, translated("reading the ledger"):
-            ledger = read_ledger(connection)
+        """The ledger as it is, so that a refresh shows drift. Without it, nothing here is ours."""
+        with one_line_errors(), connect(props["conninfo"]) as connection:
+            ledger = _own_ledger(connection, props["ledger"])
         if ledger is None:
             report(WITHOUT_LEDGER.format(props["ledger"]))
-        ours = ledger is not None and ledger.id == props["ledger"]
-        return ReadResult(id_, _outputs(props, ledger)) if ledger and ours else ReadResult(None, {})
+            return ReadResult(None, {})
+        return ReadResult(id_, _outputs(props, ledger))
 
     def delete(self, _id: str, props: Properties) -> None:
         """Undo everything where the last ``up`` said revert; otherwise do nothing, not even connect."""
         if declaration(props).on_destroy == "revert":
             with one_line_errors(), connect(props["conninfo"]) as connection:
-                _refuse_another(connection, props["ledger"])
+                _own_ledger(connection, props["ledger"])
                 revert(connection, report, limits=options(props).limits)
 
 
@@ -126,7 +126,8 @@ def planned(olds: Properties, news: Properties) -> Plan:
     """
     ledger = dict(sorted(olds["applied"].items()))
     try:
-        return plan(news["migrations"], ledger, irreversible(olds), allow_down=options(news).allow_down)
+        stuck = olds.get("irreversible", irreversible(olds))
+        return plan(news["migrations"], ledger, stuck, allow_down=options(news).allow_down)
     except RefusedError as refused:
         if news["migrations"] == olds["migrations"]:
             return Plan()
@@ -165,13 +166,16 @@ def apply_inputs(props: Properties, ledger_id: str | None = None) -> Properties:
     if (checksums(migrations), down_checksums(migrations)) != (props["migrations"], props["downs"]):
         raise RefusedError("the migration files changed while Pulumi ran", "Run the same command again.")
     with connect(props["conninfo"]) as connection:
-        if ledger_id and not _refuse_another(connection, ledger_id):
+        if ledger_id and _own_ledger(connection, ledger_id) is None:
             report(WITHOUT_LEDGER.format(ledger_id))
         return _outputs(props, apply(connection, migrations, declaration(props), report, options(props)).ledger)
 
 
-def _refuse_another(connection: Connection, ledger_id: str) -> bool:
-    """True when the database has a ledger. Another id means another database than the one the state is about."""
+def _own_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
+    """The ledger that the state is about, or None where the database has none.
+
+    Raises RefusedError for another: that is another database.
+    """
     with translated("reading the ledger"):
         ledger = read_ledger(connection)
     if ledger is not None and ledger.id != ledger_id:
@@ -180,7 +184,7 @@ def _refuse_another(connection: Connection, ledger_id: str) -> bool:
             "Look at the connection; if it is meant to be this one, take the old one out of the state: "
             "pulumi state delete URN (pulumi stack --show-urns tells it), and run pulumi up",
         )
-    return ledger is not None
+    return ledger
 
 
 def declaration(props: Properties) -> Declaration:
@@ -200,7 +204,13 @@ def _as_text(value: Declaration | Options) -> str:
 
 def _outputs(props: Properties, ledger: Ledger) -> Properties:
     inputs = {name: props[name] for name in INPUTS if name in props}
-    return {**inputs, "ledger": ledger.id, "applied": ledger.checksums, "contract": ledger.contract}
+    return {
+        **inputs,
+        "ledger": ledger.id,
+        "applied": ledger.checksums,
+        "irreversible": sorted(ledger.irreversible),
+        "contract": ledger.contract,
+    }
 
 
 class Migrations(Resource, module="pgvector_seed", name="Migrations"):
@@ -233,5 +243,5 @@ class Migrations(Resource, module="pgvector_seed", name="Migrations"):
             "declaration": pulumi.Output.from_input(declaration).apply(_as_text),
             "options": _as_text(options),
         }
-        outputs = dict.fromkeys(("contract", "applied", "ledger"))
+        outputs = dict.fromkeys(("contract", "applied", "irreversible", "ledger"))
         super().__init__(MigrationsProvider(), name, {**inputs, **outputs}, opts)

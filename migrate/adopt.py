@@ -9,8 +9,9 @@ from migrate.compare import differences
 from migrate.engine import Options, preview, refuse_not_applied
 from migrate.files import Migration
 from migrate.lock import Report, locked
-from migrate.script import refuse_faults
+from migrate.script import refuse_faults, texts
 from migrate.session import SESSIONS_OWN, Limits
+from migrate.step import Steps
 from postgres.catalogue import require_extension
 from postgres.connection import Connection
 from postgres.contract import Declaration
@@ -62,11 +63,12 @@ def repair(
         refuse_not_applied(ledger.migrations if ledger else (), id_)
         assert ledger is not None, "it has the migration"
         migration = _upto(migrations, id_)[-1]
-        refuse_faults([migration])
+        refuse_faults(texts([migration]))
         recorded = ledger.migrations[id_]
         if (recorded.checksum, recorded.down) == (migration.checksum, migration.down):
             return False
         upto = _upto(migrations, max(ledger.migrations))
+        Steps(connection, ledger, ledger.declaration, limits, report).settle(None)
         _refuse_differences(connection, upto, ledger.declaration.schema, limits)
         with connection.transaction():
             records.accept(connection, migration)

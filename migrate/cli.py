@@ -242,6 +242,10 @@ def _errors(*, as_json: bool) -> Iterator[None]:
         if as_json:
             _show({"error": error.message, "remedy": error.remedy})
         raise
+    except OSError as error:
+        if as_json:
+            _show({"error": f"{error.filename}: {error.strerror}", "remedy": ""})
+        raise
 
 
 def _load(directory: Path) -> list[Migration]:

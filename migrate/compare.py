@@ -9,7 +9,7 @@ from importlib.resources import files
 from psycopg import sql
 
 from migrate import concurrently
-from migrate.execute import execute_all
+from migrate.execute import execute_alone
 from migrate.files import Migration, up_file
 from migrate.script import Script, parse
 from migrate.session import Limits, clean_session
@@ -18,6 +18,31 @@ from postgres.connection import Connection, set_search_path
 from postgres.errors import MigrationError, RefusedError
 
 SCRATCH = "pgvector_seed_scratch"
+REMEDY = (
+    "To be compared, the SQL must name tables without a schema, alter only what the migrations make, "
+    "and make nothing elsewhere."
+)
+
+# What waits for the end of the transaction is checked now, and may wait again in the next migration.
+_AS_AT_COMMIT = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; RESET ROLE"
+_DROPS = re.compile(r"\b(drop|rename)\b", re.IGNORECASE)
+_ROWS_ONLY = ("INSERT", "SELECT", "UPDATE", "DELETE", "VALUES", "WITH", "SET")
+
+# What this transaction has locked of others' relations, other than to read them or to refer to them, and
+# every other schema in which it made or tried to make something.
+_REACHED = """
+SELECT CASE l.locktype WHEN 'object' THEN 'the schema ' || l.objid::regnamespace::text
+                       ELSE l.relation::regclass::text END
+FROM pg_catalog.pg_locks l
+LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation
+JOIN pg_catalog.pg_namespace n ON n.oid = coalesce(c.relnamespace, l.objid)
+WHERE l.pid = pg_catalog.pg_backend_pid() AND l.granted
+  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+  AND n.nspname <> %s AND n.nspname NOT LIKE 'pg\\_%%'
+  AND (l.locktype = 'object' AND l.classid = 'pg_catalog.pg_namespace'::regclass
+       OR l.locktype = 'relation' AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock'))
+LIMIT 1
+"""
 
 Objects = dict[str, dict[str, str]]  # object -> part ("" for itself) -> definition
 
@@ -27,39 +52,63 @@ def differences(
 ) -> list[str]:
     """In what the objects that the migrations make differ from those of the same names in ``schema``.
 
-    What they do not make is not looked at. Nothing remains of the comparison.
+    What they do not make is not looked at; what one makes and a later one drops must not be there.
+    Nothing remains of the comparison.
 
-    Raises RefusedError where a migration does not run in a schema of its own.
+    Raises RefusedError where a migration reaches out of the scratch schema, or does not run in it.
     """
-    clean_session(connection, limits, SCRATCH, extension_schema)
     with connection.transaction(force_rollback=True):
-        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCRATCH)))
-        for migration in migrations:
-            _make(connection, migration)
-        connection.execute("RESET ROLE")
-        made = objects(connection, SCRATCH, extension_schema)
         there = objects(connection, schema, extension_schema)
-    return list(_compare(made, there))
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCRATCH)))
+        dropped: set[str] = set()
+        for migration in migrations:
+            dropped |= _names(connection, extension_schema) if _DROPS.search(migration.up) else set()
+            clean_session(connection, limits, SCRATCH, extension_schema)
+            _make(connection, migration)
+        made = objects(connection, SCRATCH, extension_schema)
+        if objects(connection, schema, extension_schema) != there:
+            raise RefusedError(f"they change what is in the schema {schema} beyond what they make", REMEDY)
+    return [*_compare(made, there), *_left(dropped - made.keys(), there)]
+
+
+def _names(connection: Connection, extension_schema: str) -> set[str]:
+    return set(objects(connection, SCRATCH, extension_schema))
 
 
 def _make(connection: Connection, migration: Migration) -> None:
+    """Run a migration in the scratch schema, and stop at the first sign that it reaches out of it."""
+    file = up_file(migration.id)
     try:
-        execute_all(connection, up_file(migration.id), list(_in_transaction(parse(migration.up))), "")
+        for statement in _in_transaction(parse(migration.up)):
+            execute_alone(connection, file, statement, "")
+            if statement.words[0] not in _ROWS_ONLY:
+                _refuse_reach(connection, file, statement)
+        connection.execute(_AS_AT_COMMIT, prepare=False)
+        _refuse_reach(connection, file, None)
     except MigrationError as error:
-        raise RefusedError(
-            f"run in a schema of its own, to be compared, it fails: {error.message}",
-            "The SQL must name tables without a schema, and make what it alters.",
-        ) from error
+        raise RefusedError(f"run in a schema of its own, to be compared, it fails: {error.message}", REMEDY) from error
+
+
+def _refuse_reach(connection: Connection, file: str, statement: Statement | None) -> None:
+    reached = connection.execute(_REACHED, (SCRATCH,)).fetchone()
+    if reached:
+        line = f", line {statement.line}" if statement else ""
+        raise RefusedError(f"{file}{line}: it reaches {reached[0]}, which the migrations do not make", REMEDY)
 
 
 def _in_transaction(script: Script) -> Iterator[Statement]:
-    """The same statements as a transaction allows them: an index is built at once, and VACUUM makes nothing."""
+    """The same statements as a transaction allows them: an index is built at once, and VACUUM makes nothing.
+
+    What moves a sequence is left out: that is not rolled back, and a sequence's value is not compared.
+    """
     for statement in script.statements:
-        if script.in_transaction:
+        if not script.in_transaction:
+            if concurrently.built(statement) or concurrently.dropped(statement):
+                yield statement.without("CONCURRENTLY")
+        elif "setval" not in statement.text.lower() or statement.words[0] == "CREATE":
             yield statement
-        elif concurrently.built(statement) or concurrently.dropped(statement):
-            text = re.sub(r"\bCONCURRENTLY\b", "", statement.text, count=1, flags=re.IGNORECASE)
-            yield Statement(text, statement.line)
+        elif statement.words[0] != "SELECT":
+            raise RefusedError(f"line {statement.line}: it may move a sequence, which is not rolled back", REMEDY)
 
 
 def objects(connection: Connection, schema: str, extension_schema: str) -> Objects:
@@ -84,6 +133,10 @@ def _compare(made: Objects, there: Objects) -> Iterator[str]:
             if wanted != found:
                 name = f"{thing}, {part}" if part else thing
                 yield f"{name}: {_shown(found)}, and the migrations make {_shown(wanted)}"
+
+
+def _left(dropped: set[str], there: Objects) -> Iterator[str]:
+    return (f"{thing} is there, and the migrations drop it" for thing in sorted(dropped & there.keys()))
 
 
 def _shown(definition: str | None) -> str:

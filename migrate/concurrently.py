@@ -14,7 +14,7 @@ SELECT n.nspname, x.relname, i.indisvalid
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
-WHERE i.indrelid = pg_catalog.to_regclass(%s) AND x.relname = (pg_catalog.parse_ident(%s))[1]
+WHERE i.indrelid = pg_catalog.to_regclass(%s) AND x.relname = (pg_catalog.parse_ident(%s))[1]::pg_catalog.name
 """
 _GONE = "SELECT pg_catalog.to_regclass(%s) IS NULL"
 

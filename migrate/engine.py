@@ -14,7 +14,7 @@ from migrate import records
 from migrate.files import Migration, checksums
 from migrate.lock import Report, locked
 from migrate.plan import Plan, plan, refuse_irreversible
-from migrate.script import refuse_faults
+from migrate.script import refuse_faults, texts
 from migrate.session import SESSIONS_OWN, Limits
 from migrate.step import Steps, apply_step, undo_step
 from postgres.connection import Connection
@@ -75,7 +75,7 @@ def preview(
     with translated("reading the ledger"):
         ledger = read_ledger(connection)
     if ledger is None:
-        refuse_faults(migrations)
+        refuse_faults(texts(migrations))
         return Preview(None, declaration, plan(checksums(migrations), {}), [], declaration_changes=True)
     _refuse_another_schema(ledger.declaration.schema, declaration.schema)
     declaration = ledger.declaration if options.keep_declared else declaration
@@ -85,7 +85,7 @@ def preview(
         for migration in migrations
         if migration.id in ledger.migrations and ledger.migrations[migration.id].down != migration.down
     ]
-    refuse_faults(migration for migration in migrations if migration.id in {*steps.apply, *edited})
+    refuse_faults(texts(migration for migration in migrations if migration.id in {*steps.apply, *edited}))
     return Preview(ledger, declaration, steps, edited, records.declaration_changes(ledger, declaration))
 
 
@@ -119,8 +119,10 @@ def apply(
         _record_downs(connection, [by_id[id_] for id_ in found.edited_downs], report)
         recorded = found.ledger.migrations if found.ledger else {}
         chosen = [undo_step(recorded[id_]) for id_ in found.plan.undo]
+        refuse_faults((step.file, step.text) for step in chosen)
         chosen += [apply_step(by_id[id_]) for id_ in found.plan.apply]
         steps = Steps(connection, found.ledger, found.declaration, options.limits, report)
+        steps.settle(chosen[0] if chosen else None)
         for step in chosen:
             steps.take(step, last=step is chosen[-1])
         if found.declaration_changes and not chosen:
@@ -187,6 +189,9 @@ def revert(
 
 def _undo(connection: Connection, ledger: Ledger, ids: Sequence[str], limits: Limits, report: Report) -> None:
     refuse_irreversible(ids, ledger.irreversible)
+    chosen = [undo_step(ledger.migrations[id_]) for id_ in ids]
+    refuse_faults((step.file, step.text) for step in chosen)  # the ledger may have been edited by hand
     steps = Steps(connection, ledger, ledger.declaration, limits, report)
-    for id_ in ids:
-        steps.take(undo_step(ledger.migrations[id_]))
+    steps.settle(chosen[0] if chosen else None)
+    for step in chosen:
+        steps.take(step)

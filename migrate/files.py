@@ -81,19 +81,21 @@ def load(directory: Path) -> list[Migration]:
 
 def _sql_files(directory: Path) -> list[Path]:
     try:
-        return sorted(path for path in directory.iterdir() if path.suffix == ".sql")
+        return sorted(path for path in directory.iterdir() if path.suffix.lower() == ".sql")
     except OSError as error:
         raise InputError(f"{directory}: {error.strerror}", "The folder of the migrations must be readable.") from error
 
 
 def _read(path: Path, directory: Path) -> tuple[str, str]:
     """The text of a file, and what is wrong with it ("" when nothing is)."""
-    if path.is_symlink() and not path.resolve().is_relative_to(directory.resolve()):
-        return "", f"{path}: a symbolic link out of the folder"
     try:
+        if path.is_symlink() and not path.resolve(strict=True).is_relative_to(directory.resolve()):
+            return "", f"{path}: a symbolic link out of the folder"
+        if not path.is_file():
+            return "", f"{path}: not a file"
         text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        return "", f"{path}: {error.strerror}"
+    except (OSError, RuntimeError) as error:  # the latter for links in a circle
+        return "", f"{path}: {getattr(error, 'strerror', None) or 'a symbolic link to itself'}"
     except UnicodeDecodeError as error:
         return "", f"{path}: not UTF-8 (byte {error.start})"
     if "\0" in text:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from migrate.files import Migration, up_file
-from migrate.script import parse, refuse_faults
+from migrate.script import parse, refuse_faults, texts
 from postgres.errors import InputError, WrongResultError
 
 
@@ -24,7 +24,7 @@ def findings(directory: Path, migrations: Sequence[Migration], ids: Collection[s
     if unknown:
         raise InputError(f"there is no migration {', '.join(sorted(unknown))}", f"They are in {directory}.")
     chosen = [migration for migration in migrations if migration.id in ids or not ids]
-    refuse_faults(chosen)
+    refuse_faults(texts(chosen))
     together = [migration for migration in chosen if parse(migration.up).in_transaction]
     alone = [migration for migration in chosen if migration not in together]
     found = _squawk(directory, together, "--assume-in-transaction") + _squawk(directory, alone)

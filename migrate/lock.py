@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from migrate.session import lift_limits
+from migrate.records import refuse_foreign
 from postgres.connection import Connection
 
 Report = Callable[[str], None]  # gets a line of progress
 
 # The first 8 bytes of sha256("pgvector_seed") as a signed bigint: a key nobody else takes by chance.
 LOCK_KEY = -8128092972461669087
+
+POLL_SECONDS = 0.2
 
 _HOLDER = """
 SELECT a.usename, a.application_name, a.client_addr::text, a.pid,
@@ -28,9 +31,12 @@ def locked(connection: Connection, report: Report) -> Iterator[None]:
     """Hold the lock; while somebody else holds it, say who, and wait."""
     if not _try(connection):
         report(f"waiting for {_holder(connection)}")
-        lift_limits(connection)
-        connection.execute("SELECT pg_catalog.pg_advisory_lock(%s)", (LOCK_KEY,))
+        # Asked again and again, not waited for in the server: an index that the holder builds concurrently
+        # waits for every running statement, so each would wait for the other.
+        while not _try(connection):
+            time.sleep(POLL_SECONDS)
     try:
+        refuse_foreign(connection)
         yield
     finally:
         if not connection.closed and not connection.broken:
@@ -47,4 +53,6 @@ def _holder(connection: Connection) -> str:
     if row is None:
         return "another applier of migrations, which is about to end"
     user, application, address, pid, age = row
+    if age is None:
+        return f"server process {pid} (who that is, a role with pg_read_all_stats can see)"
     return f"{user} ({application or 'unnamed'}, {address or 'local'}, server process {pid}, connected for {age})"

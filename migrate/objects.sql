@@ -13,6 +13,9 @@ SELECT object, '', pg_catalog.concat_ws(' ', 'persistence ' || r.relpersistence:
          'with ' || nullif(pg_catalog.array_to_string(r.reloptions, ', '), ''),
          'partition by ' || pg_catalog.pg_get_partkeydef(r.oid), pg_catalog.pg_get_expr(r.relpartbound, r.oid),
          CASE WHEN r.relrowsecurity THEN 'row security' END, CASE WHEN r.relforcerowsecurity THEN 'forced' END,
+         'replica identity ' || nullif(r.relreplident, 'd')::text,
+         (SELECT v.srvname || ' ' || coalesce(f.ftoptions::text, '') FROM pg_catalog.pg_foreign_table f
+          JOIN pg_catalog.pg_foreign_server v ON v.oid = f.ftserver WHERE f.ftrelid = r.oid),
          CASE WHEN r.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(r.oid, true) END,
          (SELECT pg_catalog.string_agg(p.inhparent::regclass::text, ', ' ORDER BY p.inhseqno)
           FROM pg_catalog.pg_inherits p WHERE p.inhrelid = r.oid))
@@ -22,7 +25,8 @@ SELECT object, 'column ' || a.attname, pg_catalog.concat_ws(' ', pg_catalog.form
          CASE WHEN a.attcollation <> t.typcollation THEN 'collate ' || a.attcollation::regcollation::text END,
          CASE WHEN a.attnotnull THEN 'not null' END, 'identity ' || nullif(a.attidentity::text, ''),
          'generated ' || nullif(a.attgenerated::text, ''), 'storage ' || nullif(a.attstorage, t.typstorage)::text,
-         'default ' || pg_catalog.pg_get_expr(f.adbin, f.adrelid))
+         'default ' || pg_catalog.pg_get_expr(f.adbin, f.adrelid),
+         'statistics ' || nullif(a.attstattarget, -1), 'with ' || pg_catalog.array_to_string(a.attoptions, ', '))
 FROM relations r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_catalog.pg_attrdef f ON f.adrelid = r.oid AND f.adnum = a.attnum
@@ -30,7 +34,8 @@ WHERE r.relkind <> 'S'
 UNION ALL
 SELECT object, 'constraint ' || k.conname, pg_catalog.pg_get_constraintdef(k.oid, true)
 FROM relations r JOIN pg_catalog.pg_constraint k ON k.conrelid = r.oid
-WHERE k.contype NOT IN ('n', 't')  -- a column says not null itself; a constraint trigger is a trigger
+WHERE k.contype <> 't'  -- a constraint trigger is a trigger
+  AND (k.contype <> 'n' OR NOT k.convalidated)  -- a column says not null itself, unless rows may break it
 UNION ALL
 SELECT object, 'index ' || x.relname,
        pg_catalog.pg_get_indexdef(x.oid, 0, true) || CASE WHEN i.indisvalid THEN '' ELSE ' (invalid)' END
@@ -39,7 +44,7 @@ UNION ALL
 SELECT object, 'trigger ' || g.tgname, pg_catalog.pg_get_triggerdef(g.oid, true) || ' enabled ' || g.tgenabled::text
 FROM relations r JOIN pg_catalog.pg_trigger g ON g.tgrelid = r.oid AND NOT g.tgisinternal
 UNION ALL
-SELECT object, 'rule ' || u.rulename, pg_catalog.pg_get_ruledef(u.oid, true)
+SELECT object, 'rule ' || u.rulename, pg_catalog.pg_get_ruledef(u.oid, true) || ' enabled ' || u.ev_enabled::text
 FROM relations r JOIN pg_catalog.pg_rewrite u ON u.ev_class = r.oid AND u.rulename <> '_RETURN'
 UNION ALL
 SELECT object, 'policy ' || p.polname, pg_catalog.concat_ws(' ', p.polcmd, p.polpermissive, p.polroles::regrole[]::text,
@@ -57,7 +62,7 @@ SELECT 'routine ' || p.proname || '(' || pg_catalog.pg_get_function_identity_arg
        pg_catalog.concat_ws(' ', p.prokind, l.lanname, pg_catalog.pg_get_function_arguments(p.oid),
          pg_catalog.pg_get_function_result(p.oid), p.provolatile, p.proisstrict, p.prosecdef, p.proleakproof,
          p.proparallel, p.procost, p.prorows, p.proconfig::text, p.prosrc, pg_catalog.pg_get_function_sqlbody(p.oid),
-         a.aggtransfn::text, a.aggfinalfn::text, a.aggtranstype::regtype::text, a.agginitval)
+         a.aggtransfn::text, a.aggfinalfn::text, a.aggcombinefn::text, a.aggtranstype::regtype::text, a.agginitval)
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
 LEFT JOIN pg_catalog.pg_aggregate a ON a.aggfnoid = p.oid
 WHERE p.pronamespace = pg_catalog.to_regnamespace(%(schema)s)
@@ -65,13 +70,15 @@ WHERE p.pronamespace = pg_catalog.to_regnamespace(%(schema)s)
                   WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
 UNION ALL
 SELECT 'type ' || t.typname, '', pg_catalog.concat_ws(' ', t.typtype,
-         (SELECT pg_catalog.string_agg(e.enumlabel, ', ' ORDER BY e.enumsortorder)
+         (SELECT pg_catalog.string_agg(pg_catalog.quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder)
           FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid),
          (SELECT pg_catalog.string_agg(a.attname || ' ' || pg_catalog.format_type(a.atttypid, a.atttypmod), ', '
                                        ORDER BY a.attnum)
           FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid AND NOT a.attisdropped),
-         (SELECT g.rngsubtype::regtype::text FROM pg_catalog.pg_range g WHERE g.rngtypid = t.oid),
+         (SELECT pg_catalog.concat_ws(' ', g.rngsubtype::regtype, nullif(g.rngcollation, 0)::regcollation)
+          FROM pg_catalog.pg_range g WHERE g.rngtypid = t.oid),
          CASE WHEN t.typtype = 'd' THEN pg_catalog.format_type(t.typbasetype, t.typtypmod) END,
+         CASE WHEN t.typtype = 'd' THEN nullif(t.typcollation, 0)::regcollation::text END,
          CASE WHEN t.typnotnull THEN 'not null' END, 'default ' || t.typdefault,
          (SELECT pg_catalog.string_agg(k.conname || ' ' || pg_catalog.pg_get_constraintdef(k.oid, true), ', '
                                        ORDER BY k.conname)
@@ -82,10 +89,17 @@ WHERE t.typnamespace = pg_catalog.to_regnamespace(%(schema)s)
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
                   WHERE d.classid = 'pg_catalog.pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')
 UNION ALL
--- Of everything else, such as collations, operators and statistics, only that it is there.
-SELECT o.type || ' ' || coalesce(o.name, o.identity), '', ''
+SELECT 'statistics ' || x.stxname, '', x.stxrelid::regclass::text || ' ' || x.stxkind::text || ' '
+         || pg_catalog.pg_get_statisticsobjdef_columns(x.oid)
+FROM pg_catalog.pg_statistic_ext x WHERE x.stxnamespace = pg_catalog.to_regnamespace(%(schema)s)
+UNION ALL
+-- Of everything else, such as collations, operators and text search, only that it is there.
+SELECT o.type || ' ' || pg_catalog.replace(o.identity, d.refobjid::regnamespace::text || '.', ''), '', ''
 FROM pg_catalog.pg_depend d, LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, 0) o
 WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass
   AND d.refobjid = pg_catalog.to_regnamespace(%(schema)s) AND d.deptype = 'n'
   AND d.classid NOT IN ('pg_catalog.pg_class'::regclass, 'pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_type'::regclass,
-                        'pg_catalog.pg_extension'::regclass, 'pg_catalog.pg_default_acl'::regclass)
+                        'pg_catalog.pg_extension'::regclass, 'pg_catalog.pg_default_acl'::regclass,
+                        'pg_catalog.pg_statistic_ext'::regclass)
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e
+                  WHERE e.classid = d.classid AND e.objid = d.objid AND e.deptype = 'e')

@@ -72,12 +72,20 @@ def _faults(files: Mapping[str, str], ledger: Mapping[str, str], last_kept: str)
     for id_ in sorted(files.keys() - ledger.keys()):
         if id_ < last_kept:
             yield f"{id_} is new, and comes before {last_kept}, which is applied", RENUMBER
+    for old, new in _renamed(files, ledger):
+        yield f"{old} was applied, and is called {new} now", "Give the files their name back."
     for id_, right in zip(ledger, sorted(ledger), strict=True):
         if id_ != right:
             yield (
                 f"the ledger has {id_} in the place of {right}",
                 "The ledger was edited by hand: restore its positions.",
             )
+
+
+def _renamed(files: Mapping[str, str], ledger: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The same text under another name: to undo it and apply it again would lose the rows."""
+    gone = {checksum: id_ for id_, checksum in ledger.items() if id_ not in files}
+    return ((gone[checksum], id_) for id_, checksum in files.items() if id_ not in ledger and checksum in gone)
 
 
 def refuse_irreversible(ids: Collection[str], irreversible: Collection[str]) -> None:

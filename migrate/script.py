@@ -37,13 +37,17 @@ def parse(text: str) -> Script:
     return Script(split(text), frozenset(_directives(text)))
 
 
-def refuse_faults(migrations: Iterable[Migration]) -> None:
-    """Raise InputError that names every fault of every text, as far as it can be told without a server."""
-    found: list[str] = []
+def texts(migrations: Iterable[Migration]) -> Iterator[tuple[str, str]]:
+    """The name and the text of every file."""
     for migration in migrations:
-        found += _faults(up_file(migration.id), migration.up)
+        yield up_file(migration.id), migration.up
         if migration.down is not None:
-            found += _faults(down_file(migration.id), migration.down)
+            yield down_file(migration.id), migration.down
+
+
+def refuse_faults(texts: Iterable[tuple[str, str]]) -> None:
+    """Raise InputError that names every fault of every file's text, as far as it can be told without a server."""
+    found = [fault for file, text in texts for fault in _faults(file, text)]
     if found:
         raise InputError("; ".join(found), "Mend the files and run the same command again.")
 
@@ -74,9 +78,23 @@ def _faults(file: str, text: str) -> list[str]:
 def _faults_alone(file: str, statements: list[Statement]) -> Iterator[str]:
     if len(statements) > 1:
         yield f"{file}: {NO_TRANSACTION} is for one statement, and there are {len(statements)}"
-    built = concurrently.built(statements[0]) if statements else None
-    if built and not built.name:
-        yield f"{file}: the index needs a name, by which the rest of an interrupted build is found"
+    for statement in statements[:1]:
+        built = concurrently.built(statement)
+        if built and (not built.name or built.name[:2].upper() == "U&"):
+            yield f"{file}: the index needs a plain name, by which the rest of an interrupted build is found"
+        if not (built or concurrently.dropped(statement) or _is_repeatable(statement)):
+            yield (
+                f"{file}: {NO_TRANSACTION} is for CREATE INDEX CONCURRENTLY, DROP INDEX CONCURRENTLY, VACUUM and ALTER "
+                "SYSTEM; of another statement nobody could tell after an interruption whether it was done"
+            )
+
+
+def _names_utf8(statement: Statement) -> bool:
+    return any(token.strip("'\"").upper().replace("-", "") == "UTF8" for token in statement.tokens)
+
+
+def _is_repeatable(statement: Statement) -> bool:
+    return statement.words[0] == "VACUUM" or statement.words[:2] == ["ALTER", "SYSTEM"]
 
 
 def _faults_of(file: str, statement: Statement) -> Iterator[str]:
@@ -85,5 +103,9 @@ def _faults_of(file: str, statement: Statement) -> Iterator[str]:
     # The whole statement is read for its tokens only where it may matter: there may be many.
     if first in _TRANSACTION_CONTROL or (first == "PREPARE" and statement.words[1:2] == ["TRANSACTION"]):
         yield f"{file}, line {statement.line}: {first}: the transaction is not the migration's to control"
+    if first == "SET" and "AUTHORIZATION" in statement.words:
+        yield f"{file}, line {statement.line}: SET SESSION AUTHORIZATION: use SET ROLE, which is taken back"
+    if first == "SET" and {"CLIENT_ENCODING", "NAMES"} & set(statement.words) and not _names_utf8(statement):
+        yield f"{file}, line {statement.line}: the files are UTF-8, and so is the session"
     if first == "COPY" and {"STDIN", "STDOUT"} & set(statement.words):
         yield f"{file}, line {statement.line}: COPY from or to a client: write INSERT instead"

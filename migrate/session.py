@@ -11,11 +11,16 @@ from postgres.connection import Connection
 
 LOCK_TIMEOUT = "10s"  # a statement that waits longer for its lock makes every later query wait behind it
 
-_DURATION = re.compile(r"0|[0-9]{1,6}(ms|s|min|h)")
+_DURATION = re.compile(r"0|([0-9]{1,9})(ms|s|min|h)")
+_MILLISECONDS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000}
+_LONGEST = 2**31 - 1  # milliseconds, PostgreSQL's limit
 
 _CLEAN = sql.SQL("""
 RESET ROLE;
 RESET ALL;
+DISCARD TEMP;
+DEALLOCATE ALL;
+CLOSE ALL;
 SET standard_conforming_strings TO on;
 SET search_path TO {schemas};
 SELECT pg_catalog.set_config('statement_timeout', {statement}, false) WHERE {statement} <> '';
@@ -30,7 +35,7 @@ class Limits:
     """How long a statement may wait for a lock, and may run: ``500ms``, ``5s``, ``2min``, ``1h``; ``0`` is for ever.
 
     Where one is "", the session's own holds, such as PGOPTIONS or ALTER ROLE gave it; where that is
-    nothing either, a lock is waited for LOCK_TIMEOUT. What runs outside of a transaction has no limits.
+    nothing either, a lock is waited for LOCK_TIMEOUT. An index that is built concurrently has no limits.
     """
 
     lock_timeout: str = ""
@@ -42,7 +47,12 @@ SESSIONS_OWN = Limits()
 
 def fault_of_duration(given: str) -> str:
     """What is wrong with a limit; "" when nothing is."""
-    return "" if _DURATION.fullmatch(given) else f"must be like 500ms, 5s, 2min, or 0, which is for ever; got {given!r}"
+    match = _DURATION.fullmatch(given)
+    if match is None:
+        return f"must be like 500ms, 5s, 2min, or 0, which is for ever; got {given!r}"
+    if match[1] and int(match[1]) * _MILLISECONDS[match[2]] > _LONGEST:
+        return f"must be 24 days at most; got {given!r}"
+    return ""
 
 
 def clean_session(connection: Connection, limits: Limits, *schemas: str) -> None:

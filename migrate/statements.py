@@ -61,6 +61,12 @@ class Statement:
         """Its tokens in capitals, to be compared with keywords."""
         return [token.upper() for token in self.tokens]
 
+    def without(self, word: str) -> Statement:
+        """The same with its first such word taken out; comments, names and strings are no words."""
+        found = (match for match in _tokens(self.text) if match.lastgroup == "word" and match[0].upper() == word)
+        match = next(found)
+        return Statement(self.text[: match.start()] + self.text[match.end() :], self.line)
+
 
 def split(text: str) -> list[Statement]:
     """The statements of a text, in order; none where there are only comments.
@@ -115,9 +121,10 @@ class _Nesting:
             self._see_in_routine(token.upper())
 
     def _see_in_routine(self, word: str) -> None:
-        if (self.previous, word) == ("BEGIN", "ATOMIC") or (self.blocks and word == "CASE"):
+        a_name = self.previous in ("AS", ".")
+        if (self.previous, word) == ("BEGIN", "ATOMIC") or (self.blocks and word == "CASE" and not a_name):
             self.blocks += 1
-        elif self.blocks and word == "END":
+        elif self.blocks and word == "END" and not a_name:
             self.blocks -= 1
         self.previous = word
 

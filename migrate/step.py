@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from migrate import concurrently, records
 from migrate.execute import execute_all, execute_alone
-from migrate.files import Migration, down_file, sha256, up_file
+from migrate.files import Migration, down_file, up_file
 from migrate.lock import Report
 from migrate.script import parse
 from migrate.session import Limits, clean_session, lift_limits
@@ -76,9 +76,7 @@ class Steps:
         """Run a step and record it, with the contract when it is the ``last``."""
         started = time.monotonic()
         script = parse(step.text)
-        # Asked for each time: a migration may move the extension.
-        extension_schema = require_extension(self.connection).schema
-        clean_session(self.connection, self.limits, self.declaration.schema, extension_schema)
+        self._clean_session()
         if not script.in_transaction:
             self._run_alone(step, script.statements[0])
         with self.connection.transaction():
@@ -92,6 +90,41 @@ class Steps:
                 records.declare(self.connection, self.declaration)
         self.report(f"{step.id} {step.verb} in {seconds:.3f} s")
 
+    def settle(self, following: Step | None) -> None:
+        """Make an end of what an earlier run began outside of a transaction and did not record.
+
+        The invalid rest of an index is dropped; one that the server finished waits for its record, which
+        the ``following`` step is when it is the same.
+
+        Raises RefusedError where it is another: an index that is whole is not ours to drop unasked.
+        """
+        if not self.unfinished:
+            return
+        file, text = self.unfinished["file"], self.unfinished["text"]
+        self._clean_session()
+        statement = parse(text).statements[0]
+        found = concurrently.look(self.connection, statement)
+        if found.leftover:
+            self.report(f"{file} was interrupted: dropping the index that it left unfinished")
+            concurrently.clear(self.connection, found.leftover)
+        elif found.done and following and self._is_begun(following):
+            return
+        elif found.done and (index := concurrently.built(statement)):
+            raise RefusedError(
+                f"{file} was interrupted after it had built the index {index.name}, which is not recorded",
+                f"Put its text back as it was and apply, which records it; or: DROP INDEX CONCURRENTLY {index.name}",
+            )
+        records.nothing_begun(self.connection)
+        self.unfinished = {}
+
+    def _is_begun(self, step: Step) -> bool:
+        return self.unfinished == {"file": step.file, "text": step.text}
+
+    def _clean_session(self) -> None:
+        # Asked for each time: a migration may move the extension.
+        extension_schema = require_extension(self.connection).schema
+        clean_session(self.connection, self.limits, self.declaration.schema, extension_schema)
+
     def _create_if_new(self) -> None:
         if self.new:
             records.create(self.connection, self.declaration)
@@ -100,29 +133,29 @@ class Steps:
     def _run_alone(self, step: Step, statement: Statement) -> None:
         """Run the one statement of a step for which there can be no transaction.
 
-        That it was begun is recorded first. So after a kill it is known that what is there is ours: an
-        index that the server finished is not built again, and the invalid rest of one is dropped.
+        That it was begun is recorded first. So after a kill it is known that what is there is ours, and
+        an index that the server finished is not built again.
         """
-        lift_limits(self.connection)  # it waits for old transactions by design, and nobody waits behind it
         with self.connection.transaction():
             self._create_if_new()
-        begun = self.unfinished.get("file") == step.file
         found = concurrently.look(self.connection, statement)
-        if begun and found.done and self.unfinished["checksum"] == sha256(step.text):
+        if found.done and self._is_begun(step):
             return
-        if found.leftover:
-            self._clear(step, found.leftover.as_string(self.connection), begun=begun)
-            concurrently.clear(self.connection, found.leftover)
+        self._refuse_leftover(step, statement)
         if not found.done:
-            records.begun(self.connection, step.file, sha256(step.text))
+            records.begun(self.connection, step.file, step.text)
+        if concurrently.built(statement) or concurrently.dropped(statement):
+            lift_limits(self.connection)  # it waits for old transactions by design, and nobody waits behind it
         self.report(f"{step.id} runs outside of a transaction")
         execute_alone(self.connection, step.file, statement, step.remedy)
+        self._refuse_leftover(step, statement)
 
-    def _clear(self, step: Step, name: str, *, begun: bool) -> None:
-        """Say that a leftover is dropped; refuse where it is not ours."""
-        if not begun:
+    def _refuse_leftover(self, step: Step, statement: Statement) -> None:
+        """Our own was dropped before the first step. CREATE INDEX IF NOT EXISTS would take this one for an index."""
+        leftover = concurrently.look(self.connection, statement).leftover
+        if leftover:
+            name = leftover.as_string(self.connection)
             raise RefusedError(
                 f"{step.file}: the index {name} is invalid: its build was interrupted or goes on, and is not ours",
                 f"When nobody builds it: DROP INDEX CONCURRENTLY {name}; then run the same command again.",
             )
-        self.report(f"{step.id} begins anew: dropping what an interrupted build left")

@@ -44,7 +44,7 @@ def _open(conninfo: str) -> Connection:
         settings = make_conninfo(
             conninfo, fallback_application_name=APPLICATION, client_encoding="UTF8", **_timeout(conninfo)
         )
-        return psycopg.connect(settings, autocommit=True)
+        return psycopg.connect(settings, autocommit=True, prepare_threshold=None)
     except psycopg.ProgrammingError as error:
         raise InputError(
             f"the connection settings are not valid: {one_line(error)}", "Check the PG* variables."

@@ -36,7 +36,7 @@ def fault_of_schema(name: str) -> str:
     if len(name.encode()) > 63:
         return "must have 63 bytes at most, PostgreSQL's limit for a name"
     # A search_path expands $user even in quotes.
-    return f"{name!r} is reserved" if name.startswith(_RESERVED) or name == "$user" else ""
+    return f"{name!r} is reserved" if name.startswith(_RESERVED) or name in ("$user", "information_schema") else ""
 
 
 def contract(
@@ -55,7 +55,7 @@ def contract(
         name = min(unknown)
         raise InputError(
             f"the stack declares the table {name}, and the schema {declaration.schema} has no such table with vectors",
-            f"Add the migration that makes it, or take it back: pulumi config rm --path 'tables[\"{name}\"]'",
+            f"Add the migration that makes it, or run: pulumi config rm --path 'tables[\"{name}\"]'; pulumi up",
         )
     return {
         "contract": CONTRACT,

@@ -24,6 +24,7 @@ REMEDIES = {
     "25006": "This server takes no writes. Among several, PGTARGETSESSIONATTRS=read-write finds the one that does.",
     "40P01": "Run the same command again.",
     "42501": "Use a role that has this right, or have it granted.",
+    "42P06": "Somebody made that schema: drop it if it is empty, or rename it, and run the same command again.",
     "53100": "Free some room on the server's disk, and run the same command again.",
 }
 

@@ -9,9 +9,12 @@ from postgres.connection import Connection
 from postgres.contract import Declaration
 from postgres.errors import RefusedError
 
+# Ordinary tables only: a view of that name would run its maker's code as whoever asks.
 _TABLES = """
-SELECT pg_catalog.to_regclass('pgvector_seed.deployment') IS NOT NULL,
-       pg_catalog.to_regclass('pgvector_seed.migrations') IS NOT NULL
+SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (
+         WHERE c.relname IN ('deployment', 'migrations') AND c.relkind = 'r' AND NOT c.relrowsecurity)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'pgvector_seed'
 """
 _DEPLOYMENT = """
 SELECT ledger::text, declaration, schema_created, unfinished, catalogue, contract
@@ -23,6 +26,11 @@ SELECT id, checksum, down, pg_catalog.to_char(applied_at AT TIME ZONE 'UTC', 'YY
 FROM pgvector_seed.migrations
 ORDER BY position
 """
+
+DAMAGED = (
+    "Restore it from a backup. Or give it up, which loses no table, and take the tables over into a new one: "
+    "DROP SCHEMA pgvector_seed CASCADE; then python -m migrate baseline ID"
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Ledger:
     """The record that a deployment keeps of itself, in the schema ``pgvector_seed``.
 
     ``unfinished`` is the file that was begun outside of a transaction and is not recorded as done
-    (``file``, ``checksum``); empty when there is none. ``migrations`` maps id to what is recorded of it, in
+    (``file``, ``text``); empty when there is none. ``migrations`` maps id to what is recorded of it, in
     the order in which they were applied.
     """
 
@@ -72,18 +80,32 @@ class Ledger:
 def read_ledger(connection: Connection) -> Ledger | None:
     """The ledger of this database, or None where it has none.
 
-    Raises RefusedError where there is only a part of one.
+    Raises RefusedError where there is only a part of one, or something that cannot be one.
     """
-    tables = connection.execute(_TABLES).fetchone()
-    if tables == (False, False):
+    anything, tables = connection.execute(_TABLES).fetchone() or (0, 0)
+    if not anything:
         return None
-    row = connection.execute(_DEPLOYMENT).fetchone() if tables == (True, True) else None
+    row = connection.execute(_DEPLOYMENT).fetchone() if tables == 2 else None
     if row is None:
-        raise RefusedError(
-            "the ledger in the schema pgvector_seed was damaged: a part of it is gone",
-            "Restore it from a backup. Or give it up, which loses no table, and take the tables over into a new one: "
-            "DROP SCHEMA pgvector_seed CASCADE; then python -m migrate baseline ID",
-        )
+        raise RefusedError("the ledger in the schema pgvector_seed was damaged: a part of it is gone", DAMAGED)
     id_, declaration, schema_created, unfinished, catalogue, contract = row
-    migrations = {row[0]: Applied(*row) for row in connection.execute(_MIGRATIONS)}
-    return Ledger(id_, Declaration(**declaration), schema_created, unfinished, catalogue, contract, migrations)
+    migrations = {applied[0]: Applied(*applied) for applied in connection.execute(_MIGRATIONS)}
+    if not (_is_text(unfinished) and _is_catalogue(catalogue) and isinstance(contract, dict)):
+        raise RefusedError("the ledger in the schema pgvector_seed was damaged: its record cannot be read", DAMAGED)
+    return Ledger(id_, _declaration(declaration), schema_created, unfinished, catalogue, contract, migrations)
+
+
+def _declaration(found: Any) -> Declaration:
+    try:
+        return Declaration(**found)
+    except TypeError as error:
+        message = "the ledger in the schema pgvector_seed was damaged, or written by another version: what it declares"
+        raise RefusedError(f"{message} cannot be read", DAMAGED) from error
+
+
+def _is_text(found: Any) -> bool:
+    return isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
+
+
+def _is_catalogue(found: Any) -> bool:
+    return found == {} or (isinstance(found, dict) and found.keys() == {"schema", "tables"})

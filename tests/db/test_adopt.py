@@ -10,7 +10,7 @@ from psycopg.conninfo import make_conninfo
 
 from local.workspace import ROOT
 from migrate.adopt import baseline, repair
-from migrate.compare import SCRATCH
+from migrate.compare import SCRATCH, objects
 from migrate.engine import undo
 from migrate.files import load
 from postgres.connection import connect
@@ -150,6 +150,98 @@ def test_sql_that_names_its_schema_cannot_be_compared(database: str, folder: Pat
     write(folder, a1_up="CREATE TABLE public.a (v vector(3))")
     ask(database, "CREATE TABLE a (v vector(3))")
     with pytest.raises(RefusedError, match="without a schema"):
+        take_over(database, folder)
+
+
+@pytest.mark.parametrize(
+    ("there", "up"),
+    [
+        ("CREATE TABLE a (wrong int)", "CREATE TABLE IF NOT EXISTS public.a (v vector(3))"),
+        ("SELECT 1", "CREATE TABLE IF NOT EXISTS public.a (v vector(3))"),
+        (
+            "CREATE TABLE a (i int)",
+            "CREATE TABLE b (i int); SET search_path TO public; CREATE TABLE IF NOT EXISTS a (j int)",
+        ),
+        ("CREATE TABLE a (i int)", "DROP TABLE IF EXISTS a; CREATE TABLE a (i int)"),
+        ("CREATE TABLE a (i int)", "ALTER TABLE a ADD j int; CREATE TABLE b ()"),
+        ("CREATE TABLE a (i int)", "INSERT INTO a VALUES (1)"),
+        ("CREATE TABLE a (i int)", "DO $$ BEGIN DROP TABLE a; END $$"),
+        ("CREATE SEQUENCE s", "DO $$ BEGIN PERFORM setval('s', 9); END $$"),
+        ("SELECT 1", "CREATE OR REPLACE FUNCTION public.f() RETURNS int RETURN 1"),
+    ],
+)
+def test_what_reaches_out_of_the_scratch_schema_is_refused(database: str, folder: Path, there: str, up: str) -> None:
+    """It would be compared with itself, or with nothing; and a real table would be locked meanwhile."""
+    ask(database, there)
+    write(folder, a1_up=up)
+    with pytest.raises(RefusedError, match="name tables without a schema"):
+        take_over(database, folder)
+    assert ask(database, "SELECT to_regnamespace('pgvector_seed')") == [(None,)]
+    with connect(database) as connection, connection.transaction():
+        before = objects(connection, "public", "public")
+    assert before.keys() == {f"{kind} {name}" for kind, name in ask(database, KINDS)}
+
+
+KINDS = """
+SELECT CASE relkind WHEN 'r' THEN 'table' ELSE 'sequence' END, relname FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')
+"""
+
+
+def test_a_sequence_is_not_moved_by_the_comparison(database: str, folder: Path) -> None:
+    """It is not rolled back: the next insert of the real table would collide."""
+    up = "CREATE TABLE a (id serial PRIMARY KEY); SELECT setval('a_id_seq', 3); SELECT setval('public.other', 4)"
+    ask(database, "CREATE TABLE a (id serial PRIMARY KEY); SELECT setval('a_id_seq', 900); CREATE SEQUENCE other")
+    write(folder, a1_up=up)
+    take_over(database, folder)
+    assert ask(database, "SELECT last_value FROM a_id_seq") == [(900,)]
+    assert ask(database, "SELECT last_value FROM other") == [(1,)]
+
+
+def test_what_a_later_migration_drops_must_not_be_there(database: str, folder: Path) -> None:
+    """Recorded as dropped, it would stay for ever."""
+    write(folder, a1_up="CREATE TABLE a (); CREATE TABLE b ()", b2_up="DROP TABLE b")
+    ask(database, "CREATE TABLE a (); CREATE TABLE b ()")
+    with pytest.raises(RefusedError, match="table b is there, and the migrations drop it"):
+        take_over(database, folder, "0002_b")
+    ask(database, "DROP TABLE b")
+    take_over(database, folder, "0002_b")
+
+
+def test_each_migration_is_compared_in_a_session_of_its_own(database: str, folder: Path) -> None:
+    """As they are applied; an identical database would be refused otherwise."""
+    write(
+        folder,
+        a1_up="CREATE TEMP TABLE s ON COMMIT DROP AS SELECT 1; SET LOCAL search_path TO pg_catalog",
+        b2_up="CREATE TEMP TABLE s ON COMMIT DROP AS SELECT 1; CREATE TABLE p (id int PRIMARY KEY);"
+        "CREATE TABLE c (p int REFERENCES p DEFERRABLE INITIALLY DEFERRED); "
+        "INSERT INTO c VALUES (1); INSERT INTO p VALUES (1)",
+        c3_up="ALTER TABLE c ADD d int; CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)",
+    )
+    run(database, folder)
+    ask(database, "DROP SCHEMA pgvector_seed CASCADE")
+    assert take_over(database, folder, "0003_c") == ["0001_a", "0002_b", "0003_c"]
+
+
+E = "CREATE TABLE e (a int, b int, c int)"
+RULE = "CREATE RULE r AS ON DELETE TO e DO NOTHING"
+
+
+@pytest.mark.parametrize(
+    ("made", "found"),
+    [
+        ("CREATE TYPE e AS ENUM ('a', 'b')", "CREATE TYPE e AS ENUM ('a, b')"),
+        ('CREATE DOMAIN e AS text COLLATE "C"', "CREATE DOMAIN e AS text"),
+        (f"{E}; CREATE STATISTICS s ON a, b FROM e", f"{E}; CREATE STATISTICS s ON a, c FROM e"),
+        (f"{E}; {RULE}", f"{E}; {RULE}; ALTER TABLE e DISABLE RULE r"),
+        (E, f"{E}; ALTER TABLE e REPLICA IDENTITY FULL"),
+        (E, f"{E}; ALTER TABLE e ALTER a SET STATISTICS 9"),
+    ],
+)
+def test_smaller_differences(database: str, folder: Path, made: str, found: str) -> None:
+    write(folder, a1_up=made)
+    ask(database, found)
+    with pytest.raises(RefusedError, match="the migrations make"):
         take_over(database, folder)
 
 

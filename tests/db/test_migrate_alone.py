@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from migrate.adopt import repair
+from migrate.engine import undo
 from migrate.files import load
 from postgres.connection import connect
 from postgres.errors import MigrationError, RefusedError
@@ -51,7 +52,7 @@ def test_what_a_failed_build_left_is_cleared_before_the_retry(database: str, fol
         assert applied(database) == ["0001_a"]
     ask(database, "DELETE FROM a WHERE v = '[3,4]'")
     _, said = run(database, folder)
-    assert said[0] == "0002_b begins anew: dropping what an interrupted build left"
+    assert said[0] == "0002_b.up.sql was interrupted: dropping the index that it left unfinished"
     assert ask(database, VALID) == [(True,)]
 
 
@@ -124,8 +125,8 @@ def test_a_drop_that_was_finished_is_not_asked_for_again(database: str, folder: 
     run(database, folder)
     ask(
         database,
-        "UPDATE pgvector_seed.deployment SET unfinished = jsonb_build_object('file', '0002_b.down.sql', 'checksum', "
-        "(SELECT encode(sha256(down::bytea), 'hex') FROM pgvector_seed.migrations WHERE id = '0002_b'))",
+        "UPDATE pgvector_seed.deployment SET unfinished = jsonb_build_object('file', '0002_b.down.sql', 'text', "
+        "(SELECT down FROM pgvector_seed.migrations WHERE id = '0002_b'))",
     )
     ask(database, "DROP INDEX i")
     undo_all(database)
@@ -154,14 +155,86 @@ def test_names_in_other_schemas_and_in_quotes(database: str, folder: Path) -> No
     ]
 
 
-def test_a_repair_in_between_does_not_forget_what_was_begun(database: str, folder: Path) -> None:
-    """Otherwise what we left ourselves would pass for somebody else's."""
-    write(folder, a1_up=TABLE, b2_up=MARK + "VACUUM nope")
+def interrupted(database: str, folder: Path) -> None:
+    """A build of our own that failed, and what it left."""
+    write(folder, a1_up=TABLE, b2_up=UNIQUE)
     with pytest.raises(MigrationError):
         run(database, folder)
+    assert ask(database, VALID) == [(False,)]
+
+
+def test_a_repair_in_between_clears_what_was_left(database: str, folder: Path) -> None:
+    """Neither could go first: apply refuses the edit, and repair compares with an index too many."""
+    interrupted(database, folder)
     write(folder, a1_up=TABLE + ";")
     with connect(database) as connection:
         repair(connection, load(folder), "0001_a", print)
+    assert ask(database, VALID) == []
+    ask(database, "DELETE FROM a WHERE v = '[3,4]'")
+    run(database, folder)
+    assert ask(database, VALID) == [(True,)]
+
+
+def test_what_was_left_is_cleared_also_when_the_file_was_mended(database: str, folder: Path) -> None:
+    """Under the old name, it would stay for ever."""
+    interrupted(database, folder)
+    write(folder, b2_up=MARK + "CREATE INDEX CONCURRENTLY another ON a (id)")
+    run(database, folder)
+    assert ask(database, "SELECT relname FROM pg_class WHERE relkind = 'i' AND relname IN ('i', 'another')") == [
+        ("another",)
+    ]
+
+
+def test_what_was_left_is_cleared_also_when_the_file_is_gone(database: str, folder: Path) -> None:
+    interrupted(database, folder)
+    (folder / "0002_b.up.sql").unlink()
+    run(database, folder)
+    assert ask(database, VALID) == []
     ledger = ledger_of(database)
     assert ledger is not None
-    assert ledger.unfinished["file"] == "0002_b.up.sql"
+    assert ledger.unfinished == {}
+
+
+def test_what_was_left_is_cleared_also_by_an_undo(database: str, folder: Path) -> None:
+    interrupted(database, folder)
+    write(folder, a1_down="DROP TABLE a")
+    with connect(database) as connection:
+        repair(connection, load(folder), "0001_a", print)
+        undo(connection, "base", print)
+    assert ask(database, "SELECT to_regclass('a')") == [(None,)]
+
+
+def test_an_index_that_was_finished_is_not_taken_for_another(database: str, folder: Path) -> None:
+    """Built, killed before its record, and then the file edited: IF NOT EXISTS would accept the old one."""
+    with a_waiting_build(database, folder) as (holder, builder):
+        holder.commit()
+        until(lambda: not ask(database, f"SELECT 1 FROM pg_stat_activity WHERE pid = {builder}"))
+    write(folder, b2_up=MARK + "CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON a (id)")
+    with pytest.raises(RefusedError, match="DROP INDEX CONCURRENTLY i"):
+        run(database, folder)
+    write(folder, b2_up=BUILD)
+    run(database, folder)
+    assert applied(database) == ["0001_a", "0002_b"]
+
+
+def test_a_name_that_the_server_cuts_short(database: str, folder: Path) -> None:
+    """It has 63 bytes in the catalogue; looked for as it is written, an invalid one would not be found."""
+    name = "n" * 82
+    write(folder, a1_up=TABLE, b2_up=MARK + f"CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS {name} ON a (id)")
+    with pytest.raises(MigrationError):
+        run(database, folder)
+    with pytest.raises(MigrationError, match="could not create unique index"):
+        run(database, folder)
+    ask(database, "DELETE FROM a WHERE v = '[3,4]'")
+    run(database, folder)
+    assert ask(database, f"SELECT indisvalid FROM pg_index WHERE indexrelid = '{name[:63]}'::regclass") == [(True,)]
+
+
+def test_appliers_that_wait_do_not_stop_the_build(database: str, folder: Path) -> None:
+    """One that waits inside a statement would be waited for by the build: a deadlock, and hours lost."""
+    write(folder, a1_up=TABLE + "; INSERT INTO a SELECT n, ARRAY[n, n]::vector FROM generate_series(1, 3000) n")
+    write(folder, b2_up=BUILD)
+    processes = [applier(database, folder) for _ in range(4)]
+    said = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, said
+    assert "".join(said).count("0002_b applied") == 1

@@ -18,7 +18,8 @@ from migrate.files import load
 from migrate.lock import LOCK_KEY
 from migrate.session import Limits
 from postgres.connection import connect
-from postgres.errors import MigrationError, RefusedError, WrongResultError
+from postgres.errors import InputError, MigrationError, RefusedError, WrongResultError
+from postgres.ledger import read_ledger
 from tests.conftest import ask, conninfo, declare, name_of, new_server, remove, tries
 from tests.db.helpers import applied, applier, run, undo_all, until, write
 
@@ -65,7 +66,9 @@ def test_a_connection_that_is_cut_while_it_waits_for_the_lock(database: str, fol
     with psycopg.connect(database) as holder:
         holder.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
         with applier(database, folder) as process:
-            waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
+            waiting = (
+                "SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_try_advisory%' AND pid <> pg_backend_pid()"
+            )
             pid = until(lambda: ask(database, waiting))[0][0]
             ask(database, f"SELECT pg_terminate_backend({pid})")
             said = process.communicate()[0]
@@ -124,11 +127,87 @@ def test_half_a_ledger_is_told_and_left_alone(database: str, folder: Path, damag
 
 
 @pytest.mark.parametrize(
+    "edit",
+    [
+        "declaration = declaration || '{\"x\": 1}'",
+        "declaration = '[]'",
+        "unfinished = '5'",
+        "unfinished = '{\"file\": 5}'",
+        "catalogue = '{\"x\": 1}'",
+        "contract = '[]'",
+    ],
+)
+def test_a_record_that_cannot_be_read_is_told(database: str, folder: Path, edit: str) -> None:
+    write(folder, a1_up="CREATE TABLE a ()")
+    run(database, folder)
+    ask(database, f"UPDATE pgvector_seed.deployment SET {edit}")
+    with pytest.raises(RefusedError, match="was damaged"):
+        run(database, folder)
+
+
+@pytest.mark.parametrize("down", ["SELECT 'a", "", "DROP TABLE a; COMMIT"])
+def test_a_recorded_down_is_judged_before_it_is_run(database: str, folder: Path, down: str) -> None:
+    write(folder, a1_up="CREATE TABLE a ()")
+    run(database, folder)
+    with psycopg.connect(database) as connection:
+        connection.execute("UPDATE pgvector_seed.migrations SET down = %s", (down,))
+    with pytest.raises(InputError, match=r"0001_a.down.sql"):
+        undo_all(database)
+    assert ask(database, TABLES) == [("a",)]
+
+
+def test_a_schema_of_the_ledgers_name_without_a_ledger(database: str, folder: Path) -> None:
+    write(folder, a1_up="CREATE TABLE a ()")
+    ask(database, "CREATE SCHEMA pgvector_seed")
+    with pytest.raises(WrongResultError, match="already exists") as caught:
+        run(database, folder)
+    assert "drop it if it is empty" in caught.value.remedy
+
+
+@pytest.fixture
+def mallory(database: str) -> Iterator[str]:
+    """The conninfo of a login that may create schemas, and no more."""
+    ask(database, "DROP ROLE IF EXISTS mallory; CREATE ROLE mallory LOGIN PASSWORD 'm'")
+    ask(database, f"GRANT CREATE ON DATABASE {name_of(database)} TO mallory")
+    yield make_conninfo(database, user="mallory", password="m")
+    ask(database, "DROP OWNED BY mallory CASCADE; DROP ROLE mallory")
+
+
+def test_a_planted_view_is_not_read(database: str, folder: Path, mallory: str) -> None:
+    """It would run its maker's code as the superuser who asks for the status."""
+    write(folder, a1_up="CREATE TABLE a ()")
+    ask(
+        mallory,
+        "CREATE SCHEMA pgvector_seed; CREATE TABLE pgvector_seed.migrations (id int);"
+        "CREATE FUNCTION pgvector_seed.f() RETURNS uuid LANGUAGE plpgsql AS $$ BEGIN "
+        "ALTER ROLE mallory SUPERUSER; RETURN gen_random_uuid(); END $$;"
+        "CREATE VIEW pgvector_seed.deployment AS SELECT pgvector_seed.f() AS ledger, '{}'::jsonb AS declaration, "
+        "false AS schema_created, '{}'::jsonb AS unfinished, '{}'::jsonb AS catalogue, '{}'::jsonb AS contract",
+    )
+    with connect(database) as connection, pytest.raises(RefusedError, match="a part of it is gone"):
+        read_ledger(connection)
+    assert ask(database, "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'") == [(False,)]
+
+
+def test_a_planted_ledger_is_not_written_to(database: str, folder: Path, mallory: str) -> None:
+    """Its triggers and its downs would run as the superuser who applies."""
+    write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
+    run(mallory, folder, declare("mallorys"))
+    for attempt in (lambda: run(database, folder, declare("mallorys")), lambda: undo_all(database)):
+        with pytest.raises(RefusedError, match="belongs to mallory"):
+            attempt()
+    assert undo_all(mallory)
+
+
+@pytest.mark.parametrize(
     ("edit", "words"),
     [
         ("UPDATE pgvector_seed.migrations SET checksum = 'x' WHERE id = '0001_a'", "0001_a was edited"),
         ("DELETE FROM pgvector_seed.migrations WHERE id = '0001_a'", "0001_a is new, and comes before 0002_b"),
-        ("UPDATE pgvector_seed.migrations SET id = '0009_z' WHERE id = '0002_b'", "its file is gone: 0009_z"),
+        (
+            "UPDATE pgvector_seed.migrations SET id = '0009_z' WHERE id = '0002_b'",
+            "0009_z was applied, and is called 0002_b now",
+        ),
         ("UPDATE pgvector_seed.migrations SET position = 9 WHERE id = '0001_a'", "in the place of"),
         ("INSERT INTO pgvector_seed.migrations VALUES ('0003_c', 3, 'x', '', now(), '0', '')", "its file is gone"),
     ],
@@ -267,6 +346,17 @@ def test_a_migration_leaves_nothing_behind_in_the_session(database: str, folder:
         assert ask(database, "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'") == [("postgres",)]
     finally:
         ask(database, "DROP ROLE other")
+
+
+def test_a_temporary_table_does_not_hide_the_next_ones(database: str, folder: Path) -> None:
+    """Rows meant for a table would go into the temporary one, and be gone with the session."""
+    write(
+        folder,
+        a1_up="CREATE TEMP TABLE t (i int); PREPARE q AS SELECT 1",
+        b2_up="CREATE TABLE t (i int); INSERT INTO t VALUES (1); PREPARE q AS SELECT 2",
+    )
+    run(database, folder)
+    assert ask(database, "SELECT i FROM t") == [(1,)]
 
 
 def test_the_files_are_utf_8_whatever_the_clients_encoding(

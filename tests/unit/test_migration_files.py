@@ -64,7 +64,7 @@ def test_every_bad_file_is_named_at_once(folder: Path, tmp_path_factory: pytest.
         "0004_d, 0004_e: two migrations with the number 0004",
         "there is no 0005_f.up.sql",
         "6_g.up.sql: the name must be like",
-        "0007_h.up.sql: Is a directory",
+        "0007_h.up.sql: not a file",
         "0008_i.up.sql: a NUL byte",
         "0010_k: there is no migration with the number 0009",
     ):

@@ -13,7 +13,7 @@ from postgres.errors import RefusedError
 
 histories = st.dictionaries(
     st.integers(1, 9999).map(lambda number: f"{number:04}_step"), st.sampled_from("abc"), max_size=8
-).map(lambda found: dict(sorted(found.items())))
+).map(lambda found: {id_: id_ + text for id_, text in sorted(found.items())})
 
 
 @given(histories, st.integers(0, 8))
@@ -51,7 +51,7 @@ def test_whatever_is_not_refused_leads_from_the_ledger_to_the_files(
     ledger = dict(list(files.items())[: data.draw(st.integers(0, 8))])
     for id_ in data.draw(st.lists(st.sampled_from([*ledger, "0000_first", "9999_step"]), max_size=2)):
         if id_ not in ledger or data.draw(st.booleans()):
-            ledger = dict(sorted({**ledger, id_: data.draw(st.sampled_from("abc"))}.items()))
+            ledger = dict(sorted({**ledger, id_: id_ + data.draw(st.sampled_from("abc"))}.items()))
         else:
             del ledger[id_]
     kept = [id_ for id_ in ledger if id_ in files]
@@ -91,3 +91,9 @@ def test_each_fault_is_named() -> None:
     assert "0003_c is new, and comes before 0005_e" in str(caught.value)
     assert "next number" in caught.value.remedy
     assert "python -m migrate repair" in caught.value.remedy
+
+
+def test_a_renamed_migration_is_not_undone_and_applied_again() -> None:
+    """That would lose its rows."""
+    with pytest.raises(RefusedError, match="0001_a was applied, and is called 0001_z now"):
+        plan({"0001_z": "x"}, {"0001_a": "x"}, allow_down=True)

@@ -6,7 +6,7 @@ import pytest
 
 from migrate.concurrently import built, dropped
 from migrate.files import Migration
-from migrate.script import parse, refuse_faults
+from migrate.script import parse, refuse_faults, texts
 from migrate.statements import split
 from postgres.errors import InputError
 from tests.db.helpers import MARK
@@ -38,15 +38,21 @@ from tests.db.helpers import MARK
         ("SELECT 'a", "never closed"),
         ("-- pgvector-seed: no-transactions\nSELECT 1", "no-transactions is unknown"),
         (MARK + "VACUUM; VACUUM", "is for one statement, and there are 2"),
-        (MARK + "CREATE INDEX CONCURRENTLY ON t (a)", "the index needs a name"),
+        (MARK + "CREATE INDEX CONCURRENTLY ON t (a)", "the index needs a plain name"),
         (MARK + "COMMIT", "the transaction"),
+        (MARK + "INSERT INTO t VALUES (1)", "nobody could tell after an interruption"),
+        (MARK + "CREATE INDEX i ON t (a)", "nobody could tell"),
+        (MARK + 'CREATE INDEX CONCURRENTLY U&"i" ON t (a)', "the index needs a plain name"),
+        ("SET SESSION AUTHORIZATION x", "use SET ROLE"),
+        ("SET client_encoding TO latin1", "the files are UTF-8"),
+        ("SET NAMES 'latin1'", "the files are UTF-8"),
     ],
 )
 def test_a_text_that_is_refused(text: str, words: str) -> None:
     """In the up as in the down, and before anything is run."""
     for migration in (Migration("0001_a", text, None), Migration("0001_a", "SELECT 1", text)):
         with pytest.raises(InputError) as caught:
-            refuse_faults([migration])
+            refuse_faults(texts([migration]))
         assert words in str(caught.value)
         assert str(caught.value).startswith("0001_a.up.sql" if migration.down is None else "0001_a.down.sql")
 
@@ -61,10 +67,13 @@ def test_a_text_that_is_refused(text: str, words: str) -> None:
         "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; END",
         "SELECT '\n-- pgvector-seed: nonsense\n'",
         MARK + "VACUUM;",
+        MARK + "ALTER SYSTEM SET work_mem = '1MB'",
+        "SET client_encoding = 'UTF8'; SET client_encoding TO utf_8; SET NAMES 'utf-8'".replace("utf_8", "utf8"),
+        "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1 AS end; SELECT 2 AS case; END",
     ],
 )
 def test_a_text_that_is_not(text: str) -> None:
-    refuse_faults([Migration("0001_a", text, text)])
+    refuse_faults(texts([Migration("0001_a", text, text)]))
 
 
 def test_the_mark_is_a_comment_and_nothing_else() -> None:
