@@ -29,7 +29,7 @@ def test_a_preview_shows_each_migration_that_will_run(stack: Stack) -> None:
     stack.up()
     stack.write(B_UP, "CREATE TABLE b ()")
     said = stack.pulumi("preview", PGHOST="127.0.0.1", PGPORT="1")
-    assert "0002_b to be applied; it has no down, so it cannot be undone" in said
+    assert "0002_b to be applied; cannot be undone: it has no down" in said
     assert "0001_create_embeddings to be" not in said
     assert "+ 0002_b" in stack.pulumi("preview", "--diff")
 
