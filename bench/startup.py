@@ -1,4 +1,4 @@
-"""How long the seed job's help takes, as a ratio to a bare interpreter: ``python -m bench.startup``.
+"""How long the help of the commands takes, as a ratio to a bare interpreter: ``python -m bench.startup``.
 
 Both commands run in turn, so that a machine whose speed drifts treats them alike.
 """
@@ -12,7 +12,7 @@ import time
 
 ROUNDS = 15
 BARE = [sys.executable, "-c", "pass"]
-HELP = [sys.executable, "-m", "seed", "--help"]
+COMMANDS = ("seed", "migrate")
 
 
 def seconds(command: list[str]) -> float:
@@ -24,11 +24,14 @@ def seconds(command: list[str]) -> float:
 
 def main() -> None:
     """Print the medians and the ratio of each round."""
-    rounds = [(seconds(HELP), seconds(BARE)) for _ in range(ROUNDS)]
-    ratios = sorted(shown / bare for shown, bare in rounds)
-    medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
-    print(f"python -m seed --help  {medians[0]:.3f} s, a bare interpreter {medians[1]:.3f} s ({ROUNDS} rounds)")
-    print(f"ratio                  {ratios[0]:.1f} to {ratios[-1]:.1f}, median {statistics.median(ratios):.1f}")
+    for name in COMMANDS:
+        rounds = [(seconds([sys.executable, "-m", name, "--help"]), seconds(BARE)) for _ in range(ROUNDS)]
+        ratios = sorted(shown / bare for shown, bare in rounds)
+        medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
+        print(
+            f"python -m {name:7} --help  {medians[0]:.3f} s, a bare interpreter {medians[1]:.3f} s, "
+            f"ratio {ratios[0]:.1f} to {ratios[-1]:.1f}, median {statistics.median(ratios):.1f} ({ROUNDS} rounds)"
+        )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from migrate import concurrently, records
 from migrate.execute import execute_all, execute_alone
 from migrate.files import Migration, down_file, up_file
 from migrate.lock import Report
-from migrate.script import parse
+from migrate.script import parse, refuse_faults
 from migrate.session import Limits, clean_session, lift_limits
 from migrate.statements import Statement
 from postgres.catalogue import require_extension
@@ -101,6 +101,7 @@ class Steps:
         if not self.unfinished:
             return
         file, text = self.unfinished["file"], self.unfinished["text"]
+        refuse_faults([(file, text)])  # the ledger may have been edited by hand
         self._clean_session()
         statement = parse(text).statements[0]
         found = concurrently.look(self.connection, statement)

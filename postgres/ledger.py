@@ -90,7 +90,7 @@ def read_ledger(connection: Connection) -> Ledger | None:
         raise RefusedError("the ledger in the schema pgvector_seed was damaged: a part of it is gone", DAMAGED)
     id_, declaration, schema_created, unfinished, catalogue, contract = row
     migrations = {applied[0]: Applied(*applied) for applied in connection.execute(_MIGRATIONS)}
-    if not (_is_text(unfinished) and _is_catalogue(catalogue) and isinstance(contract, dict)):
+    if not (_is_unfinished(unfinished) and _is_catalogue(catalogue) and isinstance(contract, dict)):
         raise RefusedError("the ledger in the schema pgvector_seed was damaged: its record cannot be read", DAMAGED)
     return Ledger(id_, _declaration(declaration), schema_created, unfinished, catalogue, contract, migrations)
 
@@ -103,8 +103,9 @@ def _declaration(found: Any) -> Declaration:
         raise RefusedError(f"{message} cannot be read", DAMAGED) from error
 
 
-def _is_text(found: Any) -> bool:
-    return isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
+def _is_unfinished(found: Any) -> bool:
+    whole = isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
+    return whole and (not found or found.keys() == {"file", "text"})
 
 
 def _is_catalogue(found: Any) -> bool:

@@ -138,7 +138,7 @@ def test_status_tells_what_does_not_fit(typed: Typed, folder: Path) -> None:
     found = typed.data("status", code=1)
     assert [entry["state"] for entry in found["migrations"]] == ["changed", "unknown"]
     assert "python -m migrate repair" in found["remedy"]
-    ask(typed.conninfo, 'UPDATE pgvector_seed.deployment SET unfinished = \'{"file": "0002_b.up.sql"}\'')
+    ask(typed.conninfo, 'UPDATE pgvector_seed.deployment SET unfinished = \'{"file": "0002_b.up.sql", "text": ""}\'')
     assert "0002_b.up.sql was begun and is not recorded as done" in typed("status", code=1)
 
 

@@ -133,6 +133,7 @@ def test_half_a_ledger_is_told_and_left_alone(database: str, folder: Path, damag
         "declaration = '[]'",
         "unfinished = '5'",
         "unfinished = '{\"file\": 5}'",
+        'unfinished = \'{"file": "a"}\'',
         "catalogue = '{\"x\": 1}'",
         "contract = '[]'",
     ],

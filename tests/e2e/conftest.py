@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 from local.binaries import INSTALLED
@@ -55,11 +57,20 @@ def run(words: Sequence[str], folder: Path, **settings: str) -> subprocess.Compl
     )
 
 
+def kill_all_in(folder: Path) -> None:
+    """A killed engine leaves its providers running: end what works in a folder."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.cwd() == str(folder):
+                process.kill()
+
+
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A fresh clone, in a path with a space. Its servers are removed at the end."""
     folder = copy_project(tmp_path_factory.mktemp("a fresh") / "clone")
     yield folder
+    kill_all_in(folder)
     for major in INSTALLED:
         remove(Server(folder / ".local" / str(major), major))
 
@@ -132,11 +143,12 @@ def cli() -> None:
 
 
 @pytest.fixture
-def stack(cli: None, empty_database: str, tmp_path: Path) -> Stack:  # noqa: ARG001
+def stack(cli: None, empty_database: str, tmp_path: Path) -> Iterator[Stack]:  # noqa: ARG001
     """A stack of the real engine on an empty database."""
     folder = copy_project(tmp_path / "project")
     (folder / ".venv").symlink_to(sys.prefix)
-    return Stack(folder, empty_database)
+    yield Stack(folder, empty_database)
+    kill_all_in(folder)
 
 
 @pytest.fixture
