@@ -18,7 +18,7 @@ from migrate.engine import preview
 from migrate.files import load
 from migrate.lock import LOCK_KEY
 from postgres.connection import connect
-from postgres.errors import InputError, MigrationError, RefusedError
+from postgres.errors import InputError, MigrationError, RefusedError, WrongResultError
 from postgres.ledger import read_ledger
 from tests.conftest import ask, declare, tries
 from tests.db.helpers import MARK, applier, run, undo_all, write
@@ -72,6 +72,21 @@ def test_a_failing_migration_keeps_what_came_before_it(database: str, folder: Pa
     ledger, said = run(database, folder)
     assert [line.split()[0] for line in said] == ["0002_b", "0003_c"]
     assert [found["id"] for found in ledger.contract["ledger"]["migrations"]] == ["0001_a", "0002_b", "0003_c"]
+
+
+def test_a_migration_and_its_record_are_done_together_or_not_at_all(database: str, folder: Path) -> None:
+    """What is done and not recorded would be run twice."""
+    write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
+    run(database, folder)
+    ask(database, "ALTER TABLE pgvector_seed.migrations ADD CHECK (id <> '0002_b')")
+    write(folder, b2_up="CREATE TABLE b ()")
+    with pytest.raises(WrongResultError, match="violates check constraint"):
+        run(database, folder)
+    assert ask(database, "SELECT to_regclass('b')") == [(None,)]
+    ask(database, "CREATE RULE kept AS ON DELETE TO pgvector_seed.migrations DO INSTEAD SELECT 1 / 0")
+    with pytest.raises(WrongResultError, match="division by zero"):
+        undo_all(database)
+    assert ask(database, "SELECT to_regclass('a')") == [("a",)]
 
 
 def test_a_failing_migration_that_is_taken_away_leaves_a_contract(database: str, folder: Path) -> None:

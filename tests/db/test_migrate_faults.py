@@ -303,7 +303,7 @@ def test_a_lock_is_not_waited_for_without_end(database: str, folder: Path) -> No
     write(folder, a1_up="CREATE TABLE a ()")
     run(database, folder)
     write(folder, b2_up="ALTER TABLE a ADD b int")
-    with psycopg.connect(database) as reader:
+    with psycopg.connect(database, options="-c idle_in_transaction_session_timeout=20s") as reader:
         reader.execute("SELECT * FROM a")
         with pytest.raises(MigrationError, match="55P03") as caught:
             run(database, folder, options=Options(Limits(lock_timeout="20ms")))
