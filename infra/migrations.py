@@ -85,7 +85,7 @@ class MigrationsProvider(ResourceProvider):
     def update(self, _id: str, olds: Properties, news: Properties) -> UpdateResult:
         """As create; where nothing but the credentials changed, they are tried, and no SQL is run."""
         with one_line_errors():
-            same = all(olds[name] == news[name] for name in ("downs", "declaration"))
+            same = all(olds.get(name) == news[name] for name in ("downs", "declaration"))
             if same and olds["applied"] == news["migrations"]:
                 with connect(news["conninfo"]):  # so that a wrong password is not kept
                     return UpdateResult({**olds, **news})
@@ -98,6 +98,8 @@ class MigrationsProvider(ResourceProvider):
         if ledger is None:
             report(WITHOUT_LEDGER.format(props["ledger"]))
             return ReadResult(None, {})
+        if ledger.unfinished:
+            report(f"{ledger.unfinished['file']} was begun and is not recorded as done")
         return ReadResult(id_, _outputs(props, ledger))
 
     def delete(self, _id: str, props: Properties) -> None:
@@ -126,7 +128,7 @@ def planned(olds: Properties, news: Properties) -> Plan:
     """
     ledger = dict(sorted(olds["applied"].items()))
     try:
-        stuck = olds.get("irreversible", irreversible(olds))
+        stuck = olds["irreversible"] if "irreversible" in olds else irreversible(olds)
         return plan(news["migrations"], ledger, stuck, allow_down=options(news).allow_down)
     except RefusedError as refused:
         if news["migrations"] == olds["migrations"]:
@@ -137,7 +139,7 @@ def planned(olds: Properties, news: Properties) -> Plan:
 
 def irreversible(props: Properties) -> list[str]:
     """The ids of the inputs that have no down."""
-    return [id_ for id_, checksum in props["downs"].items() if not checksum]
+    return [id_ for id_, checksum in props.get("downs", {}).items() if not checksum]
 
 
 def report(line: str) -> None:
@@ -182,7 +184,7 @@ def _own_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
         raise RefusedError(
             f"this database has the ledger {ledger.id}, and the state is about {ledger_id}: another database",
             "Look at the connection; if it is meant to be this one, take the old one out of the state: "
-            "pulumi state delete URN (pulumi stack --show-urns tells it), and run pulumi up",
+            "pulumi state delete 'URN' (pulumi stack --show-urns tells it), and run pulumi up",
         )
     return ledger
 

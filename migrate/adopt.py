@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from migrate import records
 from migrate.compare import differences
 from migrate.engine import Options, preview, refuse_not_applied
-from migrate.files import Migration
+from migrate.files import Migration, up_file
 from migrate.lock import Report, locked
 from migrate.script import refuse_faults, texts
 from migrate.session import SESSIONS_OWN, Limits
@@ -68,7 +68,8 @@ def repair(
         if (recorded.checksum, recorded.down) == (migration.checksum, migration.down):
             return False
         upto = _upto(migrations, max(ledger.migrations))
-        Steps(connection, ledger, ledger.declaration, limits, report).settle(None)
+        finished = Steps(connection, ledger, ledger.declaration, limits, report).finished_build()
+        upto += [found for found in migrations if found not in upto and up_file(found.id) == finished]
         _refuse_differences(connection, upto, ledger.declaration.schema, limits)
         with connection.transaction():
             records.accept(connection, migration)

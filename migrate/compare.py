@@ -11,6 +11,7 @@ from psycopg import sql
 from migrate import concurrently
 from migrate.execute import execute_alone
 from migrate.files import Migration, up_file
+from migrate.reach import has_reached, moves_rows_only, would_reach
 from migrate.script import Script, parse
 from migrate.session import Limits, clean_session
 from migrate.statements import Statement
@@ -25,24 +26,10 @@ REMEDY = (
 
 # What waits for the end of the transaction is checked now, and may wait again in the next migration.
 _AS_AT_COMMIT = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; RESET ROLE"
-_DROPS = re.compile(r"\b(drop|rename)\b", re.IGNORECASE)
-_ROWS_ONLY = ("INSERT", "SELECT", "UPDATE", "DELETE", "VALUES", "WITH", "SET")
-
-# What this transaction has locked of others' relations, other than to read them or to refer to them, and
-# every other schema in which it made or tried to make something.
-_REACHED = """
-SELECT CASE l.locktype WHEN 'object' THEN 'the schema ' || l.objid::regnamespace::text
-                       ELSE l.relation::regclass::text END
-FROM pg_catalog.pg_locks l
-LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation
-JOIN pg_catalog.pg_namespace n ON n.oid = coalesce(c.relnamespace, l.objid)
-WHERE l.pid = pg_catalog.pg_backend_pid() AND l.granted
-  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-  AND n.nspname <> %s AND n.nspname NOT LIKE 'pg\\_%%'
-  AND (l.locktype = 'object' AND l.classid = 'pg_catalog.pg_namespace'::regclass
-       OR l.locktype = 'relation' AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'ShareRowExclusiveLock'))
-LIMIT 1
+_HAS_EXTENSION = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = (pg_catalog.parse_ident(%s))[1])
 """
+_DROPS = re.compile(r"\b(drop|rename)\b", re.IGNORECASE)
 
 Objects = dict[str, dict[str, str]]  # object -> part ("" for itself) -> definition
 
@@ -79,36 +66,57 @@ def _make(connection: Connection, migration: Migration) -> None:
     """Run a migration in the scratch schema, and stop at the first sign that it reaches out of it."""
     file = up_file(migration.id)
     try:
-        for statement in _in_transaction(parse(migration.up)):
-            execute_alone(connection, file, statement, "")
-            if statement.words[0] not in _ROWS_ONLY:
-                _refuse_reach(connection, file, statement)
+        for statement in _in_transaction(file, parse(migration.up)):
+            if not _is_there_or_idle(connection, file, statement):
+                execute_alone(connection, file, statement, "")
+                _refuse(file, statement, "" if moves_rows_only(statement) else has_reached(connection, SCRATCH))
         connection.execute(_AS_AT_COMMIT, prepare=False)
-        _refuse_reach(connection, file, None)
+        _refuse(file, None, has_reached(connection, SCRATCH))
     except MigrationError as error:
         raise RefusedError(f"run in a schema of its own, to be compared, it fails: {error.message}", REMEDY) from error
 
 
-def _refuse_reach(connection: Connection, file: str, statement: Statement | None) -> None:
-    reached = connection.execute(_REACHED, (SCRATCH,)).fetchone()
+def _is_there_or_idle(connection: Connection, file: str, statement: Statement) -> bool:
+    """True for what need not run: an extension that is there, and DROP IF EXISTS of what is only outside.
+
+    Raises RefusedError for what would reach out.
+    """
+    words = statement.words
+    if words[:2] == ["CREATE", "EXTENSION"]:
+        name = statement.tokens[5] if words[2:5] == ["IF", "NOT", "EXISTS"] else statement.tokens[2]
+        if connection.execute(_HAS_EXTENSION, (name,)).fetchone() == (False,):
+            raise RefusedError(f"{file}, line {statement.line}: the extension {name} is missing", "Enable it first.")
+        return True
+    reached = would_reach(connection, statement, SCRATCH)
+    if reached and words[0] == "DROP" and words[2:4] == ["IF", "EXISTS"]:
+        return True
+    _refuse(file, statement, reached)
+    return False
+
+
+def _refuse(file: str, statement: Statement | None, reached: str) -> None:
     if reached:
         line = f", line {statement.line}" if statement else ""
-        raise RefusedError(f"{file}{line}: it reaches {reached[0]}, which the migrations do not make", REMEDY)
+        raise RefusedError(f"{file}{line}: it reaches {reached}, which the migrations do not make", REMEDY)
 
 
-def _in_transaction(script: Script) -> Iterator[Statement]:
+def _in_transaction(file: str, script: Script) -> Iterator[Statement]:
     """The same statements as a transaction allows them: an index is built at once, and VACUUM makes nothing.
 
     What moves a sequence is left out: that is not rolled back, and a sequence's value is not compared.
     """
     for statement in script.statements:
-        if not script.in_transaction:
-            if concurrently.built(statement) or concurrently.dropped(statement):
-                yield statement.without("CONCURRENTLY")
-        elif "setval" not in statement.text.lower() or statement.words[0] == "CREATE":
+        words = statement.words
+        if concurrently.built(statement) or concurrently.dropped(statement):
+            yield statement.without("CONCURRENTLY")
+        elif words[0] == "VACUUM" or (words[0] == "SELECT" and "SETVAL" in words):
+            continue
+        elif (words[0] == "DO" and "setval" in statement.text.lower()) or (words[0] != "CREATE" and "SETVAL" in words):
+            raise RefusedError(
+                f"{file}, line {statement.line}: it may move a sequence, which is not rolled back", REMEDY
+            )
+        else:
             yield statement
-        elif statement.words[0] != "SELECT":
-            raise RefusedError(f"line {statement.line}: it may move a sequence, which is not rolled back", REMEDY)
 
 
 def objects(connection: Connection, schema: str, extension_schema: str) -> Objects:

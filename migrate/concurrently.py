@@ -6,17 +6,26 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from migrate.session import lift_limits
 from migrate.statements import Statement
 from postgres.connection import Connection
+from postgres.errors import RefusedError
 
 _BUILT = """
-SELECT n.nspname, x.relname, i.indisvalid
+SELECT n.nspname, x.relname, i.indisvalid, x.oid::text
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
 WHERE i.indrelid = pg_catalog.to_regclass(%s) AND x.relname = (pg_catalog.parse_ident(%s))[1]::pg_catalog.name
 """
-_GONE = "SELECT pg_catalog.to_regclass(%s) IS NULL"
+_DROPPED = """
+SELECT n.nspname, x.relname, i.indisvalid, x.oid::text
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
+WHERE x.oid = pg_catalog.to_regclass(%s)
+"""
+_IN_PROGRESS = "SELECT pid FROM pg_catalog.pg_stat_progress_create_index WHERE index_relid = %s::oid"
 
 
 @dataclass(frozen=True)
@@ -29,13 +38,11 @@ class Index:
 
 @dataclass(frozen=True)
 class Found:
-    """What a statement finds: its effect already ``done``, or the ``leftover`` of an interrupted build.
+    """An index that is there. While it is being built or dropped, or after an interruption, it is not ``valid``."""
 
-    A leftover is an invalid index; while somebody builds it, it looks the same.
-    """
-
-    done: bool = False
-    leftover: sql.Identifier | None = None
+    name: sql.Identifier
+    valid: bool
+    oid: str
 
 
 def built(statement: Statement) -> Index | None:
@@ -61,19 +68,30 @@ def dropped(statement: Statement) -> Index | None:
     return Index("".join(statement.tokens[start:end]))
 
 
-def look(connection: Connection, statement: Statement) -> Found:
-    """What there is of the index that a statement builds or drops; nothing for another statement."""
+def look(connection: Connection, statement: Statement) -> Found | None:
+    """The index that a statement builds or drops; None where there is none, and for another statement."""
     if gone := dropped(statement):
-        row = connection.execute(_GONE, (gone.name,)).fetchone()
-        return Found(done=row == (True,))
-    index = built(statement)
-    row = connection.execute(_BUILT, (index.table, index.name)).fetchone() if index else None
-    if row is None:
-        return Found()
-    schema, name, valid = row
-    return Found(done=True) if valid else Found(leftover=sql.Identifier(schema, name))
+        row = connection.execute(_DROPPED, (gone.name,)).fetchone()
+    elif index := built(statement):
+        row = connection.execute(_BUILT, (index.table, index.name)).fetchone()
+    else:
+        return None
+    return Found(sql.Identifier(row[0], row[1]), row[2], row[3]) if row else None
 
 
-def clear(connection: Connection, leftover: sql.Identifier) -> None:
-    """Drop a leftover without a lock that would stop readers or writers."""
-    connection.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(leftover))
+def is_done(statement: Statement, found: Found | None) -> bool:
+    """True when what is there is what the statement leads to."""
+    return found is None if dropped(statement) else found is not None and found.valid
+
+
+def clear(connection: Connection, found: Found) -> None:
+    """Drop an invalid index without a lock that would stop readers or writers.
+
+    Raises RefusedError while somebody builds it.
+    """
+    builder = connection.execute(_IN_PROGRESS, (found.oid,)).fetchone()
+    if builder:
+        name = found.name.as_string(connection)
+        raise RefusedError(f"the index {name} is being built by the server process {builder[0]}", "Wait for its end.")
+    lift_limits(connection)
+    connection.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(found.name))

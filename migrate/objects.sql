@@ -26,7 +26,7 @@ SELECT object, 'column ' || a.attname, pg_catalog.concat_ws(' ', pg_catalog.form
          CASE WHEN a.attnotnull THEN 'not null' END, 'identity ' || nullif(a.attidentity::text, ''),
          'generated ' || nullif(a.attgenerated::text, ''), 'storage ' || nullif(a.attstorage, t.typstorage)::text,
          'default ' || pg_catalog.pg_get_expr(f.adbin, f.adrelid),
-         'statistics ' || nullif(a.attstattarget, -1), 'with ' || pg_catalog.array_to_string(a.attoptions, ', '))
+         'compression ' || nullif(a.attcompression, '')::text, 'statistics ' || nullif(a.attstattarget, -1), 'with ' || pg_catalog.array_to_string(a.attoptions, ', '))
 FROM relations r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_catalog.pg_attrdef f ON f.adrelid = r.oid AND f.adnum = a.attnum
@@ -94,7 +94,9 @@ SELECT 'statistics ' || x.stxname, '', x.stxrelid::regclass::text || ' ' || x.st
 FROM pg_catalog.pg_statistic_ext x WHERE x.stxnamespace = pg_catalog.to_regnamespace(%(schema)s)
 UNION ALL
 -- Of everything else, such as collations, operators and text search, only that it is there.
-SELECT o.type || ' ' || pg_catalog.replace(o.identity, d.refobjid::regnamespace::text || '.', ''), '', ''
+SELECT o.type || ' ' || CASE WHEN pg_catalog.starts_with(o.identity, d.refobjid::regnamespace::text || '.')
+                             THEN pg_catalog.substr(o.identity, pg_catalog.length(d.refobjid::regnamespace::text) + 2)
+                             ELSE o.identity END, '', ''
 FROM pg_catalog.pg_depend d, LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, 0) o
 WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass
   AND d.refobjid = pg_catalog.to_regnamespace(%(schema)s) AND d.deptype = 'n'

@@ -27,10 +27,8 @@ SELECT o.rolname
 FROM pg_catalog.pg_namespace n
 LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relkind = 'r'
 JOIN pg_catalog.pg_roles o ON o.oid IN (n.nspowner, c.relowner)
-JOIN pg_catalog.pg_roles me ON me.rolname = session_user
 WHERE n.nspname = 'pgvector_seed' AND NOT o.rolsuper AND o.rolname NOT IN (session_user, current_user)
   AND o.oid <> (SELECT datdba FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-  AND (me.rolsuper OR NOT pg_catalog.pg_has_role(me.oid, o.oid, 'MEMBER'))
 LIMIT 1
 """
 _ACCEPT = "UPDATE pgvector_seed.migrations SET checksum = %s, down = %s WHERE id = %s"
@@ -42,12 +40,13 @@ _SCHEMA_IS_MISSING = "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHE
 def refuse_foreign(connection: Connection) -> None:
     """Raise RefusedError where the ledger belongs to somebody who could make us run what they wrote into it.
 
-    A login that may only create schemas could plant one, with triggers and downs, for a superuser to find.
+    A login that may only create schemas could plant one, with triggers and downs, for others to find. That we
+    may act as its owner says nothing: anybody can grant us that.
     """
     row = connection.execute(_FOREIGN).fetchone()
     if row is not None:
         raise RefusedError(
-            f"the ledger in the schema pgvector_seed belongs to {row[0]}, who is neither this login nor above it",
+            f"the ledger in the schema pgvector_seed belongs to {row[0]}, and this login is another",
             f"If {row[0]} is who deploys here, connect as {row[0]}; or have the schema and its tables given to you.",
         )
 
@@ -71,14 +70,14 @@ def applied(connection: Connection, migration: Migration, seconds: float = 0) ->
     _finished(connection)
 
 
-def begun(connection: Connection, file: str, text: str) -> None:
-    """Record that a file's one statement runs now, outside of a transaction."""
-    connection.execute(_BEGUN, (Jsonb({"file": file, "text": text}),))
+def begun(connection: Connection, unfinished: dict[str, str]) -> None:
+    """Record that a ``file``'s one statement (its ``text``) runs outside of a transaction."""
+    connection.execute(_BEGUN, (Jsonb(unfinished),))
 
 
 def nothing_begun(connection: Connection) -> None:
     """Record that nothing is left of what was begun."""
-    connection.execute(_BEGUN, (Jsonb({}),))
+    begun(connection, {})
 
 
 def accept(connection: Connection, migration: Migration) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from migrate import concurrently
 from migrate.files import Migration, down_file, up_file
@@ -15,6 +16,7 @@ DIRECTIVE = "pgvector-seed:"
 NO_TRANSACTION = "no-transaction"
 MARK = f"-- {DIRECTIVE} {NO_TRANSACTION}"
 
+_PLAIN = re.compile(r"""([^\W\d][\w$]*|"(?:[^"]|"")+")(\.([^\W\d][\w$]*|"(?:[^"]|"")+"))*""")
 _WORD = re.compile(r"\w+")
 _TRANSACTION_CONTROL = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"}
 
@@ -80,8 +82,8 @@ def _faults_alone(file: str, statements: list[Statement]) -> Iterator[str]:
         yield f"{file}: {NO_TRANSACTION} is for one statement, and there are {len(statements)}"
     for statement in statements[:1]:
         built = concurrently.built(statement)
-        if built and (not built.name or built.name[:2].upper() == "U&"):
-            yield f"{file}: the index needs a plain name, by which the rest of an interrupted build is found"
+        if built and not (_PLAIN.fullmatch(built.name) and _PLAIN.fullmatch(built.table)):
+            yield f"{file}: the index needs a plain name and table, by which the rest of an interrupted build is found"
         if not (built or concurrently.dropped(statement) or _is_repeatable(statement)):
             yield (
                 f"{file}: {NO_TRANSACTION} is for CREATE INDEX CONCURRENTLY, DROP INDEX CONCURRENTLY, VACUUM and ALTER "
@@ -103,9 +105,12 @@ def _faults_of(file: str, statement: Statement) -> Iterator[str]:
     # The whole statement is read for its tokens only where it may matter: there may be many.
     if first in _TRANSACTION_CONTROL or (first == "PREPARE" and statement.words[1:2] == ["TRANSACTION"]):
         yield f"{file}, line {statement.line}: {first}: the transaction is not the migration's to control"
-    if first == "SET" and "AUTHORIZATION" in statement.words:
+    setting = [word for word in statement.words[1:4] if word not in ("SESSION", "LOCAL")][:1] if first == "SET" else []
+    if setting == ["TRANSACTION"]:
+        yield f"{file}, line {statement.line}: SET TRANSACTION: the transaction is not the migration's to control"
+    if setting == ["AUTHORIZATION"]:
         yield f"{file}, line {statement.line}: SET SESSION AUTHORIZATION: use SET ROLE, which is taken back"
-    if first == "SET" and {"CLIENT_ENCODING", "NAMES"} & set(statement.words) and not _names_utf8(statement):
+    if setting in (["CLIENT_ENCODING"], ["NAMES"]) and not _names_utf8(statement):
         yield f"{file}, line {statement.line}: the files are UTF-8, and so is the session"
-    if first == "COPY" and {"STDIN", "STDOUT"} & set(statement.words):
+    if first == "COPY" and {("FROM", "STDIN"), ("TO", "STDOUT")} & set(pairwise(statement.words)):
         yield f"{file}, line {statement.line}: COPY from or to a client: write INSERT instead"

@@ -16,7 +16,7 @@ from migrate.statements import Statement
 from postgres.catalogue import require_extension
 from postgres.connection import Connection
 from postgres.contract import Declaration
-from postgres.errors import RefusedError
+from postgres.errors import MigrationError, RefusedError
 from postgres.ledger import Applied, Ledger
 
 MEND_UP = "Mend the file and run the same command again: what came before it is recorded."
@@ -83,6 +83,9 @@ class Steps:
             self._create_if_new()
             if script.in_transaction:
                 execute_all(self.connection, step.file, script.statements, step.remedy)
+                # What waits for the end of the transaction fails here, where the file is known.
+                waiting = Statement("SET CONSTRAINTS ALL IMMEDIATE", script.statements[-1].line)
+                execute_alone(self.connection, step.file, waiting, step.remedy)
             self.connection.execute("RESET ROLE")  # the migration may have taken another one
             seconds = time.monotonic() - started
             step.record(self.connection, seconds)
@@ -93,33 +96,57 @@ class Steps:
     def settle(self, following: Step | None) -> None:
         """Make an end of what an earlier run began outside of a transaction and did not record.
 
-        The invalid rest of an index is dropped; one that the server finished waits for its record, which
-        the ``following`` step is when it is the same.
+        The invalid rest of our build is dropped. What was finished waits for its record, which the
+        ``following`` step is when it is the same.
 
-        Raises RefusedError where it is another: an index that is whole is not ours to drop unasked.
+        Raises RefusedError where it is another: then nobody but the user can say what is meant.
         """
-        if not self.unfinished:
+        if not self.unfinished or (following and self._is_begun(following)):
             return
+        statement, found = self._drop_leftover()
+        if concurrently.dropped(statement) and (found is None or not found.valid):
+            raise RefusedError(
+                f"{self.unfinished['file']} was interrupted while it dropped an index, which is gone or invalid, "
+                "and that is not recorded",
+                "Go on with the command that was interrupted; or build the index again, which the ledger still has.",
+            )
+        if concurrently.built(statement) and found and self._is_ours(found):
+            name = found.name.as_string(self.connection)
+            raise RefusedError(
+                f"{self.unfinished['file']} was interrupted after it had built {name}, which is not recorded",
+                f"Put its text back as it was and apply, which records it; or: DROP INDEX CONCURRENTLY {name}",
+            )
+        self._forget()
+
+    def finished_build(self) -> str:
+        """The file whose index the server finished without its record; "" when there is none. Drops an invalid one."""
+        if not self.unfinished:
+            return ""
+        statement, found = self._drop_leftover()
+        return self.unfinished["file"] if concurrently.built(statement) and found else ""
+
+    def _drop_leftover(self) -> tuple[Statement, concurrently.Found | None]:
+        """The statement that was begun, and its index as it is after our invalid one was dropped."""
         file, text = self.unfinished["file"], self.unfinished["text"]
         refuse_faults([(file, text)])  # the ledger may have been edited by hand
         self._clean_session()
         statement = parse(text).statements[0]
         found = concurrently.look(self.connection, statement)
-        if found.leftover:
+        if concurrently.built(statement) and found and not found.valid and self._is_ours(found):
             self.report(f"{file} was interrupted: dropping the index that it left unfinished")
-            concurrently.clear(self.connection, found.leftover)
-        elif found.done and following and self._is_begun(following):
-            return
-        elif found.done and (index := concurrently.built(statement)):
-            raise RefusedError(
-                f"{file} was interrupted after it had built the index {index.name}, which is not recorded",
-                f"Put its text back as it was and apply, which records it; or: DROP INDEX CONCURRENTLY {index.name}",
-            )
-        records.nothing_begun(self.connection)
-        self.unfinished = {}
+            concurrently.clear(self.connection, found)
+            return statement, None
+        return statement, found
+
+    def _is_ours(self, found: concurrently.Found) -> bool:
+        return self.unfinished.get("index", found.oid) == found.oid
 
     def _is_begun(self, step: Step) -> bool:
-        return self.unfinished == {"file": step.file, "text": step.text}
+        return (self.unfinished.get("file"), self.unfinished.get("text")) == (step.file, step.text)
+
+    def _forget(self) -> None:
+        records.nothing_begun(self.connection)
+        self.unfinished = {}
 
     def _clean_session(self) -> None:
         # Asked for each time: a migration may move the extension.
@@ -139,23 +166,37 @@ class Steps:
         """
         with self.connection.transaction():
             self._create_if_new()
+        if self._is_begun(step):
+            _, found = self._drop_leftover()
+            if concurrently.is_done(statement, found) and (found is None or self._is_ours(found)):
+                return
         found = concurrently.look(self.connection, statement)
-        if found.done and self._is_begun(step):
-            return
-        self._refuse_leftover(step, statement)
-        if not found.done:
-            records.begun(self.connection, step.file, step.text)
+        self._refuse_invalid(step, statement, found)
+        if not concurrently.is_done(statement, found):
+            self.unfinished = {"file": step.file, "text": step.text}
+            records.begun(self.connection, self.unfinished)
+        self.report(f"{step.id} runs outside of a transaction")
+        self._execute_begun(step, statement)
+
+    def _execute_begun(self, step: Step, statement: Statement) -> None:
+        """Run it; where the server refuses it, remember which index it left, or that it left none."""
         if concurrently.built(statement) or concurrently.dropped(statement):
             lift_limits(self.connection)  # it waits for old transactions by design, and nobody waits behind it
-        self.report(f"{step.id} runs outside of a transaction")
-        execute_alone(self.connection, step.file, statement, step.remedy)
-        self._refuse_leftover(step, statement)
+        try:
+            execute_alone(self.connection, step.file, statement, step.remedy)
+        except MigrationError:
+            found = concurrently.look(self.connection, statement)
+            if self.unfinished and found and not found.valid:
+                records.begun(self.connection, {**self.unfinished, "index": found.oid})
+            elif self.unfinished:
+                self._forget()
+            raise
+        self._refuse_invalid(step, statement, concurrently.look(self.connection, statement))
 
-    def _refuse_leftover(self, step: Step, statement: Statement) -> None:
-        """Our own was dropped before the first step. CREATE INDEX IF NOT EXISTS would take this one for an index."""
-        leftover = concurrently.look(self.connection, statement).leftover
-        if leftover:
-            name = leftover.as_string(self.connection)
+    def _refuse_invalid(self, step: Step, statement: Statement, found: concurrently.Found | None) -> None:
+        """Ours is dropped by now. CREATE INDEX IF NOT EXISTS would take another's for an index."""
+        if concurrently.built(statement) and found and not found.valid:
+            name = found.name.as_string(self.connection)
             raise RefusedError(
                 f"{step.file}: the index {name} is invalid: its build was interrupted or goes on, and is not ours",
                 f"When nobody builds it: DROP INDEX CONCURRENTLY {name}; then run the same command again.",

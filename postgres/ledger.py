@@ -9,13 +9,36 @@ from postgres.connection import Connection
 from postgres.contract import Declaration
 from postgres.errors import RefusedError
 
-# Ordinary tables only: a view of that name would run its maker's code as whoever asks.
-_TABLES = """
-SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (
-         WHERE c.relname IN ('deployment', 'migrations') AND c.relkind = 'r' AND NOT c.relrowsecurity)
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+# How many relations there are, and which columns of what types the two have that are ordinary tables. A view, or a
+# column of a type with a cast of its own, would run its maker's code as whoever asks.
+_SHAPE = """
+SELECT pg_catalog.count(DISTINCT c.oid), pg_catalog.array_agg(
+         pg_catalog.concat_ws(' ', c.relname, a.attname, t.typname) ORDER BY c.relname, a.attnum)
+       FILTER (WHERE c.relkind = 'r' AND NOT c.relrowsecurity AND c.relname IN ('deployment', 'migrations')
+                 AND t.typnamespace = 'pg_catalog'::regnamespace AND a.attgenerated = '')
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 WHERE n.nspname = 'pgvector_seed'
 """
+_COLUMNS = [
+    "deployment only_row bool",
+    "deployment ledger uuid",
+    "deployment declaration jsonb",
+    "deployment schema_created bool",
+    "deployment unfinished jsonb",
+    "deployment catalogue jsonb",
+    "deployment contract jsonb",
+    "migrations id text",
+    "migrations position int4",
+    "migrations checksum text",
+    "migrations down text",
+    "migrations applied_at timestamptz",
+    "migrations duration interval",
+    "migrations version text",
+    "migrations applied_by text",
+]
 _DEPLOYMENT = """
 SELECT ledger::text, declaration, schema_created, unfinished, catalogue, contract
 FROM pgvector_seed.deployment
@@ -26,6 +49,8 @@ SELECT id, checksum, down, pg_catalog.to_char(applied_at AT TIME ZONE 'UTC', 'YY
 FROM pgvector_seed.migrations
 ORDER BY position
 """
+
+_DECLARED = {"schema": str, "on_destroy": str, "minimum_version": str, "connection": dict, "tables": dict}
 
 DAMAGED = (
     "Restore it from a backup. Or give it up, which loses no table, and take the tables over into a new one: "
@@ -54,8 +79,8 @@ class Ledger:
     """The record that a deployment keeps of itself, in the schema ``pgvector_seed``.
 
     ``unfinished`` is the file that was begun outside of a transaction and is not recorded as done
-    (``file``, ``text``); empty when there is none. ``migrations`` maps id to what is recorded of it, in
-    the order in which they were applied.
+    (``file``, ``text``, and ``index``, the oid of an index that a failure left); empty when there is none.
+    ``migrations`` maps id to what is recorded of it, in the order in which they were applied.
     """
 
     id: str
@@ -82,12 +107,15 @@ def read_ledger(connection: Connection) -> Ledger | None:
 
     Raises RefusedError where there is only a part of one, or something that cannot be one.
     """
-    anything, tables = connection.execute(_TABLES).fetchone() or (0, 0)
+    anything, columns = connection.execute(_SHAPE).fetchone() or (0, None)
     if not anything:
         return None
-    row = connection.execute(_DEPLOYMENT).fetchone() if tables == 2 else None
+    row = connection.execute(_DEPLOYMENT).fetchone() if columns == _COLUMNS else None
     if row is None:
-        raise RefusedError("the ledger in the schema pgvector_seed was damaged: a part of it is gone", DAMAGED)
+        raise RefusedError(
+            "the ledger in the schema pgvector_seed was damaged, or is of another version: a part of it is gone",
+            DAMAGED,
+        )
     id_, declaration, schema_created, unfinished, catalogue, contract = row
     migrations = {applied[0]: Applied(*applied) for applied in connection.execute(_MIGRATIONS)}
     if not (_is_unfinished(unfinished) and _is_catalogue(catalogue) and isinstance(contract, dict)):
@@ -96,16 +124,15 @@ def read_ledger(connection: Connection) -> Ledger | None:
 
 
 def _declaration(found: Any) -> Declaration:
-    try:
-        return Declaration(**found)
-    except TypeError as error:
-        message = "the ledger in the schema pgvector_seed was damaged, or written by another version: what it declares"
-        raise RefusedError(f"{message} cannot be read", DAMAGED) from error
+    whole = isinstance(found, dict) and {name: type(value) for name, value in found.items()} == _DECLARED
+    if not whole:
+        raise RefusedError("the ledger in the schema pgvector_seed was damaged: what it declares is unknown", DAMAGED)
+    return Declaration(**found)
 
 
 def _is_unfinished(found: Any) -> bool:
     whole = isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
-    return whole and (not found or found.keys() == {"file", "text"})
+    return whole and (not found or {"file", "text"} <= found.keys() <= {"file", "text", "index"})
 
 
 def _is_catalogue(found: Any) -> bool:

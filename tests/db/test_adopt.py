@@ -16,7 +16,7 @@ from migrate.files import load
 from postgres.connection import connect
 from postgres.errors import InputError, RefusedError
 from tests.conftest import ask, declare, name_of
-from tests.db.helpers import ARTICLES_TABLE, run, write
+from tests.db.helpers import ARTICLES_TABLE, MARK, run, write
 
 NO_SCRATCH = f"SELECT count(*) FROM pg_namespace WHERE nspname = '{SCRATCH}'"
 
@@ -162,7 +162,17 @@ def test_sql_that_names_its_schema_cannot_be_compared(database: str, folder: Pat
             "CREATE TABLE a (i int)",
             "CREATE TABLE b (i int); SET search_path TO public; CREATE TABLE IF NOT EXISTS a (j int)",
         ),
-        ("CREATE TABLE a (i int)", "DROP TABLE IF EXISTS a; CREATE TABLE a (i int)"),
+        ("CREATE TABLE a (i int)", "DROP TABLE a; CREATE TABLE b (i int)"),
+        ("CREATE TABLE a (i int PRIMARY KEY)", "CREATE TABLE b (a int REFERENCES a)"),
+        ("CREATE TABLE a (i int)", "CREATE INDEX h ON a (i)"),
+        (
+            "CREATE TABLE a (i int)",
+            "CREATE TRIGGER t BEFORE INSERT ON a EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        ),
+        ("SELECT 1", "CREATE TABLE b (); CREATE SCHEMA more"),
+        ("SELECT 1", "CREATE TABLE b (); CREATE PUBLICATION p"),
+        ("SELECT 1", "CREATE TABLE b (); CREATE ROLE r"),
+        ("SELECT 1", MARK + "ALTER SYSTEM SET work_mem = '4MB'"),
         ("CREATE TABLE a (i int)", "ALTER TABLE a ADD j int; CREATE TABLE b ()"),
         ("CREATE TABLE a (i int)", "INSERT INTO a VALUES (1)"),
         ("CREATE TABLE a (i int)", "DO $$ BEGIN DROP TABLE a; END $$"),
@@ -242,6 +252,34 @@ def test_smaller_differences(database: str, folder: Path, made: str, found: str)
     write(folder, a1_up=made)
     ask(database, found)
     with pytest.raises(RefusedError, match="the migrations make"):
+        take_over(database, folder)
+
+
+@pytest.mark.parametrize(
+    "up",
+    [
+        "DROP TABLE IF EXISTS a; CREATE TABLE a (i int)",
+        "DROP VIEW IF EXISTS w, w2 CASCADE; CREATE VIEW w AS SELECT 1 AS one",
+        (
+            "CREATE TABLE a (v vector(3)); CREATE FUNCTION same(vector, vector) RETURNS bool RETURN $1 = $2;"
+            "CREATE OPERATOR <~~> (LEFTARG = vector, RIGHTARG = vector, FUNCTION = same)"
+        ),
+        "CREATE TABLE a (t text); INSERT INTO a VALUES ('setval'); COMMENT ON TABLE a IS 'setval'",
+        "CREATE EXTENSION IF NOT EXISTS vector; CREATE TABLE a (v vector(3))",
+        "CREATE TABLE a (theirs int, embedding vector(3)); CREATE INDEX ON a (theirs)",
+    ],
+)
+def test_an_identical_database_is_not_refused(database: str, folder: Path, up: str) -> None:
+    """With the tables and the extension in one schema, and tables of others beside them."""
+    ask(database, "CREATE TABLE theirs (); " + up)
+    write(folder, a1_up=up)
+    assert take_over(database, folder) == ["0001_a"]
+
+
+def test_an_extension_that_is_missing_is_told(database: str, folder: Path) -> None:
+    write(folder, a1_up="CREATE EXTENSION IF NOT EXISTS hstore; CREATE TABLE a ()")
+    ask(database, "CREATE TABLE a ()")
+    with pytest.raises(RefusedError, match="the extension hstore is missing"):
         take_over(database, folder)
 
 

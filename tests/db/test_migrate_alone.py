@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +13,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from local.workspace import ROOT
 from migrate.adopt import repair
 from migrate.engine import undo
 from migrate.files import load
 from postgres.connection import connect
 from postgres.errors import MigrationError, RefusedError
-from tests.conftest import ask
+from tests.conftest import ask, pg_variables
 from tests.db.helpers import MARK, applied, applier, ledger_of, run, undo_all, until, write
 
 TABLE = "CREATE TABLE a (id int, v vector(2)); INSERT INTO a VALUES (1, '[1,2]'), (1, '[3,4]')"
@@ -210,7 +214,7 @@ def test_an_index_that_was_finished_is_not_taken_for_another(database: str, fold
         holder.commit()
         until(lambda: not ask(database, f"SELECT 1 FROM pg_stat_activity WHERE pid = {builder}"))
     write(folder, b2_up=MARK + "CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON a (id)")
-    with pytest.raises(RefusedError, match="DROP INDEX CONCURRENTLY i"):
+    with pytest.raises(RefusedError, match=r'DROP INDEX CONCURRENTLY "public"\."i"'):
         run(database, folder)
     write(folder, b2_up=BUILD)
     run(database, folder)
@@ -238,3 +242,65 @@ def test_appliers_that_wait_do_not_stop_the_build(database: str, folder: Path) -
     said = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, said
     assert "".join(said).count("0002_b applied") == 1
+
+
+def test_what_others_made_after_a_failure_is_not_taken_for_ours(database: str, folder: Path) -> None:
+    """The build failed for its rows, and somebody made an index of that name by hand: it is not unique."""
+    interrupted(database, folder)
+    ask(database, "DROP INDEX i")
+    ask(database, "CREATE INDEX i ON a (id)")
+    with pytest.raises(MigrationError, match="42P07"):
+        run(database, folder)
+    assert applied(database) == ["0001_a"]
+
+
+def test_a_failure_that_left_nothing_is_forgotten(database: str, folder: Path) -> None:
+    """Otherwise somebody's build of that name would be dropped under their hands."""
+    write(folder, a1_up=TABLE, b2_up=MARK + "CREATE INDEX CONCURRENTLY i ON a (nope)")
+    with pytest.raises(MigrationError, match="42703"):
+        run(database, folder)
+    ledger = ledger_of(database)
+    assert ledger is not None
+    assert ledger.unfinished == {}
+
+
+def interrupted_drop(database: str, folder: Path) -> None:
+    """A down whose server process was ended while it dropped an index."""
+    write(folder, a1_up=TABLE, a1_down="DROP TABLE a", b2_up=BUILD, b2_down=MARK + "DROP INDEX CONCURRENTLY i")
+    run(database, folder)
+    with psycopg.connect(database) as holder:
+        holder.execute("SELECT * FROM a")
+        command = [sys.executable, "-m", "migrate", "down", "--to", "0001_a"]
+        environment = {**os.environ, **pg_variables(database)}
+        with subprocess.Popen(
+            command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as down:
+            waiting = WAITING.replace("CREATE", "DROP")
+            ask(database, f"SELECT pg_terminate_backend({until(lambda: ask(database, waiting))[0][0]}, 10000)")
+            down.communicate()
+        assert down.returncode == 3
+    assert ask(database, VALID) == [(False,)]
+
+
+def test_an_interrupted_drop_is_not_forgotten(database: str, folder: Path) -> None:
+    """The ledger would say for ever that the index is there."""
+    interrupted_drop(database, folder)
+    for _ in range(2):
+        with pytest.raises(RefusedError, match="interrupted while it dropped an index"):
+            run(database, folder)
+    with connect(database) as connection:
+        assert undo(connection, "0001_a", print) == ["0002_b"]
+    run(database, folder)
+    assert ask(database, VALID) == [(True,)]
+
+
+def test_a_repair_with_a_finished_build_that_is_not_recorded(database: str, folder: Path) -> None:
+    """The edit is refused by apply; repair must not send back to apply."""
+    with a_waiting_build(database, folder) as (holder, builder):
+        holder.commit()
+        until(lambda: not ask(database, f"SELECT 1 FROM pg_stat_activity WHERE pid = {builder}"))
+    write(folder, a1_up=TABLE + ";")
+    with connect(database) as connection:
+        assert repair(connection, load(folder), "0001_a", print)
+    run(database, folder)
+    assert applied(database) == ["0001_a", "0002_b"]

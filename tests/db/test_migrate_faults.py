@@ -13,6 +13,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from local.server import Server
+from local.workspace import ROOT
 from migrate.engine import Options, apply
 from migrate.files import load
 from migrate.lock import LOCK_KEY
@@ -190,6 +191,36 @@ def test_a_planted_view_is_not_read(database: str, folder: Path, mallory: str) -
     assert ask(database, "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'") == [(False,)]
 
 
+def test_a_planted_cast_is_not_run(database: str, mallory: str) -> None:
+    """A table of her own types would run her code where they are read as text."""
+    ask(
+        mallory,
+        "CREATE SCHEMA pgvector_seed; CREATE TYPE pgvector_seed.evil AS (x int);"
+        "CREATE FUNCTION pgvector_seed.f(pgvector_seed.evil) RETURNS text LANGUAGE plpgsql AS $$ BEGIN "
+        "EXECUTE 'ALTER ROLE mallory SUPERUSER'; RETURN ''; END $$;"
+        "CREATE CAST (pgvector_seed.evil AS text) WITH FUNCTION pgvector_seed.f(pgvector_seed.evil)",
+    )
+    made = (ROOT / "migrate" / "ledger.sql").read_text().replace("CREATE SCHEMA pgvector_seed;", "")
+    ask(mallory, made.replace("ledger uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid()", "ledger pgvector_seed.evil"))
+    ask(mallory, "INSERT INTO pgvector_seed.deployment VALUES (true, ROW(1), '{}', false)")
+    with connect(database) as connection, pytest.raises(RefusedError, match="a part of it is gone"):
+        read_ledger(connection)
+    assert ask(database, "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'") == [(False,)]
+
+
+def test_membership_is_no_trust(database: str, folder: Path, mallory: str) -> None:
+    """Whoever makes a role is a member of it: it would plant a ledger for its maker."""
+    write(folder, a1_up="CREATE TABLE a ()")
+    ask(database, "DROP ROLE IF EXISTS deployer; CREATE ROLE deployer LOGIN PASSWORD 'd'")
+    try:
+        ask(database, f"GRANT mallory TO deployer; GRANT CREATE ON DATABASE {name_of(database)} TO deployer")
+        run(mallory, folder, declare("mallorys"))
+        with pytest.raises(RefusedError, match="belongs to mallory"):
+            run(make_conninfo(database, user="deployer", password="d"), folder, declare("mallorys"))
+    finally:
+        ask(database, "DROP OWNED BY deployer; DROP ROLE deployer")
+
+
 def test_a_planted_ledger_is_not_written_to(database: str, folder: Path, mallory: str) -> None:
     """Its triggers and its downs would run as the superuser who applies."""
     write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
@@ -263,6 +294,16 @@ def test_a_disk_that_is_full(database: str, folder: Path) -> None:
     assert isinstance(caught.value.__cause__, psycopg.Error), "the cause is kept"
     assert applied(database) == ["0001_a"]
     assert ask(database, TABLES) == [("a",)]
+
+
+def test_what_fails_at_the_end_of_the_transaction_has_its_file(database: str, folder: Path) -> None:
+    write(
+        folder,
+        a1_up="CREATE TABLE p (id int PRIMARY KEY);\n"
+        "CREATE TABLE c (p int REFERENCES p DEFERRABLE INITIALLY DEFERRED);\nINSERT INTO c VALUES (1);",
+    )
+    with pytest.raises(MigrationError, match=r"0001_a.up.sql, line 3: insert or update on table"):
+        run(database, folder)
 
 
 def test_the_files_of_another_project(database: str, folder: Path) -> None:
