@@ -175,16 +175,19 @@ def mallory(database: str) -> Iterator[str]:
     ask(database, "DROP OWNED BY mallory CASCADE; DROP ROLE mallory")
 
 
-def test_a_planted_view_is_not_read(database: str, folder: Path, mallory: str) -> None:
+LEDGER_SQL = (ROOT / "migrate" / "ledger.sql").read_text()
+
+
+def test_a_planted_view_is_not_read(database: str, mallory: str) -> None:
     """It would run its maker's code as the superuser who asks for the status."""
-    write(folder, a1_up="CREATE TABLE a ()")
+    ask(mallory, LEDGER_SQL)
     ask(
         mallory,
-        "CREATE SCHEMA pgvector_seed; CREATE TABLE pgvector_seed.migrations (id int);"
         "CREATE FUNCTION pgvector_seed.f() RETURNS uuid LANGUAGE plpgsql AS $$ BEGIN "
-        "ALTER ROLE mallory SUPERUSER; RETURN gen_random_uuid(); END $$;"
-        "CREATE VIEW pgvector_seed.deployment AS SELECT pgvector_seed.f() AS ledger, '{}'::jsonb AS declaration, "
-        "false AS schema_created, '{}'::jsonb AS unfinished, '{}'::jsonb AS catalogue, '{}'::jsonb AS contract",
+        "ALTER ROLE mallory SUPERUSER; RETURN gen_random_uuid(); END $$; DROP TABLE pgvector_seed.deployment;"
+        "CREATE VIEW pgvector_seed.deployment AS SELECT true AS only_row, pgvector_seed.f() AS ledger, "
+        "'{}'::jsonb AS declaration, false AS schema_created, '{}'::jsonb AS unfinished, '{}'::jsonb AS catalogue, "
+        "'{}'::jsonb AS contract",
     )
     with connect(database) as connection, pytest.raises(RefusedError, match="a part of it is gone"):
         read_ledger(connection)
@@ -200,7 +203,7 @@ def test_a_planted_cast_is_not_run(database: str, mallory: str) -> None:
         "EXECUTE 'ALTER ROLE mallory SUPERUSER'; RETURN ''; END $$;"
         "CREATE CAST (pgvector_seed.evil AS text) WITH FUNCTION pgvector_seed.f(pgvector_seed.evil)",
     )
-    made = (ROOT / "migrate" / "ledger.sql").read_text().replace("CREATE SCHEMA pgvector_seed;", "")
+    made = LEDGER_SQL.replace("CREATE SCHEMA pgvector_seed;", "")
     ask(mallory, made.replace("ledger uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid()", "ledger pgvector_seed.evil"))
     ask(mallory, "INSERT INTO pgvector_seed.deployment VALUES (true, ROW(1), '{}', false)")
     with connect(database) as connection, pytest.raises(RefusedError, match="a part of it is gone"):
