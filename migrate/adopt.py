@@ -68,7 +68,7 @@ def repair(
         if (recorded.checksum, recorded.down) == (migration.checksum, migration.down):
             return False
         upto = _upto(migrations, max(ledger.migrations))
-        finished = Steps(connection, ledger, ledger.declaration, limits, report).finished_build()
+        finished = Steps(connection, ledger, ledger.declaration, limits, report).unrecorded()
         upto += [found for found in migrations if found not in upto and up_file(found.id) == finished]
         _refuse_differences(connection, upto, ledger.declaration.schema, limits)
         with connection.transaction():

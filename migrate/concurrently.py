@@ -79,6 +79,11 @@ def look(connection: Connection, statement: Statement) -> Found | None:
     return Found(sql.Identifier(row[0], row[1]), row[2], row[3]) if row else None
 
 
+def is_other(statement: Statement) -> bool:
+    """True for what neither builds nor drops an index concurrently."""
+    return not (built(statement) or dropped(statement))
+
+
 def is_done(statement: Statement, found: Found | None) -> bool:
     """True when what is there is what the statement leads to."""
     return found is None if dropped(statement) else found is not None and found.valid

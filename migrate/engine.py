@@ -116,13 +116,13 @@ def apply(
     with translated("applying the migrations"), locked(connection, report):
         found = preview(connection, migrations, declaration, options)
         by_id = {migration.id: migration for migration in migrations}
-        _record_downs(connection, [by_id[id_] for id_ in found.edited_downs], report)
         recorded = found.ledger.migrations if found.ledger else {}
         chosen = [undo_step(recorded[id_]) for id_ in found.plan.undo]
         refuse_faults((step.file, step.text) for step in chosen)
         chosen += [apply_step(by_id[id_]) for id_ in found.plan.apply]
         steps = Steps(connection, found.ledger, found.declaration, options.limits, report)
         steps.settle(chosen[0] if chosen else None)
+        _record_downs(connection, [by_id[id_] for id_ in found.edited_downs], report)
         for step in chosen:
             steps.take(step, last=step is chosen[-1])
         if found.declaration_changes and not chosen:

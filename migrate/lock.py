@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from migrate.records import refuse_foreign
 from postgres.connection import Connection
+from postgres.ledger import refuse_stranger
 
 Report = Callable[[str], None]  # gets a line of progress
 
@@ -36,7 +36,7 @@ def locked(connection: Connection, report: Report) -> Iterator[None]:
         while not _try(connection):
             time.sleep(POLL_SECONDS)
     try:
-        refuse_foreign(connection)
+        refuse_stranger(connection, for_superusers=False)
         yield
     finally:
         if not connection.closed and not connection.broken:

@@ -30,6 +30,8 @@ def plan_as_text(found: Preview, irreversible: Collection[str]) -> str:
     lines += [f"{id_} has another down, to be recorded" for id_ in found.edited_downs]
     if found.declaration_changes:
         lines.append("the contract to be recorded")
+    if found.ledger and found.ledger.unfinished:
+        lines.append(f"{found.ledger.unfinished['file']} was begun and is not recorded as done")
     return "\n".join(lines or ["Nothing to do: the database has every migration."])
 
 
@@ -81,7 +83,7 @@ def status_as_text(data: dict[str, Any]) -> str:
     width = max(len(entry["id"]) for entry in data["migrations"])
     lines += [f"{entry['id']:{width}}  {_words(entry)}" for entry in data["migrations"]]
     if data["unfinished"]:
-        lines.append(f"{data['unfinished']} was begun and is not recorded as done: apply goes on with it")
+        lines.append(f"{data['unfinished']} was begun and is not recorded as done: go on with the same command")
     if not data["right"]:
         lines += [f"The files do not fit: {data['error']}", f"  {data['remedy']}"]
     return "\n".join(lines)

@@ -12,8 +12,12 @@ from migrate.statements import Statement
 from postgres.connection import Connection
 
 # The word behind one of these names a relation, or is no relation's name.
-_BEFORE_A_NAME = {"ON", "ONLY", "REFERENCES", "OF", "LIKE", "INHERITS"}
-_BEFORE_ITS_OWN = {"TABLE", "VIEW", "SEQUENCE", "INDEX", "EXISTS", "TRUNCATE", "LOCK", "CONCURRENTLY"}
+_BEFORE_A_NAME = {"ON", "ONLY", "REFERENCES"}
+_BEFORE_ITS_OWN = {
+    *("TABLE", "VIEW", "SEQUENCE", "INDEX", "EXISTS", "TRUNCATE", "LOCK", "CONCURRENTLY", "CLUSTER", "INHERIT"),
+    *("PARTITION", "TYPE", "DOMAIN", "FUNCTION", "PROCEDURE", "ROUTINE", "AGGREGATE", "USING"),
+}
+_TWO_BEFORE_A_NAME = {("PARTITION", "OF"), ("(", "LIKE"), (",", "LIKE"), ("INHERITS", "(")}
 _ROWS_ONLY = ("INSERT", "SELECT", "UPDATE", "DELETE", "MERGE", "VALUES", "WITH", "SET")
 _IN_NO_SCHEMA = {
     *("ACCESS", "CAST", "DATABASE", "EVENT", "GROUP", "LANGUAGE", "PUBLICATION", "ROLE", "SCHEMA", "SERVER"),
@@ -21,10 +25,12 @@ _IN_NO_SCHEMA = {
 }
 
 _OUTSIDE = """
-SELECT c.oid::regclass::text
+SELECT n.nspname || '.' || given.name
 FROM pg_catalog.unnest(%s::text[]) AS given(name)
-JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(given.name)
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(given.name)
+LEFT JOIN pg_catalog.pg_type t ON t.oid = pg_catalog.to_regtype(given.name) AND %s
+LEFT JOIN pg_catalog.pg_proc p ON p.oid = pg_catalog.to_regproc(given.name) AND %s
+JOIN pg_catalog.pg_namespace n ON n.oid = coalesce(c.relnamespace, t.typnamespace, p.pronamespace)
 WHERE n.nspname <> %s AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema'
 LIMIT 1
 """
@@ -38,7 +44,7 @@ LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation
 JOIN pg_catalog.pg_namespace n ON n.oid = coalesce(c.relnamespace, l.objid)
 WHERE l.pid = pg_catalog.pg_backend_pid() AND l.granted
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-  AND n.nspname <> %s AND n.nspname NOT LIKE 'pg\\_%%'
+  AND n.nspname <> %s AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema'
   AND (l.locktype = 'object' AND l.classid = 'pg_catalog.pg_namespace'::regclass
        OR l.locktype = 'relation' AND l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
 LIMIT 1
@@ -53,11 +59,10 @@ def moves_rows_only(statement: Statement) -> bool:
 def would_reach(connection: Connection, statement: Statement, scratch: str) -> str:
     """What the statement names outside of the scratch schema, or makes in no schema; "" when nothing."""
     words = statement.words
-    if words[0] in ("CREATE", "ALTER", "DROP") and words[1:2] and words[1] in _IN_NO_SCHEMA:
+    if words[:2] == ["DROP", "EXTENSION"] or (words[0] in ("CREATE", "ALTER", "DROP") and words[1] in _IN_NO_SCHEMA):
         return f"what is in no schema ({words[0]} {words[1]})"
-    if moves_rows_only(statement):
-        return ""
-    row = connection.execute(_OUTSIDE, (list(_names(statement)), scratch)).fetchone()
+    drops = words[0] == "DROP"  # what else there is of that name, types and routines, can be dropped as well
+    row = connection.execute(_OUTSIDE, (list(_names(statement)), drops, drops, scratch)).fetchone()
     return row[0] if row else ""
 
 
@@ -69,15 +74,24 @@ def has_reached(connection: Connection, scratch: str) -> str:
 
 def _names(statement: Statement) -> Iterator[str]:
     """The names, with their schemas, that stand where a relation's name may stand; what is created is none yet."""
-    words, tokens = statement.words, statement.tokens
+    words = statement.words
+    if moves_rows_only(statement):
+        written = {"INSERT": "INTO", "MERGE": "INTO", "DELETE": "FROM", "UPDATE": "UPDATE"}.get(words[0])
+        if written:
+            yield from _name_at(statement, words.index(written) + 1)
+        return
     before = _BEFORE_A_NAME if words[0] == "CREATE" else _BEFORE_A_NAME | _BEFORE_ITS_OWN
-    for place in range(1, len(tokens)):
-        behind = words[place - 1] in before or (words[0] in ("DROP", "TRUNCATE", "LOCK") and words[place - 1] == ",")
-        if not behind and not (words[place - 1] == "(" and words[place - 2] in before):
-            continue
-        end = place + 1
-        while words[end : end + 1] == ["."]:
-            end += 2
-        name = "".join(tokens[place:end])
-        if name[0].isalpha() or name[0] in '_"':
-            yield name
+    before |= {","} if words[0] in ("DROP", "TRUNCATE", "LOCK") else set()
+    before |= {"TO"} if words[:2] == ["CREATE", "RULE"] else set()
+    for place in range(1, len(words)):
+        if words[place - 1] in before or (words[place - 2], words[place - 1]) in _TWO_BEFORE_A_NAME:
+            yield from _name_at(statement, place)
+
+
+def _name_at(statement: Statement, place: int) -> Iterator[str]:
+    end = place + 1
+    while statement.words[end : end + 1] == ["."]:
+        end += 2
+    name = "".join(statement.tokens[place:end])
+    if name[:1].isalpha() or name[:1] in ("_", '"'):
+        yield name

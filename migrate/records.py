@@ -13,7 +13,6 @@ from migrate.files import Migration
 from postgres.catalogue import require_extension, vector_tables
 from postgres.connection import Connection
 from postgres.contract import Declaration, contract
-from postgres.errors import RefusedError
 from postgres.ledger import Ledger, read_ledger
 from postgres.version import version
 
@@ -22,33 +21,10 @@ INSERT INTO pgvector_seed.migrations (id, position, checksum, down, duration, ve
 SELECT %s, coalesce(max(position), 0) + 1, %s, %s, pg_catalog.make_interval(secs => %s), %s
 FROM pgvector_seed.migrations
 """
-_FOREIGN = """
-SELECT o.rolname
-FROM pg_catalog.pg_namespace n
-LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relkind = 'r'
-JOIN pg_catalog.pg_roles o ON o.oid IN (n.nspowner, c.relowner)
-WHERE n.nspname = 'pgvector_seed' AND NOT o.rolsuper AND o.rolname NOT IN (session_user, current_user)
-  AND o.oid <> (SELECT datdba FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-LIMIT 1
-"""
 _ACCEPT = "UPDATE pgvector_seed.migrations SET checksum = %s, down = %s WHERE id = %s"
 _BEGUN = "UPDATE pgvector_seed.deployment SET unfinished = %s"
 _NO_PROMISE = "UPDATE pgvector_seed.deployment SET catalogue = '{}', contract = '{}'"
 _SCHEMA_IS_MISSING = "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s)"
-
-
-def refuse_foreign(connection: Connection) -> None:
-    """Raise RefusedError where the ledger belongs to somebody who could make us run what they wrote into it.
-
-    A login that may only create schemas could plant one, with triggers and downs, for others to find. That we
-    may act as its owner says nothing: anybody can grant us that.
-    """
-    row = connection.execute(_FOREIGN).fetchone()
-    if row is not None:
-        raise RefusedError(
-            f"the ledger in the schema pgvector_seed belongs to {row[0]}, and this login is another",
-            f"If {row[0]} is who deploys here, connect as {row[0]}; or have the schema and its tables given to you.",
-        )
 
 
 def create(connection: Connection, declaration: Declaration) -> None:

@@ -108,7 +108,8 @@ class Steps:
             raise RefusedError(
                 f"{self.unfinished['file']} was interrupted while it dropped an index, which is gone or invalid, "
                 "and that is not recorded",
-                "Go on with the command that was interrupted; or build the index again, which the ledger still has.",
+                "Go on with the command that was interrupted, such as python -m migrate down --to ID; or drop the "
+                "index where it is invalid, and build it again, for the ledger still has it.",
             )
         if concurrently.built(statement) and found and self._is_ours(found):
             name = found.name.as_string(self.connection)
@@ -118,12 +119,19 @@ class Steps:
             )
         self._forget()
 
-    def finished_build(self) -> str:
-        """The file whose index the server finished without its record; "" when there is none. Drops an invalid one."""
+    def unrecorded(self) -> str:
+        """The file whose index is built, or dropped, without its record; "" when there is none.
+
+        What is invalid is dropped: it is the rest of a build, or of a drop.
+        """
         if not self.unfinished:
             return ""
         statement, found = self._drop_leftover()
-        return self.unfinished["file"] if concurrently.built(statement) and found else ""
+        if concurrently.dropped(statement) and found and not found.valid:
+            concurrently.clear(self.connection, found)
+            found = None
+        done = found is None if concurrently.dropped(statement) else found is not None
+        return self.unfinished["file"] if done and not concurrently.is_other(statement) else ""
 
     def _drop_leftover(self) -> tuple[Statement, concurrently.Found | None]:
         """The statement that was begun, and its index as it is after our invalid one was dropped."""
@@ -180,7 +188,7 @@ class Steps:
 
     def _execute_begun(self, step: Step, statement: Statement) -> None:
         """Run it; where the server refuses it, remember which index it left, or that it left none."""
-        if concurrently.built(statement) or concurrently.dropped(statement):
+        if not concurrently.is_other(statement):
             lift_limits(self.connection)  # it waits for old transactions by design, and nobody waits behind it
         try:
             execute_alone(self.connection, step.file, statement, step.remedy)

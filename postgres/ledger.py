@@ -9,6 +9,18 @@ from postgres.connection import Connection
 from postgres.contract import Declaration
 from postgres.errors import RefusedError
 
+# Who owns the schema or anything in it, and is not this login, above it, or the owner of the database; and whether
+# this login is a superuser.
+_STRANGER = """
+SELECT o.rolname, me.rolsuper
+FROM pg_catalog.pg_namespace n
+LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
+JOIN pg_catalog.pg_roles o ON o.oid IN (n.nspowner, c.relowner)
+JOIN pg_catalog.pg_roles me ON me.rolname = session_user
+WHERE n.nspname = 'pgvector_seed' AND NOT o.rolsuper AND o.rolname NOT IN (session_user, current_user)
+  AND o.oid <> (SELECT datdba FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+LIMIT 1
+"""
 # How many relations there are, and which columns of what types the two have that are ordinary tables. A view, or a
 # column of a type with a cast of its own, would run its maker's code as whoever asks.
 _SHAPE = """
@@ -107,6 +119,7 @@ def read_ledger(connection: Connection) -> Ledger | None:
 
     Raises RefusedError where there is only a part of one, or something that cannot be one.
     """
+    refuse_stranger(connection, for_superusers=True)
     anything, columns = connection.execute(_SHAPE).fetchone() or (0, None)
     if not anything:
         return None
@@ -121,6 +134,21 @@ def read_ledger(connection: Connection) -> Ledger | None:
     if not (_is_unfinished(unfinished) and _is_catalogue(catalogue) and isinstance(contract, dict)):
         raise RefusedError("the ledger in the schema pgvector_seed was damaged: its record cannot be read", DAMAGED)
     return Ledger(id_, _declaration(declaration), schema_created, unfinished, catalogue, contract, migrations)
+
+
+def refuse_stranger(connection: Connection, *, for_superusers: bool) -> None:
+    """Raise RefusedError where the ledger belongs to somebody who could make us run what they wrote into it.
+
+    A login that may only create schemas could plant one, with triggers, downs and indexes on expressions
+    of its own. To write to it is dangerous for everybody; to read it, ``for_superusers`` alone is refused.
+    That we may act as its owner says nothing: anybody can grant us that. The catalogue is asked, never the ledger.
+    """
+    row = connection.execute(_STRANGER).fetchone()
+    if row is not None and (row[1] or not for_superusers):
+        raise RefusedError(
+            f"the ledger in the schema pgvector_seed belongs to {row[0]}, and this login is another",
+            f"If {row[0]} is who deploys here, connect as {row[0]}; or have the schema and its tables given to you.",
+        )
 
 
 def _declaration(found: Any) -> Declaration:

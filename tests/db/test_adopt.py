@@ -169,6 +169,13 @@ def test_sql_that_names_its_schema_cannot_be_compared(database: str, folder: Pat
             "CREATE TABLE a (i int)",
             "CREATE TRIGGER t BEFORE INSERT ON a EXECUTE FUNCTION suppress_redundant_updates_trigger()",
         ),
+        ("CREATE TABLE a (i int)", "CREATE RULE r AS ON INSERT TO a DO NOTHING"),
+        (
+            "CREATE TABLE a (i int)",
+            "CREATE TABLE b (i int) PARTITION BY LIST (i); ALTER TABLE b ATTACH PARTITION a DEFAULT",
+        ),
+        ("CREATE TYPE e AS ENUM ('a')", "DROP TYPE e CASCADE; CREATE TABLE b ()"),
+        ("SELECT 1", "DROP EXTENSION vector CASCADE; CREATE TABLE b ()"),
         ("SELECT 1", "CREATE TABLE b (); CREATE SCHEMA more"),
         ("SELECT 1", "CREATE TABLE b (); CREATE PUBLICATION p"),
         ("SELECT 1", "CREATE TABLE b (); CREATE ROLE r"),
@@ -189,7 +196,8 @@ def test_what_reaches_out_of_the_scratch_schema_is_refused(database: str, folder
     assert ask(database, "SELECT to_regnamespace('pgvector_seed')") == [(None,)]
     with connect(database) as connection, connection.transaction():
         before = objects(connection, "public", "public")
-    assert before.keys() == {f"{kind} {name}" for kind, name in ask(database, KINDS)}
+    kept = {thing for thing in before if thing.startswith(("table", "sequence"))}
+    assert kept == {f"{kind} {name}" for kind, name in ask(database, KINDS)}
 
 
 KINDS = """
@@ -266,6 +274,13 @@ def test_smaller_differences(database: str, folder: Path, made: str, found: str)
         ),
         "CREATE TABLE a (t text); INSERT INTO a VALUES ('setval'); COMMENT ON TABLE a IS 'setval'",
         "CREATE EXTENSION IF NOT EXISTS vector; CREATE TABLE a (v vector(3))",
+        "DROP TYPE IF EXISTS mood CASCADE; CREATE TYPE mood AS ENUM ('a'); CREATE TABLE a (m mood)",
+        (
+            "DROP FUNCTION IF EXISTS f(int) CASCADE; CREATE FUNCTION f(int) RETURNS int RETURN 1; "
+            "CREATE TABLE a (i int CHECK (f(i) > 0))"
+        ),
+        "CREATE TABLE a (t text, theirs text, CHECK (t LIKE theirs))",
+        "CREATE TABLE a (theirs text); CREATE VIEW w AS SELECT DISTINCT ON (theirs) theirs AS t FROM a",
         "CREATE TABLE a (theirs int, embedding vector(3)); CREATE INDEX ON a (theirs)",
     ],
 )

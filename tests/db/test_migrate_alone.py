@@ -304,3 +304,30 @@ def test_a_repair_with_a_finished_build_that_is_not_recorded(database: str, fold
         assert repair(connection, load(folder), "0001_a", print)
     run(database, folder)
     assert applied(database) == ["0001_a", "0002_b"]
+
+
+def test_an_edited_down_after_an_interrupted_drop_does_not_lock_out(database: str, folder: Path) -> None:
+    interrupted_drop(database, folder)
+    write(folder, b2_down=MARK + "DROP INDEX CONCURRENTLY IF EXISTS i")
+    with pytest.raises(RefusedError, match="interrupted while it dropped an index"):
+        run(database, folder)
+    with connect(database) as connection:
+        assert undo(connection, "0001_a", print) == ["0002_b"]
+
+
+def test_a_repair_after_an_interrupted_drop(database: str, folder: Path) -> None:
+    """The drop is finished, and what it leads to is compared."""
+    write(folder, a1_up=TABLE, b2_up=BUILD)
+    run(database, folder)
+    write(folder, c3_up=MARK + "DROP INDEX CONCURRENTLY i")
+    with psycopg.connect(database) as holder:
+        holder.execute("SELECT * FROM a")
+        with applier(database, folder) as process:
+            pid = until(lambda: ask(database, WAITING.replace("CREATE", "DROP")))[0][0]
+            ask(database, f"SELECT pg_terminate_backend({pid}, 10000)")
+            process.communicate()
+    write(folder, a1_up=TABLE + ";")
+    with connect(database) as connection:
+        assert repair(connection, load(folder), "0001_a", print)
+    run(database, folder)
+    assert applied(database) == ["0001_a", "0002_b", "0003_c"]

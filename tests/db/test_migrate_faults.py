@@ -189,7 +189,7 @@ def test_a_planted_view_is_not_read(database: str, mallory: str) -> None:
         "'{}'::jsonb AS declaration, false AS schema_created, '{}'::jsonb AS unfinished, '{}'::jsonb AS catalogue, "
         "'{}'::jsonb AS contract",
     )
-    with connect(database) as connection, pytest.raises(RefusedError, match="a part of it is gone"):
+    with connect(database) as connection, pytest.raises(RefusedError, match="belongs to mallory"):
         read_ledger(connection)
     assert ask(database, "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'") == [(False,)]
 
@@ -206,9 +206,44 @@ def test_a_planted_cast_is_not_run(database: str, mallory: str) -> None:
     made = LEDGER_SQL.replace("CREATE SCHEMA pgvector_seed;", "")
     ask(mallory, made.replace("ledger uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid()", "ledger pgvector_seed.evil"))
     ask(mallory, "INSERT INTO pgvector_seed.deployment VALUES (true, ROW(1), '{}', false)")
-    with connect(database) as connection, pytest.raises(RefusedError, match="a part of it is gone"):
+    with connect(database) as connection, pytest.raises(RefusedError, match="belongs to mallory"):
         read_ledger(connection)
     assert ask(database, "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'") == [(False,)]
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "CREATE INDEX ON pgvector_seed.deployment ((pgvector_seed.evil(1)))",
+        "CREATE INDEX ON pgvector_seed.migrations (id) WHERE pgvector_seed.evil(1) = 1",
+        "CREATE STATISTICS pgvector_seed.s ON (pgvector_seed.evil(1)), id FROM pgvector_seed.migrations",
+    ],
+)
+def test_a_planted_expression_is_not_planned(database: str, mallory: str, planted: str) -> None:
+    """The planner computes it, as whoever reads the table."""
+    ask(mallory, LEDGER_SQL)
+    ask(
+        mallory,
+        "CREATE FUNCTION pgvector_seed.v() RETURNS int LANGUAGE plpgsql VOLATILE AS $$ BEGIN "
+        "IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN "
+        "EXECUTE 'ALTER ROLE mallory SUPERUSER'; END IF; RETURN 1; END $$;"
+        "CREATE FUNCTION pgvector_seed.evil(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN "
+        "RETURN pgvector_seed.v(); END $$;" + planted,
+    )
+    with connect(database) as connection, pytest.raises(RefusedError, match="belongs to mallory"):
+        read_ledger(connection)
+    assert ask(database, "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'") == [(False,)]
+
+
+def test_a_reader_may_read_the_ledger_of_another(database: str, folder: Path, mallory: str) -> None:
+    """A check after a deployment runs as a login with the right to read, and no more."""
+    write(folder, a1_up="CREATE TABLE a ()")
+    run(database, folder)
+    ask(
+        database,
+        "GRANT USAGE ON SCHEMA pgvector_seed TO mallory; GRANT SELECT ON ALL TABLES IN SCHEMA pgvector_seed TO mallory",
+    )
+    assert applied(mallory) == ["0001_a"]
 
 
 def test_membership_is_no_trust(database: str, folder: Path, mallory: str) -> None:
