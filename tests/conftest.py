@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,20 @@ def conninfo(server: Server, dbname: str) -> str:
     """How a test reaches a database of an embedded server as its superuser."""
     port = server.environment["PGPORT"]
     return make_conninfo("", host=HOST, port=port, user=USER, password=PASSWORD, dbname=dbname, sslmode="disable")
+
+
+def kill(server: Server) -> None:
+    """Kill -9 the postmaster. The signal is sent before the process is gone: wait until it is."""
+    os.kill(int((server.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    until(lambda: not server.is_running())
+
+
+def until(found: Callable[[], Any], seconds: float = 60) -> Any:
+    """What is found, once it is anything; a failure when that takes too long."""
+    end = time.monotonic() + seconds
+    while not (answer := found()):
+        assert time.monotonic() < end, "it never came"
+    return answer
 
 
 def remove(server: Server) -> None:

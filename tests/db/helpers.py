@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from local.workspace import ROOT
 from migrate.engine import CAREFUL, Options, apply, revert
@@ -25,14 +22,6 @@ ARTICLES_TABLE = """
 CREATE TABLE public.embeddings (id SERIAL PRIMARY KEY, embedding VECTOR(4));
 INSERT INTO embeddings VALUES (1, '[0.1, 0.8, 0.5, 0.3]'), (2, '[0.4, 0.2, 0.7, 0.9]'), (3, '[0.9, 0.5, 0.1, 0.6]')
 """
-
-
-def until(found: Callable[[], Any], seconds: float = 60) -> Any:
-    """What is found, once it is anything; a failure when that takes too long."""
-    end = time.monotonic() + seconds
-    while not (answer := found()):
-        assert time.monotonic() < end, "it never came"
-    return answer
 
 
 def write(folder: Path, **texts: str) -> None:

@@ -19,8 +19,8 @@ from migrate.engine import undo
 from migrate.files import load
 from postgres.connection import connect
 from postgres.errors import MigrationError, RefusedError
-from tests.conftest import ask, pg_variables
-from tests.db.helpers import MARK, applied, applier, ledger_of, run, undo_all, until, write
+from tests.conftest import ask, pg_variables, until
+from tests.db.helpers import MARK, applied, applier, ledger_of, run, undo_all, write
 
 TABLE = "CREATE TABLE a (id int, v vector(2)); INSERT INTO a VALUES (1, '[1,2]'), (1, '[3,4]')"
 BUILD = MARK + "CREATE INDEX CONCURRENTLY i ON a USING hnsw (v vector_l2_ops);"

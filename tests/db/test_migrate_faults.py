@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,8 +19,8 @@ from migrate.session import Limits
 from postgres.connection import connect
 from postgres.errors import InputError, MigrationError, RefusedError, WrongResultError
 from postgres.ledger import read_ledger
-from tests.conftest import ask, conninfo, declare, name_of, new_server, remove, tries
-from tests.db.helpers import applied, applier, run, undo_all, until, write
+from tests.conftest import ask, conninfo, declare, kill, name_of, new_server, remove, tries, until
+from tests.db.helpers import applied, applier, run, undo_all, write
 
 TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1"
 
@@ -48,7 +46,7 @@ def test_the_server_is_killed_and_restarted_in_the_middle(own_server: Server, fo
             assert process.stdout is not None
             for _ in range(dice.randrange(1, count)):
                 process.stdout.readline()
-            os.kill(int((own_server.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+            kill(own_server)
             said = process.stdout.read()
         assert process.returncode == 3, said
         assert "connection was lost" in said

@@ -20,7 +20,7 @@ from local import binaries
 from local.server import HOST, Server
 from local.workspace import ROOT
 from postgres.errors import InputError
-from tests.conftest import remove
+from tests.conftest import kill, remove
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_the_secret_files_are_private_and_nothing_else_changed(own: Server, tmp_
 def test_after_a_crash(own: Server) -> None:
     """The pid file of a killed server is stale, and its children are still at work for a moment."""
     own.start()
-    psutil.Process(log_in(own)).kill()
+    kill(own)
     assert own.start()
     log_in(own)
 
