@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pgvector import Vector
 
-from seed import article
-from seed.check import checks
-from seed.output import as_json, print_tables
-from seed.sample import Answers
+from seed.sample import article
+from seed.sample.answers import Answers
+from seed.sample.check import checks
+from seed.sample.output import as_json, print_tables
 
 
 def right_answers() -> Answers:

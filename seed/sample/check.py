@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from seed import article
-from seed.sample import Answers, same
+from seed.sample import article
+from seed.sample.answers import Answers, same
 
 
 @dataclass(frozen=True)

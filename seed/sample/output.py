@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from postgres.errors import Error
-from seed import article
-from seed.check import Check, shown
-from seed.sample import Answers
+from seed.sample import article
+from seed.sample.answers import Answers
+from seed.sample.check import Check, shown
 
 
 def as_json(answers: Answers, checks: list[Check]) -> str:

@@ -16,7 +16,7 @@ from postgres.catalogue import column_type, extension
 from postgres.connection import Connection, set_search_path
 from postgres.errors import InputError, WrongResultError, one_line
 from postgres.ledger import read_ledger
-from seed import article
+from seed.sample import article
 
 # The table is named without its schema, which heads the search_path.
 _STORED = "SELECT id, embedding FROM embeddings WHERE id = ANY(%s) ORDER BY id"

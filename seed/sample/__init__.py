@@ -1,0 +1,1 @@
+"""The source article's sample: its three vectors, its questions, and its answers."""
