@@ -7,7 +7,7 @@ from typing import Any
 
 from postgres.connection import Connection
 from postgres.errors import InputError
-from postgres.metrics import metric_of
+from postgres.metrics import INDEX_DEFAULTS, metric_of
 
 EXTENSION = "vector"
 
@@ -17,8 +17,8 @@ FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extna
 WHERE e.extname = %s
 """
 
-# A partition is judged with the table it belongs to. Only types that belong to the extension count:
-# a bit column is a vector only where an index of the extension says so, so it must be declared.
+# A partition is judged with the table it belongs to. The types of the extension count, and bit where an index of the
+# extension says that it is searched.
 _VECTOR_TABLES = """
 SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname),
        c.relname,
@@ -44,9 +44,15 @@ FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped AND a.attnum > 0
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
-JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = %s
+LEFT JOIN pg_catalog.pg_depend d
+  ON d.classid = 'pg_catalog.pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
+LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
 WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+  AND (e.extname = %s OR (t.oid = 'pg_catalog.bit'::regtype
+                          AND EXISTS (SELECT FROM pg_catalog.pg_index i
+                                      JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+                                      JOIN pg_catalog.pg_am m ON m.oid = x.relam AND m.amname IN ('hnsw', 'ivfflat')
+                                      WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum)))
 ORDER BY c.relname, a.attnum
 """
 
@@ -86,7 +92,7 @@ def require_extension(connection: Connection) -> Extension:
 
 def vector_tables(connection: Connection, schema: str) -> list[dict[str, Any]]:
     """The tables of ``schema`` that hold vectors, one entry per vector column, as the contract writes them."""
-    return [_entry(*row) for row in connection.execute(_VECTOR_TABLES, (EXTENSION, schema))]
+    return [_entry(*row) for row in connection.execute(_VECTOR_TABLES, (schema, EXTENSION))]
 
 
 def _entry(
@@ -97,14 +103,16 @@ def _entry(
     metrics = {metric_of(index["class"]) for index in indexes}
     entry["metric"] = metrics.pop() if len(metrics) == 1 else None
     entry["indexes"] = [
-        {"name": index["name"], "method": index["method"], "parameters": _numbers(index["parameters"])}
-        for index in indexes
+        {"name": index["name"], "method": index["method"], "parameters": _parameters(index)} for index in indexes
     ]
     return {field: value for field, value in entry.items() if value is not None}
 
 
-def _numbers(parameters: dict[str, str] | None) -> dict[str, int | str]:
-    return {name: int(value) if value.isdecimal() else value for name, value in (parameters or {}).items()}
+def _parameters(index: dict[str, Any]) -> dict[str, int | str]:
+    """What the index is built with, also where its definition leaves it to the defaults."""
+    said = index["parameters"] or {}
+    numbers = {name: int(value) if value.isdecimal() else value for name, value in said.items()}
+    return INDEX_DEFAULTS[index["method"]] | numbers
 
 
 def column_type(connection: Connection, schema: str, table: str, column: str) -> str | None:

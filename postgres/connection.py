@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -23,16 +24,17 @@ NOWHERE = "no-address"
 
 
 @contextmanager
-def connect(conninfo: str = "") -> Iterator[Connection]:
+def connect(conninfo: str = "", *, any_version: bool = False) -> Iterator[Connection]:
     """A connection in autocommit mode to a server of a supported version, closed at the end.
 
-    Whatever ``conninfo`` leaves out, libpq takes from the environment.
+    Whatever ``conninfo`` leaves out, libpq takes from the environment. ``any_version`` lets an old server pass.
 
     Raises UnreachableError when there is no connection or no login, InputError on a server that is too old.
     """
     connection = _open(conninfo)
     try:
-        _refuse_old(connection)
+        if not any_version:
+            _refuse_old(connection)
         yield connection
     finally:
         connection.close()
@@ -89,6 +91,16 @@ def _refuse_old(connection: Connection) -> None:
             f"the server at {connection.info.host}:{connection.info.port} is PostgreSQL {major}",
             f"PostgreSQL {OLDEST_SERVER} or later is needed: upgrade the server, or name another one.",
         )
+
+
+def unless_said(given: Mapping[str, Any]) -> str:
+    """A conninfo of those parameters for which libpq finds nothing in the environment or a service file."""
+    said = {
+        option.keyword.decode()
+        for option in pq.Conninfo.get_defaults()
+        if option.val != option.compiled or (option.envvar or b"").decode() in os.environ
+    }
+    return make_conninfo("", **{name: str(value) for name, value in given.items() if name not in said})
 
 
 def resolve(given: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,130 @@
+"""What the catalogue says of one table, its partitions and its columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg import errors
+
+from postgres.connection import Connection
+from postgres.errors import InputError
+
+_AS_IN_SQL = 'Write it as in SQL: public.items, "My schema".items'
+
+_PARTS = "SELECT pg_catalog.parse_ident(%s)"
+# Without a schema: the first on the search_path that has such a table.
+_ON_PATH = """
+SELECT n.nspname
+FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS path (schema, place)
+JOIN pg_catalog.pg_namespace n ON n.nspname = path.schema
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = %s
+ORDER BY path.place
+LIMIT 1
+"""
+_RELATION = """
+SELECT c.oid, c.relkind, c.relpersistence, pg_catalog.pg_get_userbyid(c.relowner), c.relrowsecurity
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+"""
+# pg_partition_tree knows nothing of a table without partitions, which is its own leaf here.
+_LEAVES = """
+SELECT c.oid, pg_catalog.format('%%I.%%I', n.nspname, c.relname), c.relname, c.relkind, c.relpersistence, c.reltuples,
+       pg_catalog.pg_relation_size(c.oid)
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind <> 'p' AND (c.oid = %(oid)s OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(%(oid)s)))
+ORDER BY 2
+"""
+_COLUMN = """
+SELECT a.attnum, t.typname, n.nspname, a.atttypmod, a.attnotnull, coalesce(a.attstattarget, -1) <> 0
+FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+WHERE a.attrelid = %s AND a.attname = %s AND a.attnum > 0 AND NOT a.attisdropped
+"""
+
+
+@dataclass(frozen=True)
+class Name:
+    """A table's name, with its schema."""
+
+    schema: str
+    table: str
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A partition that holds rows, or the table itself. ``table`` is its name without the schema.
+
+    ``bytes`` is its size without TOAST and indexes.
+    """
+
+    oid: int
+    name: str
+    table: str
+    kind: str
+    persistence: str
+    reltuples: float
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table, or what bears its name. ``kind`` and ``persistence`` are pg_class's letters."""
+
+    oid: int
+    kind: str
+    persistence: str
+    owner: str
+    row_security: bool
+    leaves: tuple[Leaf, ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column. ``modifier`` is its number of dimensions for the types of vectors, and -1 where it has none.
+
+    ``wants_statistics`` is False where its statistics target was set to 0.
+    """
+
+    number: int
+    type: str
+    type_schema: str
+    modifier: int
+    not_null: bool
+    wants_statistics: bool
+
+
+def parse_name(connection: Connection, text: str) -> Name:
+    """The table that ``text`` names, as in SQL: ``items``, ``public.items``, ``"My schema"."Items"``.
+
+    Raises InputError where it is no name of a table.
+    """
+    try:
+        row = connection.execute(_PARTS, (text,)).fetchone()
+    except errors.InvalidParameterValue as error:
+        raise InputError(f"{text} is no name of a table", _AS_IN_SQL) from error
+    assert row is not None
+    *schema, table = row[0]
+    if len(schema) > 1:
+        raise InputError(f"{text} has more parts than a schema and a table", _AS_IN_SQL)
+    if not schema:
+        found = connection.execute(_ON_PATH, (table,)).fetchone()
+        schema = [found[0] if found else "public"]
+    return Name(schema[0], table)
+
+
+def relation(connection: Connection, name: Name) -> Relation | None:
+    """The relation of that name, or None where there is none."""
+    row = connection.execute(_RELATION, (name.schema, name.table)).fetchone()
+    if row is None:
+        return None
+    oid, kind, persistence, owner, row_security = row
+    leaves = tuple(Leaf(*leaf) for leaf in connection.execute(_LEAVES, {"oid": oid}))
+    return Relation(oid, kind, persistence, owner, row_security, leaves)
+
+
+def column(connection: Connection, oid: int, name: str) -> Column | None:
+    """The column of that name, or None where the relation has none."""
+    row = connection.execute(_COLUMN, (oid, name)).fetchone()
+    return Column(*row) if row else None

@@ -1,0 +1,116 @@
+"""Asking as a reader does: with the settings and the rights of a role, from a session of another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import errors, sql
+
+from postgres.connection import Connection
+from postgres.errors import one_line
+
+# Settings are known to the server only once the library is loaded: before, nonsense would be accepted.
+_LOAD = "SELECT CAST('[1]' AS {type})"
+# What the server applies at login, the most special first, each setting once.
+_SETTINGS = """
+SELECT DISTINCT ON (name) name, pg_catalog.substr(entry, pg_catalog.strpos(entry, '=') + 1)
+FROM pg_catalog.pg_db_role_setting s
+CROSS JOIN pg_catalog.unnest(s.setconfig) AS entry
+CROSS JOIN pg_catalog.split_part(entry, '=', 1) AS name
+LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole
+LEFT JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
+WHERE (s.setrole = 0 OR r.rolname = %s) AND (s.setdatabase = 0 OR d.datname = pg_catalog.current_database())
+ORDER BY name, s.setrole = 0, s.setdatabase = 0
+"""
+# What this session has from its own role, from its client or from whoever had it before.
+_OWN = """
+SELECT name FROM pg_catalog.pg_settings
+WHERE source IN ('user', 'database user', 'client', 'session', 'interactive', 'command line')
+"""
+# Only what may change a plan or an answer; and settings with a dot are of extensions, or of the application's policies.
+_RELEVANT = """
+SELECT name FROM pg_catalog.pg_settings
+WHERE category LIKE ANY ('{Query Tuning%%,Resource Usage%%,Developer Options%%}') AND name = ANY (%s)
+"""
+_MAY_BE = """
+SELECT session_user = %(role)s OR pg_catalog.pg_has_role(session_user, %(role)s::pg_catalog.name, 'SET')
+"""
+
+
+class CannotStandInError(Exception):
+    """This login cannot see what the reader would see; the message says why."""
+
+
+class ReaderRefusedError(Exception):
+    """The server refuses the reader its query; the message has the server's words."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A role that reads. ``name`` None stands for the session's own role, with its own settings."""
+
+    name: str | None
+
+    def settings(self, connection: Connection) -> dict[str, str]:
+        """What ALTER ROLE and ALTER DATABASE set for this role's sessions in this database."""
+        return dict(connection.execute(_SETTINGS, (self.name,)).fetchall())
+
+    @contextmanager
+    def asking(self, connection: Connection, extension: str, *, row_security: bool) -> Iterator[None]:
+        """Inside of a transaction: from here to its end, the session has the reader's settings, and where this login
+        may become the reader, its rights.
+
+        ``extension`` is pgvector's schema; ``row_security``: whether the table shows each role other rows. Raises
+        CannotStandInError where the session would not see what the reader sees, and ReaderRefusedError where the
+        server refuses the reader what is asked inside.
+        """
+        load_library(connection, extension)
+        if self.name is not None:
+            self._take_settings(connection)
+        is_reader = self.name is None or self._become(connection, row_security=row_security)
+        try:
+            yield
+        except errors.InsufficientPrivilege as error:
+            if is_reader and self.name is not None:
+                raise ReaderRefusedError(f"the server refuses {self.name}: {one_line(error)}") from error
+            raise
+
+    def _become(self, connection: Connection, *, row_security: bool) -> bool:
+        assert self.name is not None
+        row = connection.execute(_MAY_BE, {"role": self.name}).fetchone()
+        if row and row[0]:
+            connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(self.name)))
+            return True
+        if row_security:
+            raise CannotStandInError(f"row security shows {self.name} other rows than this login")
+        return False
+
+    def _take_settings(self, connection: Connection) -> None:
+        settings = self.settings(connection)
+        relevant = _relevant(connection, list(settings))
+        own = _relevant(connection, [name for (name,) in connection.execute(_OWN)]) - relevant
+        if own:
+            raise CannotStandInError(
+                f"this session has settings that {self.name} lacks ({', '.join(sorted(own))}): connect as {self.name}"
+            )
+        for name in sorted(relevant):
+            try:
+                with connection.transaction():
+                    connection.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, settings[name]))
+            except psycopg.Error as error:
+                raise CannotStandInError(
+                    f"{self.name} has {name} = {settings[name]}, which this session cannot take on: {one_line(error)}"
+                ) from error
+
+
+def load_library(connection: Connection, schema: str) -> None:
+    """Load pgvector's library into this session. ``schema`` is where the extension is."""
+    connection.execute(sql.SQL(_LOAD).format(type=sql.Identifier(schema, "vector")))
+
+
+def _relevant(connection: Connection, names: list[str]) -> set[str]:
+    known = {name for (name,) in connection.execute(_RELEVANT, (names,))}
+    return known | {name for name in names if "." in name}
