@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from seed.verify.command import verify
+
 
 @click.group()
 def cli() -> None:
@@ -29,9 +31,9 @@ def sample(*, replace: bool, as_json: bool) -> None:
     # Imported here, so that --help does not wait for the driver.
     from postgres.connection import connect
     from postgres.errors import Error, translated
-    from seed import output
-    from seed.check import checks
-    from seed.sample import run as run_sample
+    from seed.sample import output
+    from seed.sample.answers import run as run_sample
+    from seed.sample.check import checks
 
     try:
         with connect() as connection, translated("the sample"):
@@ -47,3 +49,6 @@ def sample(*, replace: bool, as_json: bool) -> None:
         output.print_tables(answers, found)
     if not all(check.right for check in found):
         raise SystemExit(1)
+
+
+cli.add_command(verify)

@@ -1,0 +1,30 @@
+"""bloat: the rows that are there outweigh those that are gone."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from seed.verify.check import Check
+from seed.verify.look import LARGE, Look
+from seed.verify.outcome import Outcome, failed, passed
+
+# The counters are lost in a crash, and a copy of a database has none: the rows that ANALYZE saw stand in for them.
+_COUNTERS = """
+SELECT coalesce(pg_catalog.sum(pg_catalog.pg_stat_get_dead_tuples(c.oid)), 0)::int8,
+       coalesce(pg_catalog.sum(greatest(pg_catalog.pg_stat_get_live_tuples(c.oid), c.reltuples)), 0)::int8
+FROM pg_catalog.pg_class c WHERE c.oid = ANY (%s)
+"""
+_EXPECTED = "fewer dead rows than live ones"
+
+
+def judge(look: Look) -> Outcome:
+    """Judge by the server's counters, where it has them."""
+    row = look.connection.execute(_COUNTERS, ([leaf.oid for leaf in look.there.leaves],)).fetchone()
+    dead, live = row or (0, 0)
+    found = f"{dead:,} dead rows beside {live:,} live ones"
+    if dead > max(live, LARGE / 2):
+        return failed(_EXPECTED, found, sql.SQL("VACUUM (ANALYZE) {};").format(look.sql_name).as_string())
+    return passed(found, _EXPECTED)
+
+
+CHECK = Check("bloat", "dead rows outweigh live ones", judge, after=("table",))

@@ -1,0 +1,59 @@
+"""connect: the server is of a supported version, and the roles of the contract can log in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from postgres.connection import OLDEST_SERVER
+from seed.verify.check import Check
+from seed.verify.look import Look
+from seed.verify.outcome import Outcome, failed, passed
+
+_ROLES = """
+SELECT rolname, rolcanlogin, rolvaliduntil < pg_catalog.now(), rolconnlimit = 0 AND NOT rolsuper,
+       pg_catalog.has_database_privilege(oid, pg_catalog.current_database(), 'CONNECT'),
+       pg_catalog.quote_ident(rolname), pg_catalog.quote_ident(pg_catalog.current_database())
+FROM pg_catalog.pg_roles WHERE rolname = ANY (%s)
+"""
+
+
+def judge(look: Look) -> Outcome:
+    """Judge the version, then each role."""
+    major = look.connection.info.server_version // 10000
+    expected = f"PostgreSQL {OLDEST_SERVER} or later"
+    if major < OLDEST_SERVER:
+        return failed(expected, f"PostgreSQL {major}", "Upgrade the server, or connect to another one.")
+    roles = look.contract.roles
+    names = sorted({name for name in (roles.writer, roles.reader) if name})
+    if names:
+        expected += f", and {' and '.join(names)} can log in"
+    found = {row[0]: row for row in look.connection.execute(_ROLES, (names,))}
+    faults = [fault for name in names for fault in [_fault(name, found.get(name))] if fault]
+    if not faults:
+        return passed(f"PostgreSQL {major}", expected)
+    # Without its reader nobody can say what it would see.
+    groundless = frozenset({"plan", "recall"}) if roles.reader and roles.reader not in found else frozenset()
+    return failed(expected, "; ".join(what for what, _ in faults), "\n".join(how for _, how in faults), groundless)
+
+
+def _fault(name: str, row: tuple[Any, ...] | None) -> tuple[str, str] | None:
+    if row is None:
+        return f"there is no role {name}", f"Create the role {name}, or correct the contract's roles."
+    _, may_log_in, expired, no_connections, may_connect, role, database = row
+    if not may_log_in:
+        return f"{name} may not log in", f"ALTER ROLE {role} LOGIN;"
+    if expired:
+        return f"the password of {name} has expired", f"ALTER ROLE {role} PASSWORD '...' VALID UNTIL 'infinity';"
+    if no_connections:
+        return f"{name} is limited to no connections", f"ALTER ROLE {role} CONNECTION LIMIT -1;"
+    if not may_connect:
+        return f"{name} may not connect to this database", f"GRANT CONNECT ON DATABASE {database} TO {role};"
+    return None
+
+
+CHECK = Check(
+    "connect",
+    f"the server is older than {OLDEST_SERVER}, or a declared role cannot log in",
+    judge,
+    of_a_table=False,
+)

@@ -1,0 +1,106 @@
+"""extension: pgvector is there, new enough, where it was declared, and in reach of a plain query."""
+
+from __future__ import annotations
+
+import re
+
+from psycopg import sql
+
+from postgres.catalogue import EXTENSION
+from search.reader import load_library
+from seed.verify.check import Check
+from seed.verify.look import Look
+from seed.verify.outcome import Outcome, failed, not_declared, passed
+
+_AVAILABLE = "SELECT default_version FROM pg_catalog.pg_available_extensions WHERE name = %s"
+# PostgreSQL 18 tells which version of the library this session has loaded.
+_LOADED = "SELECT version FROM pg_catalog.pg_get_loaded_modules() WHERE module_name = %s"
+_TELLS_LOADED = 180000
+_PATH = "SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path'"
+_IN_REACH = """
+SELECT %(schema)s::pg_catalog.name = ANY (pg_catalog.current_schemas(true))
+   AND pg_catalog.has_schema_privilege(%(role)s::pg_catalog.name, %(schema)s, 'USAGE')
+"""
+
+
+def judge(look: Look) -> Outcome:
+    """Judge the extension, the loaded library, and then the reader's search_path."""
+    declared = look.contract.extension
+    if declared.schema is None and declared.minimum is None and declared.name is None:
+        return not_declared("the extension")
+    expected = EXTENSION + (f" {declared.minimum} or later" if declared.minimum else "")
+    expected += f" in the schema {declared.schema}" if declared.schema else ""
+    found = look.extension
+    if found is None:
+        return failed(expected, "it is not enabled in this database", _create(look))
+    said = f"{EXTENSION} {found.version} in the schema {found.schema}"
+    if declared.minimum and _older(found.version, declared.minimum):
+        return failed(expected, said, _update(look, declared.minimum))
+    if declared.schema not in (None, found.schema):
+        schema = sql.Identifier(declared.schema or "").as_string()
+        return failed(expected, said, f"ALTER EXTENSION {EXTENSION} SET SCHEMA {schema};")
+    load_library(look.connection, found.schema)
+    loaded = _loaded(look)
+    if loaded and declared.minimum and _older(loaded, declared.minimum):
+        return failed(expected, f"{said}, and the server's library is {loaded}", _install(declared.minimum))
+    if not _in_reach(look, found.schema):
+        who = look.reader.name or "this login"
+        return failed(expected, f"{said}, out of reach of a plain query of {who}", _reach(look, found.schema))
+    return passed(said, expected)
+
+
+def _older(version: str, minimum: str) -> bool:
+    return _numbers(version) < _numbers(minimum)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
+
+
+def _create(look: Look) -> str:
+    if look.value(_AVAILABLE, EXTENSION) is None:
+        return "Install pgvector on the server, then run: pulumi up"
+    schema = sql.Identifier(look.contract.extension.schema or "public").as_string()
+    return f"CREATE EXTENSION {EXTENSION} SCHEMA {schema};\nWhat was dropped with it comes back from a backup only."
+
+
+def _update(look: Look, minimum: str) -> str:
+    available = look.value(_AVAILABLE, EXTENSION)
+    if available is None or _older(str(available), minimum):
+        return _install(minimum)
+    return f"ALTER EXTENSION {EXTENSION} UPDATE;"
+
+
+def _install(minimum: str) -> str:
+    return f"Install pgvector {minimum} or later on the server, restart it, then: ALTER EXTENSION {EXTENSION} UPDATE;"
+
+
+def _loaded(look: Look) -> str | None:
+    if look.connection.info.server_version < _TELLS_LOADED:
+        return None
+    found = look.value(_LOADED, EXTENSION)
+    return str(found) if found else None
+
+
+def _in_reach(look: Look, schema: str) -> bool:
+    reader = look.reader
+    path = reader.settings(look.connection).get("search_path") if reader.name else None
+    look.value("SELECT pg_catalog.set_config('search_path', %s, true)", path or look.value(_PATH))
+    role = reader.name or look.connection.info.user
+    return bool(look.connection.execute(_IN_REACH, {"schema": schema, "role": role}).fetchone() == (True,))
+
+
+def _reach(look: Look, schema: str) -> str:
+    quoted = sql.Identifier(schema).as_string()
+    if look.reader.name is None:
+        return f"Put {quoted} on the search_path of those who read."
+    role = sql.Identifier(look.reader.name).as_string()
+    return f'GRANT USAGE ON SCHEMA {quoted} TO {role};\nALTER ROLE {role} SET search_path = "$user", public, {quoted};'
+
+
+CHECK = Check(
+    "extension",
+    "pgvector is absent, older than declared, in another schema, or out of reach of a plain query",
+    judge,
+    of_a_table=False,
+)

@@ -1,0 +1,68 @@
+"""ledger: the database is the declared one, and has the declared migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from postgres.errors import RefusedError
+from postgres.ledger import Ledger, read_ledger, refuse_stranger
+from seed.verify.check import Check
+from seed.verify.contract import Migration
+from seed.verify.look import Look, NotAllowedError
+from seed.verify.outcome import Outcome, failed, not_declared, passed
+
+_REMEDY = "Compare with the files: python -m migrate status"
+
+
+def judge(look: Look) -> Outcome:
+    """Judge whose ledger it is, then each migration by name."""
+    declared = look.contract.ledger
+    if declared.id is None and declared.migrations is None:
+        return not_declared("a ledger")
+    expected = f"the ledger {declared.id}" if declared.id else "a ledger"
+    if declared.migrations is not None:
+        expected += f" with {len(declared.migrations)} migrations"
+    ledger = _read(look)
+    if isinstance(ledger, RefusedError):
+        return failed(expected, ledger.message, ledger.remedy)
+    if ledger is None:
+        return failed(expected, "this database has no ledger", "Connect to the declared database, or run: pulumi up")
+    if declared.id not in (None, ledger.id):
+        return failed(expected, f"the ledger {ledger.id}, another database's", "Connect to the declared database.")
+    faults = list(_faults(declared.migrations, ledger))
+    if faults:
+        return failed(expected, "; ".join(faults), _REMEDY)
+    return passed(f"the ledger {ledger.id} with {len(ledger.migrations)} migrations", expected)
+
+
+def _read(look: Look) -> Ledger | RefusedError | None:
+    try:
+        refuse_stranger(look.connection, for_superusers=True)
+    except RefusedError as refused:
+        raise NotAllowedError(str(refused)) from refused
+    try:
+        return read_ledger(look.connection)
+    except RefusedError as damaged:
+        return damaged
+
+
+def _faults(declared: tuple[Migration, ...] | None, ledger: Ledger) -> Iterator[str]:
+    if declared is None:
+        return
+    found = ledger.checksums
+    for migration in declared:
+        if migration.id not in found:
+            yield f"{migration.id} is missing"
+        elif migration.checksum not in (None, found[migration.id]):
+            yield f"{migration.id} was changed"
+    ids = [migration.id for migration in declared]
+    yield from (f"{id_} is unknown to the contract" for id_ in found if id_ not in ids)
+    if sorted(ids) == sorted(found) and ids != list(found):
+        yield "they were applied in another order"
+    if ledger.unfinished:
+        yield f"{ledger.unfinished['file']} was begun and is not recorded as done"
+
+
+CHECK = Check(
+    "ledger", "it is another database's, or a migration is missing, changed or unknown", judge, of_a_table=False
+)

@@ -1,0 +1,61 @@
+"""plan: the reader's own query uses the index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from postgres.relation import Leaf
+from search.plan import plan_cached, plan_once
+from search.question import VectorColumn
+from search.sample import stored_vectors
+from seed.verify.check import Check
+from seed.verify.look import LARGE, Look
+from seed.verify.outcome import Outcome, failed, not_declared, passed, skipped
+
+NEIGHBOURS = 10  # where the contract does not say how many a reader asks for
+
+_INDEXES = """
+SELECT x.relname FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+JOIN pg_catalog.pg_am m ON m.oid = x.relam AND m.amname IN ('hnsw', 'ivfflat')
+WHERE i.indrelid = ANY (%s)
+"""
+_REMEDY = "See the settings that the reader gets: SELECT * FROM pg_db_role_setting; and ANALYZE the table."
+
+
+def judge(look: Look) -> Outcome:
+    """Judge the plan of a query with its values, and of the same as a prepared statement."""
+    column = look.searched
+    if column is None or column.metric is None or not look.table.indexes:
+        return not_declared("an index and its metric")
+    with look.as_reader(column):
+        leaves = look.large_leaves()
+        if not leaves:
+            return skipped(f"fewer than {LARGE:,} rows: the planner is right to read them all")
+        query = next(iter(stored_vectors(look.connection, column, look.bytes, 1)), None)
+        if query is None:
+            return skipped("there is no vector to ask for")
+        return _judge_scans(look, column, query, leaves)
+
+
+def _judge_scans(look: Look, column: VectorColumn, query: str, leaves: Sequence[Leaf]) -> Outcome:
+    k = look.table.recall.k if look.table.recall else NEIGHBOURS
+    expected = f"the {k} nearest neighbours by an index"
+    indexes = {name for (name,) in look.connection.execute(_INDEXES, ([leaf.oid for leaf in leaves],))}
+    large = {leaf.table for leaf in leaves}
+    for scans, words in (
+        (plan_once(look.connection, column, query, k), ""),
+        (plan_cached(look.connection, column, query, k), ", as a prepared statement"),
+    ):
+        other = [scan for scan in scans if scan.relation in large and scan.index not in indexes]
+        if other:
+            return failed(expected, ", ".join(f"{scan.node} on {scan.relation}" for scan in other) + words, _REMEDY)
+    return passed("it uses " + ", ".join(sorted({scan.index for scan in scans if scan.index})), expected)
+
+
+CHECK = Check(
+    "plan",
+    f"the reader's own query does not use the index (below {LARGE:,} rows: skipped)",
+    judge,
+    after=("extension", "table", "column", "index", "roles"),
+)

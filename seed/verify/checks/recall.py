@@ -1,0 +1,57 @@
+"""recall: the reader finds the share of the true neighbours that was declared."""
+
+from __future__ import annotations
+
+import time
+
+from search.question import VectorColumn
+from search.recall import Recall, interval, measure
+from search.sample import stored_vectors
+from seed.verify.check import Check
+from seed.verify.contract import Recall as Declared
+from seed.verify.look import Look, OutOfTimeError
+from seed.verify.outcome import Outcome, failed, not_declared, passed, skipped
+
+QUERIES = 100
+FEWEST_QUERIES = 10
+_PART_OF_TIME = 0.5
+_REMEDY = (
+    "Let the readers search wider (hnsw.ef_search, ivfflat.probes), "
+    "or build the index anew with larger m and ef_construction, or more fitting lists."
+)
+
+
+def judge(look: Look) -> Outcome:
+    """Compare what the reader's query finds with the exact neighbours; fail only beyond doubt."""
+    column, declared = look.searched, look.table.recall
+    if column is None or column.metric is None or declared is None:
+        return not_declared("a recall")
+    expected = f"recall@{declared.k} of at least {declared.minimum:g}"
+    with look.as_reader(column):
+        queries = stored_vectors(look.connection, column, look.bytes, QUERIES)
+        if not queries:
+            return skipped("there is no vector to ask for", expected)
+        found = _measure(look, column, queries, declared)
+    words = f"{found.mean:.3f}, between {found.low:.3f} and {found.high:.3f}, by {found.queries} queries"
+    return passed(words, expected) if found.high >= declared.minimum else failed(expected, words, _REMEDY)
+
+
+def _measure(look: Look, column: VectorColumn, queries: list[str], declared: Declared) -> Recall:
+    """By as many of the queries as half of the time that is left allows."""
+    end = time.monotonic() + _PART_OF_TIME * look.clock.left
+    recalls: list[float] = []
+    for recall in measure(look.connection, column, queries, declared.k):
+        recalls.append(recall)
+        if time.monotonic() > end:
+            break
+    if len(recalls) < min(FEWEST_QUERIES, len(queries)):
+        raise OutOfTimeError(f"only {len(recalls)} queries could be asked in half of the time that was left")
+    return interval(recalls)
+
+
+CHECK = Check(
+    "recall",
+    "it is below the declared minimum, as the reader would see it",
+    judge,
+    after=("extension", "table", "column", "index", "roles"),
+)

@@ -1,0 +1,68 @@
+"""sequence: the next generated id is above every id that is there."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from postgres.relation import column
+from seed.verify.check import Check
+from seed.verify.look import Look, NotAllowedError
+from seed.verify.outcome import Outcome, failed, not_declared, passed
+
+# The sequence that the column's default takes its values from, or that belongs to an identity column.
+_SEQUENCE = """
+SELECT n.nspname, c.relname, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle,
+       pg_catalog.has_sequence_privilege(c.oid, 'SELECT')
+FROM pg_catalog.pg_sequence s
+JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_depend d ON d.classid IN ('pg_catalog.pg_class'::regclass, 'pg_catalog.pg_attrdef'::regclass)
+WHERE (d.objid = c.oid AND d.deptype = 'i' AND d.refobjid = %(table)s AND d.refobjsubid = %(column)s)
+   OR (d.refobjid = c.oid AND d.objid = (SELECT oid FROM pg_catalog.pg_attrdef
+                                         WHERE adrelid = %(table)s AND adnum = %(column)s))
+LIMIT 1
+"""
+_FARTHEST = "SELECT {function}({id}) FROM {table}"
+_NEXT = "SELECT last_value + CASE WHEN is_called THEN {increment} ELSE 0 END FROM {sequence}"
+_WHOLE_NUMBERS = ("int2", "int4", "int8", "numeric")
+
+
+def judge(look: Look) -> Outcome:
+    """Judge the next value. The ids are read first: the sequence moves on meanwhile, and never back."""
+    if look.table.id is None:
+        return not_declared("an id")
+    found = column(look.connection, look.there.oid, look.table.id)
+    if found is None:
+        raise NotAllowedError(f"there is no column {look.table.id}, as the check column says")
+    row = look.connection.execute(_SEQUENCE, {"table": look.there.oid, "column": found.number}).fetchone()
+    if row is None or found.type not in _WHOLE_NUMBERS:
+        return passed("the ids come from no sequence", "an id that is free")
+    schema, name, increment, least, most, cycles, allowed = row
+    if not allowed:
+        raise NotAllowedError(f"this login may not read the sequence {schema}.{name}")
+    look.must_see_all(look.table.id)
+    function = sql.SQL("pg_catalog.max" if increment > 0 else "pg_catalog.min")
+    names = {"function": function, "id": sql.Identifier(look.table.id), "table": look.sql_name}
+    farthest = look.value(sql.SQL(_FARTHEST).format(**names))
+    sequence = sql.Identifier(schema, name)
+    following = look.value(sql.SQL(_NEXT).format(increment=sql.Literal(increment), sequence=sequence))
+    said = f"the next id is {following:,}" + ("" if farthest is None else f", and the last one there {farthest:,}")
+    expected = "a next id beyond those that are there"
+    if not (least <= following <= most or cycles):
+        return failed(expected, f"the sequence has come to its end: {said}", _widen(sequence))
+    if farthest is not None and (following - farthest) * increment <= 0:
+        return failed(expected, said, _move(sequence, names))
+    return passed(said, expected)
+
+
+def _widen(sequence: sql.Identifier) -> str:
+    return sql.SQL("ALTER SEQUENCE {} AS bigint; and the column with it, in a migration").format(sequence).as_string()
+
+
+def _move(sequence: sql.Identifier, names: dict[str, sql.Composable]) -> str:
+    text = sql.Literal(sequence.as_string())
+    move = "SELECT setval({text}, (SELECT {function}({id}) FROM {table}));"
+    return sql.SQL(move).format(text=text, **names).as_string()
+
+
+CHECK = Check("sequence", "the next generated id is not above the largest", judge, after=("table",))

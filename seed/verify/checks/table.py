@@ -1,0 +1,41 @@
+"""table: it is there, holds rows itself or in partitions, and outlives a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from postgres.relation import Relation
+from seed.verify.check import Check
+from seed.verify.look import Look
+from seed.verify.outcome import Outcome, failed, passed
+
+_KINDS = {"r": "a table", "p": "a partitioned table", "v": "a view", "m": "a materialized view", "f": "a foreign table"}
+_KINDS_OF_TABLES = ("r", "p")
+_EXPECTED = "a table or a partitioned table that outlives a crash"
+
+
+def judge(look: Look) -> Outcome:
+    """Judge the relation that bears the name, and its partitions."""
+    found = look.relation
+    if found is None:
+        return failed(_EXPECTED, "it is not there", "See what was applied: python -m migrate status")
+    if found.kind not in _KINDS_OF_TABLES:
+        return failed(_EXPECTED, _KINDS[found.kind], "Correct the contract, or make it a table by a migration.")
+    faults = list(_faults(found))
+    if faults:
+        return failed(_EXPECTED, "; ".join(what for what, _ in faults), "\n".join(how for _, how in faults))
+    partitions = f" with {len(found.leaves)} partitions" if found.kind == "p" else ""
+    return passed(_KINDS[found.kind] + partitions, _EXPECTED)
+
+
+def _faults(found: Relation) -> Iterator[tuple[str, str]]:
+    for leaf in found.leaves:
+        if leaf.persistence == "u":
+            yield f"{leaf.name} is unlogged: a crash empties it", f"ALTER TABLE {leaf.name} SET LOGGED;"
+        if leaf.persistence == "t":
+            yield f"{leaf.name} is temporary", "Make it an ordinary table by a migration."
+        if leaf.kind == "f":
+            yield f"{leaf.name} is a foreign table", "Have its rows in a partition of this database."
+
+
+CHECK = Check("table", "it is absent, no ordinary or partitioned table, or a crash would empty it", judge)

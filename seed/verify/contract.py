@@ -1,0 +1,153 @@
+"""Reading a contract. Its keys are in docs/verify.md; how one is made is in postgres/contract.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from postgres.contract import CONTRACT
+from postgres.errors import InputError
+from postgres.metrics import OPERATORS
+
+Text = Annotated[str, msgspec.Meta(min_length=1, pattern=r"^[^\x00]*$")]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Every key may be absent, but those without a default here. None: not declared."""
+
+
+class Connection(_Part, frozen=True):
+    """Where the database is, without a user and without a secret."""
+
+    host: Text | None = None
+    port: int | Text | None = None
+    dbname: Text | None = None
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
+
+
+class Extension(_Part, frozen=True):
+    """The vector extension; ``minimum`` is the oldest version."""
+
+    name: Literal["vector"] | None = None
+    schema: Text | None = None
+    minimum: Annotated[str, msgspec.Meta(pattern=r"^\d+(\.\d+)*$")] | None = None
+
+
+class Migration(_Part, frozen=True):
+    """A migration, and the sha256 of its text."""
+
+    id: Text
+    checksum: Text | None = None
+
+
+class Ledger(_Part, frozen=True):
+    """Which ledger, and what it has."""
+
+    id: Text | None = None
+    migrations: tuple[Migration, ...] | None = None
+
+
+class Index(_Part, frozen=True):
+    """An index on the vector column. It must serve the table's metric."""
+
+    name: Text
+    method: Literal["hnsw", "ivfflat"] | None = None
+    parameters: Mapping[str, int | str] | None = None
+
+
+class Recall(_Part, frozen=True):
+    """The share of the ``k`` nearest neighbours that a reader must get, from 0 to 1."""
+
+    k: Positive
+    minimum: Share
+
+
+class Table(_Part, frozen=True):
+    """One table and one of its vector columns. ``name`` is written as in SQL, with its schema."""
+
+    name: Text
+    id: Text | None = None
+    vector: Text | None = None
+    type: Literal["vector", "halfvec", "bit", "sparsevec"] | None = None
+    dimensions: Positive | None = None
+    metric: Text | None = None
+    owner: Text | None = None
+    rows: Count | None = None
+    indexes: tuple[Index, ...] | None = None
+    recall: Recall | None = None
+
+    def __post_init__(self) -> None:
+        if self.metric is not None and self.metric not in OPERATORS:
+            raise ValueError(f"metric must be one of {', '.join(OPERATORS)}")
+
+
+class Roles(_Part, frozen=True):
+    """Who writes and who reads."""
+
+    writer: Text | None = None
+    reader: Text | None = None
+
+
+class Contract(_Part, frozen=True):
+    """What a deployment promises."""
+
+    contract: Literal[1]
+    connection: Connection = Connection()
+    extension: Extension = Extension()
+    ledger: Ledger = Ledger()
+    tables: tuple[Table, ...] = ()
+    roles: Roles = Roles()
+
+
+def parse(text: str | bytes, source: str) -> Contract:
+    """The contract in a JSON text. Raises InputError, which names ``source``, the place and the fault."""
+    try:
+        data = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise _fault(source, f"it is not JSON: {error}") from error
+    return convert(data, source)
+
+
+def convert(data: Any, source: str) -> Contract:
+    """The contract in JSON data. Raises InputError, which names ``source``, the place and the fault."""
+    if not isinstance(data, dict) or data.get("contract") != CONTRACT:
+        raise _fault(source, f'it must be an object with "contract": {CONTRACT}, the only version that there is')
+    try:
+        _refuse_null(data, "$")
+        contract = msgspec.convert(data, Contract)
+    except ValueError as error:
+        raise _fault(source, str(error)) from error
+    if contract == Contract(1):
+        raise _fault(source, "it declares nothing, so nothing could be checked")
+    return contract
+
+
+def _fault(source: str, fault: str) -> InputError:
+    return InputError(f"the contract {source} cannot be used: {fault}", "Its keys are described in docs/verify.md.")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {max(names, key=names.count)} is there twice")
+    return found
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _refuse_null(data: Any, path: str) -> None:
+    """A null could mean "not declared", or a value that somebody failed to fill in: then a check would be lost."""
+    if data is None:
+        raise ValueError(f"null at {path}: leave the key out instead")
+    entries = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for key, value in entries:
+        _refuse_null(value, f"{path}.{key}" if isinstance(data, dict) else f"{path}[{key}]")

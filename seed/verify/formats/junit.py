@@ -1,0 +1,51 @@
+"""The report as JUnit XML, as GitLab, Jenkins and actions for GitHub read it: a test case for each check."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree as ET
+
+from seed.verify.formats.words import details, printable, to_mend
+from seed.verify.outcome import Outcome, Report, Result, Status
+
+
+def as_junit(report: Report) -> str:
+    """The document. A skip is a failure when the report is strict; an error is a case of its own."""
+    root = ET.Element("testsuites")
+    suite = ET.SubElement(root, "testsuite", name="seed verify")
+    wrong = frozenset(report.wrong)
+    for result in report.results:
+        _add_case(suite, result, wrong=result in wrong)
+    if report.error:
+        case = ET.SubElement(suite, "testcase", name="run", classname="verify")
+        _add(case, "error", report.error, to_mend(report.remedy))
+    _count(suite, report.seconds)
+    ET.indent(root)
+    # ASCII with references is right in whatever encoding the caller writes it.
+    document: bytes = ET.tostring(root, encoding="us-ascii", xml_declaration=True)
+    return document.decode("ascii")
+
+
+def _add_case(suite: ET.Element, result: Result, *, wrong: bool) -> None:
+    classname = printable(f"verify.{result.table}" if result.table else "verify")
+    time = f"{result.seconds:.3f}"
+    case = ET.SubElement(suite, "testcase", name=printable(result.name), classname=classname, time=time)
+    outcome = result.outcome
+    if wrong:
+        _add(case, "failure", outcome.found, _body(outcome))
+    elif outcome.status is not Status.PASS:
+        _add(case, "skipped", outcome.found, [])
+
+
+def _body(outcome: Outcome) -> list[str]:
+    return [f"found {printable(outcome.found)}", *details(outcome)]
+
+
+def _add(case: ET.Element, tag: str, message: str, body: list[str]) -> None:
+    ET.SubElement(case, tag, message=printable(message)).text = "\n".join(body) or None
+
+
+def _count(suite: ET.Element, seconds: float) -> None:
+    suite.set("tests", str(len(suite)))
+    for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(attribute, str(len(suite.findall(f"testcase/{tag}"))))
+    suite.set("time", f"{seconds:.3f}")

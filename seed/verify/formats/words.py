@@ -1,0 +1,60 @@
+"""What the formats for people share. Names and server messages are others' text: none may forge a line or a command."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from seed.verify.outcome import Outcome, Report, Result, Status
+
+# GitHub's runner takes "##[" for a command wherever it stands in a log, and "::" where a line begins.
+_ANYWHERE = "##["
+_FIRST = re.compile(r"^( *):(?=:)")
+
+_COUNTED = {Status.PASS: "passed", Status.FAIL: "failed", Status.SKIP: "skipped", Status.NOT_DECLARED: "not declared"}
+
+
+def printable(text: str) -> str:
+    r"""One line in which all that a terminal, a log or XML could stumble over is written as in Python: \n, \x1b.
+
+    That is what Unicode calls controls, formats such as a change of direction, surrogates, unassigned
+    characters, and separators but the plain space.
+    """
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return shown.replace(_ANYWHERE, "##\\x5b")
+
+
+def lines(remedy: str) -> list[str]:
+    """The lines of a remedy, which may be a statement over several, each of them printable."""
+    return [_FIRST.sub(r"\1\\x3a", printable(line)) for line in remedy.replace("\r\n", "\n").split("\n")]
+
+
+def label(result: Result) -> str:
+    """What the result is about: the check, and the table if there is one."""
+    return printable(f"{result.name} {result.table}" if result.table else result.name)
+
+
+def details(outcome: Outcome) -> list[str]:
+    """The lines that follow what was found, where it is not what it should be."""
+    if outcome.status is Status.PASS:
+        return []
+    expected = [f"expected {printable(outcome.expected)}"] if outcome.expected else []
+    return expected + to_mend(outcome.remedy)
+
+
+def to_mend(remedy: str) -> list[str]:
+    """What to do, in one line when it fits, otherwise indented beneath."""
+    if not remedy:
+        return []
+    first, *others = lines(remedy)
+    return ["to mend:", *(f"  {line}" for line in (first, *others))] if others else [f"to mend: {first}"]
+
+
+def summary(report: Report) -> str:
+    """How many checks ended how, and which of them make the run wrong."""
+    counted = Counter(result.outcome.status for result in report.results)
+    many = len(report.results)
+    parts = [f"{counted[status]} {word}" for status, word in _COUNTED.items() if counted[status]]
+    said = f"{many} {'check' if many == 1 else 'checks'}: {', '.join(parts) or 'none was made'}"
+    wrong = ", ".join(label(result) for result in report.wrong)
+    return f"{said}, in {report.seconds:.1f} s" + (f"; wrong: {wrong}" if wrong else "")

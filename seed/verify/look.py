@@ -1,0 +1,180 @@
+"""What a check looks at: the database, the contract, and one of its tables."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, LiteralString, TypeVar
+
+from psycopg import errors, sql
+
+from postgres import catalogue
+from postgres.connection import Connection
+from postgres.relation import Column, Leaf, Name, Relation, column, relation
+from search.question import VectorColumn
+from search.reader import Reader
+from seed.verify.contract import Contract, Table
+
+T = TypeVar("T")
+
+# From so many rows on the planner should prefer an index, and needs statistics to do so.
+# Measured with 128 dimensions: a sequential scan wins up to about 1,000 rows, the index from 2,000.
+LARGE = 2000
+
+LOCK_SECONDS = 5
+
+_ROLE_EXISTS = "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %s)"
+# Columns that are not there need no right.
+_MAY_READ = """
+SELECT pg_catalog.has_any_column_privilege(%(table)s::pg_catalog.oid, 'SELECT')
+   AND coalesce(pg_catalog.bool_and(pg_catalog.has_column_privilege(attrelid, attnum, 'SELECT')), true)
+FROM pg_catalog.pg_attribute WHERE attrelid = %(table)s AND attname = ANY (%(columns)s) AND NOT attisdropped
+"""
+_ROWS_HIDDEN = "SELECT pg_catalog.row_security_active(%s::pg_catalog.oid)"
+
+
+class NotAllowedError(Exception):
+    """This login may not look; the message says what it lacks."""
+
+
+class OutOfTimeError(Exception):
+    """The time limit of the run is over."""
+
+
+class Clock:
+    """How much of the run's time is left, in seconds."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self.end = time.monotonic() + limit
+
+    @property
+    def left(self) -> float:
+        """The rest. Raises OutOfTimeError when it is over."""
+        left = self.end - time.monotonic()
+        if left <= 0:
+            raise OutOfTimeError(f"the time limit of {self.limit:g} s was over")
+        return left
+
+
+@dataclass
+class Look:
+    """One look at the database. ``table`` is the declared table that is looked at, for the checks of a table."""
+
+    connection: Connection
+    contract: Contract
+    clock: Clock
+    named: Name | None = None
+    entry: Table | None = None
+
+    @property
+    def table(self) -> Table:
+        """What is declared of the table."""
+        assert self.entry is not None
+        return self.entry
+
+    @property
+    def name(self) -> Name:
+        """The table's name."""
+        assert self.named is not None
+        return self.named
+
+    @cached_property
+    def relation(self) -> Relation | None:
+        """The table, or what bears its name; None where there is none."""
+        return relation(self.connection, self.name)
+
+    @property
+    def there(self) -> Relation:
+        """The same, for the checks that come after ``table``."""
+        assert self.relation is not None
+        return self.relation
+
+    @cached_property
+    def extension(self) -> catalogue.Extension | None:
+        """The vector extension."""
+        return catalogue.extension(self.connection)
+
+    @cached_property
+    def vector(self) -> Column | None:
+        """The declared vector column; None where it is not declared or not there."""
+        return column(self.connection, self.there.oid, self.table.vector) if self.table.vector else None
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Who reads: the declared reader, or this login where none is declared, or it does not exist."""
+        name = self.contract.roles.reader
+        return Reader(name if name and self.value(_ROLE_EXISTS, name) else None)
+
+    @cached_property
+    def searched(self) -> VectorColumn | None:
+        """The vector column, as it is searched; None where it is not declared or not there."""
+        if self.vector is None or self.table.vector is None or self.extension is None:
+            return None
+        name, kind, home = self.name, self.vector.type, self.extension.schema
+        return VectorColumn(name.schema, name.table, self.table.vector, kind, self.table.metric, home)
+
+    @property
+    def sql_name(self) -> sql.Identifier:
+        """The table's name for a query."""
+        return sql.Identifier(self.name.schema, self.name.table)
+
+    @property
+    def bytes(self) -> int:
+        """The size of the table and its partitions, without TOAST and indexes."""
+        return sum(leaf.bytes for leaf in self.there.leaves)
+
+    def value(self, query: LiteralString | sql.Composed, *values: object) -> Any:
+        """The first value that a query answers."""
+        row = self.connection.execute(query, values).fetchone()
+        return row[0] if row else None
+
+    def large_leaves(self) -> list[Leaf]:
+        """The partitions, or the table, with so many rows that the planner should use an index."""
+        if self.there.kind == "r":
+            return [leaf for leaf in self.there.leaves if self._has_many(sql.SQL("TRUE"))]
+        return [leaf for leaf in self.there.leaves if leaf.reltuples >= LARGE or self._is_large_unknown(leaf)]
+
+    def _is_large_unknown(self, leaf: Leaf) -> bool:
+        """Rows are read through the table: who may read that may not be allowed to read its partitions."""
+        here = sql.SQL("tableoid = {}").format(sql.Literal(leaf.oid))
+        return leaf.reltuples < 0 and leaf.bytes > 0 and self._has_many(here)
+
+    def _has_many(self, condition: sql.Composable) -> bool:
+        many = sql.SQL("SELECT FROM {} WHERE {} LIMIT {}").format(self.sql_name, condition, LARGE)
+        return bool(self.value(sql.SQL("SELECT pg_catalog.count(*) FROM ({}) AS many").format(many)) == LARGE)
+
+    def must_read(self, *columns: str | None) -> None:
+        """Raise NotAllowedError unless the role of this session may read these columns."""
+        values = {"table": self.there.oid, "columns": list(columns)}
+        if self.connection.execute(_MAY_READ, values).fetchone() != (True,):
+            raise NotAllowedError(f"this login may not read {self.table.name}")
+
+    def must_see_all(self, *columns: str | None) -> None:
+        """The same, and it must be shown every row."""
+        self.must_read(*columns)
+        if self.value(_ROWS_HIDDEN, self.there.oid):
+            raise NotAllowedError(f"row security hides rows of {self.table.name} from this login")
+
+    @contextlib.contextmanager
+    def as_reader(self, column: VectorColumn) -> Iterator[None]:
+        """Inside, the session asks as the reader does. Raises as Reader.asking."""
+        with self.reader.asking(self.connection, column.extension, row_security=self.there.row_security):
+            self.must_read(column.name)
+            yield
+
+    def within(self, part: float, work: Callable[[], T]) -> T | None:
+        """What ``work`` returns, or None when it takes longer than this part of the time that is left."""
+        with contextlib.suppress(errors.QueryCanceled), self.connection.transaction():
+            limit_statements(self.connection, part * self.clock.left)
+            return work()
+        return None
+
+
+def limit_statements(connection: Connection, seconds: float) -> None:
+    """Until the transaction ends, the server ends a statement that takes longer."""
+    milliseconds = max(1, int(seconds * 1000))
+    connection.execute("SELECT pg_catalog.set_config('statement_timeout', %s, true)", (f"{milliseconds}ms",))
