@@ -12,9 +12,10 @@ from seed.verify.contract import Recall as Declared
 from seed.verify.look import Look, OutOfTimeError
 from seed.verify.outcome import Outcome, failed, not_declared, passed, skipped
 
-QUERIES = 100
+# More queries narrow the interval: 400 tell a recall of 0.90 from a declared 0.95, also where whole queries miss.
+QUERIES = 400
 FEWEST_QUERIES = 10
-_PART_OF_TIME = 0.5
+_PART_OF_TIME = 1 / 6
 _REMEDY = (
     "Let the readers search wider (hnsw.ef_search, ivfflat.probes), "
     "or build the index anew with larger m and ef_construction, or more fitting lists."
@@ -37,7 +38,7 @@ def judge(look: Look) -> Outcome:
 
 
 def _measure(look: Look, column: VectorColumn, queries: list[str], declared: Declared) -> Recall:
-    """By as many of the queries as half of the time that is left allows."""
+    """By as many of the queries as a sixth of the time that is left allows."""
     end = time.monotonic() + _PART_OF_TIME * look.clock.left
     recalls: list[float] = []
     for recall in measure(look.connection, column, queries, declared.k):
@@ -45,7 +46,7 @@ def _measure(look: Look, column: VectorColumn, queries: list[str], declared: Dec
         if time.monotonic() > end:
             break
     if len(recalls) < min(FEWEST_QUERIES, len(queries)):
-        raise OutOfTimeError(f"only {len(recalls)} queries could be asked in half of the time that was left")
+        raise OutOfTimeError(f"only {len(recalls)} queries could be asked in a sixth of the time that was left")
     return interval(recalls)
 
 
