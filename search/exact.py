@@ -7,16 +7,16 @@ import math
 from psycopg import sql
 
 from postgres.connection import Connection
-from search.question import VectorColumn
+from search.question import VectorColumn, ask
 
 # OFFSET 0 keeps the subquery from being merged into the outer one, so no index can give the order, whatever the
 # planner's settings and the plans cached for the approximate query.
 _EXACT = """
 SELECT distance
-FROM (SELECT {column} OPERATOR({operator}) CAST(%s AS {type}) AS distance
+FROM (SELECT {column} OPERATOR({operator}) CAST($1 AS {type}) AS distance
       FROM {table} WHERE {column} IS NOT NULL OFFSET 0) AS every_row
 ORDER BY distance
-LIMIT %s
+LIMIT $2
 """
 # One core of the server at most; compiling the expression would take longer than it saves.
 _BOUNDED = "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off"
@@ -32,5 +32,5 @@ def exact_distances(connection: Connection, column: VectorColumn, query: str, k:
     statement = sql.SQL(_EXACT).format(
         column=sql.Identifier(column.name), operator=column.operator, type=column.type_name, table=column.relation
     )
-    rows = connection.execute(statement, (query, k)).fetchall()
+    rows = ask(connection, statement, query, k)
     return [distance for (distance,) in rows if not math.isnan(distance)]

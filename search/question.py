@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from psycopg import sql
+from psycopg import RawCursor, sql
 
+from postgres.connection import Connection
 from postgres.metrics import OPERATORS
 
 _NEAREST = """
@@ -16,6 +18,11 @@ LIMIT {k}
 """
 # The size of a vector, 0 for one without direction. pgvector names it differently for each type.
 _SIZES = {"vector": "vector_norm", "halfvec": "l2_norm", "sparsevec": "l2_norm"}
+
+
+def ask(connection: Connection, statement: sql.Composed, *values: object) -> list[tuple[Any, ...]]:
+    """The rows of a query with $1, $2, ... for its values: a name in it may have a per cent sign."""
+    return RawCursor(connection).execute(statement, values).fetchall()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from postgres.connection import Connection
 from search.exact import exact_distances
-from search.question import VectorColumn
+from search.question import VectorColumn, ask
 
 # A neighbour counts by its distance, so that one of several equally near rows is as good as another. Both distances
 # are computed by the same function of the server: they differ by nothing but the order of rounding.
@@ -58,6 +58,5 @@ def measure(connection: Connection, column: VectorColumn, queries: Sequence[str]
 
 
 def _found(connection: Connection, column: VectorColumn, query: str, k: int) -> list[float]:
-    statement = column.nearest(sql.Placeholder("query"), sql.Placeholder("k"))
-    rows = connection.execute(statement, {"query": query, "k": k}).fetchall()
+    rows = ask(connection, column.nearest(sql.SQL("$1"), sql.SQL("$2")), query, k)
     return [distance for (distance,) in rows if distance is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from psycopg import sql
 
 from postgres.connection import Connection
-from search.question import VectorColumn
+from search.question import VectorColumn, ask
 
 # Rows that were loaded together lie in the same block and look alike: take this many blocks, where there are as many.
 BLOCKS = 500
@@ -13,10 +13,10 @@ BLOCK_BYTES = 8192
 
 _SAMPLE = """
 SELECT CAST({column} AS pg_catalog.text)
-FROM (SELECT {column} FROM {table} TABLESAMPLE SYSTEM (%s) WHERE {column} IS NOT NULL
-      ORDER BY pg_catalog.random() LIMIT %s) AS picked
+FROM (SELECT {column} FROM {table} TABLESAMPLE SYSTEM ($1) WHERE {column} IS NOT NULL
+      ORDER BY pg_catalog.random() LIMIT $2) AS picked
 WHERE {size} > 0
-LIMIT %s
+LIMIT $3
 """
 
 
@@ -31,5 +31,4 @@ def stored_vectors(connection: Connection, column: VectorColumn, size: int, coun
     NULL and zero vectors are left out: they have no neighbours, or no direction.
     """
     statement = sql.SQL(_SAMPLE).format(column=sql.Identifier(column.name), table=column.relation, size=column.size)
-    rows = connection.execute(statement, (percentage(size), 2 * count, count)).fetchall()
-    return [text for (text,) in rows]
+    return [text for (text,) in ask(connection, statement, percentage(size), 2 * count, count)]

@@ -24,7 +24,7 @@ T = TypeVar("T")
 # Measured with 128 dimensions: a sequential scan wins up to about 1,000 rows, the index from 2,000.
 LARGE = 2000
 
-LOCK_SECONDS = 5
+LOCK_SECONDS = 2
 
 _ROLE_EXISTS = "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %s)"
 # Columns that are not there need no right.
@@ -129,7 +129,7 @@ class Look:
 
     def value(self, query: LiteralString | sql.Composed, *values: object) -> Any:
         """The first value that a query answers."""
-        row = self.connection.execute(query, values).fetchone()
+        row = self.connection.execute(query, values or None).fetchone()  # None: a name may have a %
         return row[0] if row else None
 
     def large_leaves(self) -> list[Leaf]:

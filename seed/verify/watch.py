@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -30,7 +31,7 @@ def watched(connection: Connection, clock: Clock) -> Iterator[Callable[[], Unrea
             cut.set()
             line.shutdown(socket.SHUT_RDWR)
 
-        timer = threading.Timer(clock.left + GRACE_SECONDS, end)
+        timer = threading.Timer(max(0, clock.end - time.monotonic()) + GRACE_SECONDS, end)
         timer.daemon = True
         timer.start()
         try:

@@ -34,8 +34,9 @@ SELECT s.oid::pg_catalog.regclass::text
 FROM pg_catalog.pg_attrdef a
 JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.objid = a.oid
   AND d.refclassid = 'pg_catalog.pg_class'::regclass
-JOIN pg_catalog.pg_class s ON s.oid = d.refobjid AND s.relkind = 'S'
-WHERE a.adrelid = %s AND NOT pg_catalog.has_sequence_privilege(%s::pg_catalog.name, s.oid, 'USAGE, UPDATE')
+JOIN pg_catalog.pg_class s ON s.oid = d.refobjid
+WHERE a.adrelid = %s
+  AND CASE s.relkind WHEN 'S' THEN NOT pg_catalog.has_sequence_privilege(%s::pg_catalog.name, s.oid, 'USAGE, UPDATE') END
 """
 _SERVER_DEFAULT = """
 SELECT reset_val FROM pg_catalog.pg_settings

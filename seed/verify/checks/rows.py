@@ -47,7 +47,7 @@ def _estimate(look: Look) -> tuple[float, str]:
         raise OutOfTimeError("not even a sample could be counted in the time that was left")
     estimate = counted * 100 / part
     doubt = 0 if part == 100 else _DEVIATIONS * estimate / math.sqrt(_BLOCKS)
-    return estimate + doubt, f"about {estimate:,.0f} rows, by a sample of {part:.2g} % of the blocks"
+    return estimate + doubt, f"about {estimate:,.0f} rows, by a sample of {part:.3g} % of the blocks"
 
 
 CHECK = Check("rows", "there are fewer than declared", judge, after=("table",))

@@ -64,7 +64,7 @@ def _counts(look: Look, column: VectorColumn) -> tuple[_Counts, str]:
     sampled = look.within(_PART_OF_TIME, lambda: _scan(look, column, sample))
     if sampled is None:
         raise OutOfTimeError("not even a sample could be scanned in the time that was left")
-    return sampled, f", a sample of {part:.2g} % of the blocks"
+    return sampled, f", a sample of {part:.3g} % of the blocks"
 
 
 def _scan(look: Look, column: VectorColumn, sample: sql.Composable) -> _Counts:

@@ -1,0 +1,1 @@
+"""The checks after a deployment: each fault is found, and no healthy database is blamed."""

@@ -1,0 +1,34 @@
+"""The base that the faults are seeded in: a healthy deployment, built once per server and cloned for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from local.server import Server
+from tests.conftest import ask, conninfo
+from tests.verify.helpers import FAULTS, run_sql
+
+BASE = "verify_base"
+
+
+def build(server: Server, name: str) -> str:
+    """Build the base in a new database of that name."""
+    ask(conninfo(server, "postgres"), f'CREATE DATABASE "{name}" TEMPLATE template0')
+    run_sql(conninfo(server, name), (FAULTS / "base.sql").read_text())
+    return conninfo(server, name)
+
+
+@pytest.fixture(scope="session")
+def bases() -> dict[int, str]:
+    """The base of each server, by major version."""
+    return {}
+
+
+@pytest.fixture
+def base(server: Server, bases: dict[int, str], new_database: Callable[..., str]) -> str:
+    """The conninfo of a fresh clone of the base."""
+    if server.major not in bases:
+        bases[server.major] = build(server, BASE)
+    return new_database(BASE)

@@ -1,0 +1,357 @@
+"""Faults of our own, and healthy variants of the base that must not be blamed (those that expect nothing)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+GRANTS = """
+GRANT SELECT ON {0} TO items_reader;
+GRANT SELECT, INSERT, UPDATE, DELETE ON {0} TO items_writer;
+ALTER TABLE {0} OWNER TO items_owner;
+"""
+# The base's rows in a table of another shape.
+FILL = "INSERT INTO {0} (id, label, embedding) SELECT id, label, embedding FROM public.items; ANALYZE {0};"
+HNSW = "CREATE INDEX {1} ON {0} USING hnsw (embedding vector_cosine_ops);"
+PARTED = """
+CREATE TABLE parted (id bigint PRIMARY KEY, label text, embedding vector(32) NOT NULL) PARTITION BY HASH (id);
+CREATE TABLE parted_0 PARTITION OF parted FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+"""
+PARTED_CONTRACT = {
+    "name": "public.parted",
+    "indexes": [{"name": "parted_hnsw", "method": "hnsw", "parameters": {"m": 16}}],
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """SQL for a clone of the base, how the contract differs from the base's, and the checks that must fail.
+
+    ``undo`` puts back what the whole server shares.
+    """
+
+    name: str
+    sql: str
+    expect: tuple[str, ...] = ()
+    table: Mapping[str, Any] = field(default_factory=dict)
+    contract: Mapping[str, Any] = field(default_factory=dict)
+    undo: str = ""
+
+
+OWN = [
+    Fault(
+        "reader-cannot-log-in", "ALTER ROLE items_reader NOLOGIN", ("connect",), undo="ALTER ROLE items_reader LOGIN"
+    ),
+    Fault(
+        "password-expired",
+        "ALTER ROLE items_writer VALID UNTIL '2001-01-01'",
+        ("connect",),
+        undo="ALTER ROLE items_writer VALID UNTIL 'infinity'",
+    ),
+    Fault(
+        "no-connections-allowed",
+        "ALTER ROLE items_writer CONNECTION LIMIT 0",
+        ("connect",),
+        undo="ALTER ROLE items_writer CONNECTION LIMIT -1",
+    ),
+    Fault("reader-is-not-there", "", ("connect",), contract={"roles": {"writer": "items_writer", "reader": "nobody"}}),
+    Fault("extension-elsewhere", "CREATE SCHEMA ext; ALTER EXTENSION vector SET SCHEMA ext", ("extension",)),
+    Fault(
+        "extension-out-of-reach",
+        "CREATE SCHEMA ext; GRANT USAGE ON SCHEMA ext TO PUBLIC; ALTER EXTENSION vector SET SCHEMA ext",
+        ("extension",),
+        contract={"extension": {"schema": "ext", "minimum": "0.8.4"}},
+    ),
+    Fault(
+        "extension-in-reach-by-the-path",
+        """
+        CREATE SCHEMA ext; GRANT USAGE ON SCHEMA ext TO PUBLIC; ALTER EXTENSION vector SET SCHEMA ext;
+        DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, ext', current_database()); END $$
+        """,
+        contract={"extension": {"schema": "ext", "minimum": "0.8.4"}},
+    ),
+    Fault("table-is-a-view", "ALTER TABLE items RENAME TO kept; CREATE VIEW items AS SELECT * FROM kept", ("table",)),
+    Fault("table-is-unlogged", "ALTER TABLE items SET UNLOGGED", ("table",)),
+    Fault("column-renamed", "ALTER TABLE items RENAME embedding TO vectors", ("column", "index")),
+    Fault(
+        "dimensions-not-said",
+        "DROP INDEX items_embedding_hnsw; ALTER TABLE items ALTER embedding TYPE vector; ANALYZE items",
+        ("column",),
+        table={"indexes": None, "dimensions": None},
+    ),
+    Fault("ids-not-unique", "ALTER TABLE items DROP CONSTRAINT items_pkey", ("column",)),
+    Fault(
+        "vectors-all-the-same",
+        "UPDATE items SET embedding = (SELECT embedding FROM items WHERE id = 1); VACUUM ANALYZE items",
+        ("vectors",),
+    ),
+    Fault(
+        "vectors-in-a-wrong-byte-order",
+        "UPDATE items SET embedding = '[1e30,1e-30,3,4,5,6,7,8,9,1e20,1e-9,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]' "
+        "WHERE id = 77",
+        ("vectors",),
+        table={"recall": None},
+    ),
+    Fault(
+        "vectors-of-another-width",
+        "UPDATE items SET embedding = array_fill(3e-15, ARRAY[32])::vector WHERE id = 77",
+        ("vectors",),
+    ),
+    Fault(
+        "vectors-zero-under-l2",
+        "UPDATE items SET embedding = array_fill(0, ARRAY[32])::vector WHERE id = 77; DROP INDEX items_embedding_hnsw; "
+        "CREATE INDEX items_embedding_hnsw ON items USING hnsw (embedding vector_l2_ops)",
+        table={"metric": "l2"},
+    ),
+    Fault(
+        "sequence-at-its-end",
+        "ALTER SEQUENCE items_id_seq MAXVALUE 5000",
+        ("sequence",),
+    ),
+    Fault(
+        "sequence-of-another-table",
+        "CREATE SEQUENCE loose; GRANT USAGE ON loose TO items_writer; "
+        "ALTER TABLE items ALTER id DROP IDENTITY, ALTER id SET DEFAULT nextval('loose')",
+        ("sequence",),
+    ),
+    Fault(
+        "sequence-that-goes-down",
+        "ALTER SEQUENCE items_id_seq INCREMENT BY -1 MINVALUE -1000; SELECT setval('items_id_seq', 1)",
+    ),
+    Fault("ids-from-elsewhere", "ALTER TABLE items ALTER id DROP IDENTITY"),
+    Fault(
+        "index-partial",
+        "DROP INDEX items_embedding_hnsw; CREATE INDEX items_embedding_hnsw ON items "
+        "USING hnsw (embedding vector_cosine_ops) WHERE id > 10",
+        ("index",),
+    ),
+    Fault(
+        "index-on-an-expression",
+        "DROP INDEX items_embedding_hnsw; CREATE INDEX items_embedding_hnsw ON items "
+        "USING hnsw ((embedding::halfvec(32)) halfvec_cosine_ops)",
+        ("index",),
+    ),
+    Fault(
+        "index-of-another-table",
+        "DROP INDEX items_embedding_hnsw; CREATE TABLE others (embedding vector(32)); "
+        "CREATE INDEX items_embedding_hnsw ON others USING hnsw (embedding vector_cosine_ops)",
+        ("index",),
+    ),
+    Fault(
+        "index-in-another-schema",
+        "DROP INDEX items_embedding_hnsw; CREATE SCHEMA other; CREATE TABLE other.items (embedding vector(32)); "
+        "CREATE INDEX items_embedding_hnsw ON other.items USING hnsw (embedding vector_cosine_ops)",
+        ("index",),
+    ),
+    Fault(
+        "index-not-ready",
+        "UPDATE pg_index SET indisready = false WHERE indexrelid = 'items_embedding_hnsw'::regclass",
+        ("index",),
+    ),
+    Fault(
+        "index-with-the-defaults",
+        "DROP INDEX items_embedding_hnsw; "
+        "CREATE INDEX items_embedding_hnsw ON items USING hnsw (embedding vector_cosine_ops)",
+    ),
+    Fault(
+        "plan-the-reader-has-a-setting",
+        "ALTER ROLE items_reader SET enable_indexscan = off",
+        ("plan",),
+        undo="ALTER ROLE items_reader RESET enable_indexscan",
+    ),
+    Fault(
+        "plan-costs",
+        "ALTER ROLE items_reader SET random_page_cost = 1e6",
+        ("plan",),
+        undo="ALTER ROLE items_reader RESET random_page_cost",
+    ),
+    Fault(
+        "plan-the-reader-prepares",
+        "ALTER ROLE items_reader SET plan_cache_mode = force_generic_plan",
+        undo="ALTER ROLE items_reader RESET plan_cache_mode",
+    ),
+    Fault(
+        "recall-the-reader-searches-little",
+        "ALTER ROLE items_reader SET hnsw.ef_search = 1",
+        ("recall",),
+        undo="ALTER ROLE items_reader RESET hnsw.ef_search",
+    ),
+    Fault(
+        "recall-the-database-is-overruled-by-the-reader",
+        """
+        DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET hnsw.ef_search = 1', current_database()); END $$;
+        ALTER ROLE items_reader SET hnsw.ef_search = 100
+        """,
+        undo="ALTER ROLE items_reader RESET hnsw.ef_search",
+    ),
+    Fault(
+        "ivfflat-built-on-an-empty-table",
+        "CREATE TABLE ivf (id bigint PRIMARY KEY, label text, embedding vector(32) NOT NULL); "
+        "CREATE INDEX ivf_flat ON ivf USING ivfflat (embedding vector_cosine_ops) WITH (lists = 100);"
+        + FILL.format("ivf")
+        + GRANTS.format("ivf"),
+        ("recall",),
+        table={
+            "name": "public.ivf",
+            "indexes": [{"name": "ivf_flat", "method": "ivfflat", "parameters": {"lists": 100}}],
+        },
+    ),
+    Fault(
+        "ivfflat-built-after-the-load",
+        "DROP INDEX items_embedding_hnsw; "
+        "CREATE INDEX items_ivf ON items USING ivfflat (embedding vector_cosine_ops) WITH (lists = 10)",
+        table={"indexes": [{"name": "items_ivf", "method": "ivfflat", "parameters": {"lists": 10}}]},
+    ),
+    Fault(
+        "statistics-stale",
+        "ALTER TABLE items SET (autovacuum_enabled = off); UPDATE items SET label = 'x' WHERE id % 2 = 0; "
+        "SELECT pg_stat_force_next_flush()",
+        ("statistics",),
+    ),
+    Fault(
+        "statistics-not-wanted",
+        "ALTER TABLE items ALTER embedding SET STATISTICS 0; "
+        "DELETE FROM pg_statistic WHERE starelid = 'items'::regclass",
+    ),
+    Fault(
+        "bloat-of-a-partition",
+        PARTED
+        + FILL.format("parted")
+        + HNSW.format("parted", "parted_hnsw")
+        + GRANTS.format("parted")
+        + "ALTER TABLE parted_0 SET (autovacuum_enabled = off); ALTER TABLE parted_1 SET (autovacuum_enabled = off);"
+        + "UPDATE parted SET label = 'y';" * 3
+        + "SELECT pg_stat_force_next_flush(); ANALYZE parted; ",
+        ("bloat",),
+        table=PARTED_CONTRACT,
+    ),
+    Fault(
+        "partitioned",
+        PARTED + FILL.format("parted") + HNSW.format("parted", "parted_hnsw") + GRANTS.format("parted"),
+        table=PARTED_CONTRACT,
+    ),
+    Fault(
+        "partition-without-the-index",
+        PARTED
+        + FILL.format("parted")
+        + GRANTS.format("parted")
+        + "CREATE INDEX parted_hnsw ON ONLY parted USING hnsw (embedding vector_cosine_ops)",
+        ("index",),
+        table=PARTED_CONTRACT,
+    ),
+    Fault(
+        "partition-unlogged",
+        PARTED
+        + FILL.format("parted")
+        + HNSW.format("parted", "parted_hnsw")
+        + GRANTS.format("parted")
+        + "ALTER TABLE parted_1 SET UNLOGGED",
+        ("table",),
+        table=PARTED_CONTRACT,
+    ),
+    Fault(
+        "partition-never-analyzed",
+        PARTED
+        + FILL.format("parted")
+        + HNSW.format("parted", "parted_hnsw")
+        + GRANTS.format("parted")
+        + "UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname = 'parted_1'",
+        ("statistics",),
+        table=PARTED_CONTRACT,
+    ),
+    Fault(
+        "only-the-parent-never-analyzed",
+        PARTED
+        + FILL.format("parted")
+        + HNSW.format("parted", "parted_hnsw")
+        + GRANTS.format("parted")
+        + "UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname = 'parted'",
+        table=PARTED_CONTRACT,
+    ),
+    Fault(
+        "reader-may-create-databases",
+        "ALTER ROLE items_reader CREATEDB",
+        ("roles",),
+        undo="ALTER ROLE items_reader NOCREATEDB",
+    ),
+    Fault(
+        "writer-skips-row-security",
+        "ALTER ROLE items_writer BYPASSRLS",
+        ("roles",),
+        undo="ALTER ROLE items_writer NOBYPASSRLS",
+    ),
+    Fault(
+        "writer-is-one-of-the-owners",
+        "GRANT items_owner TO items_writer",
+        ("roles",),
+        undo="REVOKE items_owner FROM items_writer",
+    ),
+    Fault(
+        "reader-can-become-the-writer",
+        "GRANT items_writer TO items_reader WITH INHERIT FALSE",
+        ("roles",),
+        undo="REVOKE items_writer FROM items_reader",
+    ),
+    Fault(
+        "reader-reads-everything",
+        "GRANT pg_read_all_data TO items_reader",
+        ("roles",),
+        undo="REVOKE pg_read_all_data FROM items_reader",
+    ),
+    Fault("reader-watches", "GRANT pg_monitor TO items_reader", undo="REVOKE pg_monitor FROM items_reader"),
+    Fault("reader-hands-on", "GRANT SELECT ON items TO items_reader WITH GRANT OPTION", ("roles",)),
+    Fault("reader-updates-a-column", "GRANT UPDATE (label) ON items TO items_reader", ("roles",)),
+    Fault("writer-truncates", "GRANT TRUNCATE ON items TO items_writer", ("roles",)),
+    Fault("everybody-creates-in-the-schema", "GRANT CREATE ON SCHEMA public TO PUBLIC", ("roles",)),
+    Fault(
+        "reader-not-let-into-the-schema",
+        "REVOKE USAGE ON SCHEMA public FROM items_reader, PUBLIC",
+        ("extension", "roles"),
+    ),
+    Fault("writer-cannot-delete", "REVOKE DELETE ON items FROM items_writer", ("roles",)),
+    Fault(
+        "writer-reads-only",
+        "ALTER ROLE items_writer SET default_transaction_read_only = on",
+        ("roles",),
+        undo="ALTER ROLE items_writer RESET default_transaction_read_only",
+    ),
+    Fault(
+        "writer-without-the-sequence",
+        "CREATE SEQUENCE own; SELECT setval('own', 5000); "
+        "ALTER TABLE items ALTER id DROP IDENTITY, ALTER id SET DEFAULT nextval('own')",
+        ("roles",),
+    ),
+    Fault("row-security-shows-nothing", "ALTER TABLE items ENABLE ROW LEVEL SECURITY", ("roles",)),
+    Fault(
+        "row-security-with-policies",
+        "ALTER TABLE items ENABLE ROW LEVEL SECURITY; CREATE POLICY everything ON items USING (true)",
+    ),
+    Fault(
+        "rights-on-columns",
+        "REVOKE ALL ON items FROM items_reader; GRANT SELECT (id, embedding) ON items TO items_reader",
+    ),
+    Fault(
+        "rights-by-a-group",
+        "CREATE ROLE readers; REVOKE ALL ON items FROM items_reader; GRANT SELECT ON items TO readers; "
+        "GRANT USAGE ON SCHEMA public TO readers; GRANT readers TO items_reader",
+        undo="DROP OWNED BY readers; DROP ROLE readers",
+    ),
+    Fault(
+        "names-in-quotes",
+        """
+        CREATE SCHEMA "my schema"; GRANT USAGE ON SCHEMA "my schema" TO items_reader, items_writer;
+        ALTER TABLE items SET SCHEMA "my schema"; ALTER TABLE "my schema".items RENAME TO "It's ""50 %"" é :name";
+        ALTER TABLE "my schema"."It's ""50 %"" é :name" RENAME embedding TO "Em bed%s";
+        ALTER TABLE "my schema"."It's ""50 %"" é :name" RENAME id TO "The ID";
+        ALTER INDEX "my schema".items_embedding_hnsw RENAME TO "An index"
+        """,
+        table={
+            "name": '"my schema"."It\'s ""50 %"" é :name"',
+            "vector": "Em bed%s",
+            "id": "The ID",
+            "indexes": [{"name": "An index", "method": "hnsw", "parameters": {"m": 16, "ef_construction": 64}}],
+        },
+    ),
+]

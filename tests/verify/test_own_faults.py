@@ -1,0 +1,55 @@
+"""More faults than the matrix has, each beside healthy variants, and every type with every metric."""
+
+from __future__ import annotations
+
+import pytest
+
+from seed.verify.outcome import Status
+from tests.conftest import ask
+from tests.verify.helpers import declared, failing, results, run_sql, with_status
+from tests.verify.own_faults import GRANTS, OWN, Fault
+
+KINDS = {
+    "vector": ("embedding", ("l2", "ip", "cosine", "l1")),
+    "halfvec": ("embedding::halfvec(32)", ("l2", "ip", "cosine", "l1")),
+    "sparsevec": ("embedding::sparsevec(32)", ("l2", "ip", "cosine", "l1")),
+    "bit": ("binary_quantize(embedding)::bit(32)", ("hamming", "jaccard")),
+}
+COMBINATIONS = [(kind, metric) for kind, (_, metrics) in KINDS.items() for metric in metrics]
+
+
+@pytest.mark.parametrize("fault", OWN, ids=lambda fault: fault.name)
+def test_exactly_what_is_wrong_is_found(base: str, fault: Fault) -> None:
+    """A deployment that is wrong in this way passed, or a healthy one was blamed."""
+    try:
+        run_sql(base, fault.sql)
+        assert failing(base, declared(fault.table, **fault.contract)).keys() == set(fault.expect)
+    finally:
+        run_sql(base, fault.undo)
+
+
+@pytest.mark.parametrize(("kind", "metric"), COMBINATIONS)
+def test_every_type_with_every_metric(base: str, kind: str, metric: str) -> None:
+    """A type whose functions have other names was taken for broken; an index for another metric passed."""
+    cast, metrics = KINDS[kind]
+    ask(base, f"CREATE TABLE typed AS SELECT id, {cast} AS embedding FROM items")
+    run_sql(base, "ALTER TABLE typed ADD PRIMARY KEY (id);" + GRANTS.format("typed"))
+    other = metrics[metrics.index(metric) - 1]
+    indexes = [{"name": "typed_index", "method": "hnsw"}]
+    table = {
+        "name": "public.typed",
+        "type": kind,
+        "metric": metric,
+        "indexes": indexes,
+        "recall": {"k": 10, "minimum": 0.8},
+    }
+    for built, wrong in ((metric, set()), (other, {"index"})):
+        run_sql(
+            base,
+            "DROP INDEX IF EXISTS typed_index; "
+            f"CREATE INDEX typed_index ON typed USING hnsw (embedding {kind}_{built}_ops); ANALYZE typed",
+        )
+        found = results(base, declared(table))
+        assert with_status(found, Status.FAIL).keys() == wrong
+        if not wrong:
+            assert {"plan", "recall", "vectors"} <= with_status(found, Status.PASS).keys()

@@ -1,0 +1,201 @@
+"""The run itself: what a check may do to the others, what it may do to the database, and when it must end."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from seed.verify import look as looking
+from seed.verify.checks import CHECKS
+from seed.verify.look import Look
+from seed.verify.outcome import Outcome, Status, passed
+from tests.conftest import ask
+from tests.verify.helpers import CONTRACT, declared, failing, results, run_sql, with_status
+
+LOGIN = "a_checker"
+
+
+@pytest.fixture
+def login(base: str) -> Iterator[str]:
+    """Another login to the base, without any right of its own."""
+    ask(base, f"CREATE ROLE {LOGIN} LOGIN PASSWORD 'x'")
+    yield make_conninfo(base, user=LOGIN, password="x")
+    ask(base, f"DROP OWNED BY {LOGIN}; DROP ROLE {LOGIN}")
+
+
+def instead(monkeypatch: pytest.MonkeyPatch, name: str, judge: Callable[[Look], Outcome]) -> None:
+    """Let a check do something else."""
+    monkeypatch.setitem(CHECKS, name, dataclasses.replace(CHECKS[name], judge=judge))
+
+
+def test_a_check_that_raises_fails_alone(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One broken check hid all the others."""
+
+    def broken(_look: Look) -> Outcome:
+        raise KeyError("nothing")
+
+    instead(monkeypatch, "rows", broken)
+    assert failing(base) == {"rows": "the check itself failed: KeyError: 'nothing'"}
+
+
+def test_a_check_whose_sql_fails_fails_alone(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed statement leaves its transaction unusable for the next check."""
+    instead(monkeypatch, "extension", lambda look: passed(look.value("SELECT 1/0")))
+    assert failing(base) == {"extension": "division by zero (SQLSTATE 22012)"}
+
+
+@pytest.mark.parametrize(
+    "statement", ["CREATE TABLE t ()", "UPDATE items SET id = id", "SELECT nextval('public.items_id_seq')"]
+)
+def test_nothing_can_be_written(base: str, monkeypatch: pytest.MonkeyPatch, statement: str) -> None:
+    instead(
+        monkeypatch,
+        "bloat",
+        lambda look: passed(str(look.connection.execute(statement.replace("items ", "public.items ")))),
+    )
+    assert "(SQLSTATE 25006)" in failing(base)["bloat"]
+
+
+def test_no_lock_is_heavier_than_a_readers(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verification that blocks the writers is an outage."""
+    locks: set[str] = set()
+
+    def spied(judge: Callable[[Look], Outcome]) -> Callable[[Look], Outcome]:
+        def spy(look: Look) -> Outcome:
+            outcome = judge(look)
+            held = (
+                "SELECT mode FROM pg_catalog.pg_locks WHERE pid = pg_catalog.pg_backend_pid() AND locktype = 'relation'"
+            )
+            locks.update(mode for (mode,) in look.connection.execute(held))
+            return outcome
+
+        return spy
+
+    for name, check in CHECKS.items():
+        instead(monkeypatch, name, spied(check.judge))
+    results(base)
+    assert locks == {"AccessShareLock"}
+
+
+def test_a_table_that_somebody_locks_is_not_waited_for(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration in progress is no fault of the deployment, and must not hold the pipeline for its time."""
+    monkeypatch.setattr("seed.verify.run.LOCK_SECONDS", 0.1)
+    with psycopg.connect(base) as holder:
+        holder.execute("LOCK TABLE items")
+        found = results(base)
+    assert with_status(found, Status.FAIL) == {}
+    skipped = with_status(found, Status.SKIP)
+    assert {"rows", "vectors", "recall"} <= skipped.keys()
+    assert skipped["rows"].startswith("somebody holds a lock on the table")
+
+
+def test_a_login_without_rights_is_told_what_it_lacks(login: str) -> None:
+    """The catalogue is open to all: only what reads the rows is skipped."""
+    found = results(login)
+    assert with_status(found, Status.FAIL) == {}
+    lacking = "this login may not read public.items"
+    assert with_status(found, Status.SKIP) == dict.fromkeys(
+        ("rows", "vectors", "sequence", "plan", "recall", "statistics"), lacking
+    ) | {"sequence": "this login may not read the sequence public.items_id_seq"}
+
+
+def test_each_declared_role_can_check(base: str) -> None:
+    """A pipeline has the writer's password, a laptop the reader's."""
+    for role in ("items_reader", "items_writer"):
+        ask(base, f"ALTER ROLE {role} PASSWORD 'x'")
+        found = results(make_conninfo(base, user=role, password="x"))
+        assert with_status(found, Status.FAIL) == {}
+        skipped = {"items_reader": {"sequence"}, "items_writer": set()}[role]
+        assert with_status(found, Status.SKIP).keys() == skipped
+
+
+def test_rows_that_row_security_hides_are_not_missed(base: str, login: str) -> None:
+    """Somebody who is shown fewer rows took a whole table for short."""
+    run_sql(
+        base,
+        f"GRANT SELECT ON items TO {LOGIN}; ALTER TABLE items ENABLE ROW LEVEL SECURITY; "
+        "CREATE POLICY p ON items USING (id < 10)",
+    )
+    found = results(login)
+    assert with_status(found, Status.FAIL) == {}
+    hidden = "row security hides rows of public.items from this login"
+    assert {name for name, why in with_status(found, Status.SKIP).items() if why == hidden} == {"rows", "vectors"}
+
+
+def test_settings_of_the_one_who_checks_are_not_the_readers(base: str, login: str) -> None:
+    """The checking role searched wider than the reader, and vouched for a recall that no reader got."""
+    run_sql(base, f"GRANT SELECT ON items TO {LOGIN}; ALTER ROLE {LOGIN} SET hnsw.ef_search = 400")
+    skipped = with_status(results(login), Status.SKIP)
+    words = "this session has settings that items_reader lacks (hnsw.ef_search): connect as items_reader"
+    assert {skipped[name] for name in ("plan", "recall")} == {words}
+
+
+def test_settings_that_change_no_answer_are_no_matter(base: str, login: str) -> None:
+    run_sql(
+        base,
+        f"GRANT SELECT ON items TO {LOGIN}; ALTER ROLE {LOGIN} SET log_min_duration_statement = 0; "
+        f"ALTER ROLE {LOGIN} SET statement_timeout = '1h'",
+    )
+    found = results(login)
+    assert {"plan", "recall"} <= with_status(found, Status.PASS).keys()
+
+
+def test_options_of_the_client_are_not_the_readers(base: str) -> None:
+    found = results(make_conninfo(base, options="-c enable_seqscan=off"))
+    assert with_status(found, Status.SKIP).keys() == {"plan", "recall"}
+
+
+def test_a_setting_of_the_reader_that_the_server_refuses(base: str) -> None:
+    """ALTER ROLE takes any value while the library is not loaded; what the reader then gets is not known here."""
+    ask(base, "ALTER ROLE items_reader SET hnsw.ef_search = 100000")
+    try:
+        skipped = with_status(results(base), Status.SKIP)
+    finally:
+        ask(base, "ALTER ROLE items_reader RESET hnsw.ef_search")
+    assert "items_reader has hnsw.ef_search = 100000, which this session cannot take on" in skipped["recall"]
+
+
+def test_a_right_that_only_the_query_misses(base: str) -> None:
+    """The reader may read the table, and its query is refused all the same."""
+    ask(base, "REVOKE EXECUTE ON FUNCTION cosine_distance(vector, vector) FROM PUBLIC")
+    found = failing(base)
+    assert found.keys() == {"plan", "recall"}, "it is both: the query can neither be planned nor answered"
+    assert "permission denied for function cosine_distance" in found["recall"]
+
+
+def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what is asked first take too long each time."""
+    within = Look.within
+    asked: list[Any] = []
+
+    def once(look: Look, part: float, work: Callable[[], Any]) -> Any:
+        asked.append(work)
+        return None if len(asked) % 2 else within(look, part, work)
+
+    monkeypatch.setattr(looking.Look, "within", once)
+
+
+def test_a_large_table_is_judged_by_a_sample_that_says_so(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    slowly(monkeypatch)
+    found = with_status(results(base, CONTRACT, "rows", "vectors"), Status.PASS)
+    assert found["rows"] == "about 5,000 rows, by a sample of 100 % of the blocks"
+    assert found["vectors"] == "5,000 vectors, a sample of 100 % of the blocks"
+
+
+def test_a_sample_fails_only_beyond_doubt(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the blocks tells the number of rows only about."""
+    monkeypatch.setattr("seed.verify.checks.rows._BLOCKS", 10)
+    slowly(monkeypatch)
+    assert failing(base, CONTRACT, "rows") == {}
+    assert failing(base, declared({"rows": 500_000}), "rows").keys() == {"rows"}
+
+
+def test_too_little_time_is_said(base: str) -> None:
+    found = results(base, CONTRACT, seconds=0.001)
+    assert with_status(found, Status.FAIL) == {}
+    assert with_status(found, Status.SKIP)["roles"] == "the time limit of 0.001 s was over"
