@@ -2,7 +2,7 @@ PYTHON ?= python3
 READY := $(PYTHON) local/bootstrap.py
 VENV := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy seed stop env lint test soak
+.PHONY: help up preview destroy seed verify stop env lint test soak
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -12,8 +12,9 @@ up: ## provision a pgvector database, insert the article's vectors, check the an
 preview: ## show what `make up` would change
 destroy: ## undo the deployment, or keep its data, as its onDestroy says
 seed: ## insert the vectors again and check the answers
+verify: ## check the database against what the deployment promised
 stop: ## stop the server; its data stays
-up preview destroy seed stop:
+up preview destroy seed verify stop:
 	@$(READY) requirements-local.txt --name-server && $(VENV) -m local $@
 
 env: ## print what a shell needs: eval "$(make env)"

@@ -54,6 +54,16 @@ def seed() -> None:
 
 
 @cli.command()
+def verify() -> None:
+    """Hold the database against the contract that it keeps."""
+    workspace = Workspace.of(options.read(os.environ))
+    with _alone():
+        _start(workspace.server)
+    say("Verify", "python -m seed verify")
+    sys.exit(command.run([sys.executable, "-m", "seed", "verify"], workspace.environment()))
+
+
+@cli.command()
 def stop() -> None:
     """Stop the servers of this folder. Their data stays."""
     with _alone():

@@ -28,8 +28,7 @@ WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f
 """
 # pg_partition_tree knows nothing of a table without partitions, which is its own leaf here.
 _LEAVES = """
-SELECT c.oid, pg_catalog.format('%%I.%%I', n.nspname, c.relname), c.relname, c.relkind, c.relpersistence, c.reltuples,
-       pg_catalog.pg_relation_size(c.oid)
+SELECT c.oid, pg_catalog.format('%%I.%%I', n.nspname, c.relname), c.relname, c.relkind, c.relpersistence, c.reltuples
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind <> 'p' AND (c.oid = %(oid)s OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(%(oid)s)))
@@ -54,10 +53,7 @@ class Name:
 
 @dataclass(frozen=True)
 class Leaf:
-    """A partition that holds rows, or the table itself. ``table`` is its name without the schema.
-
-    ``bytes`` is its size without TOAST and indexes.
-    """
+    """A partition that holds rows, or the table itself. ``table`` is its name without the schema."""
 
     oid: int
     name: str
@@ -65,7 +61,6 @@ class Leaf:
     kind: str
     persistence: str
     reltuples: float
-    bytes: int
 
 
 @dataclass(frozen=True)

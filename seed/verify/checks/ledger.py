@@ -21,7 +21,7 @@ def judge(look: Look) -> Outcome:
         return not_declared("a ledger")
     expected = f"the ledger {declared.id}" if declared.id else "a ledger"
     if declared.migrations is not None:
-        expected += f" with {len(declared.migrations)} migrations"
+        expected += f" with {_counted(len(declared.migrations))}"
     ledger = _read(look)
     if isinstance(ledger, RefusedError):
         return failed(expected, ledger.message, ledger.remedy)
@@ -32,7 +32,11 @@ def judge(look: Look) -> Outcome:
     faults = list(_faults(declared.migrations, ledger))
     if faults:
         return failed(expected, "; ".join(faults), _REMEDY)
-    return passed(f"the ledger {ledger.id} with {len(ledger.migrations)} migrations", expected)
+    return passed(f"the ledger {ledger.id} with {_counted(len(ledger.migrations))}", expected)
+
+
+def _counted(number: int) -> str:
+    return f"{number} migration" if number == 1 else f"{number} migrations"
 
 
 def _read(look: Look) -> Ledger | RefusedError | None:

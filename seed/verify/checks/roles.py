@@ -36,7 +36,9 @@ JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND
   AND d.refclassid = 'pg_catalog.pg_class'::regclass
 JOIN pg_catalog.pg_class s ON s.oid = d.refobjid
 WHERE a.adrelid = %s
-  AND CASE s.relkind WHEN 'S' THEN NOT pg_catalog.has_sequence_privilege(%s::pg_catalog.name, s.oid, 'USAGE, UPDATE') END
+  AND CASE s.relkind
+        WHEN 'S' THEN NOT pg_catalog.has_sequence_privilege(%s::pg_catalog.name, s.oid, 'USAGE, UPDATE')
+      END
 """
 _SERVER_DEFAULT = """
 SELECT reset_val FROM pg_catalog.pg_settings

@@ -1,0 +1,85 @@
+"""The check `ledger`: another database, and migrations that are missing, changed or unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seed.verify.outcome import Status
+from tests.conftest import ask
+from tests.db.helpers import run, write
+from tests.verify.helpers import failing, results, with_status
+
+
+@pytest.fixture
+def promised(database: str, folder: Path) -> dict[str, Any]:
+    """The contract of a database with two migrations."""
+    write(folder, a1_up="CREATE TABLE a (id bigint PRIMARY KEY, embedding vector(3))", b2_up="CREATE TABLE b ()")
+    ledger, _ = run(database, folder)
+    return {"contract": 1, "ledger": ledger.contract["ledger"]}
+
+
+def test_the_ledger_is_as_promised(database: str, promised: dict[str, Any]) -> None:
+    found = with_status(results(database, promised), Status.PASS)
+    assert found["ledger"] == f"the ledger {promised['ledger']['id']} with 2 migrations"
+
+
+def unknown(contract: dict[str, Any]) -> None:
+    del contract["ledger"]["migrations"][1]
+
+
+def missing(contract: dict[str, Any]) -> None:
+    contract["ledger"]["migrations"].append({"id": "0003_c", "checksum": "0" * 64})
+
+
+def changed(contract: dict[str, Any]) -> None:
+    contract["ledger"]["migrations"][0]["checksum"] = "0" * 64
+
+
+def another(contract: dict[str, Any]) -> None:
+    contract["ledger"]["id"] = "00000000-0000-0000-0000-000000000000"
+
+
+def reordered(contract: dict[str, Any]) -> None:
+    contract["ledger"]["migrations"].reverse()
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (unknown, "0002_b is unknown to the contract"),
+        (missing, "0003_c is missing"),
+        (changed, "0001_a was changed"),
+        (another, "another database's"),
+        (reordered, "they were applied in another order"),
+    ],
+)
+def test_a_ledger_that_is_not_the_promised_one(
+    database: str, promised: dict[str, Any], edit: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    """The pipeline had deployed to another database than the one it then checked."""
+    edit(promised)
+    assert said in failing(database, promised)["ledger"]
+
+
+def test_every_wrong_migration_is_named(database: str, promised: dict[str, Any]) -> None:
+    changed(promised)
+    missing(promised)
+    assert failing(database, promised)["ledger"] == "0001_a was changed; 0003_c is missing"
+
+
+def test_a_database_without_a_ledger(empty_database: str, promised: dict[str, Any]) -> None:
+    assert failing(empty_database, promised) == {"ledger": "this database has no ledger"}
+
+
+def test_a_ledger_that_is_damaged(database: str, promised: dict[str, Any]) -> None:
+    ask(database, "DROP TABLE pgvector_seed.migrations")
+    assert "was damaged" in failing(database, promised)["ledger"]
+
+
+def test_a_migration_that_was_not_finished(database: str, promised: dict[str, Any]) -> None:
+    ask(database, """UPDATE pgvector_seed.deployment SET unfinished = '{"file": "0003_c.up.sql", "text": "x"}'""")
+    assert failing(database, promised)["ledger"] == "0003_c.up.sql was begun and is not recorded as done"

@@ -1,0 +1,110 @@
+"""What stands between the check and the database, and what kind of server it is."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from local.server import HOST, Server
+from seed.verify.outcome import Status
+from tests.conftest import ask, conninfo, until
+from tests.proxies import encrypted, frozen, pooler
+from tests.servers import old_server, standby
+from tests.verify.helpers import CONTRACT, declared, failing, results, with_status
+from tests.verify.test_verify_command import FILE, document, run, statuses
+
+ASKS_FOR_TLS = declared(connection={"sslmode": "verify-full"})
+
+
+def test_a_session_without_tls_where_the_contract_asks_for_it(base: str) -> None:
+    """The environment had said otherwise than the contract, and passwords went in clear."""
+    assert failing(base, ASKS_FOR_TLS) == {"tls": "the session is not encrypted"}
+
+
+def test_a_session_with_tls(server: Server, base: str, tmp_path: Path) -> None:
+    with encrypted(server, tmp_path) as proxy:
+        here = make_conninfo(base, host="localhost", hostaddr=HOST, port=proxy.port)
+        found = results(make_conninfo(here, sslmode="verify-full", sslrootcert=str(proxy.root)), ASKS_FOR_TLS)
+    assert with_status(found, Status.FAIL) == {}
+    assert with_status(found, Status.PASS)["tls"] == "the session uses TLS"
+
+
+def test_a_contract_that_asks_for_no_tls(base: str) -> None:
+    for sslmode in ("disable", "prefer"):
+        found = results(base, declared(connection={"sslmode": sslmode}))
+        assert "tls" in with_status(found, Status.NOT_DECLARED)
+
+
+def test_the_contract_makes_the_session_ask_for_tls(base: str) -> None:
+    """With nothing in the environment, the contract's own sslmode is used: no password goes in clear."""
+    done = run(base, "--contract", "-", given=json.dumps(ASKS_FOR_TLS))
+    assert done.returncode == 3
+    assert "certificate" in done.stdout or "SSL" in done.stdout
+
+
+def test_a_standby_is_not_blamed(server: Server, base: str, tmp_path: Path) -> None:
+    """It has no counters of its own, and takes no writes: neither is a fault of the deployment."""
+    with standby(server, tmp_path / "standby") as copy:
+        name = ask(base, "SELECT current_database()")[0][0]
+        there = conninfo(copy, name)
+        until(lambda: ask(conninfo(copy, "postgres"), f"SELECT 1 FROM pg_database WHERE datname = '{name}'"))
+        found = results(there)
+    assert with_status(found, Status.FAIL) == {}
+    assert with_status(found, Status.SKIP).keys() == {"roles"}
+    assert {"plan", "recall", "statistics", "bloat"} <= with_status(found, Status.PASS).keys()
+
+
+def test_through_a_transaction_pooler(server: Server, base: str) -> None:
+    """Each transaction may be another session, and statements that the protocol prepares do not pass."""
+    with pooler(server) as proxy:
+        found = results(make_conninfo(base, port=proxy.port))
+    assert with_status(found, Status.FAIL) == {}
+    assert with_status(found, Status.SKIP) == {}
+
+
+def test_a_server_that_stops_answering(server: Server, base: str) -> None:
+    """A pipeline hung for hours; what was known by then is worth a report."""
+    with frozen(server) as proxy:
+        proxy.freeze_at("TABLESAMPLE")
+        here = make_conninfo(base, port=proxy.port)
+        done = run(here, "--contract", FILE, "--format", "json", "--time-limit", "3")
+    found = document(done)
+    assert done.returncode == 3
+    assert "the server stopped answering" in found["error"]
+    known = statuses(found)
+    assert {known[name] for name in ("connect", "extension", "table", "column", "rows", "vectors", "index")} == {"pass"}
+    assert {known[name] for name in ("plan", "recall", "statistics", "bloat")} == {"skip"}
+
+
+def test_a_connection_that_is_ended_in_the_middle(base: str) -> None:
+    """The server was restarted: the run ends with what it knows."""
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'pgvector-seed'"
+    with psycopg.connect(base) as holder, ThreadPoolExecutor() as background:
+        holder.execute("LOCK TABLE items")
+        running = background.submit(run, base, "--contract", FILE, "--format", "json")
+        pid = until(lambda: ask(base, waiting))[0][0]
+        ask(base, f"SELECT pg_terminate_backend({pid})")
+        done = running.result()
+    found = document(done)
+    assert done.returncode == 3
+    assert "the connection was lost" in found["error"]
+    known = statuses(found)
+    assert (known["column"], known["rows"], known["roles"]) == ("pass", "skip", "skip")
+
+
+def test_an_old_pgvector_for_real(tmp_path: Path) -> None:
+    """0.6.2 has neither the other types nor iterative scans: its version is told, and nothing else is guessed."""
+    with old_server(tmp_path / "old") as server:
+        database = conninfo(server, "template_vector")
+        ask(database, "CREATE TABLE items (id bigint PRIMARY KEY, embedding vector(3))")
+        contract = {
+            "contract": 1,
+            "extension": CONTRACT["extension"],
+            "tables": [{"name": "public.items", "vector": "embedding"}],
+        }
+        found = failing(database, contract)
+    assert found == {"extension": "vector 0.6.2 in the schema public"}
