@@ -19,7 +19,9 @@ ORDER BY distance
 LIMIT $2
 """
 # One core of the server at most; compiling the expression would take longer than it saves.
-_BOUNDED = "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off"
+_BOUNDED = """
+SELECT pg_catalog.set_config('max_parallel_workers_per_gather', '0', true), pg_catalog.set_config('jit', 'off', true)
+"""
 
 
 def exact_distances(connection: Connection, column: VectorColumn, query: str, k: int) -> list[float]:
