@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -13,7 +14,7 @@ import pytest
 
 from local.server import Server
 from tests.conftest import PASSWORD, ask, conninfo, name_of
-from tests.e2e.conftest import EVERYTHING, NOTHING, WHAT_IS_THERE, Stack, readme_block
+from tests.e2e.conftest import EVERYTHING, NOTHING, WHAT_IS_THERE, Stack, readme_block, run
 
 
 def test_from_nothing_to_everything_and_back(stack: Stack) -> None:
@@ -182,3 +183,17 @@ def test_the_readmes_own_server_and_pipeline(stack: Stack) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("All 7 answers are the article's.") == 2
     assert "5 unchanged" in done.stdout
+
+
+def test_verify_asks_the_stack_for_its_contract(stack: Stack) -> None:
+    """The promise of the state, held against the database by plain python."""
+    stack.up()
+    command = [sys.executable, "-m", "seed", "verify", "--stack"]
+    assert run([sys.executable, "-m", "seed", "sample"], stack.folder, **stack.settings).returncode == 0
+    right = run([*command, "dev"], stack.folder, **stack.settings)
+    assert right.returncode == 0, right.stdout
+    assert "pass  ledger" in right.stdout
+    wrong = run([*command, "nowhere"], stack.folder, **stack.settings)
+    assert wrong.returncode == 2
+    assert "pulumi does not tell the contract of the stack nowhere: " in wrong.stdout
+    assert "no stack named 'nowhere' found" in wrong.stdout
