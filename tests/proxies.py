@@ -1,0 +1,287 @@
+"""What may stand between a client and its server: TLS, a connection that falls silent, a transaction pooler.
+
+Each proxy listens on a free port of 127.0.0.1. It reads the messages of PostgreSQL's protocol 3: a kind of
+one byte, a length of four that counts itself, and a body. A connection's first message has no kind.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, suppress
+from pathlib import Path
+from threading import Event, Thread
+
+import trustme
+
+from local.server import HOST, Server
+
+TLS_REQUEST, GSS_REQUEST = struct.pack("!I", 80877103), struct.pack("!I", 80877104)
+READY_AND_IDLE = b"Z\0\0\0\x05I"
+LISTEN = re.compile(rb"\s*listen\b", re.IGNORECASE)
+NO_PREPARED, NO_LISTEN = b"prepared statements are not supported", b"LISTEN is not supported"
+
+
+def encrypted(server: Server, folder: Path) -> AbstractContextManager[Encrypted]:
+    """TLS in front of a server: the wheels' PostgreSQL is built without."""
+    return closing(Encrypted(server, folder))
+
+
+def frozen(server: Server) -> AbstractContextManager[Frozen]:
+    """A server that stops answering in the middle."""
+    return closing(Frozen(server))
+
+
+def pooler(server: Server) -> AbstractContextManager[Proxy]:
+    """A transaction pooler: nothing that a client keeps in its session is there in the next transaction."""
+    return closing(Proxy(server, PooledLink))
+
+
+class Link:
+    """One client's connection, and the one that the proxy made to the server for it.
+
+    A single thread serves both directions: an SSLSocket must not be read and written at once. What the
+    server says goes first, so that client and server do not both wait with full buffers.
+    """
+
+    def __init__(self, client: socket.socket, backend: socket.socket, context: ssl.SSLContext | None = None) -> None:
+        self.client, self.backend, self.context = client, backend, context
+        for side in (client, backend):  # else a message may wait 40 ms for the last one's acknowledgement
+            side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._ends = (client.dup(), backend.dup())  # TLS takes the client's socket over; this can still end it
+
+    def run(self) -> None:
+        """Forward until one side hangs up, and hang up on the other then."""
+        with suppress(OSError, EOFError):
+            self._forward()
+        if not self.is_halted():
+            self.end()
+
+    def end(self) -> None:
+        """Hang up on both sides."""
+        for side in self._ends:
+            with suppress(OSError):
+                side.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Free the sockets, when nothing is running any more."""
+        for side in (self.client, self.backend, *self._ends):
+            side.close()
+
+    def is_halted(self) -> bool:
+        """True when nothing is to be forwarded any more."""
+        return False
+
+    def hears_client(self) -> bool:
+        """True when the client's next message may be read."""
+        return True
+
+    def from_client(self, message: bytes) -> None:
+        """What becomes of a client's message."""
+        self.backend.sendall(message)
+
+    def from_server(self, message: bytes) -> None:
+        """What becomes of a server's message."""
+        self.client.sendall(message)
+
+    def _forward(self) -> None:
+        if not self.is_halted():
+            self.from_client(self._startup())
+        while not self.is_halted():
+            if self._next() is self.backend:
+                self.from_server(read_message(self.backend))
+            else:
+                self.from_client(read_message(self.client))
+
+    def _startup(self) -> bytes:
+        """The client's first message that is not about encryption."""
+        while (message := read_message(self.client, kind_bytes=0))[4:8] in (TLS_REQUEST, GSS_REQUEST):
+            if self.context and message[4:8] == TLS_REQUEST:
+                self.client.sendall(b"S")
+                self.client = self.context.wrap_socket(self.client, server_side=True)
+            else:
+                self.client.sendall(b"N")
+        return message
+
+    def _next(self) -> socket.socket:
+        """The side that has something to say; the server before the client."""
+        sides = [self.backend, self.client] if self.hears_client() else [self.backend]
+        decrypted = isinstance(self.client, ssl.SSLSocket) and self.client.pending() > 0
+        ready = select.select(sides, [], [], 0 if decrypted else None)[0]
+        return self.backend if self.backend in ready else self.client
+
+
+class Proxy:
+    """Accepts clients on ``port``, and serves each one in a thread."""
+
+    def __init__(self, server: Server, link: Callable[[socket.socket, socket.socket], Link] = Link) -> None:
+        self._target = (HOST, int(server.environment["PGPORT"]))
+        self._link = link
+        self._served: list[tuple[Link, Thread]] = []
+        self._listener = socket.create_server((HOST, 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._accepting = Thread(target=self._accept)
+        self._accepting.start()
+
+    def close(self) -> None:
+        """Hang up on everybody."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()
+        self._listener.close()
+        for link, thread in self._served:
+            link.end()
+            thread.join()
+            link.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # the listener is closed
+            while True:
+                self._serve(self._listener.accept()[0])
+
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            backend = socket.create_connection(self._target)
+        except OSError:  # the server is down: the client may try again
+            client.close()
+            return
+        link = self._link(client, backend)
+        thread = Thread(target=link.run)
+        self._served.append((link, thread))
+        thread.start()
+
+
+class Encrypted(Proxy):
+    """Offers TLS. ``root`` is the certificate of the authority that vouches for localhost and 127.0.0.1."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        authority = trustme.CA()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost", HOST).configure_cert(context)
+        self.root = folder / "root.crt"
+        authority.cert_pem.write_to_path(str(self.root))
+        super().__init__(server, lambda client, backend: Link(client, backend, context))
+
+
+class Frozen(Proxy):
+    """Forwards everything until it is told not to. Clients that come later are accepted, and hear nothing."""
+
+    def __init__(self, server: Server) -> None:
+        self.frozen = Event()
+        self.text: bytes | None = None
+        super().__init__(server, lambda client, backend: FrozenLink(self, client, backend))
+
+    def freeze(self) -> None:
+        """Forward nothing more."""
+        self.frozen.set()
+
+    def freeze_at(self, text: str) -> None:
+        """Freeze as soon as a client's message contains this text. The server does not get that message."""
+        self.text = text.encode()
+
+
+class FrozenLink(Link):
+    """A link that falls silent with both sockets open, whoever hangs up."""
+
+    def __init__(self, proxy: Frozen, client: socket.socket, backend: socket.socket) -> None:
+        self.proxy = proxy
+        super().__init__(client, backend)
+
+    def is_halted(self) -> bool:
+        return self.proxy.frozen.is_set()
+
+    def from_client(self, message: bytes) -> None:
+        if self.proxy.text is not None and self.proxy.text in message:
+            self.proxy.freeze()
+        if not self.is_halted():
+            super().from_client(message)
+
+    def from_server(self, message: bytes) -> None:
+        if not self.is_halted():
+            super().from_server(message)
+
+
+class PooledLink(Link):
+    """A link whose session is reset after each transaction, as if another server were to take the next.
+
+    A refused statement is replaced by one that no server can parse. So it is the server that fails, skips
+    up to the Sync and says how the transaction stands; only the words of its error are replaced.
+    """
+
+    def __init__(self, client: socket.socket, backend: socket.socket) -> None:
+        self.awaited = b""  # the kind of message whose ReadyForQuery has not come yet
+        self.copying = False
+        super().__init__(client, backend)
+
+    def hears_client(self) -> bool:
+        """False while the server works: if that ends a transaction, the reset comes before what follows."""
+        return self.copying or not self.awaited
+
+    def from_client(self, message: bytes) -> None:
+        kind = message[:1]
+        if kind in (b"Q", b"S", b"F") and not self.copying:  # in a COPY the server passes over a Sync
+            self.awaited = kind
+        if kind in (b"c", b"f"):
+            self.copying = False
+        super().from_client(without_refused(message))
+
+    def from_server(self, message: bytes) -> None:
+        kind = message[:1]
+        if kind in (b"G", b"E"):
+            self.copying = kind == b"G"
+        if kind == b"Z" or (kind == b"G" and self.awaited == b"S"):  # it will pass over the Sync it was sent
+            self.awaited = b""
+        if message == READY_AND_IDLE:
+            self._reset()
+        super().from_server(in_poolers_words(message))
+
+    def _reset(self) -> None:
+        """Forget the session's state, before the client learns that its transaction is over."""
+        self.backend.sendall(pack(b"Q", b"DISCARD ALL\0"))
+        while (answer := read_message(self.backend))[:1] != b"Z":
+            if answer[:1] != b"C":  # a changed parameter is the client's to know
+                super().from_server(answer)
+
+
+def without_refused(message: bytes) -> bytes:
+    """The client's message, or one of its kind that fails because it asks for what a pooler refuses."""
+    kind, body = message[:1], message[5:]
+    name, text = body.split(b"\0", 1) if kind == b"P" else (b"", body)
+    if name:
+        return pack(b"P", b'\0"%b"\0\0\0' % NO_PREPARED)
+    if kind in (b"P", b"Q") and LISTEN.match(text):
+        return pack(kind, b'\0"%b"\0\0\0' % NO_LISTEN if kind == b"P" else b'"%b"\0' % NO_LISTEN)
+    return message
+
+
+def in_poolers_words(message: bytes) -> bytes:
+    """The server's message; of a refused statement's error, what the pooler says: feature_not_supported."""
+    for words in (NO_PREPARED, NO_LISTEN):
+        if message[:1] == b"E" and b'"%b"' % words in message:
+            return pack(b"E", b"SERROR\0VERROR\0C0A000\0M%b\0\0" % words)
+    return message
+
+
+def pack(kind: bytes, body: bytes) -> bytes:
+    """A message."""
+    return kind + struct.pack("!I", len(body) + 4) + body
+
+
+def read_message(source: socket.socket, kind_bytes: int = 1) -> bytes:
+    """The next message, whole; EOFError when the other side hung up."""
+    head = read_exactly(source, kind_bytes + 4)
+    return head + read_exactly(source, int.from_bytes(head[-4:], "big") - 4)
+
+
+def read_exactly(source: socket.socket, size: int) -> bytes:
+    """So many bytes; EOFError when there are not so many."""
+    read = bytearray()
+    while len(read) < size:
+        part = source.recv(min(size - len(read), 1 << 16))
+        if not part:
+            raise EOFError
+        read += part
+    return bytes(read)
