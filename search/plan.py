@@ -16,6 +16,10 @@ from search.question import VectorColumn
 
 # The server plans a prepared statement anew this often before it weighs a plan for every value (plancache.c).
 CUSTOM_PLANS = 5
+_FORGET = """
+SELECT pg_catalog.set_config(name, boot_val, true) FROM pg_catalog.pg_settings
+WHERE category LIKE 'Query Tuning%' AND setting <> boot_val
+"""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,11 @@ def plan_cached(connection: Connection, column: VectorColumn, query: str, k: int
     finally:
         with contextlib.suppress(psycopg.Error):  # a failed transaction; it ends with the session then
             connection.execute(sql.SQL("DEALLOCATE {}").format(name))
+
+
+def forget_tuning(connection: Connection) -> None:
+    """Until the transaction ends, plan with PostgreSQL's own costs and switches, whatever was set."""
+    connection.execute(_FORGET)
 
 
 def _explain(connection: Connection, statement: sql.Composed) -> list[Scan]:

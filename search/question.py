@@ -66,6 +66,13 @@ class VectorColumn:
         )
         return sql.SQL("{}({})").format(function, sql.Identifier(self.name))
 
+    @property
+    def distance_to_itself(self) -> sql.Composed:
+        """A query for the distance of $1 from itself: 0, but for inner products and for rounding."""
+        return sql.SQL("SELECT CAST($1 AS {type}) OPERATOR({operator}) CAST($1 AS {type})").format(
+            type=self.type_name, operator=self.operator
+        )
+
     def nearest(self, query: sql.Composable, k: sql.Composable) -> sql.Composed:
         """The reader's query: the distances of the ``k`` nearest to ``query``, a text in the type's own syntax."""
         return sql.SQL(_NEAREST).format(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,12 @@ LEFT JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
 WHERE (s.setrole = 0 OR r.rolname = %s) AND (s.setdatabase = 0 OR d.datname = pg_catalog.current_database())
 ORDER BY name, s.setrole = 0, s.setdatabase = 0
 """
+# What every session gets where nothing else is said, unless this one has it from its own role or its client.
+_DEFAULT_PATH = """
+SELECT CASE WHEN source IN ('user', 'database user', 'client') THEN boot_val ELSE setting END
+FROM pg_catalog.pg_settings WHERE name = 'search_path'
+"""
+_IN_PATH = re.compile(r'"((?:[^"]|"")+)"|([^\s,"]+)')
 # What this session has from its own role, from its client or from whoever had it before.
 _OWN = """
 SELECT name FROM pg_catalog.pg_settings
@@ -33,7 +40,8 @@ WHERE source IN ('user', 'database user', 'client', 'session', 'interactive', 'c
 # Only what may change a plan or an answer; and settings with a dot are of extensions, or of the application's policies.
 _RELEVANT = """
 SELECT name FROM pg_catalog.pg_settings
-WHERE category LIKE ANY ('{Query Tuning%%,Resource Usage%%,Developer Options%%}') AND name = ANY (%s)
+WHERE (category LIKE 'Query Tuning%%' OR name IN ('work_mem', 'hash_mem_multiplier', 'max_parallel_workers_per_gather'))
+  AND name = ANY (%s)
 """
 _MAY_BE = """
 SELECT session_user = %(role)s OR pg_catalog.pg_has_role(session_user, %(role)s::pg_catalog.name, 'SET')
@@ -58,6 +66,17 @@ class Reader:
         """What ALTER ROLE and ALTER DATABASE set for this role's sessions in this database."""
         return dict(connection.execute(_SETTINGS, (self.name,)).fetchall())
 
+    def search_path(self, connection: Connection) -> list[str]:
+        """The schemas in which a plain query of this role looks for a name, whether they are there or not."""
+        path = self.settings(connection).get("search_path") if self.name else None
+        with connection.transaction(force_rollback=True):
+            connection.execute("SET LOCAL search_path TO DEFAULT")
+            if path is None:
+                row = connection.execute(_DEFAULT_PATH if self.name else "SHOW search_path").fetchone()
+                path = row[0] if row else ""
+        names = [quoted.replace('""', '"') or plain.lower() for quoted, plain in _IN_PATH.findall(path)]
+        return [self.name or connection.info.user if name == "$user" else name for name in names]
+
     @contextmanager
     def asking(self, connection: Connection, extension: str, *, row_security: bool) -> Iterator[None]:
         """Inside of a transaction: from here to its end, the session has the reader's settings, and where this login
@@ -76,6 +95,10 @@ class Reader:
         except errors.InsufficientPrivilege as error:
             if is_reader and self.name is not None:
                 raise ReaderRefusedError(f"the server refuses {self.name}: {one_line(error)}") from error
+            raise
+        except psycopg.Error as error:
+            if row_security and not connection.closed:
+                raise CannotStandInError(f"the policies need what the application sets: {one_line(error)}") from error
             raise
 
     def _become(self, connection: Connection, *, row_security: bool) -> bool:

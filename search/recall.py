@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,8 +32,21 @@ class Recall:
 
 def recall_of(found: Sequence[float], truth: Sequence[float]) -> float:
     """The share of ``truth`` that was found. Both are distances; ``truth`` is sorted and not empty."""
-    farthest = truth[-1] + TOLERANCE * max(abs(truth[-1]), TOLERANCE)
+    farthest = truth[-1] + _room(truth[-1])
     return min(sum(distance <= farthest for distance in found), len(truth)) / len(truth)
+
+
+def others(distances: Sequence[float], itself: float) -> list[float]:
+    """The distances without one that is the query's own: a stored vector that finds itself proves nothing."""
+    kept = list(distances)
+    nearest = min(kept, key=lambda distance: abs(distance - itself), default=math.inf)
+    if abs(nearest - itself) <= _room(itself):
+        kept.remove(nearest)
+    return kept
+
+
+def _room(distance: float) -> float:
+    return TOLERANCE * max(abs(distance), TOLERANCE)
 
 
 def interval(values: Sequence[float]) -> Recall:
@@ -48,15 +62,20 @@ def interval(values: Sequence[float]) -> Recall:
 
 
 def measure(connection: Connection, column: VectorColumn, queries: Sequence[str], k: int) -> Iterator[float]:
-    """The recall of each query in turn, by the settings of the session. A query without any neighbour is left out."""
+    """The recall of each query in turn, by the settings of the session, the query itself left out.
+
+    At least two neighbours are asked for, so that there is another one. A query without any is left out.
+    """
+    k = max(k, 2)
     for query in queries:
-        found = _found(connection, column, query, k)
+        found = _nearest(connection, column, query, k)
         with connection.transaction(force_rollback=True):  # the settings of the exact search end here
             truth = exact_distances(connection, column, query, k)
-        if truth:
-            yield recall_of(found, truth)
+        ((itself,),) = ask(connection, column.distance_to_itself, query)
+        if neighbours := others(truth, itself):
+            yield recall_of(others(found, itself), neighbours)
 
 
-def _found(connection: Connection, column: VectorColumn, query: str, k: int) -> list[float]:
+def _nearest(connection: Connection, column: VectorColumn, query: str, k: int) -> list[float]:
     rows = ask(connection, column.nearest(sql.SQL("$1"), sql.SQL("$2")), query, k)
     return [distance for (distance,) in rows if distance is not None]

@@ -71,6 +71,7 @@ class Look:
     clock: Clock
     named: Name | None = None
     entry: Table | None = None
+    lock_seconds: float = LOCK_SECONDS
 
     @property
     def table(self) -> Table:

@@ -19,8 +19,9 @@ SELECT oid, rolname, rolsuper,
          CASE WHEN rolcreaterole THEN 'CREATEROLE' END, CASE WHEN rolreplication THEN 'REPLICATION' END,
          CASE WHEN rolbypassrls THEN 'BYPASSRLS' END], NULL)
 FROM pg_catalog.pg_roles
-WHERE rolname = %(role)s OR (pg_catalog.pg_has_role(%(role)s::pg_catalog.name, oid, 'MEMBER')
-  AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = %(role)s))
+WHERE rolname = %(role)s
+   OR (pg_catalog.pg_has_role(%(role)s::pg_catalog.name, oid, 'USAGE, SET, MEMBER WITH ADMIN OPTION')
+       AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = %(role)s))
 ORDER BY rolname <> %(role)s, rolname
 """
 # What is granted on the table or a partition, as a whole or on a column.
@@ -28,7 +29,7 @@ _ON_TABLES = """
 SELECT privilege
 FROM pg_catalog.unnest(%(privileges)s::text[]) AS privilege, pg_catalog.unnest(%(tables)s::oid[]) AS relid
 WHERE pg_catalog.has_table_privilege({role}, relid, privilege)
-   OR (privilege IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
+   OR (pg_catalog.split_part(privilege, ' ', 1) IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
        AND pg_catalog.has_any_column_privilege({role}, relid, privilege))
 """
 _OF_ROLE = _ON_TABLES.format(role="%(role)s::pg_catalog.oid")
@@ -44,7 +45,8 @@ SELECT pg_catalog.has_schema_privilege(%(role)s::pg_catalog.oid, c.relnamespace,
 FROM pg_catalog.pg_class c WHERE c.oid = %(table)s
 """
 # They show figures and settings; the other roles that PostgreSQL brings read or change what is not theirs.
-_WATCHING = {"pg_monitor", "pg_read_all_settings", "pg_read_all_stats", "pg_stat_scan_tables", "pg_database_owner"}
+_WATCHING = {"pg_monitor", "pg_read_all_settings", "pg_read_all_stats", "pg_stat_scan_tables"}
+_HARMLESS = _WATCHING | {"pg_database_owner", "pg_use_reserved_connections"}
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def excess(connection: Connection, role: str, found: Tables, needed: set[str]) -
         if self.oid in found.owners:
             yield f"owns it{by}"
             continue
-        if self.name.startswith("pg_") and self.name not in _WATCHING:
+        if self.name.startswith("pg_") and self.name not in _HARMLESS:
             yield f"is a member of {self.name}"
         yield from (f"{what}{by}" for what in _excess_of(connection, self, found, needed))
 

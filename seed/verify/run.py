@@ -16,12 +16,13 @@ from search.reader import CannotStandInError, ReaderRefusedError
 from seed.verify.check import Check
 from seed.verify.checks import CHECKS
 from seed.verify.contract import Contract
-from seed.verify.look import LOCK_SECONDS, Clock, Look, NotAllowedError, OutOfTimeError, limit_statements
+from seed.verify.look import Clock, Look, NotAllowedError, OutOfTimeError, limit_statements
 from seed.verify.outcome import Outcome, Result, Status, failed, not_declared, skipped
 from seed.verify.watch import watched
 
 # Names in the catalogue are looked up nowhere else; and nobody's lock is waited for long.
 _CAREFUL = "SELECT pg_catalog.set_config('search_path', '', true), pg_catalog.set_config('lock_timeout', %s, true)"
+_AT_ONCE = 0.001
 
 
 class LostError(Exception):
@@ -113,6 +114,8 @@ def _judge(check: Check, look: Look) -> Outcome:
     except psycopg.Error as error:
         if look.connection.closed:
             raise LostError(_lost(error)) from error
+        if isinstance(error, errors.LockNotAvailable):
+            look.lock_seconds = _AT_ONCE  # whoever holds it was waited for once
         return _of_driver(error)
     except Error as error:
         return failed("", error.message, error.remedy)
@@ -123,7 +126,7 @@ def _judge(check: Check, look: Look) -> Outcome:
 @contextmanager
 def _reading(look: Look) -> Iterator[None]:
     with look.connection.transaction(force_rollback=True):
-        look.connection.execute(_CAREFUL, (f"{LOCK_SECONDS}s",))
+        look.connection.execute(_CAREFUL, (f"{look.lock_seconds}s",))
         limit_statements(look.connection, look.clock.left)
         yield
 

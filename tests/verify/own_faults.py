@@ -14,6 +14,7 @@ ALTER TABLE {0} OWNER TO items_owner;
 # The base's rows in a table of another shape.
 FILL = "INSERT INTO {0} (id, label, embedding) SELECT id, label, embedding FROM public.items; ANALYZE {0};"
 HNSW = "CREATE INDEX {1} ON {0} USING hnsw (embedding vector_cosine_ops);"
+HERE = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I {0}', current_database()); END $$;"
 PARTED = """
 CREATE TABLE parted (id bigint PRIMARY KEY, label text, embedding vector(32) NOT NULL) PARTITION BY HASH (id);
 CREATE TABLE parted_0 PARTITION OF parted FOR VALUES WITH (MODULUS 2, REMAINDER 0);
@@ -57,6 +58,7 @@ OWN = [
         undo="ALTER ROLE items_writer CONNECTION LIMIT -1",
     ),
     Fault("reader-is-not-there", "", ("connect",), contract={"roles": {"writer": "items_writer", "reader": "nobody"}}),
+    Fault("database-takes-no-connections", HERE.format("CONNECTION LIMIT 0"), ("connect",)),
     Fault("extension-elsewhere", "CREATE SCHEMA ext; ALTER EXTENSION vector SET SCHEMA ext", ("extension",)),
     Fault(
         "extension-out-of-reach",
@@ -68,13 +70,13 @@ OWN = [
         "extension-in-reach-by-the-path",
         """
         CREATE SCHEMA ext; GRANT USAGE ON SCHEMA ext TO PUBLIC; ALTER EXTENSION vector SET SCHEMA ext;
-        DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, ext', current_database()); END $$
-        """,
+        """
+        + HERE.format("SET search_path = public, ext"),
         contract={"extension": {"schema": "ext", "minimum": "0.8.4"}},
     ),
     Fault("table-is-a-view", "ALTER TABLE items RENAME TO kept; CREATE VIEW items AS SELECT * FROM kept", ("table",)),
     Fault("table-is-unlogged", "ALTER TABLE items SET UNLOGGED", ("table",)),
-    Fault("column-renamed", "ALTER TABLE items RENAME embedding TO vectors", ("column", "index")),
+    Fault("column-renamed", "ALTER TABLE items RENAME embedding TO vectors", ("column",)),
     Fault(
         "dimensions-not-said",
         "DROP INDEX items_embedding_hnsw; ALTER TABLE items ALTER embedding TYPE vector; ANALYZE items",
@@ -89,10 +91,8 @@ OWN = [
     ),
     Fault(
         "vectors-in-a-wrong-byte-order",
-        "UPDATE items SET embedding = '[1e30,1e-30,3,4,5,6,7,8,9,1e20,1e-9,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]' "
-        "WHERE id = 77",
+        "UPDATE items SET embedding = array_fill(1e30 * id, ARRAY[32])::vector; VACUUM ANALYZE items",
         ("vectors",),
-        table={"recall": None},
     ),
     Fault(
         "vectors-of-another-width",
@@ -180,10 +180,7 @@ OWN = [
     ),
     Fault(
         "recall-the-database-is-overruled-by-the-reader",
-        """
-        DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET hnsw.ef_search = 1', current_database()); END $$;
-        ALTER ROLE items_reader SET hnsw.ef_search = 100
-        """,
+        HERE.format("SET hnsw.ef_search = 1") + "ALTER ROLE items_reader SET hnsw.ef_search = 100",
         undo="ALTER ROLE items_reader RESET hnsw.ef_search",
     ),
     Fault(
@@ -353,5 +350,93 @@ OWN = [
             "id": "The ID",
             "indexes": [{"name": "An index", "method": "hnsw", "parameters": {"m": 16, "ef_construction": 64}}],
         },
+    ),
+    Fault(
+        "extension-in-reach-of-the-one-who-checks-only",
+        "CREATE SCHEMA ext; GRANT USAGE ON SCHEMA ext TO PUBLIC; ALTER EXTENSION vector SET SCHEMA ext; "
+        "DO $$ BEGIN EXECUTE format('ALTER ROLE postgres IN DATABASE %I SET search_path = public, ext', "
+        "current_database()); END $$",
+        ("extension",),
+        contract={"extension": {"schema": "ext", "minimum": "0.8.4"}},
+    ),
+    Fault(
+        "extension-out-of-reach-of-the-one-who-checks-only",
+        "DO $$ BEGIN EXECUTE format('ALTER ROLE postgres IN DATABASE %I SET search_path = nowhere', "
+        "current_database()); END $$",
+    ),
+    Fault("column-dropped", "ALTER TABLE items DROP embedding", ("column",)),
+    Fault("column-with-a-default", "ALTER TABLE items ADD tenant int DEFAULT 1"),
+    Fault(
+        "ids-larger-than-their-type",
+        "ALTER TABLE items ALTER id DROP IDENTITY; ALTER TABLE items ALTER id TYPE int; CREATE SEQUENCE wide; "
+        "GRANT USAGE ON wide TO items_writer; ALTER TABLE items ALTER id SET DEFAULT nextval('wide'); "
+        "SELECT setval('wide', 2147483647)",
+        ("sequence",),
+    ),
+    Fault(
+        "sequence-that-begins-again",
+        "ALTER SEQUENCE items_id_seq CYCLE MAXVALUE 5000; SELECT setval('items_id_seq', 5000)",
+        ("sequence",),
+    ),
+    Fault(
+        "ids-computed",
+        "ALTER TABLE items ALTER id DROP IDENTITY; CREATE SEQUENCE part; GRANT USAGE ON part TO items_writer; "
+        "ALTER TABLE items ALTER id SET DEFAULT nextval('part') * 100000",
+    ),
+    Fault(
+        "plan-more-work-by-the-index",
+        "ALTER ROLE items_reader SET hnsw.ef_search = 1000",
+        undo="ALTER ROLE items_reader RESET hnsw.ef_search",
+    ),
+    Fault(
+        "recall-of-the-nearest-alone",
+        "ALTER ROLE items_reader SET hnsw.ef_search = 1",
+        ("recall",),
+        table={"recall": {"k": 1, "minimum": 0.95}},
+        undo="ALTER ROLE items_reader RESET hnsw.ef_search",
+    ),
+    Fault("recall-of-the-nearest", "", table={"recall": {"k": 1, "minimum": 0.95}}),
+    Fault(
+        "bloat-that-was-cleaned-up", "DELETE FROM items WHERE id <= 3000; VACUUM ANALYZE items", table={"rows": 2000}
+    ),
+    Fault(
+        "writer-reads-only-in-other-words",
+        "ALTER ROLE items_writer SET default_transaction_read_only = t",
+        ("roles",),
+        undo="ALTER ROLE items_writer RESET default_transaction_read_only",
+    ),
+    Fault(
+        "writer-owns-a-partition",
+        PARTED
+        + FILL.format("parted")
+        + HNSW.format("parted", "parted_hnsw")
+        + GRANTS.format("parted")
+        + "ALTER TABLE parted_0 OWNER TO items_writer",
+        ("roles",),
+        table=PARTED_CONTRACT,
+    ),
+    Fault("reader-moves-the-sequence", "GRANT UPDATE ON SEQUENCE items_id_seq TO items_reader", ("roles",)),
+    Fault("reader-sees-the-sequence", "GRANT SELECT ON SEQUENCE items_id_seq TO items_reader"),
+    Fault("reader-hands-on-a-column", "GRANT SELECT (id) ON items TO items_reader WITH GRANT OPTION", ("roles",)),
+    Fault(
+        "membership-that-gives-nothing",
+        "GRANT items_owner TO items_reader WITH INHERIT FALSE, SET FALSE, ADMIN FALSE",
+        undo="REVOKE items_owner FROM items_reader",
+    ),
+    Fault(
+        "row-security-that-permits-nothing",
+        "ALTER TABLE items ENABLE ROW LEVEL SECURITY; CREATE POLICY nothing ON items USING (false)",
+        ("roles",),
+    ),
+    Fault(
+        "row-security-that-forbids-everything",
+        "ALTER TABLE items ENABLE ROW LEVEL SECURITY; CREATE POLICY everything ON items USING (true); "
+        "CREATE POLICY nothing ON items AS RESTRICTIVE USING (false)",
+        ("roles",),
+    ),
+    Fault(
+        "row-security-by-tenant",
+        "ALTER TABLE items ENABLE ROW LEVEL SECURITY; "
+        "CREATE POLICY tenants ON items USING (label = current_setting('app.tenant'))",
     ),
 ]

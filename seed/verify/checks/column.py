@@ -18,7 +18,8 @@ _UNIQUE = """
 SELECT pg_catalog.bool_or(i.indnkeyatts = 1)
 FROM pg_catalog.pg_index i
 LEFT JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = i.indrelid
-WHERE i.indrelid = %(table)s AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+WHERE i.indrelid = %(table)s AND i.indisunique AND i.indisvalid AND i.indisready
+  AND i.indpred IS NULL AND i.indexprs IS NULL
   AND %(column)s = ANY (i.indkey[0 : i.indnkeyatts - 1])
   AND i.indkey[0 : i.indnkeyatts - 1] <@ (%(column)s || coalesce(p.partattrs::int2[], '{}'))
 """

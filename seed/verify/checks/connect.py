@@ -10,7 +10,9 @@ from seed.verify.look import Look
 from seed.verify.outcome import Outcome, failed, passed
 
 _ROLES = """
-SELECT rolname, rolcanlogin, rolvaliduntil < pg_catalog.now(), rolconnlimit = 0 AND NOT rolsuper,
+SELECT rolname, rolcanlogin, rolvaliduntil < pg_catalog.now(),
+       NOT rolsuper AND 0 IN (rolconnlimit, (SELECT datconnlimit FROM pg_catalog.pg_database
+                                             WHERE datname = pg_catalog.current_database())),
        pg_catalog.has_database_privilege(oid, pg_catalog.current_database(), 'CONNECT'),
        pg_catalog.quote_ident(rolname), pg_catalog.quote_ident(pg_catalog.current_database())
 FROM pg_catalog.pg_roles WHERE rolname = ANY (%s)
@@ -45,7 +47,8 @@ def _fault(name: str, row: tuple[Any, ...] | None) -> tuple[str, str] | None:
     if expired:
         return f"the password of {name} has expired", f"ALTER ROLE {role} PASSWORD '...' VALID UNTIL 'infinity';"
     if no_connections:
-        return f"{name} is limited to no connections", f"ALTER ROLE {role} CONNECTION LIMIT -1;"
+        limit = "CONNECTION LIMIT -1;"
+        return f"{name} is limited to no connections", f"ALTER ROLE {role} {limit}\nALTER DATABASE {database} {limit}"
     if not may_connect:
         return f"{name} may not connect to this database", f"GRANT CONNECT ON DATABASE {database} TO {role};"
     return None

@@ -16,11 +16,7 @@ _AVAILABLE = "SELECT default_version FROM pg_catalog.pg_available_extensions WHE
 # PostgreSQL 18 tells which version of the library this session has loaded.
 _LOADED = "SELECT version FROM pg_catalog.pg_get_loaded_modules() WHERE module_name = %s"
 _TELLS_LOADED = 180000
-_PATH = "SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path'"
-_IN_REACH = """
-SELECT %(schema)s::pg_catalog.name = ANY (pg_catalog.current_schemas(true))
-   AND pg_catalog.has_schema_privilege(%(role)s::pg_catalog.name, %(schema)s, 'USAGE')
-"""
+_USAGE = "SELECT pg_catalog.has_schema_privilege(%s::pg_catalog.name, %s, 'USAGE')"
 
 
 def judge(look: Look) -> Outcome:
@@ -39,13 +35,12 @@ def judge(look: Look) -> Outcome:
     if declared.schema not in (None, found.schema):
         schema = sql.Identifier(declared.schema or "").as_string()
         return failed(expected, said, f"ALTER EXTENSION {EXTENSION} SET SCHEMA {schema};")
-    load_library(look.connection, found.schema)
-    loaded = _loaded(look)
+    who = look.reader.name or look.connection.info.user
+    if found.schema not in look.reader.search_path(look.connection) or not look.value(_USAGE, who, found.schema):
+        return failed(expected, f"{said}, out of reach of a plain query of {who}", _reach(look, found.schema))
+    loaded = _loaded(look, found.schema)
     if loaded and declared.minimum and _older(loaded, declared.minimum):
         return failed(expected, f"{said}, and the server's library is {loaded}", _install(declared.minimum))
-    if not _in_reach(look, found.schema):
-        who = look.reader.name or "this login"
-        return failed(expected, f"{said}, out of reach of a plain query of {who}", _reach(look, found.schema))
     return passed(said, expected)
 
 
@@ -75,19 +70,15 @@ def _install(minimum: str) -> str:
     return f"Install pgvector {minimum} or later on the server, restart it, then: ALTER EXTENSION {EXTENSION} UPDATE;"
 
 
-def _loaded(look: Look) -> str | None:
+def _loaded(look: Look, schema: str) -> str | None:
+    """The version of the library, where this server tells it and this login may load it."""
     if look.connection.info.server_version < _TELLS_LOADED:
         return None
+    if not look.value(_USAGE, look.connection.info.user, schema):
+        return None
+    load_library(look.connection, schema)
     found = look.value(_LOADED, EXTENSION)
     return str(found) if found else None
-
-
-def _in_reach(look: Look, schema: str) -> bool:
-    reader = look.reader
-    path = reader.settings(look.connection).get("search_path") if reader.name else None
-    look.value("SELECT pg_catalog.set_config('search_path', %s, true)", path or look.value(_PATH))
-    role = reader.name or look.connection.info.user
-    return bool(look.connection.execute(_IN_REACH, {"schema": schema, "role": role}).fetchone() == (True,))
 
 
 def _reach(look: Look, schema: str) -> str:

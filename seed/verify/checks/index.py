@@ -11,7 +11,7 @@ from postgres.metrics import INDEX_DEFAULTS, OPERATORS
 from seed.verify.check import Check
 from seed.verify.contract import Index
 from seed.verify.look import Look
-from seed.verify.outcome import Outcome, failed, not_declared, passed
+from seed.verify.outcome import Outcome, failed, not_declared, passed, skipped
 
 # An index with the indexes of its partitions. What orders by it is the operator class's, whatever its name.
 _INDEXES = """
@@ -71,6 +71,8 @@ def judge(look: Look) -> Outcome:
     indexes = look.table.indexes
     if not indexes:
         return not_declared("an index")
+    if look.table.vector is not None and look.vector is None:
+        return skipped(f"after column: there is no column {look.table.vector}")
     expected = ", ".join(_words(index, look.table.metric) for index in indexes)
     faults = [fault for index in indexes for fault in _faults(look, index)]
     if not faults:

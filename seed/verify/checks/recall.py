@@ -54,5 +54,5 @@ CHECK = Check(
     "recall",
     "it is below the declared minimum, as the reader would see it",
     judge,
-    after=("extension", "table", "column", "index", "roles"),
+    after=("extension", "table", "column", "vectors", "index", "roles"),
 )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
+from postgres.metrics import OPERATORS
 from search.reader import Reader
 from seed.verify.check import Check
 from seed.verify.look import Look, NotAllowedError
@@ -18,13 +19,18 @@ _EXISTS = "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %s)"
 _SCHEMA = "SELECT pg_catalog.has_schema_privilege(%s::pg_catalog.name, %s, 'USAGE')"
 _COLUMN = "SELECT pg_catalog.has_column_privilege(%s::pg_catalog.name, %s::oid, %s::text, %s)"
 _TABLE = "SELECT pg_catalog.has_table_privilege(%s::pg_catalog.name, %s::oid, %s)"
-# Row security shows nothing to a role without a policy that permits something.
+# Row security shows nothing to a role without a policy that permits something, nor through one that forbids all.
 _SHUT_OUT = """
 SELECT c.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
    AND (c.relforcerowsecurity OR NOT pg_catalog.pg_has_role(r.oid, c.relowner, 'USAGE'))
-   AND NOT EXISTS (SELECT FROM pg_catalog.pg_policy p CROSS JOIN pg_catalog.unnest(p.polroles) AS target
-                   WHERE p.polrelid = c.oid AND p.polpermissive AND p.polcmd IN ('*', %s)
-                     AND (target = 0 OR pg_catalog.pg_has_role(r.oid, target, 'USAGE')))
+   AND (SELECT coalesce(pg_catalog.bool_and(shut) FILTER (WHERE permissive), true)
+            OR coalesce(pg_catalog.bool_or(shut) FILTER (WHERE NOT permissive), false)
+        FROM (SELECT p.polpermissive AS permissive,
+                     ('false' IN (pg_catalog.pg_get_expr(p.polqual, c.oid),
+                                  pg_catalog.pg_get_expr(p.polwithcheck, c.oid))) IS TRUE AS shut
+              FROM pg_catalog.pg_policy p CROSS JOIN pg_catalog.unnest(p.polroles) AS target
+              WHERE p.polrelid = c.oid AND p.polcmd IN ('*', %s)
+                AND (target = 0 OR pg_catalog.pg_has_role(r.oid, target, 'USAGE'))) AS policies)
 FROM pg_catalog.pg_class c, pg_catalog.pg_roles r
 WHERE c.oid = %s AND r.rolname = %s
 """
@@ -44,7 +50,21 @@ _SERVER_DEFAULT = """
 SELECT reset_val FROM pg_catalog.pg_settings
 WHERE name = 'default_transaction_read_only' AND source IN ('configuration file', 'command line', 'default')
 """
-_TRUE = ("on", "true", "yes", "1")
+_IS_TRUE = "SELECT pg_catalog.bool(%s::text)"
+# The metric's operator is a function, which everybody may run unless that was taken away.
+_FUNCTION = """
+SELECT pg_catalog.bool_and(pg_catalog.has_function_privilege(%s::pg_catalog.name, o.oprcode, 'EXECUTE'))
+FROM pg_catalog.pg_operator o
+JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+JOIN pg_catalog.pg_type t ON t.oid = o.oprleft
+WHERE n.nspname = %s AND o.oprname = %s AND t.typname = %s
+"""
+_SEQUENCE = """
+SELECT s.oid::pg_catalog.regclass::text FROM pg_catalog.pg_depend d
+JOIN pg_catalog.pg_class s ON s.oid = d.objid
+WHERE d.refobjid = %s AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
+  AND CASE s.relkind WHEN 'S' THEN pg_catalog.has_sequence_privilege(%s::pg_catalog.name, s.oid, 'USAGE, UPDATE') END
+"""
 
 
 def judge(look: Look) -> Outcome:
@@ -80,11 +100,14 @@ def _expected(look: Look) -> str:
 
 def _others(look: Look, reader: str | None, writer: str | None) -> Iterator[tuple[str, str]]:
     owner, table = look.table.owner, look.sql_name.as_string()
+    found = tables(look.connection, look.there)
     if owner not in (None, look.there.owner):
         yield f"the owner is {look.there.owner}", f"ALTER TABLE {table} OWNER TO {_quoted(owner or '')};"
     if writer:
         yield from _cannot_write(look, writer)
-    found = tables(look.connection, look.there)
+    if reader and reader != writer:
+        for (name,) in look.connection.execute(_SEQUENCE, (look.there.oid, reader)):
+            yield f"{reader} may move the sequence {name}", f"REVOKE ALL ON SEQUENCE {name} FROM {_quoted(reader)};"
     public = public_privileges(look.connection, found)
     if public:
         rights = ", ".join(sorted(public))
@@ -115,6 +138,11 @@ def _take_away(look: Look, role: str, what: str) -> str:
 
 def _cannot_read(look: Look, reader: str) -> Iterator[tuple[str, str]]:
     yield from _lacks(look, reader, "SELECT", "r")
+    column = look.searched
+    if column is not None and column.metric is not None:
+        operator = OPERATORS[column.metric]
+        if look.value(_FUNCTION, reader, column.extension, operator, column.type) is False:
+            yield f"{reader} may not run the function of {operator}", f"GRANT EXECUTE on it to {_quoted(reader)};"
 
 
 def _cannot_write(look: Look, writer: str) -> Iterator[tuple[str, str]]:
@@ -124,7 +152,7 @@ def _cannot_write(look: Look, writer: str) -> Iterator[tuple[str, str]]:
         yield f"{writer} may not use the sequence {name}", f"GRANT USAGE ON SEQUENCE {name} TO {_quoted(writer)};"
     settings = Reader(writer).settings(look.connection)
     read_only = settings.get("default_transaction_read_only") or look.value(_SERVER_DEFAULT)
-    if str(read_only).lower() in _TRUE:
+    if look.value(_IS_TRUE, read_only or "off"):
         reset = f"ALTER ROLE {_quoted(writer)} SET default_transaction_read_only = off;"
         yield f"{writer} gets read-only transactions by default_transaction_read_only", reset
 

@@ -7,24 +7,31 @@ from psycopg import sql
 from postgres.relation import column
 from seed.verify.check import Check
 from seed.verify.look import Look, NotAllowedError
-from seed.verify.outcome import Outcome, failed, not_declared, passed
+from seed.verify.outcome import Outcome, failed, not_declared, passed, skipped
 
-# The sequence that the column's default takes its values from, or that belongs to an identity column.
+# The sequence that belongs to an identity column, or that the column's default takes its value from as it is.
 _SEQUENCE = """
 SELECT n.nspname, c.relname, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle,
        pg_catalog.has_sequence_privilege(c.oid, 'SELECT')
 FROM pg_catalog.pg_sequence s
 JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_depend d ON d.classid IN ('pg_catalog.pg_class'::regclass, 'pg_catalog.pg_attrdef'::regclass)
-WHERE (d.objid = c.oid AND d.deptype = 'i' AND d.refobjid = %(table)s AND d.refobjsubid = %(column)s)
-   OR (d.refobjid = c.oid AND d.objid = (SELECT oid FROM pg_catalog.pg_attrdef
-                                         WHERE adrelid = %(table)s AND adnum = %(column)s))
-LIMIT 1
+WHERE c.oid IN (SELECT objid FROM pg_catalog.pg_depend
+                WHERE classid = 'pg_catalog.pg_class'::regclass AND deptype = 'i'
+                  AND refobjid = %(table)s AND refobjsubid = %(column)s
+                UNION ALL
+                SELECT d.refobjid FROM pg_catalog.pg_depend d
+                JOIN pg_catalog.pg_attrdef a ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.objid = a.oid
+                WHERE a.adrelid = %(table)s AND a.adnum = %(column)s
+                  AND pg_catalog.pg_get_expr(a.adbin, a.adrelid) LIKE 'nextval(%%::regclass)')
+"""
+_COMPUTED = """
+SELECT pg_catalog.pg_get_expr(adbin, adrelid) FROM pg_catalog.pg_attrdef
+WHERE adrelid = %s AND adnum = %s AND pg_catalog.pg_get_expr(adbin, adrelid) ~ 'nextval'
 """
 _FARTHEST = "SELECT {function}({id}) FROM {table}"
 _NEXT = "SELECT last_value + CASE WHEN is_called THEN {increment} ELSE 0 END FROM {sequence}"
-_WHOLE_NUMBERS = ("int2", "int4", "int8", "numeric")
+_LARGEST = {"int2": 2**15 - 1, "int4": 2**31 - 1, "int8": 2**63 - 1, "numeric": 2**63 - 1}
 
 
 def judge(look: Look) -> Outcome:
@@ -35,9 +42,12 @@ def judge(look: Look) -> Outcome:
     if found is None:
         raise NotAllowedError(f"there is no column {look.table.id}, as the check column says")
     row = look.connection.execute(_SEQUENCE, {"table": look.there.oid, "column": found.number}).fetchone()
-    if row is None or found.type not in _WHOLE_NUMBERS:
+    if row is None and (default := look.value(_COMPUTED, look.there.oid, found.number)):
+        return skipped(f"the ids are computed, which cannot be judged: {default}")
+    if row is None or found.type not in _LARGEST:
         return passed("the ids come from no sequence", "an id that is free")
     schema, name, increment, least, most, cycles, allowed = row
+    most = min(most, _LARGEST[found.type])
     if not allowed:
         raise NotAllowedError(f"this login may not read the sequence {schema}.{name}")
     look.must_see_all(look.table.id)
@@ -46,9 +56,11 @@ def judge(look: Look) -> Outcome:
     farthest = look.value(sql.SQL(_FARTHEST).format(**names))
     sequence = sql.Identifier(schema, name)
     following = look.value(sql.SQL(_NEXT).format(increment=sql.Literal(increment), sequence=sequence))
+    if cycles and not least <= following <= most:
+        following = least if increment > 0 else most
     said = f"the next id is {following:,}" + ("" if farthest is None else f", and the last one there {farthest:,}")
     expected = "a next id beyond those that are there"
-    if not (least <= following <= most or cycles):
+    if not least <= following <= most:
         return failed(expected, f"the sequence has come to its end: {said}", _widen(sequence))
     if farthest is not None and (following - farthest) * increment <= 0:
         return failed(expected, said, _move(sequence, names))
