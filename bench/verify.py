@@ -19,8 +19,8 @@ from bench.migrations import seconds
 from local.server import Server
 from postgres.connection import Connection, connect
 from seed.verify.checks import CHECKS
+from seed.verify.clock import Clock
 from seed.verify.contract import Contract, convert
-from seed.verify.look import Clock
 from seed.verify.outcome import Result, Status
 from seed.verify.run import verify
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from postgres.connection import Connection
+from postgres.connection import Connection, nothing_on_path
 from postgres.errors import InputError
 from postgres.metrics import INDEX_DEFAULTS, metric_of
 
@@ -75,7 +75,8 @@ class Extension:
 
 def extension(connection: Connection) -> Extension | None:
     """The vector extension of this database, or None where it is not enabled."""
-    row = connection.execute(_EXTENSION, (EXTENSION,)).fetchone()
+    with nothing_on_path(connection):
+        row = connection.execute(_EXTENSION, (EXTENSION,)).fetchone()
     return Extension(*row) if row else None
 
 
@@ -92,7 +93,8 @@ def require_extension(connection: Connection) -> Extension:
 
 def vector_tables(connection: Connection, schema: str) -> list[dict[str, Any]]:
     """The tables of ``schema`` that hold vectors, one entry per vector column, as the contract writes them."""
-    return [_entry(*row) for row in connection.execute(_VECTOR_TABLES, (schema, EXTENSION))]
+    with nothing_on_path(connection):
+        return [_entry(*row) for row in connection.execute(_VECTOR_TABLES, (schema, EXTENSION))]
 
 
 def _entry(
@@ -117,5 +119,6 @@ def _parameters(index: dict[str, Any]) -> dict[str, int | str]:
 
 def column_type(connection: Connection, schema: str, table: str, column: str) -> str | None:
     """The type with its dimensions, such as ``vector(4)``, or None where there is no such column."""
-    row = connection.execute(_COLUMN_TYPE, (schema, table, column)).fetchone()
+    with nothing_on_path(connection):
+        row = connection.execute(_COLUMN_TYPE, (schema, table, column)).fetchone()
     return row[0] if row else None

@@ -75,6 +75,8 @@ def _remedy(words: str) -> str:
         return "Set PGPASSWORD or PGPASSFILE (Pulumi: pulumi config set --secret password) to this user's password."
     if "definition of service" in words:
         return "Check PGSERVICE and PGSERVICEFILE."
+    if "too many" in words:
+        return "Wait until other sessions have ended, or raise the limit."
     if "the database system is" in words:  # starting up, shutting down, in recovery mode
         return "It is there, and not ready: run the same command again in a moment."
     if "does not exist" in words:
@@ -101,6 +103,16 @@ def unless_said(given: Mapping[str, Any]) -> str:
         if option.val != option.compiled or (option.envvar or b"").decode() in os.environ
     }
     return make_conninfo("", **{name: str(value) for name, value in given.items() if name not in said})
+
+
+def connect_timeout(conninfo: str, seconds: float) -> int:
+    """How long libpq may take for one address, so that all together take no longer than ``seconds``.
+
+    The environment's own limit holds where it is shorter. libpq takes whole seconds, and one for two.
+    """
+    addresses = str(conninfo_to_dict(conninfo).get("host") or _default("host") or "").count(",") + 1
+    said = int(_default("connect_timeout") or 0) or CONNECT_TIMEOUT_SECONDS
+    return max(2, int(min(seconds, said) / addresses))
 
 
 def resolve(given: Mapping[str, str]) -> dict[str, str]:
@@ -136,6 +148,19 @@ def set_search_path(connection: Connection, *schemas: str) -> None:
     """Until the transaction ends, unqualified names are looked up in these schemas."""
     names = sql.SQL(", ").join(map(sql.Identifier, schemas))
     connection.execute(sql.SQL("SET LOCAL search_path TO {}").format(names))
+
+
+@contextmanager
+def nothing_on_path(connection: Connection) -> Iterator[None]:
+    """Inside, names and operators are looked up in pg_catalog alone, and afterwards as before.
+
+    With another schema on the search_path, whoever may create in it can give a query of the catalogue an
+    operator that fits better than PostgreSQL's own, and run as whoever asks. The transaction, or a part of the
+    one around it, is rolled back: it is for reading.
+    """
+    with connection.transaction(force_rollback=True):
+        connection.execute("SELECT pg_catalog.set_config('search_path', '', true)")
+        yield
 
 
 def is_loopback(host: str) -> bool:

@@ -12,6 +12,7 @@ The tree, with the exit code of the ``python -m`` commands::
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -110,3 +111,24 @@ def is_lost(error: psycopg.Error) -> bool:
 
     gone = error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
     return gone and isinstance(error, psycopg.OperationalError)
+
+
+# Names and server messages are others' text: none may forge a line of ours or move the cursor. GitHub's runner takes
+# "##[" for a command wherever it stands in a log, and "::" where a line begins.
+_ANYWHERE = "##["
+_FIRST = re.compile(r"^( *):(?=:)")
+
+
+def printable(text: str) -> str:
+    r"""One line in which all that a terminal, a log or XML could stumble over is written as in Python: \n, \x1b.
+
+    That is what Unicode calls controls, formats such as a change of direction, surrogates, unassigned
+    characters, and separators but the plain space.
+    """
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return shown.replace(_ANYWHERE, "##\\x5b")
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a text, such as a statement over several, each of them printable."""
+    return [_FIRST.sub(r"\1\\x3a", printable(line)) for line in text.replace("\r\n", "\n").split("\n")]

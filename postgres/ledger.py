@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from postgres.connection import Connection
+from postgres.connection import Connection, nothing_on_path
 from postgres.contract import Declaration
 from postgres.errors import RefusedError
 
@@ -119,18 +119,20 @@ def read_ledger(connection: Connection) -> Ledger | None:
 
     Raises RefusedError where there is only a part of one, or something that cannot be one.
     """
-    refuse_stranger(connection, for_superusers=True)
-    anything, columns = connection.execute(_SHAPE).fetchone() or (0, None)
-    if not anything:
-        return None
-    row = connection.execute(_DEPLOYMENT).fetchone() if columns == _COLUMNS else None
+    with nothing_on_path(connection):
+        _refuse_stranger(connection, for_superusers=True)
+        anything, columns = connection.execute(_SHAPE).fetchone() or (0, None)
+        if not anything:
+            return None
+        row = connection.execute(_DEPLOYMENT).fetchone() if columns == _COLUMNS else None
+        applied = connection.execute(_MIGRATIONS).fetchall() if row else []
     if row is None:
         raise RefusedError(
             "the ledger in the schema pgvector_seed was damaged, or is of another version: a part of it is gone",
             DAMAGED,
         )
     id_, declaration, schema_created, unfinished, catalogue, contract = row
-    migrations = {applied[0]: Applied(*applied) for applied in connection.execute(_MIGRATIONS)}
+    migrations = {found[0]: Applied(*found) for found in applied}
     if not (_is_unfinished(unfinished) and _is_catalogue(catalogue) and isinstance(contract, dict)):
         raise RefusedError("the ledger in the schema pgvector_seed was damaged: its record cannot be read", DAMAGED)
     return Ledger(id_, _declaration(declaration), schema_created, unfinished, catalogue, contract, migrations)
@@ -143,6 +145,11 @@ def refuse_stranger(connection: Connection, *, for_superusers: bool) -> None:
     of its own. To write to it is dangerous for everybody; to read it, ``for_superusers`` alone is refused.
     That we may act as its owner says nothing: anybody can grant us that. The catalogue is asked, never the ledger.
     """
+    with nothing_on_path(connection):
+        _refuse_stranger(connection, for_superusers=for_superusers)
+
+
+def _refuse_stranger(connection: Connection, *, for_superusers: bool) -> None:
     row = connection.execute(_STRANGER).fetchone()
     if row is not None and (row[1] or not for_superusers):
         raise RefusedError(

@@ -23,7 +23,7 @@ def _run(module: str) -> int:
 
     import click
 
-    from postgres.errors import Error
+    from postgres.errors import Error, lines
 
     try:
         import_module(module).cli(standalone_mode=False)
@@ -35,12 +35,11 @@ def _run(module: str) -> int:
     except click.Abort:
         return INTERRUPTED
     except OSError as error:
-        words = f"{error.filename}: {error.strerror}" if error.strerror else str(error)[-200:]
+        words = f"{error.filename or 'the output'}: {error.strerror}" if error.strerror else str(error)[-200:]
         click.echo(f"error: {words}", err=True)
         return 1
     except Error as error:
-        click.echo(f"error: {error.message}", err=True)
-        if error.remedy:
-            click.echo(f"  {error.remedy}", err=True)
+        said = [f"error: {error.message}", *(f"  {line}" for line in error.remedy.splitlines())]
+        click.echo("\n".join(lines("\n".join(said))), err=True)
         return error.exit_code
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from postgres.catalogue import EXTENSION, extension
-from postgres.connection import connect
+from postgres.connection import connect, nothing_on_path
 from postgres.errors import InputError, translated
 
 _AVAILABLE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = %s)"
@@ -14,7 +14,8 @@ def preflight(conninfo: str) -> None:
     with connect(conninfo) as connection, translated("looking for pgvector"):
         if extension(connection) is not None:
             return
-        row = connection.execute(_AVAILABLE, (EXTENSION,)).fetchone()
+        with nothing_on_path(connection):
+            row = connection.execute(_AVAILABLE, (EXTENSION,)).fetchone()
         if row is None or not row[0]:
             major = connection.info.server_version // 10000
             raise InputError(

@@ -6,23 +6,24 @@ from dataclasses import dataclass
 
 from psycopg import errors
 
-from postgres.connection import Connection
+from postgres.connection import Connection, nothing_on_path
 from postgres.errors import InputError
 
 _AS_IN_SQL = 'Write it as in SQL: public.items, "My schema".items'
 
 _PARTS = "SELECT pg_catalog.parse_ident(%s)"
+_PATH = "SELECT pg_catalog.current_schemas(false)"
 # Without a schema: the first on the search_path that has such a table.
 _ON_PATH = """
 SELECT n.nspname
-FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS path (schema, place)
+FROM pg_catalog.unnest(%s::pg_catalog.name[]) WITH ORDINALITY AS path (schema, place)
 JOIN pg_catalog.pg_namespace n ON n.nspname = path.schema
 JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = %s
 ORDER BY path.place
 LIMIT 1
 """
 _RELATION = """
-SELECT c.oid, c.relkind, c.relpersistence, pg_catalog.pg_get_userbyid(c.relowner), c.relrowsecurity
+SELECT c.oid, c.relkind, pg_catalog.pg_get_userbyid(c.relowner), c.relrowsecurity
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
@@ -65,11 +66,10 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Relation:
-    """A table, or what bears its name. ``kind`` and ``persistence`` are pg_class's letters."""
+    """A table, or what bears its name. ``kind`` is pg_class's letter."""
 
     oid: int
     kind: str
-    persistence: str
     owner: str
     row_security: bool
     leaves: tuple[Leaf, ...]
@@ -104,7 +104,9 @@ def parse_name(connection: Connection, text: str) -> Name:
     if len(schema) > 1:
         raise InputError(f"{text} has more parts than a schema and a table", _AS_IN_SQL)
     if not schema:
-        found = connection.execute(_ON_PATH, (table,)).fetchone()
+        ((path,),) = connection.execute(_PATH).fetchall()
+        with nothing_on_path(connection):
+            found = connection.execute(_ON_PATH, (path, table)).fetchone()
         schema = [found[0] if found else "public"]
     return Name(schema[0], table)
 
@@ -114,9 +116,9 @@ def relation(connection: Connection, name: Name) -> Relation | None:
     row = connection.execute(_RELATION, (name.schema, name.table)).fetchone()
     if row is None:
         return None
-    oid, kind, persistence, owner, row_security = row
+    oid, kind, owner, row_security = row
     leaves = tuple(Leaf(*leaf) for leaf in connection.execute(_LEAVES, {"oid": oid}))
-    return Relation(oid, kind, persistence, owner, row_security, leaves)
+    return Relation(oid, kind, owner, row_security, leaves)
 
 
 def column(connection: Connection, oid: int, name: str) -> Column | None:

@@ -24,12 +24,11 @@ WHERE category LIKE 'Query Tuning%' AND setting <> boot_val
 
 @dataclass(frozen=True)
 class Scan:
-    """How one table or partition is read. ``index`` is "" where none is used; ``rows`` are the planner's estimate."""
+    """How one table or partition is read. ``index`` is "" where none is used."""
 
     node: str
     relation: str
     index: str
-    rows: int
 
 
 def plan_once(connection: Connection, column: VectorColumn, query: str, k: int) -> list[Scan]:
@@ -70,6 +69,6 @@ def _explain(connection: Connection, statement: sql.Composed) -> list[Scan]:
 
 def _scans(node: dict[str, Any]) -> Iterator[Scan]:
     if "Relation Name" in node or "Index Name" in node:
-        yield Scan(node["Node Type"], node.get("Relation Name", ""), node.get("Index Name", ""), node["Plan Rows"])
+        yield Scan(node["Node Type"], node.get("Relation Name", ""), node.get("Index Name", ""))
     for child in node.get("Plans", ()):
         yield from _scans(child)

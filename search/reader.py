@@ -44,7 +44,8 @@ WHERE (category LIKE 'Query Tuning%%' OR name IN ('work_mem', 'hash_mem_multipli
   AND name = ANY (%s)
 """
 _MAY_BE = """
-SELECT session_user = %(role)s OR pg_catalog.pg_has_role(session_user, %(role)s::pg_catalog.name, 'SET')
+SELECT session_user = %(role)s OR pg_catalog.pg_has_role(session_user, %(role)s::pg_catalog.name, 'SET'),
+       session_user = %(role)s
 """
 
 
@@ -75,7 +76,8 @@ class Reader:
                 row = connection.execute(_DEFAULT_PATH if self.name else "SHOW search_path").fetchone()
                 path = row[0] if row else ""
         names = [quoted.replace('""', '"') or plain.lower() for quoted, plain in _IN_PATH.findall(path)]
-        return [self.name or connection.info.user if name == "$user" else name for name in names]
+        me = self.name or connection.info.user
+        return [me if name == "$user" else name for name in names]
 
     @contextmanager
     def asking(self, connection: Connection, extension: str, *, row_security: bool) -> Iterator[None]:
@@ -102,14 +104,14 @@ class Reader:
             raise
 
     def _become(self, connection: Connection, *, row_security: bool) -> bool:
-        assert self.name is not None
-        row = connection.execute(_MAY_BE, {"role": self.name}).fetchone()
-        if row and row[0]:
+        assert self.name is not None  # who is nobody cannot be become
+        may, is_reader = connection.execute(_MAY_BE, {"role": self.name}).fetchone() or (False, False)
+        if row_security and not is_reader:
+            # A policy's function can go back to the session's own role, so it must not be run for a stronger one.
+            raise CannotStandInError(f"row security shows each role other rows: connect as {self.name}")
+        if may:
             connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(self.name)))
-            return True
-        if row_security:
-            raise CannotStandInError(f"row security shows {self.name} other rows than this login")
-        return False
+        return bool(may)
 
     def _take_settings(self, connection: Connection) -> None:
         settings = self.settings(connection)
@@ -125,7 +127,7 @@ class Reader:
                     connection.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, settings[name]))
             except psycopg.Error as error:
                 raise CannotStandInError(
-                    f"{self.name} has {name} = {settings[name]}, which this session cannot take on: {one_line(error)}"
+                    f"{self.name} has a setting of {name} that this session cannot take on: connect as {self.name}"
                 ) from error
 
 

@@ -12,13 +12,13 @@ import click
 if TYPE_CHECKING:
     from seed.verify.outcome import Report
 
-FORMATS = ("text", "json", "junit", "github")
+NAMES = ("text", "json", "junit", "github")
 TIME_LIMIT_SECONDS = 60.0
 
 
 def _names(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> tuple[str, ...]:
     """Names that were given one by one or with commas between them."""
-    names = tuple(name.strip() for text in given for name in text.split(","))
+    names = tuple(name.strip() for text in given for name in text.split(",") if name.strip())
     if names:
         from seed.verify.checks import CHECKS
 
@@ -26,6 +26,12 @@ def _names(_context: click.Context, _parameter: click.Parameter, given: Sequence
         if unknown:
             raise click.BadParameter(f"no such check: {', '.join(unknown)}. There are: {', '.join(CHECKS)}")
     return names
+
+
+def _finite(_context: click.Context, _parameter: click.Parameter, given: float) -> float:
+    if given != given:  # not a number
+        raise click.BadParameter("nan is no number of seconds")
+    return given
 
 
 def _list(context: click.Context, _parameter: click.Parameter, given: bool) -> None:  # noqa: FBT001  # click's way
@@ -51,10 +57,11 @@ def _list(context: click.Context, _parameter: click.Parameter, given: bool) -> N
     type=click.FloatRange(min=0, min_open=True, max=86400),
     default=TIME_LIMIT_SECONDS,
     show_default=True,
+    callback=_finite,
     metavar="SECONDS",
     help="The whole run takes no longer.",
 )
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option("--format", "format_", type=click.Choice(NAMES), default="text", show_default=True)
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -83,7 +90,7 @@ def verify(
     Example: python -m seed verify --contract contract.json --format junit --output verify.xml
     """
     from seed.verify.checks import CHECKS
-    from seed.verify.report import Question, report
+    from seed.verify.report import Wanted, report
 
     if sum(given is not None for given in (contract, stack, table)) > 1:
         raise click.UsageError("Only one of --contract, --stack and --table can say what is to be checked.")
@@ -92,27 +99,28 @@ def verify(
         raise click.UsageError("--only and --skip leave no check to make.")
     if output is not None and not output.parent.is_dir():
         raise click.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
-    found = report(Question(contract, stack, table, names, time_limit, strict=strict))
+    found = report(Wanted(contract, stack, table, names, time_limit, strict=strict))
     _show(found, format_, output)
     raise SystemExit(found.exit_code)
 
 
 def _show(report: Report, format_: str, output: Path | None) -> None:
     """The report in its format, in the file or on the standard output; text where the file has the report."""
-    from seed.verify.formats import FORMATS as MADE  # a constant, and another one
+    from postgres.errors import lines
+    from seed.verify.formats import FORMATS as WRITERS
     from seed.verify.formats.github import step_summary
     from seed.verify.formats.text import as_text
     from seed.verify.write import append_summary, write
 
-    on_terminal = as_text(report, color=sys.stdout.isatty())
+    on_terminal = format_ in ("text", "github") or output is not None
+    if on_terminal:
+        click.echo(as_text(report, color=sys.stdout is not None and sys.stdout.isatty()))
     if format_ == "github":
+        click.echo(WRITERS[format_](report))
         append_summary(step_summary(report), output)
-        click.echo(on_terminal)
-        click.echo(MADE[format_](report))
     elif output is not None:
-        write(output, MADE[format_](report) + "\n")
-        click.echo(on_terminal)
-    else:
-        click.echo(on_terminal if format_ == "text" else MADE[format_](report))
-    if report.failure and format_ != "text" and output is None:
-        click.echo(f"error: {report.error}\n  {report.remedy}".rstrip(), err=True)
+        write(output, WRITERS[format_](report) + "\n")
+    elif not on_terminal:
+        click.echo(WRITERS[format_](report))
+    if report.failure and not on_terminal:
+        click.echo("\n  ".join(lines(f"error: {report.error}\n{report.remedy}")), err=True)

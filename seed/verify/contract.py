@@ -119,7 +119,7 @@ def convert(data: Any, source: str) -> Contract:
     if not isinstance(data, dict) or data.get("contract") != CONTRACT:
         raise _fault(source, f'it must be an object with "contract": {CONTRACT}, the only version that there is')
     try:
-        _refuse_null(data, "$")
+        _refuse_odd(data, "$")
         contract = msgspec.convert(data, Contract)
     except ValueError as error:
         raise _fault(source, str(error)) from error
@@ -144,10 +144,15 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _refuse_null(data: Any, path: str) -> None:
-    """A null could mean "not declared", or a value that somebody failed to fill in: then a check would be lost."""
+def _refuse_odd(data: Any, path: str) -> None:
+    """Refuse half a character, which no database can hold, and null.
+
+    A null could mean "not declared", or a value that somebody failed to fill in: then a check would be lost.
+    """
     if data is None:
         raise ValueError(f"null at {path}: leave the key out instead")
+    if isinstance(data, str) and not data.isascii() and data != data.encode(errors="replace").decode():
+        raise ValueError(f"half a character at {path}")
     entries = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     for key, value in entries:
-        _refuse_null(value, f"{path}.{key}" if isinstance(data, dict) else f"{path}[{key}]")
+        _refuse_odd(value, f"{path}.{key}" if isinstance(data, dict) else f"{path}[{key}]")

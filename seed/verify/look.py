@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, LiteralString, TypeVar
+from typing import Any, LiteralString
 
-from psycopg import errors, sql
+from psycopg import sql
 
 from postgres import catalogue
 from postgres.connection import Connection
 from postgres.relation import Column, Leaf, Name, Relation, column, relation
 from search.question import VectorColumn
 from search.reader import Reader
+from seed.verify.clock import Clock
 from seed.verify.contract import Contract, Table
-
-T = TypeVar("T")
 
 # From so many rows on the planner should prefer an index, and needs statistics to do so.
 # Measured with 128 dimensions: a sequential scan wins up to about 1,000 rows, the index from 2,000.
@@ -33,6 +31,25 @@ SELECT pg_catalog.has_any_column_privilege(%(table)s::pg_catalog.oid, 'SELECT')
    AND coalesce(pg_catalog.bool_and(pg_catalog.has_column_privilege(attrelid, attnum, 'SELECT')), true)
 FROM pg_catalog.pg_attribute WHERE attrelid = %(table)s AND attname = ANY (%(columns)s) AND NOT attisdropped
 """
+# The planner itself runs immutable functions that indexes, constraints and statistics of a table use, as whoever asks.
+_UNTRUSTED = """
+SELECT p.oid::pg_catalog.regprocedure::text
+FROM pg_catalog.pg_depend d
+LEFT JOIN pg_catalog.pg_operator o ON d.refclassid = 'pg_catalog.pg_operator'::regclass AND o.oid = d.refobjid
+JOIN pg_catalog.pg_proc p
+  ON p.oid = CASE WHEN d.refclassid = 'pg_catalog.pg_proc'::regclass THEN d.refobjid ELSE o.oprcode END
+JOIN pg_catalog.pg_roles r ON r.oid = p.proowner AND NOT r.rolsuper
+WHERE (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user)
+  AND (d.classid, d.objid) IN (
+    SELECT 'pg_catalog.pg_class'::regclass, oid FROM pg_catalog.unnest(%(tables)s::oid[]) AS oid
+    UNION ALL SELECT 'pg_catalog.pg_class'::regclass, indexrelid FROM pg_catalog.pg_index
+              WHERE indrelid = ANY (%(tables)s)
+    UNION ALL SELECT 'pg_catalog.pg_constraint'::regclass, oid FROM pg_catalog.pg_constraint
+              WHERE conrelid = ANY (%(tables)s)
+    UNION ALL SELECT 'pg_catalog.pg_statistic_ext'::regclass, oid FROM pg_catalog.pg_statistic_ext
+              WHERE stxrelid = ANY (%(tables)s))
+LIMIT 1
+"""
 _ROWS_HIDDEN = "SELECT pg_catalog.row_security_active(%s::pg_catalog.oid)"
 # It waits for who locks the table, so it is asked only where it is needed.
 _BYTES = "SELECT coalesce(pg_catalog.sum(pg_catalog.pg_relation_size(oid)), 0) FROM pg_catalog.unnest(%s::oid[]) AS oid"
@@ -40,26 +57,6 @@ _BYTES = "SELECT coalesce(pg_catalog.sum(pg_catalog.pg_relation_size(oid)), 0) F
 
 class NotAllowedError(Exception):
     """This login may not look; the message says what it lacks."""
-
-
-class OutOfTimeError(Exception):
-    """The time limit of the run is over."""
-
-
-class Clock:
-    """How much of the run's time is left, in seconds."""
-
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
-        self.end = time.monotonic() + limit
-
-    @property
-    def left(self) -> float:
-        """The rest. Raises OutOfTimeError when it is over."""
-        left = self.end - time.monotonic()
-        if left <= 0:
-            raise OutOfTimeError(f"the time limit of {self.limit:g} s was over")
-        return left
 
 
 @dataclass
@@ -72,6 +69,11 @@ class Look:
     named: Name | None = None
     entry: Table | None = None
     lock_seconds: float = LOCK_SECONDS
+
+    @property
+    def title(self) -> str:
+        """What the report calls it; "" for the whole database."""
+        return self.entry.name if self.entry else ""
 
     @property
     def table(self) -> Table:
@@ -109,8 +111,7 @@ class Look:
     @cached_property
     def reader(self) -> Reader:
         """Who reads: the declared reader, or this login where none is declared, or it does not exist."""
-        name = self.contract.roles.reader
-        return Reader(name if name and self.value(_ROLE_EXISTS, name) else None)
+        return Reader(self.existing(self.contract.roles.reader))
 
     @cached_property
     def searched(self) -> VectorColumn | None:
@@ -129,6 +130,14 @@ class Look:
     def bytes(self) -> int:
         """The size of the table and its partitions, without TOAST and indexes."""
         return int(self.value(_BYTES, [leaf.oid for leaf in self.there.leaves]))
+
+    def existing(self, role: str | None) -> str | None:
+        """The role, if it is declared and there."""
+        return role if role and self.value(_ROLE_EXISTS, role) else None
+
+    def quoted(self, name: str) -> str:
+        """The name as SQL writes it."""
+        return sql.Identifier(name).as_string()
 
     def value(self, query: LiteralString | sql.Composed, *values: object) -> Any:
         """The first value that a query answers."""
@@ -155,6 +164,10 @@ class Look:
         values = {"table": self.there.oid, "columns": list(columns)}
         if self.connection.execute(_MAY_READ, values).fetchone() != (True,):
             raise NotAllowedError(f"this login may not read {self.table.name}")
+        tables = {"tables": [self.there.oid, *(leaf.oid for leaf in self.there.leaves)]}
+        for (function,) in self.connection.execute(_UNTRUSTED, tables):
+            words = f"{self.table.name} uses {function}, which no superuser made, and this login is one"
+            raise NotAllowedError(f"{words}: connect as the reader")
 
     def must_see_all(self, *columns: str | None) -> None:
         """The same, and it must be shown every row."""
@@ -168,16 +181,3 @@ class Look:
         with self.reader.asking(self.connection, column.extension, row_security=self.there.row_security):
             self.must_read(column.name)
             yield
-
-    def within(self, part: float, work: Callable[[], T]) -> T | None:
-        """What ``work`` returns, or None when it takes longer than this part of the time that is left."""
-        with contextlib.suppress(errors.QueryCanceled), self.connection.transaction():
-            limit_statements(self.connection, part * self.clock.left)
-            return work()
-        return None
-
-
-def limit_statements(connection: Connection, seconds: float) -> None:
-    """Until the transaction ends, the server ends a statement that takes longer."""
-    milliseconds = max(1, int(seconds * 1000))
-    connection.execute("SELECT pg_catalog.set_config('statement_timeout', %s, true)", (f"{milliseconds}ms",))

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from postgres.errors import Error
+
+# The checks that ask as the reader does.
+AS_READER = frozenset({"plan", "recall"})
 
 
 class Status(StrEnum):
@@ -24,15 +28,22 @@ class Outcome:
 
     ``found`` is the reason of a skip, and of what is not declared.
 
-    ``groundless`` has the names of the checks that cannot be judged any more after this failure; None
-    stands for all that are built on this one.
+    ``blocks`` has the names of the checks that cannot be judged after this failure; None stands for all
+    that are built on this one.
     """
 
     status: Status
     expected: str = ""
     found: str = ""
     remedy: str = ""
-    groundless: frozenset[str] | None = None
+    blocks: frozenset[str] | None = None
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong, and the command or the SQL that mends it."""
+
+    what: str
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -90,14 +101,20 @@ def passed(found: str, expected: str = "") -> Outcome:
     return Outcome(Status.PASS, expected or found, found)
 
 
-def failed(expected: str, found: str, remedy: str, groundless: frozenset[str] | None = None) -> Outcome:
+def failed(expected: str, found: str, remedy: str, blocks: frozenset[str] | None = None) -> Outcome:
     """Something is wrong."""
-    return Outcome(Status.FAIL, expected, found, remedy, groundless)
+    return Outcome(Status.FAIL, expected, found, remedy, blocks)
 
 
-def skipped(reason: str, expected: str = "", remedy: str = "") -> Outcome:
+def failed_by(expected: str, faults: Sequence[Fault], blocks: frozenset[str] | None = None) -> Outcome:
+    """The failure that these make together."""
+    found = "; ".join(dict.fromkeys(fault.what for fault in faults))
+    return failed(expected, found, "\n".join(dict.fromkeys(fault.remedy for fault in faults)), blocks)
+
+
+def skipped(reason: str, expected: str = "") -> Outcome:
     """It cannot be judged, and why."""
-    return Outcome(Status.SKIP, expected, reason, remedy)
+    return Outcome(Status.SKIP, expected, reason)
 
 
 def not_declared(what: str) -> Outcome:

@@ -1,19 +1,19 @@
-"""What a role may do with a table, by whatever way: grants, PUBLIC, ownership, membership, attributes."""
+"""What a role may do beyond what it must: by grants, ownership, membership or an attribute."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import LiteralString
+from typing import NamedTuple
+
+from psycopg import sql
 
 from postgres.connection import Connection
-from postgres.relation import Relation
+from seed.verify.outcome import Fault
 
-PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
-_NEWER = {"MAINTAIN": 170000}
-
-# The role itself and all that it can become: it may do what any of them may, at once or after SET ROLE.
-_SELVES = """
+# The role itself, first, and all whose rights it has, can take on or can give itself.
+_MEMBERSHIPS = """
 SELECT oid, rolname, rolsuper,
        pg_catalog.array_remove(ARRAY[CASE WHEN rolsuper THEN 'SUPERUSER' END, CASE WHEN rolcreatedb THEN 'CREATEDB' END,
          CASE WHEN rolcreaterole THEN 'CREATEROLE' END, CASE WHEN rolreplication THEN 'REPLICATION' END,
@@ -24,104 +24,123 @@ WHERE rolname = %(role)s
        AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = %(role)s))
 ORDER BY rolname <> %(role)s, rolname
 """
-# What is granted on the table or a partition, as a whole or on a column.
-_ON_TABLES = """
-SELECT privilege
-FROM pg_catalog.unnest(%(privileges)s::text[]) AS privilege, pg_catalog.unnest(%(tables)s::oid[]) AS relid
-WHERE pg_catalog.has_table_privilege({role}, relid, privilege)
-   OR (pg_catalog.split_part(privilege, ' ', 1) IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
-       AND pg_catalog.has_any_column_privilege({role}, relid, privilege))
+# The table with its partitions and its sequences, the schemas that its queries name, and the database.
+_OBJECTS = """
+SELECT 'TABLE' AS kind, pg_catalog.format('%%I.%%I', n.nspname, c.relname) AS name, c.relowner AS owner, a.*
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (SELECT NULL::pg_catalog.name AS attribute, c.relacl AS acl
+                    UNION ALL SELECT attname, attacl FROM pg_catalog.pg_attribute
+                              WHERE attrelid = c.oid AND NOT attisdropped AND attacl IS NOT NULL) AS a
+WHERE c.oid = %(table)s OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(%(table)s))
+UNION ALL
+SELECT 'SEQUENCE', pg_catalog.format('%%I.%%I', n.nspname, s.relname), s.relowner, NULL, s.relacl
+FROM pg_catalog.pg_depend d
+JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
+WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refobjid = %(table)s AND d.refobjsubid > 0
+UNION ALL
+SELECT 'SCHEMA', pg_catalog.quote_ident(nspname), nspowner, NULL, nspacl
+FROM pg_catalog.pg_namespace WHERE nspname = ANY (%(schemas)s)
+UNION ALL
+SELECT 'DATABASE', pg_catalog.quote_ident(datname), datdba, NULL, datacl
+FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()
 """
-_OF_ROLE = _ON_TABLES.format(role="%(role)s::pg_catalog.oid")
-_OF_PUBLIC = _ON_TABLES.format(role="'public'")
-_TREE = """
-SELECT oid, relowner FROM pg_catalog.pg_class
-WHERE oid = %(oid)s OR oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(%(oid)s))
-"""
-_AROUND = """
-SELECT pg_catalog.has_schema_privilege(%(role)s::pg_catalog.oid, c.relnamespace, 'CREATE'),
-       pg_catalog.has_database_privilege(%(role)s::pg_catalog.oid, pg_catalog.current_database(), 'CREATE'),
-       pg_catalog.quote_ident(pg_catalog.current_database()), c.relnamespace::pg_catalog.regnamespace::text
-FROM pg_catalog.pg_class c WHERE c.oid = %(table)s
-"""
-# They show figures and settings; the other roles that PostgreSQL brings read or change what is not theirs.
-_WATCHING = {"pg_monitor", "pg_read_all_settings", "pg_read_all_stats", "pg_stat_scan_tables"}
-_HARMLESS = _WATCHING | {"pg_database_owner", "pg_use_reserved_connections"}
+# Grantee 0 is PUBLIC. A sequence of a table has the table's owner.
+_GRANTED = f"""
+SELECT o.kind, o.name, o.attribute, e.grantee, e.privilege_type, e.is_grantable
+FROM ({_OBJECTS}) AS o CROSS JOIN LATERAL pg_catalog.aclexplode(o.acl) AS e
+WHERE e.grantee <> o.owner AND e.grantee = ANY (%(roles)s)
+ORDER BY 1, 2, 3, 5
+"""  # noqa: S608  # a constant in a constant
+_OWNED = f"""
+SELECT DISTINCT o.kind, o.name, o.owner FROM ({_OBJECTS}) AS o
+WHERE o.owner = ANY (%(roles)s) AND o.kind <> 'SEQUENCE' ORDER BY 1, 2
+"""  # noqa: S608  # a constant in a constant
+_PUBLIC = 0
+# What these let a role do is no more than to look, or to get in. Who owns the database is told as its owner.
+_HARMLESS = {"pg_monitor", "pg_read_all_settings", "pg_read_all_stats", "pg_stat_scan_tables"}
+_HARMLESS |= {"pg_use_reserved_connections", "pg_database_owner"}
+_OF_EVERYBODY = {"SCHEMA": {"USAGE"}, "DATABASE": {"CONNECT", "TEMPORARY"}, "SEQUENCE": {"SELECT"}}
 
 
 @dataclass(frozen=True)
-class Self:
-    """A role, or one that it is a member of."""
+class Place:
+    """Where rights are looked for: a table, who should own it, and the schemas that a query of it names."""
 
+    table: int
+    owner: str | None
+    schemas: Sequence[str]
+
+
+class _Membership(NamedTuple):
     oid: int
     name: str
     superuser: bool
     attributes: list[str]
 
 
-@dataclass(frozen=True)
-class Tables:
-    """A table and its partitions: their oids and their owners."""
-
-    root: int
-    oids: list[int]
-    owners: set[int]
+def excess_of_public(connection: Connection, place: Place) -> Iterator[Fault]:
+    """What everybody may do that only some should."""
+    yield from _granted(connection, place, {_PUBLIC: "PUBLIC"}, "PUBLIC", _OF_EVERYBODY)
 
 
-def selves(connection: Connection, role: str) -> list[Self]:
-    """The role, first, and all that it can become; the role alone for a superuser, who can become anybody."""
-    return [Self(*row) for row in connection.execute(_SELVES, {"role": role})]
+def excess(connection: Connection, role: str, place: Place, allowed: Mapping[str, set[str]]) -> Iterator[Fault]:
+    """What a role may do beyond ``allowed``, which maps TABLE and SEQUENCE to privileges."""
+    memberships = [_Membership(*row) for row in connection.execute(_MEMBERSHIPS, {"role": role})]
+    for of in memberships:
+        yield from _attributes(role, of)
+    if not memberships[0].superuser:  # which says it all
+        names = {of.oid: of.name for of in memberships}
+        yield from _owned(connection, place, names, role)
+        yield from _granted(connection, place, names, role, {**_OF_EVERYBODY, **allowed})
 
 
-def tables(connection: Connection, relation: Relation) -> Tables:
-    """The table with its partitions."""
-    rows = connection.execute(_TREE, {"oid": relation.oid}).fetchall()
-    return Tables(relation.oid, [oid for oid, _ in rows], {owner for _, owner in rows})
+def _attributes(role: str, of: _Membership) -> Iterator[Fault]:
+    if of.name != role:
+        what = " and ".join(of.attributes) or (
+            "" if of.name in _HARMLESS else of.name.startswith("pg_") and "its rights"
+        )
+        if what:
+            yield Fault(
+                f"{role} has {what} as a member of {of.name}", f"REVOKE {_quoted(of.name)} FROM {_quoted(role)};"
+            )
+    elif of.attributes:
+        without = " ".join(f"NO{attribute}" for attribute in of.attributes)
+        yield Fault(f"{role} has {' and '.join(of.attributes)}", f"ALTER ROLE {_quoted(role)} {without};")
 
 
-def public_privileges(connection: Connection, found: Tables) -> set[str]:
-    """What everybody may do with the table, a column or a partition of it."""
-    return _privileges(connection, _OF_PUBLIC, found, _known(connection))
+def _owned(connection: Connection, place: Place, names: Mapping[int, str], role: str) -> Iterator[Fault]:
+    values = {"table": place.table, "schemas": place.schemas, "roles": list(names)}
+    for kind, name, owner in connection.execute(_OWNED, values):
+        if names[owner] == role:
+            owner = _quoted(place.owner) if place.owner else "..."
+            yield Fault(f"{role} owns the {kind.lower()} {name}", f"ALTER {kind} {name} OWNER TO {owner};")
+        else:
+            remedy = f"REVOKE {_quoted(names[owner])} FROM {_quoted(role)};"
+            yield Fault(f"{role} owns the {kind.lower()} {name} as a member of {names[owner]}", remedy)
 
 
-def excess(connection: Connection, role: str, found: Tables, needed: set[str]) -> Iterator[str]:
-    """What a role may do beyond what it needs, each in words. What everybody may do is not said again."""
-    for self in selves(connection, role):
-        by = "" if self.name == role else f", as a member of {self.name}"
-        if self.attributes:
-            yield f"has {', '.join(self.attributes)}{by}"
-        if self.superuser:
-            continue  # which says it all
-        if self.oid in found.owners:
-            yield f"owns it{by}"
-            continue
-        if self.name.startswith("pg_") and self.name not in _HARMLESS:
-            yield f"is a member of {self.name}"
-        yield from (f"{what}{by}" for what in _excess_of(connection, self, found, needed))
+def _granted(
+    connection: Connection, place: Place, names: Mapping[int, str], role: str, allowed: Mapping[str, set[str]]
+) -> Iterator[Fault]:
+    """The grants to any of ``names``, said of ``role``: those that are not allowed, and those that can be handed on."""
+    values = {"table": place.table, "schemas": place.schemas, "roles": list(names)}
+    more: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for kind, name, attribute, grantee, privilege, grantable in connection.execute(_GRANTED, values):
+        column = f" ({_quoted(attribute)})" if attribute else ""
+        option = "GRANT OPTION FOR " if privilege in allowed.get(kind, set()) else ""
+        if grantable or not option:
+            more[option, f"ON {kind} {name}", names[grantee]].append(privilege + column)
+    for (option, where, grantee), privileges in more.items():
+        rights = ", ".join(privileges)
+        what = f"{role} may {'let others ' if option else ''}{rights} {where}"
+        if grantee == role:
+            to = role if role == "PUBLIC" else _quoted(role)
+            yield Fault(what, f"REVOKE {option}{rights} {where} FROM {to};")
+        else:
+            yield Fault(f"{what} as a member of {grantee}", f"REVOKE {_quoted(grantee)} FROM {_quoted(role)};")
 
 
-def _excess_of(connection: Connection, self: Self, found: Tables, needed: set[str]) -> Iterator[str]:
-    everybody = public_privileges(connection, found)
-    known = _known(connection)
-    more = _privileges(connection, _OF_ROLE, found, known, self) - needed - everybody
-    granting = _privileges(connection, _OF_ROLE, found, [f"{name} WITH GRANT OPTION" for name in known], self)
-    if more:
-        yield f"may {', '.join(name for name in PRIVILEGES if name in more)}"
-    if granting:
-        yield "may grant its rights to others"
-    row = connection.execute(_AROUND, {"role": self.oid, "table": found.root}).fetchone()
-    if row and row[0]:
-        yield f"may CREATE in the schema {row[3]}"
-    if row and row[1]:
-        yield f"may CREATE in the database {row[2]}"
-
-
-def _known(connection: Connection) -> list[str]:
-    return [name for name in PRIVILEGES if connection.info.server_version >= _NEWER.get(name, 0)]
-
-
-def _privileges(
-    connection: Connection, query: LiteralString, found: Tables, names: list[str], self: Self | None = None
-) -> set[str]:
-    values = {"privileges": names, "tables": found.oids, "role": self.oid if self else None}
-    return {name for (name,) in connection.execute(query, values)}
+def _quoted(name: str) -> str:
+    return sql.Identifier(name).as_string()

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
+from psycopg import errors
+from psycopg.conninfo import make_conninfo
 
-from postgres.connection import Connection, connect, unless_said
-from postgres.errors import Error, UnreachableError, translated
+from postgres.connection import Connection, connect, connect_timeout, unless_said
+from postgres.errors import Error, UnreachableError, one_line, translated
 from postgres.version import version
 from seed.verify.checks import CHECKS
+from seed.verify.checks.tls import ASKING as ASKING_FOR_TLS
+from seed.verify.clock import Clock, OutOfTimeError
 from seed.verify.contract import Contract
-from seed.verify.look import Clock
+from seed.verify.look import LOCK_SECONDS
 from seed.verify.outcome import Report, Result, failed, skipped
-from seed.verify.run import verify
+from seed.verify.run import reading, verify
 from seed.verify.source import from_catalogue, from_database, from_file, from_stack
+from seed.verify.watch import stopped_answering, watched
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked: the contract's source, of which one at most is given, and which checks.
+class Wanted:
+    """What is to be verified: the contract's source, of which one at most is given, and which checks.
 
     ``time_limit`` is in seconds.
     """
@@ -34,46 +40,57 @@ class Question:
     strict: bool = False
 
 
-def report(question: Question) -> Report:
+def report(wanted: Wanted) -> Report:
     """The report. It is made whatever happens: what ended the run early is its ``failure``."""
-    start = time.monotonic()
-    clock = Clock(question.time_limit)
+    start, clock, cut = time.monotonic(), Clock(wanted.time_limit), threading.Event()
     results: list[Result] = []
     subject = ""
     failure: Error | None = None
     try:
-        contract = _given(question)
-        with connect(_conninfo(contract), any_version=True) as connection:
-            subject = _subject(connection)
+        contract = _given(wanted, clock)
+        with connect(_conninfo(contract, clock), any_version=True) as connection, watched(connection, clock, cut):
+            subject = f"{connection.info.dbname} on {connection.info.host}:{connection.info.port}"
             with translated("reading the contract"):
-                contract = contract or _found(connection, question)
-            results, failure = verify(connection, contract, question.names, clock)
-    except UnreachableError as error:
-        failure, results = error, results or _unreached(question.names, error)
+                contract = contract or _found(connection, wanted, clock)
+            results, failure = verify(connection, contract, wanted.names, clock)
+    except OutOfTimeError as error:
+        failure = UnreachableError(str(error), "Give it more: --time-limit SECONDS")
     except Error as error:
         failure = error
-    return Report(results, subject, failure, question.strict, time.monotonic() - start, version())
+    failure = stopped_answering(clock) if cut.is_set() else failure
+    if isinstance(failure, UnreachableError):
+        results = results or _unreached(wanted.names, failure)
+    return Report(results, subject, failure, wanted.strict, time.monotonic() - start, version())
 
 
-def _given(question: Question) -> Contract | None:
-    if question.contract is not None:
-        return from_file(question.contract)
-    return None if question.stack is None else from_stack(question.stack, question.time_limit)
+def _given(wanted: Wanted, clock: Clock) -> Contract | None:
+    if wanted.contract is not None:
+        return from_file(wanted.contract)
+    return None if wanted.stack is None else from_stack(wanted.stack, clock.left)
 
 
-def _found(connection: Connection, question: Question) -> Contract:
-    return from_database(connection) if question.table is None else from_catalogue(connection, question.table)
+def _found(connection: Connection, wanted: Wanted, clock: Clock) -> Contract:
+    try:
+        with reading(connection, clock, LOCK_SECONDS):
+            return from_database(connection) if wanted.table is None else from_catalogue(connection, wanted.table)
+    except (errors.LockNotAvailable, errors.QueryCanceled) as error:
+        raise UnreachableError(f"the contract cannot be read now: {one_line(error)}", "Run it again later.") from error
 
 
-def _conninfo(contract: Contract | None) -> str:
-    """Where the contract says that the database is; the environment wins where it says otherwise."""
+def _conninfo(contract: Contract | None, clock: Clock) -> str:
+    """Where the contract says that the database is; the environment wins where it says otherwise.
+
+    A contract may come from somebody else: it can ask for more safety than libpq would, never for less, and the
+    password is told to no server in clear because of it.
+    """
     given = msgspec.to_builtins(contract.connection) if contract else {}
-    return unless_said({name: value for name, value in given.items() if value is not None})
-
-
-def _subject(connection: Connection) -> str:
-    info = connection.info
-    return f"{info.dbname} on {info.host}:{info.port}"
+    address = {name: value for name, value in given.items() if value is not None}
+    if address.get("sslmode") not in ASKING_FOR_TLS:
+        address.pop("sslmode", None)
+    if address.get("sslmode") != "verify-full" and {"host", "port"} & address.keys():
+        address["require_auth"] = "!password"
+    settings = unless_said(address)
+    return make_conninfo(settings, connect_timeout=connect_timeout(settings, clock.left))
 
 
 def _unreached(names: Sequence[str], error: UnreachableError) -> list[Result]:

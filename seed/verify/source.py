@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from psycopg import errors
@@ -11,7 +14,7 @@ from psycopg import errors
 from postgres.catalogue import vector_tables
 from postgres.connection import Connection
 from postgres.contract import CONTRACT
-from postgres.errors import InputError, one_line
+from postgres.errors import InputError, UnreachableError, one_line
 from postgres.ledger import read_ledger
 from postgres.relation import parse_name
 from seed.verify.contract import Contract, convert, parse
@@ -22,29 +25,45 @@ _OTHERS = "Give one: --contract FILE, or --stack NAME; or check one table withou
 
 def from_file(name: str) -> Contract:
     """The contract in a file, or in the standard input."""
-    if name == STDIN:
-        return parse(sys.stdin.buffer.read(), "from the standard input")
     try:
+        if name == STDIN:
+            return parse(sys.stdin.buffer.read() if sys.stdin else b"", "from the standard input")
         return parse(Path(name).read_bytes(), f"in {name}")
     except OSError as error:
-        raise InputError(f"the contract {name} cannot be read: {error.strerror}", _OTHERS) from error
+        raise InputError(f"the contract {name!r} cannot be read: {error.strerror}", _OTHERS) from error
 
 
 def from_stack(name: str, seconds: float) -> Contract:
     """The output ``contract`` of a stack of the project in this folder, asked for ``seconds`` at most."""
+    code, said, complaint = _ask_pulumi(name, seconds)
+    if code != 0:
+        words = " ".join((complaint or said).split()) or f"it ended with {code} and said nothing"
+        raise InputError(f"pulumi does not tell the contract of the stack {name}: {words}", _OTHERS)
+    return parse(said, f"of the stack {name}")
+
+
+def _ask_pulumi(name: str, seconds: float) -> tuple[int, str, str]:
     command = ["pulumi", "stack", "output", "contract", "--json", "--non-interactive", f"--stack={name}"]
     try:
-        asked = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
+        asked = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
         )
-    except FileNotFoundError as error:
-        raise InputError("there is no pulumi on PATH to ask", _OTHERS) from error
+    except OSError as error:
+        raise InputError(f"pulumi cannot be asked: {error.strerror}", _OTHERS) from error
+    try:
+        said, complaint = asked.communicate(timeout=seconds)
     except subprocess.TimeoutExpired as error:
-        raise InputError(f"pulumi did not answer within {seconds:g} s", _OTHERS) from error
-    if asked.returncode != 0:
-        words = " ".join((asked.stderr or asked.stdout).split())
-        raise InputError(f"pulumi does not tell the contract of the stack {name}: {words}", _OTHERS)
-    return parse(asked.stdout, f"of the stack {name}")
+        raise UnreachableError(f"pulumi did not answer within {seconds:.0f} s", _OTHERS) from error
+    finally:
+        with suppress(ProcessLookupError):  # it and its plugins, whatever ended the waiting
+            os.killpg(asked.pid, signal.SIGKILL)
+    return asked.returncode, said, complaint
 
 
 def from_database(connection: Connection) -> Contract:

@@ -6,25 +6,23 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from postgres.connection import Connection
 from postgres.errors import UnreachableError
-from seed.verify.look import Clock
+from seed.verify.clock import Clock
 
 # The server ends a statement by itself at the limit, and gets this long to say so.
 GRACE_SECONDS = 2.0
 
 
 @contextmanager
-def watched(connection: Connection, clock: Clock) -> Iterator[Callable[[], UnreachableError | None]]:
-    """Cut the connection when the clock has run out: whoever waits for an answer then gets an error.
+def watched(connection: Connection, clock: Clock, cut: threading.Event) -> Iterator[None]:
+    """Cut the connection when the clock has run out, and set ``cut``: whoever waits for an answer then gets an error.
 
-    Yields a function that tells whether that has happened. The socket is shut down, not closed: its number
-    may not be given to another file while libpq still has it.
+    The socket is shut down, not closed: its number may not be given to another file while libpq still has it.
     """
-    cut = threading.Event()
     with socket.socket(fileno=os.dup(connection.fileno())) as line:
 
         def end() -> None:
@@ -35,13 +33,14 @@ def watched(connection: Connection, clock: Clock) -> Iterator[Callable[[], Unrea
         timer.daemon = True
         timer.start()
         try:
-            yield lambda: _stopped(clock) if cut.is_set() else None
+            yield
         finally:
             timer.cancel()
             timer.join()
 
 
-def _stopped(clock: Clock) -> UnreachableError:
+def stopped_answering(clock: Clock) -> UnreachableError:
+    """What to say when the connection was cut."""
     return UnreachableError(
         f"the server stopped answering: nothing came until the time limit of {clock.limit:g} s was over",
         "See whether it is overloaded or the network is cut, or give it more: --time-limit SECONDS",

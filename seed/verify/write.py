@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import os
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from postgres.errors import InputError
 
 
 def write(path: Path, text: str) -> None:
-    """Write the whole text, or leave the file as it was. What is no ordinary file, such as a pipe, is written to."""
-    if path.exists() and not path.is_file():
-        path.write_text(text, encoding="utf-8")
-        return
-    target = path.resolve()  # a link stays one
-    number, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with open(number, "w", encoding="utf-8") as file:  # noqa: PTH123  # it is open already
-            file.write(text)
-        Path(name).chmod(0o666 & ~_umask())  # a report is for whoever may read the folder's other files
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    """Write the whole text, or leave the file as it was. What is no ordinary file, such as a pipe, is written to.
+
+    Raises InputError, which names the file, when it cannot be written.
+    """
+    with _told(path):
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
+        target = path.resolve()  # a link stays one
+        new = target.with_name(f".{target.name[:200]}.{os.getpid()}")
+        try:
+            new.write_text(text, encoding="utf-8")
+            new.replace(target)
+        finally:
+            new.unlink(missing_ok=True)
 
 
 def append_summary(text: str, path: Path | None) -> None:
@@ -29,11 +33,15 @@ def append_summary(text: str, path: Path | None) -> None:
     if path is not None:
         write(path, text)
     elif where := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(where).open("a", encoding="utf-8") as file:
+        with _told(Path(where)), Path(where).open("a", encoding="utf-8") as file:
             file.write(text)
 
 
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # a RuntimeError is a circle of links, before Python 3.13
+        words = getattr(error, "strerror", None) or str(error)
+        remedy = "The checks were made: see above."
+        raise InputError(f"the report cannot be written to {path}: {words}", remedy) from error

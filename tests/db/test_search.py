@@ -138,9 +138,9 @@ def test_rows_that_only_the_reader_sees(points: str) -> None:
 def test_names_are_quoted(new_database: Callable[..., str]) -> None:
     """A per cent sign in a name is no placeholder."""
     database = new_database()
-    ask(database, 'CREATE TABLE "100 %s" ("%(at)s" vector(2)); INSERT INTO "100 %s" VALUES (\'[1,2]\')')
+    ask(database, 'CREATE TABLE "100 %s" ("%(at)s" vector(2)); INSERT INTO "100 %s" VALUES (\'[1,2]\'), (\'[1,2]\')')
     odd = VectorColumn("public", "100 %s", "%(at)s", "vector", "l2", "public")
     with connect(database) as connection, connection.transaction():
-        assert stored_vectors(connection, odd, 1, 5) == ["[1,2]"]
+        assert stored_vectors(connection, odd, 1, 5) == ["[1,2]", "[1,2]"]
         assert list(measure(connection, odd, ["[1,2]"], 3)) == [1]
         assert plan_once(connection, odd, "[1,2]", 1)

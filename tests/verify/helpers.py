@@ -11,11 +11,10 @@ from typing import Any
 from migrate.statements import split
 from postgres.connection import connect
 from seed.verify.checks import CHECKS
+from seed.verify.clock import Clock
 from seed.verify.contract import convert
-from seed.verify.look import Clock
 from seed.verify.outcome import Result, Status
 from seed.verify.run import verify
-from tests.conftest import ask
 
 FAULTS = Path(__file__).parents[1] / "faults"
 CONTRACT: dict[str, Any] = json.loads((FAULTS / "contract.json").read_text())
@@ -62,14 +61,6 @@ def expected(path: Path) -> set[str]:
     return set(path.read_text().splitlines()[0].removeprefix("-- expect:").split())
 
 
-def quoted(name: str) -> str:
-    """As SQL writes it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def grant(conninfo: str, table: str) -> None:
-    """The rights that the base gives its roles, on another table."""
-    ask(
-        conninfo,
-        f"GRANT SELECT ON {table} TO items_reader; GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO items_writer",
-    )
+def remedies(found: Sequence[Result]) -> str:
+    """What the failures say to type."""
+    return "\n".join(result.outcome.remedy for result in found if result.outcome.status is Status.FAIL)

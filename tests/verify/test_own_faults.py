@@ -6,8 +6,8 @@ import pytest
 
 from seed.verify.outcome import Status
 from tests.conftest import ask
-from tests.verify.helpers import declared, failing, results, run_sql, with_status
-from tests.verify.own_faults import GRANTS, OWN, Fault
+from tests.verify.helpers import declared, failing, remedies, results, run_sql, with_status
+from tests.verify.own_faults import GRANTS, MENDED, OWN, Fault
 
 KINDS = {
     "vector": ("embedding", ("l2", "ip", "cosine", "l1")),
@@ -23,7 +23,12 @@ def test_exactly_what_is_wrong_is_found(base: str, fault: Fault) -> None:
     """A deployment that is wrong in this way passed, or a healthy one was blamed."""
     try:
         run_sql(base, fault.sql)
-        assert failing(base, declared(fault.table, **fault.contract)).keys() == set(fault.expect)
+        contract = declared(fault.table, **fault.contract)
+        found = results(base, contract)
+        assert with_status(found, Status.FAIL).keys() == set(fault.expect)
+        if fault.name in MENDED:
+            run_sql(base, remedies(found))
+            assert failing(base, contract) == {}, "what it says to type mends it"
     finally:
         run_sql(base, fault.undo)
 

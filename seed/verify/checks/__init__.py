@@ -1,4 +1,4 @@
-"""The checks, in the order in which they are reported. Each is a module of its own."""
+"""The checks, a module each, in an order in which what a check is built on comes before it."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ CHECKS: dict[str, Check] = {
         vectors,
         sequence,
         index,
+        roles,
         plan,
         recall,
         statistics,
         bloat,
-        roles,
     )
 }

@@ -31,4 +31,4 @@ def judge(look: Look) -> Outcome:
     return passed(found, _EXPECTED)
 
 
-CHECK = Check("bloat", "dead rows outweigh live ones", judge, after=("table",))
+CHECK = Check("bloat", "dead rows outweigh live ones, by the server's counters", judge, after=("table",))

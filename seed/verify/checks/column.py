@@ -10,7 +10,7 @@ from postgres.catalogue import EXTENSION
 from postgres.relation import Column, column
 from seed.verify.check import Check
 from seed.verify.look import Look, NotAllowedError
-from seed.verify.outcome import Outcome, failed, not_declared, passed
+from seed.verify.outcome import Fault, Outcome, failed_by, not_declared, passed
 
 # Whether a unique index has this column alone. Of a partitioned table it must have the partition key too,
 # and then only the rows can tell.
@@ -40,7 +40,7 @@ def judge(look: Look) -> Outcome:
             raise
     expected = ", ".join(filter(None, [_expected(look), f"unique {table.id}" if table.id else ""]))
     if faults:
-        return failed(expected, "; ".join(what for what, _ in faults), "\n".join(how for _, how in faults))
+        return failed_by(expected, faults)
     return passed(f"{table.vector} {_type(look.vector)}" if look.vector else f"unique {table.id}", expected)
 
 
@@ -58,16 +58,16 @@ def _type(found: Column | None) -> str:
     return found.type + (f"({found.modifier})" if found.modifier > 0 else " without dimensions")
 
 
-def _faults_of_vector(look: Look) -> Iterator[tuple[str, str]]:
+def _faults_of_vector(look: Look) -> Iterator[Fault]:
     table, found = look.table, look.vector
     if table.vector is None:
         return
     if found is None:
-        yield f"there is no column {table.vector}", "See what was applied: python -m migrate status"
+        yield Fault(f"there is no column {table.vector}", "See what was applied: python -m migrate status")
         return
     other_type = table.type not in (None, found.type) or found.type_schema not in (_home(look, found), None)
     if other_type or found.modifier <= 0 or table.dimensions not in (None, found.modifier):
-        yield f"{table.vector} is {_type(found)}", _alter(look)
+        yield Fault(f"{table.vector} is {_type(found)}", _alter(look))
 
 
 def _home(look: Look, found: Column) -> str | None:
@@ -83,27 +83,29 @@ def _alter(look: Look) -> str:
     return f"Embeddings of another model must be made anew. In a migration: {statement.as_string()}{wanted};"
 
 
-def _faults_of_id(look: Look) -> Iterator[tuple[str, str]]:
+def _faults_of_id(look: Look) -> Iterator[Fault]:
     name = look.table.id
     if name is None:
         return
     found = column(look.connection, look.there.oid, name)
     if found is None:
-        yield f"there is no column {name}", "See what was applied: python -m migrate status"
+        yield Fault(f"there is no column {name}", "See what was applied: python -m migrate status")
         return
     row = look.connection.execute(_UNIQUE, {"table": look.there.oid, "column": found.number}).fetchone()
     alone = row[0] if row else None
     names = {"id": sql.Identifier(name), "table": look.sql_name}
     if alone is None:
         add = sql.SQL("ALTER TABLE {table} ADD PRIMARY KEY ({id});").format(**names).as_string()
-        yield f"nothing keeps {name} unique", add
+        yield Fault(f"nothing keeps {name} unique", add)
     if not found.not_null or alone is False:
         look.must_see_all(name)
     if not found.not_null and look.value(sql.SQL(_EMPTY).format(**names)):
-        yield f"rows without {name}", sql.SQL("SELECT * FROM {table} WHERE {id} IS NULL;").format(**names).as_string()
+        yield Fault(
+            f"rows without {name}", sql.SQL("SELECT * FROM {table} WHERE {id} IS NULL;").format(**names).as_string()
+        )
     if alone is False and (twice := look.value(sql.SQL(_TWICE).format(**names))) is not None:
         find = sql.SQL("SELECT * FROM {table} WHERE {id} = {value};").format(**names, value=sql.Literal(twice))
-        yield f"{name} {twice} is there more than once", find.as_string()
+        yield Fault(f"{name} {twice} is there more than once", find.as_string())
 
 
 CHECK = Check(

@@ -7,7 +7,7 @@ from typing import Any
 from postgres.connection import OLDEST_SERVER
 from seed.verify.check import Check
 from seed.verify.look import Look
-from seed.verify.outcome import Outcome, failed, passed
+from seed.verify.outcome import AS_READER, Fault, Outcome, failed, failed_by, passed
 
 _ROLES = """
 SELECT rolname, rolcanlogin, rolvaliduntil < pg_catalog.now(),
@@ -34,29 +34,30 @@ def judge(look: Look) -> Outcome:
     if not faults:
         return passed(f"PostgreSQL {major}", expected)
     # Without its reader nobody can say what it would see.
-    groundless = frozenset({"plan", "recall"}) if roles.reader and roles.reader not in found else frozenset()
-    return failed(expected, "; ".join(what for what, _ in faults), "\n".join(how for _, how in faults), groundless)
+    return failed_by(expected, faults, blocks=AS_READER if roles.reader not in (None, *found) else frozenset())
 
 
-def _fault(name: str, row: tuple[Any, ...] | None) -> tuple[str, str] | None:
+def _fault(name: str, row: tuple[Any, ...] | None) -> Fault | None:
     if row is None:
-        return f"there is no role {name}", f"Create the role {name}, or correct the contract's roles."
+        return Fault(f"there is no role {name}", f"Create the role {name}, or correct the contract's roles.")
     _, may_log_in, expired, no_connections, may_connect, role, database = row
     if not may_log_in:
-        return f"{name} may not log in", f"ALTER ROLE {role} LOGIN;"
+        return Fault(f"{name} may not log in", f"ALTER ROLE {role} LOGIN;")
     if expired:
-        return f"the password of {name} has expired", f"ALTER ROLE {role} PASSWORD '...' VALID UNTIL 'infinity';"
+        return Fault(f"the password of {name} has expired", f"ALTER ROLE {role} PASSWORD '...' VALID UNTIL 'infinity';")
     if no_connections:
         limit = "CONNECTION LIMIT -1;"
-        return f"{name} is limited to no connections", f"ALTER ROLE {role} {limit}\nALTER DATABASE {database} {limit}"
+        return Fault(
+            f"{name} is limited to no connections", f"ALTER ROLE {role} {limit}\nALTER DATABASE {database} {limit}"
+        )
     if not may_connect:
-        return f"{name} may not connect to this database", f"GRANT CONNECT ON DATABASE {database} TO {role};"
+        return Fault(f"{name} may not connect to this database", f"GRANT CONNECT ON DATABASE {database} TO {role};")
     return None
 
 
 CHECK = Check(
     "connect",
-    f"the server is older than {OLDEST_SERVER}, or a declared role cannot log in",
+    "the server is older than PostgreSQL 16, or a declared role cannot log in",
     judge,
     of_a_table=False,
 )

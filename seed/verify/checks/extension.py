@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from psycopg import sql
 
@@ -36,8 +37,9 @@ def judge(look: Look) -> Outcome:
         schema = sql.Identifier(declared.schema or "").as_string()
         return failed(expected, said, f"ALTER EXTENSION {EXTENSION} SET SCHEMA {schema};")
     who = look.reader.name or look.connection.info.user
-    if found.schema not in look.reader.search_path(look.connection) or not look.value(_USAGE, who, found.schema):
-        return failed(expected, f"{said}, out of reach of a plain query of {who}", _reach(look, found.schema))
+    reach = list(_reach(look, found.schema, who))
+    if reach:
+        return failed(expected, f"{said}, out of reach of a plain query of {who}", "\n".join(reach))
     loaded = _loaded(look, found.schema)
     if loaded and declared.minimum and _older(loaded, declared.minimum):
         return failed(expected, f"{said}, and the server's library is {loaded}", _install(declared.minimum))
@@ -81,17 +83,21 @@ def _loaded(look: Look, schema: str) -> str | None:
     return str(found) if found else None
 
 
-def _reach(look: Look, schema: str) -> str:
-    quoted = sql.Identifier(schema).as_string()
-    if look.reader.name is None:
-        return f"Put {quoted} on the search_path of those who read."
-    role = sql.Identifier(look.reader.name).as_string()
-    return f'GRANT USAGE ON SCHEMA {quoted} TO {role};\nALTER ROLE {role} SET search_path = "$user", public, {quoted};'
+def _reach(look: Look, schema: str, who: str) -> Iterator[str]:
+    """What is to be done before a plain query of this role finds the types and operators."""
+    home, role = look.quoted(schema), look.quoted(who)
+    if not look.value(_USAGE, who, schema):
+        yield f"GRANT USAGE ON SCHEMA {home} TO {role};"
+    path = look.reader.search_path(look.connection)
+    if schema not in path:
+        schemas = ", ".join('"$user"' if name == who else look.quoted(name) for name in [*path, schema])
+        yield f"ALTER ROLE {role} SET search_path = {schemas};"
 
 
 CHECK = Check(
     "extension",
-    "pgvector is absent, older than declared, in another schema, or out of reach of a plain query",
+    "pgvector is absent, older than declared (the loaded library too, from PostgreSQL 18 on), in another "
+    "schema, or out of reach of a plain query",
     judge,
     of_a_table=False,
 )

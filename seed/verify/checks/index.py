@@ -11,7 +11,7 @@ from postgres.metrics import INDEX_DEFAULTS, OPERATORS
 from seed.verify.check import Check
 from seed.verify.contract import Index
 from seed.verify.look import Look
-from seed.verify.outcome import Outcome, failed, not_declared, passed, skipped
+from seed.verify.outcome import AS_READER, Fault, Outcome, failed_by, not_declared, passed, skipped
 
 # An index with the indexes of its partitions. What orders by it is the operator class's, whatever its name.
 _INDEXES = """
@@ -58,7 +58,7 @@ class _Found(NamedTuple):
         return {key: str(value) for key, value in INDEX_DEFAULTS.get(self.method, {}).items()} | said
 
 
-class _Fault(NamedTuple):
+class _IndexFault(NamedTuple):
     """``useless``: no reader's query can be served by such an index."""
 
     what: str
@@ -77,9 +77,9 @@ def judge(look: Look) -> Outcome:
     faults = [fault for index in indexes for fault in _faults(look, index)]
     if not faults:
         return passed(f"{len(indexes)} valid and of use" if len(indexes) > 1 else "valid and of use", expected)
-    groundless = frozenset({"plan", "recall"}) if any(fault.useless for fault in faults) else frozenset[str]()
-    remedies = dict.fromkeys(fault.remedy for fault in faults)
-    return failed(expected, "; ".join(fault.what for fault in faults), "\n".join(remedies), groundless)
+    useless = any(fault.useless for fault in faults)
+    plain = [Fault(fault.what, fault.remedy) for fault in faults]
+    return failed_by(expected, plain, blocks=AS_READER if useless else frozenset())
 
 
 def _words(index: Index, metric: str | None) -> str:
@@ -88,16 +88,20 @@ def _words(index: Index, metric: str | None) -> str:
     return " ".join(filter(None, words))
 
 
-def _faults(look: Look, index: Index) -> Iterator[_Fault]:
+def _faults(look: Look, index: Index) -> Iterator[_IndexFault]:
     found = [_Found(*row) for row in look.connection.execute(_INDEXES, (look.name.schema, index.name))]
     if not found or found[0].table != look.there.oid:
-        where = "there is no index" if not found else "another table has the index"
-        yield _Fault(f"{where} {index.name}", _create(look, index), useless=True)
+        create = _create(look, index)
+        if not found:
+            yield _IndexFault(f"there is no index {index.name}", create, useless=True)
+        else:
+            rename = f"ALTER INDEX {found[0].name} RENAME TO {look.quoted(index.name + '_of_another')};"
+            yield _IndexFault(f"another table has the index {index.name}", f"{rename}\n{create}", useless=True)
         return
     for one in found:
         for what, useless in _differences(look, index, one):
             remedy = _reindex(one) if not (one.valid and one.ready) and len(found) == 1 else _replace(look, index)
-            yield _Fault(f"{one.name} {what}", remedy, useless)
+            yield _IndexFault(f"{one.name} {what}", remedy, useless)
 
 
 def _differences(look: Look, index: Index, found: _Found) -> Iterator[tuple[str, bool]]:

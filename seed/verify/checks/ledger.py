@@ -22,9 +22,11 @@ def judge(look: Look) -> Outcome:
     expected = f"the ledger {declared.id}" if declared.id else "a ledger"
     if declared.migrations is not None:
         expected += f" with {_counted(len(declared.migrations))}"
-    ledger = _read(look)
-    if isinstance(ledger, RefusedError):
-        return failed(expected, ledger.message, ledger.remedy)
+    try:
+        refuse_stranger(look.connection, for_superusers=True)
+    except RefusedError as refused:
+        raise NotAllowedError(str(refused)) from refused
+    ledger = read_ledger(look.connection)  # a damaged one raises, which is this check's failure
     if ledger is None:
         return failed(expected, "this database has no ledger", "Connect to the declared database, or run: pulumi up")
     if declared.id not in (None, ledger.id):
@@ -37,17 +39,6 @@ def judge(look: Look) -> Outcome:
 
 def _counted(number: int) -> str:
     return f"{number} migration" if number == 1 else f"{number} migrations"
-
-
-def _read(look: Look) -> Ledger | RefusedError | None:
-    try:
-        refuse_stranger(look.connection, for_superusers=True)
-    except RefusedError as refused:
-        raise NotAllowedError(str(refused)) from refused
-    try:
-        return read_ledger(look.connection)
-    except RefusedError as damaged:
-        return damaged
 
 
 def _faults(declared: tuple[Migration, ...] | None, ledger: Ledger) -> Iterator[str]:
@@ -68,5 +59,8 @@ def _faults(declared: tuple[Migration, ...] | None, ledger: Ledger) -> Iterator[
 
 
 CHECK = Check(
-    "ledger", "it is another database's, or a migration is missing, changed or unknown", judge, of_a_table=False
+    "ledger",
+    "it is another database's, or a migration is missing, changed, unknown or unfinished",
+    judge,
+    of_a_table=False,
 )

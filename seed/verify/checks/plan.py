@@ -66,7 +66,7 @@ def _without_index(look: Look, scans: Sequence[Scan], leaves: Sequence[Leaf]) ->
 
 CHECK = Check(
     "plan",
-    f"the reader's own query does not use the index (below {LARGE:,} rows: skipped)",
+    "a setting keeps the reader's own query off the index (skipped below 2,000 rows)",
     judge,
     after=("extension", "table", "column", "index", "roles"),
 )

@@ -40,11 +40,11 @@ def judge(look: Look) -> Outcome:
         return not_declared("an id")
     found = column(look.connection, look.there.oid, look.table.id)
     if found is None:
-        raise NotAllowedError(f"there is no column {look.table.id}, as the check column says")
+        return skipped(f"after column: there is no column {look.table.id}")
     row = look.connection.execute(_SEQUENCE, {"table": look.there.oid, "column": found.number}).fetchone()
     if row is None and (default := look.value(_COMPUTED, look.there.oid, found.number)):
         return skipped(f"the ids are computed, which cannot be judged: {default}")
-    if row is None or found.type not in _LARGEST:
+    if row is None or found.type_schema != "pg_catalog" or found.type not in _LARGEST:
         return passed("the ids come from no sequence", "an id that is free")
     schema, name, increment, least, most, cycles, allowed = row
     most = min(most, _LARGEST[found.type])
@@ -56,19 +56,21 @@ def judge(look: Look) -> Outcome:
     farthest = look.value(sql.SQL(_FARTHEST).format(**names))
     sequence = sql.Identifier(schema, name)
     following = look.value(sql.SQL(_NEXT).format(increment=sql.Literal(increment), sequence=sequence))
-    if cycles and not least <= following <= most:
+    ended = not least <= following <= most
+    if ended and cycles:
         following = least if increment > 0 else most
     said = f"the next id is {following:,}" + ("" if farthest is None else f", and the last one there {farthest:,}")
     expected = "a next id beyond those that are there"
-    if not least <= following <= most:
+    if ended and not cycles:
         return failed(expected, f"the sequence has come to its end: {said}", _widen(sequence))
     if farthest is not None and (following - farthest) * increment <= 0:
-        return failed(expected, said, _move(sequence, names))
+        return failed(expected, said, _widen(sequence) if ended else _move(sequence, names))
     return passed(said, expected)
 
 
 def _widen(sequence: sql.Identifier) -> str:
-    return sql.SQL("ALTER SEQUENCE {} AS bigint; and the column with it, in a migration").format(sequence).as_string()
+    widen = sql.SQL("ALTER SEQUENCE {} AS bigint NO MAXVALUE NO MINVALUE;").format(sequence).as_string()
+    return f"{widen}\n-- A column that is no bigint is made one by a migration."
 
 
 def _move(sequence: sql.Identifier, names: dict[str, sql.Composable]) -> str:
@@ -77,4 +79,6 @@ def _move(sequence: sql.Identifier, names: dict[str, sql.Composable]) -> str:
     return sql.SQL(move).format(text=text, **names).as_string()
 
 
-CHECK = Check("sequence", "the next generated id is not above the largest", judge, after=("table",))
+CHECK = Check(
+    "sequence", "the next generated id is not above the largest, or there is none left", judge, after=("table",)
+)

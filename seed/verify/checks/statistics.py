@@ -64,7 +64,8 @@ def _lacks_statistics(look: Look, leaf: Leaf) -> bool:
 
 CHECK = Check(
     "statistics",
-    "reltuples is -1, the vector column has no statistics, or much has changed since",
+    "the table was never analyzed, the vector column has no statistics, or much has changed since (not "
+    "below 2,000 rows)",
     judge,
     after=("table",),
 )

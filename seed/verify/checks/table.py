@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from postgres.relation import Relation
 from seed.verify.check import Check
 from seed.verify.look import Look
-from seed.verify.outcome import Outcome, failed, passed
+from seed.verify.outcome import Fault, Outcome, failed, failed_by, passed
 
 _KINDS = {"r": "a table", "p": "a partitioned table", "v": "a view", "m": "a materialized view", "f": "a foreign table"}
 _KINDS_OF_TABLES = ("r", "p")
@@ -23,19 +23,19 @@ def judge(look: Look) -> Outcome:
         return failed(_EXPECTED, _KINDS[found.kind], "Correct the contract, or make it a table by a migration.")
     faults = list(_faults(found))
     if faults:
-        return failed(_EXPECTED, "; ".join(what for what, _ in faults), "\n".join(how for _, how in faults))
+        return failed_by(_EXPECTED, faults)
     partitions = f" with {len(found.leaves)} partitions" if found.kind == "p" else ""
     return passed(_KINDS[found.kind] + partitions, _EXPECTED)
 
 
-def _faults(found: Relation) -> Iterator[tuple[str, str]]:
+def _faults(found: Relation) -> Iterator[Fault]:
     for leaf in found.leaves:
         if leaf.persistence == "u":
-            yield f"{leaf.name} is unlogged: a crash empties it", f"ALTER TABLE {leaf.name} SET LOGGED;"
+            yield Fault(f"{leaf.name} is unlogged: a crash empties it", f"ALTER TABLE {leaf.name} SET LOGGED;")
         if leaf.persistence == "t":
-            yield f"{leaf.name} is temporary", "Make it an ordinary table by a migration."
+            yield Fault(f"{leaf.name} is temporary", "Make it an ordinary table by a migration.")
         if leaf.kind == "f":
-            yield f"{leaf.name} is a foreign table", "Have its rows in a partition of this database."
+            yield Fault(f"{leaf.name} is a foreign table", "Have its rows in a partition of this database.")
 
 
 CHECK = Check("table", "it is absent, no ordinary or partitioned table, or a crash would empty it", judge)

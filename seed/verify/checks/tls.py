@@ -27,4 +27,6 @@ def judge(look: Look) -> Outcome:
     )
 
 
-CHECK = Check("tls", "the contract asks for TLS and the session has none", judge, of_a_table=False)
+CHECK = Check(
+    "tls", "the contract asks for TLS (`sslmode` from `require` on) and the session has none", judge, of_a_table=False
+)

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from psycopg import sql
 
 from search.question import VectorColumn
-from search.sample import percentage
 from seed.verify.check import Check
-from seed.verify.look import Look, OutOfTimeError
-from seed.verify.outcome import Outcome, failed, not_declared, passed
+from seed.verify.look import Look
+from seed.verify.outcome import Fault, Outcome, failed_by, not_declared, passed
+from seed.verify.sampling import whole_or_sampled
 
 # The root of the mean square of a vector's numbers. Read in the wrong byte order, or as numbers of another width,
 # they are spread over the type's whole range: a float4 up to 1e38, a float16 up to 65504.
@@ -28,7 +28,6 @@ SELECT pg_catalog.count(*) AS rows,
        pg_catalog.bool_and(vector {equal} (SELECT {column} FROM {table} WHERE {column} IS NOT NULL LIMIT 1)) AS same
 FROM (SELECT {column} AS vector, {size} AS size FROM {table} {sample} OFFSET 0) AS scanned
 """
-_PART_OF_TIME = 0.25
 _BLOCKS = 1000
 
 
@@ -47,27 +46,12 @@ def judge(look: Look) -> Outcome:
         return not_declared("a vector column")
     look.must_see_all(look.table.vector)
     expected = "a vector in every row" + (", none zero" if column.metric == "cosine" else "")
-    counts, words = _counts(look, column)
-    faults = list(_faults(counts, column))
+    counts, _, words = whole_or_sampled(look, _BLOCKS, lambda sample: _scan(look, column, sample))
+    faults = list(_faults(counts, column, words))
     if not faults:
         return passed(f"{counts.rows:,} vectors{words}", expected)
-    found = "; ".join(what for what, _ in faults)
     # Distances that are not numbers are found by no search, and say nothing of the index.
-    groundless = frozenset({"recall"}) if counts.odd else frozenset[str]()
-    remedy = "\n".join(how for _, how in faults)
-    return failed(expected, f"of {counts.rows:,} rows{words}: {found}", remedy, groundless)
-
-
-def _counts(look: Look, column: VectorColumn) -> tuple[_Counts, str]:
-    exact = look.within(_PART_OF_TIME, lambda: _scan(look, column, sql.SQL("")))
-    if exact is not None:
-        return exact, ""
-    part = percentage(look.bytes, _BLOCKS)
-    sample = sql.SQL("TABLESAMPLE SYSTEM ({})").format(part)
-    sampled = look.within(_PART_OF_TIME, lambda: _scan(look, column, sample))
-    if sampled is None:
-        raise OutOfTimeError("not even a sample could be scanned in the time that was left")
-    return sampled, f", a sample of {part:.3g} % of the blocks"
+    return failed_by(expected, faults, blocks=frozenset({"recall"}) if counts.odd else frozenset())
 
 
 def _scan(look: Look, column: VectorColumn, sample: sql.Composable) -> _Counts:
@@ -87,25 +71,37 @@ def _scan(look: Look, column: VectorColumn, sample: sql.Composable) -> _Counts:
     return _Counts(*row)
 
 
-def _faults(counts: _Counts, column: VectorColumn) -> Iterator[tuple[str, str]]:
+def _faults(counts: _Counts, column: VectorColumn, words: str) -> Iterator[Fault]:
     def find(condition: sql.Composable) -> str:
         return sql.SQL("SELECT * FROM {} WHERE {};").format(column.relation, condition).as_string()
 
     name = sql.Identifier(column.name)
     if counts.missing:
-        yield f"{counts.missing:,} without a vector", find(sql.SQL("{} IS NULL").format(name))
+        yield Fault(
+            f"{counts.missing:,} of {counts.rows:,} rows without a vector{words}",
+            find(sql.SQL("{} IS NULL").format(name)),
+        )
     if counts.zero and column.metric == "cosine":
-        yield f"{counts.zero:,} with a zero vector", find(sql.SQL("{} = 0").format(column.size))
+        yield Fault(
+            f"{counts.zero:,} of {counts.rows:,} rows with a zero vector{words}",
+            find(sql.SQL("{} = 0").format(column.size)),
+        )
     if counts.odd:
         order = sql.SQL("SELECT {} FROM {} ORDER BY 1 DESC LIMIT 20;").format(column.size, column.relation)
-        yield f"{counts.odd:,} with numbers that no embedding has (a wrong byte order?)", order.as_string()
+        yield Fault(
+            f"{counts.odd:,} of {counts.rows:,} rows with numbers that no embedding has (a wrong byte order?){words}",
+            order.as_string(),
+        )
     if counts.same and counts.rows - counts.missing >= _MANY:
-        yield "all vectors are the same", "Make the embeddings anew, and load them again."
+        yield Fault(
+            f"all {counts.rows:,} vectors are the same{words}", "Make the embeddings anew, and load them again."
+        )
 
 
 CHECK = Check(
     "vectors",
-    "they are missing, zero under cosine distance, all the same, or no embeddings",
+    "some are missing, zero under cosine distance, all the same, or no embeddings: numbers as a wrong "
+    "byte order leaves them",
     judge,
     after=("extension", "table", "column"),
 )

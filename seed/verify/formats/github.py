@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from seed.verify.formats.words import details, label, lines, printable, summary, to_mend
+from postgres.errors import lines, printable
+from seed.verify.formats.words import details, label, summary, to_mend
 from seed.verify.outcome import Report, Result, Status
 
 # What GitHub allows the title of an annotation, in characters.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
-from seed.verify.formats.words import details, printable, to_mend
+from postgres.errors import printable
+from seed.verify.formats.words import details, to_mend
 from seed.verify.outcome import Outcome, Report, Result, Status
 
 

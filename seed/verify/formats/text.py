@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from seed.verify.formats.words import details, lines, printable, summary
+from postgres.errors import lines, printable
+from seed.verify.formats.words import details, summary
 from seed.verify.outcome import Report, Result, Status
 
 # A longer name moves the rest of its own line only.

@@ -1,32 +1,13 @@
-"""What the formats for people share. Names and server messages are others' text: none may forge a line or a command."""
+"""What the formats for people share."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 
+from postgres.errors import lines, printable
 from seed.verify.outcome import Outcome, Report, Result, Status
 
-# GitHub's runner takes "##[" for a command wherever it stands in a log, and "::" where a line begins.
-_ANYWHERE = "##["
-_FIRST = re.compile(r"^( *):(?=:)")
-
 _COUNTED = {Status.PASS: "passed", Status.FAIL: "failed", Status.SKIP: "skipped", Status.NOT_DECLARED: "not declared"}
-
-
-def printable(text: str) -> str:
-    r"""One line in which all that a terminal, a log or XML could stumble over is written as in Python: \n, \x1b.
-
-    That is what Unicode calls controls, formats such as a change of direction, surrogates, unassigned
-    characters, and separators but the plain space.
-    """
-    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    return shown.replace(_ANYWHERE, "##\\x5b")
-
-
-def lines(remedy: str) -> list[str]:
-    """The lines of a remedy, which may be a statement over several, each of them printable."""
-    return [_FIRST.sub(r"\1\\x3a", printable(line)) for line in remedy.replace("\r\n", "\n").split("\n")]
 
 
 def label(result: Result) -> str:
