@@ -1,0 +1,168 @@
+"""Somebody with rights in the database tries to use the one who verifies: a superuser, here."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from local.server import HOST
+from seed.verify.outcome import Status
+from tests.conftest import ask, declare, pg_variables
+from tests.db.helpers import run as apply
+from tests.db.helpers import write
+from tests.verify.helpers import declared, results, run_sql, with_status
+from tests.verify.test_verify_command import FILE, run
+
+# Whoever runs it makes its maker a superuser.
+TRAP = """
+CREATE FUNCTION trap() RETURNS bool LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM set_config('role', 'none', true);
+  RAISE EXCEPTION 'caught %', current_user;
+END $$
+"""
+OPERATORS = """
+CREATE FUNCTION eq_{0}(oid, {0}) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN RETURN trap(); END $$;
+CREATE OPERATOR = (LEFTARG = oid, RIGHTARG = {0}, FUNCTION = eq_{0});
+"""
+NAMES = """
+CREATE FUNCTION eq_name(name, name) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN RETURN trap(); END $$;
+CREATE OPERATOR = (LEFTARG = name, RIGHTARG = name, FUNCTION = eq_name);
+"""
+
+
+def planted(conninfo: str, text: str) -> None:
+    """Have items_owner, who may create in the schema, make something."""
+    run_sql(conninfo, "SET ROLE items_owner;" + TRAP + ";" + text)
+
+
+@pytest.mark.parametrize("words", [[], ["--table", "public.items"], ["--contract", FILE]])
+def test_operators_in_the_schema_are_not_used(base: str, words: list[str], folder: Path) -> None:
+    """One that fits a query of the catalogue better than PostgreSQL's own ran as whoever verified."""
+    planted(base, OPERATORS.format("regclass") + OPERATORS.format("regnamespace") + OPERATORS.format("regtype"))
+    if not words:
+        write(folder, a1_up="CREATE TABLE more (id int)")
+        apply(base, folder, declare())
+    done = run(base, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "caught" not in done.stdout + done.stderr
+
+
+def test_operators_before_the_catalogue_are_not_used(base: str) -> None:
+    """pg_catalog is first on every path, unless the path names it later."""
+    run_sql(base, "CREATE SCHEMA evil; GRANT CREATE, USAGE ON SCHEMA evil TO items_owner, items_reader")
+    planted(base, "SET search_path = evil, pg_catalog, public;" + NAMES.replace("trap()", "public.trap()"))
+    name = ask(base, "SELECT quote_ident(current_database())")[0][0]
+    ask(base, f"ALTER DATABASE {name} SET search_path = evil, pg_catalog, public")
+    for words in (["--table", "items"], ["--contract", FILE], []):
+        assert "caught" not in str(run(base, *words))
+
+
+POLICY = "ALTER TABLE items ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON items USING (trap())"
+QUIET = "CREATE OR REPLACE FUNCTION quiet() RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN {0}; RETURN 1; END $$;"
+INDEX = (
+    QUIET.format("NULL")
+    + "CREATE INDEX i ON items ((length(label) + quiet()));"
+    + QUIET.format("RAISE EXCEPTION 'caught'")
+)
+
+
+@pytest.mark.parametrize("fence", [POLICY, INDEX], ids=["policy", "index"])
+def test_code_of_the_tables_owner_is_not_run_as_a_superuser(base: str, fence: str) -> None:
+    """A policy's function steps back out of the reader's role; the planner runs what an index calls immutable."""
+    planted(base, fence)
+    found = results(base)
+    assert "caught" not in str(found)
+    skipped = with_status(found, Status.SKIP)
+    assert {"plan", "recall"} <= skipped.keys()
+    assert "connect as" in skipped["recall"]
+
+
+def test_a_type_that_is_only_named_like_a_number(base: str) -> None:
+    """Its casts and comparisons are its maker's."""
+    run_sql(
+        base,
+        "CREATE SCHEMA odd; CREATE TYPE odd.int8 AS ENUM ('1'); ALTER TABLE items ALTER id DROP IDENTITY; "
+        "CREATE TABLE other (id odd.int8 PRIMARY KEY, embedding vector(32))",
+    )
+    table = {"name": "public.other", "indexes": None, "recall": None, "owner": None, "rows": None}
+    found = results(base, declared(table, roles=None), "sequence")
+    assert with_status(found, Status.PASS) == {"sequence": "the ids come from no sequence"}
+
+
+@pytest.fixture
+def thief() -> tuple[int, Callable[[], bytes]]:
+    """A server that asks for the password in clear, and what it then hears."""
+    heard: list[bytes] = []
+    listener = socket.create_server((HOST, 0))
+
+    def serve() -> None:
+        with closing(listener), closing(listener.accept()[0]) as client:
+            client.settimeout(10)
+            request = client.recv(1000)
+            if request[4:8] in (b"\x04\xd2\x16\x2f", b"\x04\xd2\x16\x30"):  # TLS or GSS
+                client.sendall(b"N")
+                client.recv(1000)
+            client.sendall(b"R\0\0\0\x08\0\0\0\x03")
+            heard.append(client.recv(1000))
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+
+    def what() -> bytes:
+        thread.join(20)
+        return b"".join(heard)
+
+    return listener.getsockname()[1], what
+
+
+@pytest.mark.parametrize("sslmode", ["disable", "prefer", None])
+def test_a_contract_from_somebody_else_gets_no_password(
+    base: str, thief: tuple[int, Callable[[], bytes]], sslmode: str | None
+) -> None:
+    """Its address is dialled with the password that is in the environment."""
+    port, heard = thief
+    connection = {"host": HOST, "port": port} | ({"sslmode": sslmode} if sslmode else {})
+    login = {name: value for name, value in pg_variables(base).items() if name in ("PGUSER", "PGPASSWORD")}
+    done = run("", "--contract", "-", given=json.dumps(declared(connection=connection)), **login)
+    assert done.returncode == 3
+    assert login["PGPASSWORD"].encode() not in heard()
+
+
+def test_text_of_others_forges_no_line(base: str) -> None:
+    """A workflow takes a line that begins with :: for a command, a terminal takes an escape for one."""
+    name = "a.b.c\n::error title=x::forged\n\x1b]0;owned\x07"
+    done = run(base, "--contract", "-", "--format", "json", given=json.dumps(declared({"name": name})))
+    assert done.returncode == 2
+    assert "\x1b" not in done.stderr
+    assert not [line for line in (done.stderr + done.stdout).splitlines() if line.lstrip().startswith("::")]
+
+
+def test_a_hanging_pulumi_is_ended_with_what_it_started(base: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("bin")
+    mark = f"6{folder.stat().st_ino}"
+    (folder / "pulumi").write_text(f"#!/bin/sh\ntrap '' TERM\nsleep {mark} &\nsleep {mark}\n")
+    (folder / "pulumi").chmod(0o755)
+    done = run(base, "--stack", "dev", "--time-limit", "1", PATH=f"{folder}:{os.environ['PATH']}")
+    assert done.returncode == 3
+    assert "pulumi did not answer within 1 s" in done.stdout
+    left = subprocess.run(["pgrep", "-f", f"sleep {mark}"], capture_output=True, check=False)
+    assert left.stdout == b""
+
+
+def test_the_login_needs_no_more_than_to_connect(base: str) -> None:
+    """The same faults are found by somebody who may do nothing."""
+    ask(base, "CREATE ROLE nobody_special LOGIN PASSWORD 'x'; DROP INDEX items_embedding_hnsw")
+    try:
+        found = results(make_conninfo(base, user="nobody_special", password="x"))
+    finally:
+        ask(base, "DROP ROLE nobody_special")
+    assert with_status(found, Status.FAIL).keys() == {"index"}
