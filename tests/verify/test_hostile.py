@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from psycopg.conninfo import make_conninfo
