@@ -20,6 +20,7 @@ CREATE TABLE parted (id bigint PRIMARY KEY, label text, embedding vector(32) NOT
 CREATE TABLE parted_0 PARTITION OF parted FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 CREATE TABLE parted_1 PARTITION OF parted FOR VALUES WITH (MODULUS 2, REMAINDER 1);
 """
+PARTITIONED = PARTED + FILL.format("parted") + HNSW.format("parted", "parted_hnsw") + GRANTS.format("parted")
 PARTED_CONTRACT = {
     "name": "public.parted",
     "indexes": [{"name": "parted_hnsw", "method": "hnsw", "parameters": {"m": 16}}],
@@ -214,10 +215,7 @@ OWN = [
     ),
     Fault(
         "bloat-of-a-partition",
-        PARTED
-        + FILL.format("parted")
-        + HNSW.format("parted", "parted_hnsw")
-        + GRANTS.format("parted")
+        PARTITIONED
         + "ALTER TABLE parted_0 SET (autovacuum_enabled = off); ALTER TABLE parted_1 SET (autovacuum_enabled = off);"
         + "UPDATE parted SET label = 'y';" * 3
         + "SELECT pg_stat_force_next_flush(); ANALYZE parted; ",
@@ -226,7 +224,7 @@ OWN = [
     ),
     Fault(
         "partitioned",
-        PARTED + FILL.format("parted") + HNSW.format("parted", "parted_hnsw") + GRANTS.format("parted"),
+        PARTITIONED,
         table=PARTED_CONTRACT,
     ),
     Fault(
@@ -240,31 +238,19 @@ OWN = [
     ),
     Fault(
         "partition-unlogged",
-        PARTED
-        + FILL.format("parted")
-        + HNSW.format("parted", "parted_hnsw")
-        + GRANTS.format("parted")
-        + "ALTER TABLE parted_1 SET UNLOGGED",
+        PARTITIONED + "ALTER TABLE parted_1 SET UNLOGGED",
         ("table",),
         table=PARTED_CONTRACT,
     ),
     Fault(
         "partition-never-analyzed",
-        PARTED
-        + FILL.format("parted")
-        + HNSW.format("parted", "parted_hnsw")
-        + GRANTS.format("parted")
-        + "UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname = 'parted_1'",
+        PARTITIONED + "UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname = 'parted_1'",
         ("statistics",),
         table=PARTED_CONTRACT,
     ),
     Fault(
         "only-the-parent-never-analyzed",
-        PARTED
-        + FILL.format("parted")
-        + HNSW.format("parted", "parted_hnsw")
-        + GRANTS.format("parted")
-        + "UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname = 'parted'",
+        PARTITIONED + "UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname = 'parted'",
         table=PARTED_CONTRACT,
     ),
     Fault(
@@ -407,11 +393,7 @@ OWN = [
     ),
     Fault(
         "writer-owns-a-partition",
-        PARTED
-        + FILL.format("parted")
-        + HNSW.format("parted", "parted_hnsw")
-        + GRANTS.format("parted")
-        + "ALTER TABLE parted_0 OWNER TO items_writer",
+        PARTITIONED + "ALTER TABLE parted_0 OWNER TO items_writer",
         ("roles",),
         table=PARTED_CONTRACT,
     ),
