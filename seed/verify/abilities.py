@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from psycopg import sql
-
 from postgres.metrics import OPERATORS
 from search.reader import Reader
 from seed.verify.look import Look
@@ -68,7 +66,7 @@ def cannot_read(look: Look, reader: str) -> Iterator[Fault]:
     if column is not None and column.metric is not None:
         values = (column.extension, OPERATORS[column.metric], column.type, reader)
         for (name,) in look.connection.execute(_CLOSED_FUNCTION, values):
-            yield Fault(f"{reader} may not run {name}", f"GRANT EXECUTE ON FUNCTION {name} TO {_quoted(reader)};")
+            yield Fault(f"{reader} may not run {name}", f"GRANT EXECUTE ON FUNCTION {name} TO {look.quoted(reader)};")
 
 
 def cannot_write(look: Look, writer: str) -> Iterator[Fault]:
@@ -76,23 +74,26 @@ def cannot_write(look: Look, writer: str) -> Iterator[Fault]:
     yield from _lacks(look, writer, WRITING)
     for (name,) in look.connection.execute(_CLOSED_SEQUENCES, (look.there.oid, writer)):
         yield Fault(
-            f"{writer} may not use the sequence {name}", f"GRANT USAGE ON SEQUENCE {name} TO {_quoted(writer)};"
+            f"{writer} may not use the sequence {name}", f"GRANT USAGE ON SEQUENCE {name} TO {look.quoted(writer)};"
         )
     settings = Reader(writer).settings(look.connection)
     read_only = settings.get("default_transaction_read_only") or look.value(_SERVER_DEFAULT)
     if look.value(_IS_TRUE, read_only or "off"):
-        reset = f"ALTER ROLE {_quoted(writer)} SET default_transaction_read_only = off;"
+        here = f"{look.quoted(writer)} IN DATABASE {look.quoted(look.connection.info.dbname)}"
+        reset = f"ALTER ROLE {here} SET default_transaction_read_only = off;"
         yield Fault(f"{writer} gets read-only transactions by default_transaction_read_only", reset)
 
 
 def _lacks(look: Look, role: str, privileges: Mapping[str, str]) -> Iterator[Fault]:
     if not look.value(_SCHEMA, role, look.name.schema):
-        schema = _quoted(look.name.schema)
-        yield Fault(f"{role} may not use the schema {schema}", f"GRANT USAGE ON SCHEMA {schema} TO {_quoted(role)};")
+        schema = look.quoted(look.name.schema)
+        yield Fault(
+            f"{role} may not use the schema {schema}", f"GRANT USAGE ON SCHEMA {schema} TO {look.quoted(role)};"
+        )
     table = look.sql_name.as_string()
     for privilege, command in privileges.items():
         if not _has(look, role, privilege):
-            yield Fault(f"{role} may not {privilege}", f"GRANT {privilege} ON {table} TO {_quoted(role)};")
+            yield Fault(f"{role} may not {privilege}", f"GRANT {privilege} ON {table} TO {look.quoted(role)};")
         if look.value(_SHUT_OUT, command, look.there.oid, role):
             yield Fault(f"row security lets {role} {privilege} no row", f"See its policies, in psql: \\d {table}")
 
@@ -106,7 +107,3 @@ def _has(look: Look, role: str, privilege: str) -> bool:
         return False
     needed = names if privilege == "SELECT" else names[:1]
     return all(look.value(_COLUMN, role, look.there.oid, name, privilege) for name in needed)
-
-
-def _quoted(name: str) -> str:
-    return sql.Identifier(name).as_string()

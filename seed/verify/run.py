@@ -10,7 +10,7 @@ import psycopg
 from psycopg import errors
 
 from postgres.connection import Connection, nothing_on_path
-from postgres.errors import REMEDIES, Error, UnreachableError, is_lost, one_line
+from postgres.errors import REMEDIES, Error, UnreachableError, is_lost, one_line, translated
 from postgres.relation import parse_name
 from search.reader import CannotStandInError, ReaderRefusedError
 from seed.verify.check import Check
@@ -38,7 +38,8 @@ def verify(
     Raises InputError where the contract names a table in a way that SQL does not know.
     """
     whole = Look(connection, contract, clock)
-    named = [(parse_name(connection, table.name), table) for table in contract.tables]
+    with translated("looking for the tables"):
+        named = [(parse_name(connection, table.name), table) for table in contract.tables]
     tables = [Look(connection, contract, clock, name, table) for name, table in named]
     made: dict[tuple[str, int], Outcome] = {}
     results: list[Result] = []

@@ -91,7 +91,8 @@ def _reach(look: Look, schema: str, who: str) -> Iterator[str]:
     path = look.reader.search_path(look.connection)
     if schema not in path:
         schemas = ", ".join('"$user"' if name == who else look.quoted(name) for name in [*path, schema])
-        yield f"ALTER ROLE {role} SET search_path = {schemas};"
+        here = look.quoted(look.connection.info.dbname)
+        yield f"ALTER ROLE {role} IN DATABASE {here} SET search_path = {schemas};"
 
 
 CHECK = Check(
