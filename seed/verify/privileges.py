@@ -97,17 +97,14 @@ def excess(connection: Connection, role: str, place: Place, allowed: Mapping[str
 
 
 def _attributes(role: str, of: _Membership) -> Iterator[Fault]:
-    if of.name != role:
-        what = " and ".join(of.attributes) or (
-            "" if of.name in _HARMLESS else of.name.startswith("pg_") and "its rights"
-        )
-        if what:
-            yield Fault(
-                f"{role} has {what} as a member of {of.name}", f"REVOKE {_quoted(of.name)} FROM {_quoted(role)};"
-            )
-    elif of.attributes:
-        without = " ".join(f"NO{attribute}" for attribute in of.attributes)
-        yield Fault(f"{role} has {' and '.join(of.attributes)}", f"ALTER ROLE {_quoted(role)} {without};")
+    attributes = " and ".join(of.attributes)
+    if of.name == role:
+        if attributes:
+            without = " ".join(f"NO{attribute}" for attribute in of.attributes)
+            yield Fault(f"{role} has {attributes}", f"ALTER ROLE {_quoted(role)} {without};")
+    elif attributes or (of.name.startswith("pg_") and of.name not in _HARMLESS):
+        what = f"{role} has {attributes or 'its rights'} as a member of {of.name}"
+        yield Fault(what, f"REVOKE {_quoted(of.name)} FROM {_quoted(role)};")
 
 
 def _owned(connection: Connection, place: Place, names: Mapping[int, str], role: str) -> Iterator[Fault]:
