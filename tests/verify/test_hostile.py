@@ -22,7 +22,7 @@ from tests.db.helpers import write
 from tests.verify.helpers import declared, results, run_sql, with_status
 from tests.verify.test_verify_command import FILE, run
 
-# Whoever runs it makes its maker a superuser.
+# It says when it was run, and as whom: it has stepped out of any role that was set.
 TRAP = """
 CREATE FUNCTION trap() RETURNS bool LANGUAGE plpgsql AS $$
 BEGIN
