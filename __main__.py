@@ -11,3 +11,5 @@ settings = load()
 database = VectorDatabase("database", settings)
 pulumi.export("contract", database.contract)
 pulumi.export("onDestroy", settings.on_destroy)
+for kind, password in database.passwords.items():
+    pulumi.export(f"{kind}Password", password)

@@ -31,6 +31,7 @@ from migrate.files import Migration, checksums, down_checksums, load
 from migrate.plan import Plan, plan
 from migrate.script import refuse_faults, texts
 from migrate.session import Limits
+from postgres.catalogue import owned
 from postgres.connection import Connection, connect
 from postgres.contract import Declaration
 from postgres.errors import Error, InputError, RefusedError, translated
@@ -95,12 +96,12 @@ class MigrationsProvider(ResourceProvider):
         """The ledger as it is, so that a refresh shows drift. Without it, nothing here is ours."""
         with one_line_errors(), connect(props["conninfo"]) as connection:
             ledger = _own_ledger(connection, props["ledger"])
-        if ledger is None:
-            report(WITHOUT_LEDGER.format(props["ledger"]))
-            return ReadResult(None, {})
-        if ledger.unfinished:
-            report(f"{ledger.unfinished['file']} was begun and is not recorded as done")
-        return ReadResult(id_, _outputs(props, ledger))
+            if ledger is None:
+                report(WITHOUT_LEDGER.format(props["ledger"]))
+                return ReadResult(None, {})
+            if ledger.unfinished:
+                report(f"{ledger.unfinished['file']} was begun and is not recorded as done")
+            return ReadResult(id_, _outputs(connection, props, ledger))
 
     def delete(self, _id: str, props: Properties) -> None:
         """Undo everything where the last ``up`` said revert; otherwise do nothing, not even connect."""
@@ -170,7 +171,8 @@ def apply_inputs(props: Properties, ledger_id: str | None = None) -> Properties:
     with connect(props["conninfo"]) as connection:
         if ledger_id and _own_ledger(connection, ledger_id) is None:
             report(WITHOUT_LEDGER.format(ledger_id))
-        return _outputs(props, apply(connection, migrations, declaration(props), report, options(props)).ledger)
+        done = apply(connection, migrations, declaration(props), report, options(props))
+        return _outputs(connection, props, done.ledger)
 
 
 def _own_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
@@ -204,14 +206,18 @@ def _as_text(value: Declaration | Options) -> str:
     return json.dumps(dataclasses.asdict(value), sort_keys=True)
 
 
-def _outputs(props: Properties, ledger: Ledger) -> Properties:
+def _outputs(connection: Connection, props: Properties, ledger: Ledger) -> Properties:
     inputs = {name: props[name] for name in INPUTS if name in props}
+    with translated("reading the catalogue"):
+        tables, sequences = owned(connection, ledger.declaration.schema)
     return {
         **inputs,
         "ledger": ledger.id,
         "applied": ledger.checksums,
         "irreversible": sorted(ledger.irreversible),
         "contract": ledger.contract,
+        "tables": tables,
+        "sequences": sequences,
     }
 
 
@@ -220,11 +226,14 @@ class Migrations(Resource, module="pgvector_seed", name="Migrations"):
 
     ``directory`` is relative to the folder the program runs in, and ``migrations`` is what it holds.
     ``contract`` is what the deployment promises, and ``applied`` maps each migration's id to its checksum.
+    ``tables`` (views, too) and ``sequences`` are what the role that they run as has in the schema.
     """
 
     contract: pulumi.Output[dict[str, Any]]
     applied: pulumi.Output[dict[str, str]]
     ledger: pulumi.Output[str]
+    tables: pulumi.Output[list[str]]
+    sequences: pulumi.Output[list[str]]
 
     def __init__(
         self,
@@ -245,5 +254,5 @@ class Migrations(Resource, module="pgvector_seed", name="Migrations"):
             "declaration": pulumi.Output.from_input(declaration).apply(_as_text),
             "options": _as_text(options),
         }
-        outputs = dict.fromkeys(("contract", "applied", "irreversible", "ledger"))
+        outputs = dict.fromkeys(("contract", "applied", "irreversible", "ledger", "tables", "sequences"))
         super().__init__(MigrationsProvider(), name, {**inputs, **outputs}, opts)

@@ -10,6 +10,7 @@ from pulumi.runtime.config import get_config_env, get_config_secret_keys_env
 
 from infra.address import SSLMODES
 from infra.database import VectorDatabaseArgs
+from infra.roles import Roles, read_roles
 from infra.tables import read_tables
 from migrate.engine import Options
 from migrate.session import Limits, fault_of_duration
@@ -30,13 +31,18 @@ def load() -> VectorDatabaseArgs:
 def parse(raw: Mapping[str, str], secret: Collection[str] = ()) -> VectorDatabaseArgs:
     """The arguments from the texts of the stack's file; ``secret`` names the keys that it holds encrypted."""
     tables, faults = read_tables(raw.get("tables", "{}"))
-    faults += [f"{key}: no such key. Run: pulumi config rm {key}" for key in raw.keys() - {*KEYS, "tables"}]
+    roles, faults_of_roles = read_roles(raw["roles"]) if "roles" in raw else ({}, [])
+    faults += faults_of_roles
+    faults += [f"{key}: no such key. Run: pulumi config rm {key}" for key in raw.keys() - {*KEYS, "tables", "roles"}]
     for key in raw.keys() & KEYS.keys():
         wrong = KEYS[key].wrong(raw[key])
         if wrong:
             faults.append(f"{key}: {wrong}. Run: pulumi config set {key} {KEYS[key].example}")
-    if "password" in raw and "password" not in secret:
-        faults.append("password: stored in plain text. Run: pulumi config set --secret password")
+    faults += [
+        f"{key}: stored in plain text. Run: pulumi config set --secret {key}"
+        for key in PASSWORDS
+        if key in raw and key not in secret
+    ]
     if faults:
         raise pulumi.RunError("the stack's configuration is not valid:\n  " + "\n  ".join(sorted(faults)))
     return VectorDatabaseArgs(
@@ -50,6 +56,16 @@ def parse(raw: Mapping[str, str], secret: Collection[str] = ()) -> VectorDatabas
             Limits(raw.get("lockTimeout", ""), raw.get("statementTimeout", "")),
             allow_down=raw.get("allowDown") == "true",
         ),
+        superuser=raw.get("superuser") != "false",
+        roles=Roles(
+            **roles,
+            writer_password=raw.get("writerPassword"),
+            reader_password=raw.get("readerPassword"),
+            password_version=raw.get("passwordVersion", ""),
+            take_over=raw.get("importRoles") == "true",
+        )
+        if roles
+        else None,
     )
 
 
@@ -93,8 +109,14 @@ KEYS = {
     "schema": Key(fault_of_schema, "public", default=Declaration.schema),
     "onDestroy": Key(_one_of("retain", "revert"), "retain", default=Declaration.on_destroy),
     "minimumVersion": Key(_version, "0.8.4", default=Declaration.minimum_version),
+    "superuser": Key(_one_of("true", "false"), "false"),
+    "writerPassword": Key(_text, "--secret"),
+    "readerPassword": Key(_text, "--secret"),
+    "passwordVersion": Key(_text, "2"),
+    "importRoles": Key(_one_of("true", "false"), "true"),
     "allowDown": Key(_one_of("true", "false"), "true"),
     "lockTimeout": Key(fault_of_duration, "5s"),
     "statementTimeout": Key(fault_of_duration, "30min"),
 }
+PASSWORDS = ("password", "writerPassword", "readerPassword")
 LIBPQ = {"host": "host", "port": "port", "database": "dbname", "user": "user", "sslmode": "sslmode"}

@@ -85,7 +85,8 @@ def declare(connection: Connection, declaration: Declaration) -> None:
     """
     ledger = read_ledger(connection)
     assert ledger is not None, "create ran in this transaction or in an earlier one"
-    catalogue = ledger.catalogue or _read_catalogue(connection, declaration)
+    known = ledger.catalogue if ledger.declaration.roles == declaration.roles else {}  # else owners may be others
+    catalogue = known or _read_catalogue(connection, declaration)
     promise = contract(declaration, ledger.id, ledger.checksums, catalogue)
     connection.execute(
         "UPDATE pgvector_seed.deployment SET declaration = %s, catalogue = %s, contract = %s",

@@ -63,6 +63,13 @@ JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND a.attname = %s AND NOT a.attisdropped
 """
+# What the role of this session owns: tables of all kinds and views, and sequences.
+_OWNED = """
+SELECT c.relname, c.relkind = 'S'
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND pg_catalog.pg_get_userbyid(c.relowner) = current_user
+ORDER BY 1
+"""
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,13 @@ def _parameters(index: dict[str, Any]) -> dict[str, int | str]:
     said = index["parameters"] or {}
     numbers = {name: int(value) if value.isdecimal() else value for name, value in said.items()}
     return INDEX_DEFAULTS[index["method"]] | numbers
+
+
+def owned(connection: Connection, schema: str) -> tuple[list[str], list[str]]:
+    """The names of the tables and views of ``schema`` that belong to the role of this session, and of the sequences."""
+    with nothing_on_path(connection):
+        rows = connection.execute(_OWNED, (schema,)).fetchall()
+    return [name for name, is_sequence in rows if not is_sequence], [name for name, is_sequence in rows if is_sequence]
 
 
 def column_type(connection: Connection, schema: str, table: str, column: str) -> str | None:

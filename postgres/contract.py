@@ -18,7 +18,8 @@ class Declaration:
     """What the stack says of a deployment, beyond its migrations.
 
     ``tables`` maps a table's name to what the catalogue cannot know of it: ``metric``, ``rows``
-    (at least) and ``recall`` (``k``, ``minimum``). ``connection`` holds no user and no secret.
+    (at least) and ``recall`` (``k``, ``minimum``). ``connection`` holds no user and no secret. ``roles``
+    maps owner, writer and reader to their names, or is empty: then the tables belong to who deploys.
     """
 
     schema: str = "public"
@@ -27,6 +28,7 @@ class Declaration:
     minimum_version: str = "0.8.4"
     connection: Mapping[str, Any] = field(default_factory=dict)
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    roles: Mapping[str, str] = field(default_factory=dict)
 
 
 def fault_of_schema(name: str) -> str:
@@ -57,7 +59,7 @@ def contract(
             f"the stack declares the table {name}, and the schema {declaration.schema} has no such table with vectors",
             f"Add the migration that makes it, or run: pulumi config rm --path 'tables[\"{name}\"]'; pulumi up",
         )
-    return {
+    promise = {
         "contract": CONTRACT,
         "connection": dict(declaration.connection),
         "extension": {"name": EXTENSION, "schema": catalogue["schema"], "minimum": declaration.minimum_version},
@@ -67,6 +69,9 @@ def contract(
         },
         "tables": tables,
     }
+    # The owner is a matter of each table.
+    roles = {kind: name for kind, name in declaration.roles.items() if kind != "owner"}
+    return {**promise, "roles": roles} if roles else promise
 
 
 def _table(entry: Mapping[str, Any], declared: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from postgres.contract import Declaration
 from postgres.errors import RefusedError
 
 # Who owns the schema or anything in it, and is not this login, above it, or the owner of the database; and whether
-# this login is a superuser.
+# this login is a superuser. A role that cannot log in is as trustworthy as those who can become it.
 _STRANGER = """
 SELECT o.rolname, me.rolsuper
 FROM pg_catalog.pg_namespace n
@@ -19,6 +19,11 @@ JOIN pg_catalog.pg_roles o ON o.oid IN (n.nspowner, c.relowner)
 JOIN pg_catalog.pg_roles me ON me.rolname = session_user
 WHERE n.nspname = 'pgvector_seed' AND NOT o.rolsuper AND o.rolname NOT IN (session_user, current_user)
   AND o.oid <> (SELECT datdba FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+  AND (o.rolcanlogin OR EXISTS (
+    SELECT FROM pg_catalog.pg_roles m
+    WHERE pg_catalog.pg_has_role(m.oid, o.oid, 'MEMBER') AND m.oid <> o.oid
+      AND NOT m.rolsuper AND m.rolname <> session_user
+      AND m.oid <> (SELECT datdba FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())))
 LIMIT 1
 """
 # How many relations there are, and which columns of what types the two have that are ordinary tables. A view, or a
@@ -62,7 +67,14 @@ FROM pgvector_seed.migrations
 ORDER BY position
 """
 
-_DECLARED = {"schema": str, "on_destroy": str, "minimum_version": str, "connection": dict, "tables": dict}
+_DECLARED = {
+    "schema": str,
+    "on_destroy": str,
+    "minimum_version": str,
+    "connection": dict,
+    "tables": dict,
+    "roles": dict,
+}
 
 DAMAGED = (
     "Restore it from a backup. Or give it up, which loses no table, and take the tables over into a new one: "
@@ -159,8 +171,9 @@ def _refuse_stranger(connection: Connection, *, for_superusers: bool) -> None:
 
 
 def _declaration(found: Any) -> Declaration:
-    whole = isinstance(found, dict) and {name: type(value) for name, value in found.items()} == _DECLARED
-    if not whole:
+    if isinstance(found, dict):
+        found = {"roles": {}, **found}  # until 0.1.0 there were none
+    if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != _DECLARED:
         raise RefusedError("the ledger in the schema pgvector_seed was damaged: what it declares is unknown", DAMAGED)
     return Declaration(**found)
 

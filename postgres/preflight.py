@@ -1,4 +1,4 @@
-"""What must hold before the extension is created, said in words that tell what to do."""
+"""What must hold before the extension or a role is created, said in words that tell what to do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from postgres.connection import connect, nothing_on_path
 from postgres.errors import InputError, translated
 
 _AVAILABLE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = %s)"
+
+
+_ROLE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %s)"
 
 
 def preflight(conninfo: str) -> None:
@@ -23,3 +26,15 @@ def preflight(conninfo: str) -> None:
                 f"Install it there: the package postgresql-{major}-pgvector (Debian, Ubuntu) or pgvector_{major} "
                 f"(Red Hat), or use the image pgvector/pgvector:pg{major}",
             )
+
+
+def refuse_role(conninfo: str, name: str) -> None:
+    """Raise InputError where the role is there already: the server would only say that it exists."""
+    with connect(conninfo) as connection, translated("looking for the roles"), nothing_on_path(connection):
+        row = connection.execute(_ROLE, (name,)).fetchone()
+    if row is not None and row[0]:
+        raise InputError(
+            f"the role {name} is there, and the stack's state does not know it",
+            "If this stack made it, take it over: pulumi up --config importRoles=true; then pulumi config rm "
+            "importRoles. If it is somebody else's, name another one, or use it as it is: {existing: NAME}.",
+        )

@@ -1,0 +1,171 @@
+"""Roles and their rights, declared to the PostgreSQL provider: least privilege, and each in its turn.
+
+The owner comes before the migrations, which run as it; what the writer and the reader may do comes after
+them. Grants that run at once collide ("tuple concurrently updated"), so each waits for the one before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_postgresql as postgresql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from infra.migrations import Migrations
+from infra.password import Password
+from infra.roles import KINDS, Roles
+
+LEDGER = "pgvector_seed"
+LEDGER_TABLES = ("deployment", "migrations")
+TABLES = {"writer": ("SELECT", "INSERT", "UPDATE", "DELETE"), "reader": ("SELECT",)}
+SEQUENCES = {"writer": ("USAGE", "SELECT"), "reader": ("SELECT",)}  # the reader sees whether ids run out
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where rights are given, and by whom."""
+
+    name: str  # of the component, with which every resource's begins
+    database: pulumi.Output[str]
+    schema: str
+    login: pulumi.Output[str]
+    superuser: bool
+
+
+class Rights:
+    """Declares roles and grants one after the other."""
+
+    def __init__(self, roles: Roles, place: Place, opts: pulumi.ResourceOptions) -> None:
+        self.roles = roles
+        self.place = place
+        self.opts = opts
+        self.passwords: dict[str, pulumi.Output[str]] = {}
+        self.last: pulumi.Resource | None = None
+
+    @property
+    def declared(self) -> list[pulumi.Resource]:
+        """What the migrations wait for."""
+        return [self.last] if self.last else []
+
+    def as_owner(self, conninfo: str) -> str:
+        """The connection in which the migrations run."""
+        return as_role(conninfo, self.roles.owner.name)
+
+    def declare_roles(self, hooks: pulumi.ResourceHookBinding) -> None:
+        """The three roles, and what the owner needs before the migrations."""
+        for kind in KINDS:
+            role = getattr(self.roles, kind)
+            if not role.existing:
+                self._role(kind, role.name, hooks)
+        owner = self.roles.owner
+        if not self.place.superuser and not owner.existing:
+            # Who makes a role may give it away, and does not have it: SET ROLE wants a grant.
+            opts = self._next()
+            self.last = postgresql.GrantRole(
+                f"{self.place.name}-deployer-owner", role=self.place.login, grant_role=owner.name, opts=opts
+            )
+        self._grant("owner-database", owner.name, "database", ["CREATE"])  # for the ledger, and a schema of its own
+        if self.place.schema == "public":
+            self._grant("owner-schema", owner.name, "schema", ["CREATE", "USAGE"], schema="public")
+
+    def declare_grants(self, migrations: Migrations) -> None:
+        """What the writer and the reader may do, now and with what is created later."""
+        self.last = migrations
+        for kind in ("writer", "reader"):
+            role, schema = getattr(self.roles, kind).name, self.place.schema
+            self._grant(f"{kind}-schema", role, "schema", ["USAGE"], schema=schema)
+            self._grant_on(f"{kind}-tables", role, "table", TABLES[kind], migrations.tables)
+            self._grant_on(f"{kind}-sequences", role, "sequence", SEQUENCES[kind], migrations.sequences)
+            self._default(f"{kind}-later-tables", role, "table", TABLES[kind])
+            self._default(f"{kind}-later-sequences", role, "sequence", SEQUENCES[kind])
+            self._grant(f"{kind}-ledger", role, "schema", ["USAGE"], schema=LEDGER)
+            self._grant(f"{kind}-ledger-tables", role, "table", ["SELECT"], schema=LEDGER, objects=list(LEDGER_TABLES))
+
+    def _role(self, kind: str, name: str, hooks: pulumi.ResourceHookBinding) -> None:
+        password = None
+        if kind != "owner":
+            given = getattr(self.roles, f"{kind}_password")
+            made = Password(
+                f"{self.place.name}-{kind}-password",
+                given,
+                self.roles.password_version,
+                pulumi.ResourceOptions(parent=self.opts.parent),
+            )
+            password, self.passwords[kind] = made.verifier, made.password
+        self.last = postgresql.Role(
+            f"{self.place.name}-{kind}",
+            name=name,
+            login=kind != "owner",
+            password=password,
+            opts=pulumi.ResourceOptions.merge(
+                self._next(),
+                pulumi.ResourceOptions(import_=name if self.roles.take_over else None, hooks=hooks),
+            ),
+        )
+
+    def _grant(
+        self,
+        name: str,
+        role: str,
+        object_type: pulumi.Input[str],
+        privileges: pulumi.Input[Sequence[str]],
+        schema: str | None = None,
+        objects: pulumi.Input[Sequence[str]] | None = None,
+        *,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        self.last = postgresql.Grant(
+            f"{self.place.name}-{name}",
+            database=self.place.database,
+            role=role,
+            object_type=object_type,
+            schema=schema,
+            objects=objects,
+            privileges=privileges,
+            opts=pulumi.ResourceOptions.merge(self._next(), opts),
+        )
+
+    def _grant_on(
+        self, name: str, role: str, kind: str, privileges: Sequence[str], objects: pulumi.Output[list[str]]
+    ) -> None:
+        """Grant on these objects by name; where there are none, on the schema what is granted anyway.
+
+        An empty list would mean every object of the schema, those of others too. What is new has its rights
+        already, by default, when this is replaced to name it: to revoke before would lock everybody out.
+        """
+        some = objects.apply(bool)
+        self._grant(
+            name,
+            role,
+            some.apply(lambda some: kind if some else "schema"),
+            some.apply(lambda some: list(privileges) if some else ["USAGE"]),
+            schema=self.place.schema,
+            objects=objects,
+            opts=pulumi.ResourceOptions(retain_on_delete=True),
+        )
+
+    def _default(self, name: str, role: str, kind: str, privileges: Sequence[str]) -> None:
+        self.last = postgresql.DefaultPrivileges(
+            f"{self.place.name}-{name}",
+            database=self.place.database,
+            owner=self.roles.owner.name,
+            role=role,
+            schema=self.place.schema,
+            object_type=kind,
+            privileges=list(privileges),
+            opts=self._next(),
+        )
+
+    def _next(self) -> pulumi.ResourceOptions:
+        """After the one before; the first after nothing."""
+        return pulumi.ResourceOptions.merge(self.opts, pulumi.ResourceOptions(depends_on=self.last))
+
+
+def as_role(conninfo: str, role: str) -> str:
+    """The same connection, in which the login has taken on a role from the start: RESET ROLE leads back to it."""
+    escaped = re.sub(r"([\\\s])", r"\\\1", role)
+    options = conninfo_to_dict(conninfo).get("options", "")
+    return make_conninfo(conninfo, options=f"{options} -c role={escaped}".strip())

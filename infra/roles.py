@@ -1,0 +1,85 @@
+"""The key ``roles`` of the stack's configuration: who owns the tables, who writes and who reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pulumi
+
+KINDS = ("owner", "writer", "reader")
+_LONGEST = 63  # bytes, PostgreSQL's limit for a name
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role that the stack makes, or one that is there and is only given rights (``existing``)."""
+
+    name: str
+    existing: bool = False
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The owner cannot log in and has all that the migrations make; the writer and the reader use it.
+
+    A password that is None is generated; another ``password_version`` generates others. ``take_over`` imports
+    roles that are there into a state that has lost them.
+    """
+
+    owner: Role
+    writer: Role
+    reader: Role
+    writer_password: pulumi.Input[str] | None = field(default=None, repr=False)
+    reader_password: pulumi.Input[str] | None = field(default=None, repr=False)
+    password_version: str = ""
+    take_over: bool = False
+
+    def names(self) -> dict[str, str]:
+        """Kind to name, as the deployment declares them."""
+        return {kind: getattr(self, kind).name for kind in KINDS}
+
+
+def read_roles(raw: str) -> tuple[dict[str, Role], list[str]]:
+    """The roles by kind, and what is wrong with them, each fault with the command that mends it."""
+    try:
+        roles = json.loads(raw)
+    except ValueError:
+        roles = None
+    if not isinstance(roles, dict):
+        return {}, [f"roles: must map owner, writer and reader to names; got {raw!r}. Run: pulumi config rm roles"]
+    faults = list(_faults(roles))
+    return {} if faults else {kind: _role(roles[kind]) for kind in KINDS}, faults
+
+
+def _role(found: str | dict[str, str]) -> Role:
+    return Role(found) if isinstance(found, str) else Role(found["existing"], existing=True)
+
+
+def _faults(roles: dict[str, Any]) -> Iterator[str]:
+    for kind in roles.keys() - set(KINDS):
+        yield f"roles: no such key: {kind}. Run: pulumi config rm --path 'roles.{kind}'"
+    names = []
+    for kind in KINDS:
+        found = roles.get(kind)
+        name = found["existing"] if isinstance(found, dict) and found.keys() == {"existing"} else found
+        fault = fault_of_name(name)
+        if fault:
+            yield f"roles.{kind}: {fault}. Run: pulumi config set --path 'roles.{kind}' app_{kind}"
+        names.append(name)
+    if not list(filter(fault_of_name, names)) and len(set(names)) < len(names):
+        yield (
+            "roles: owner, writer and reader must be three roles, or one could do what only another should. "
+            "Run: pulumi config set --path 'roles.reader' app_reader"
+        )
+
+
+def fault_of_name(name: Any) -> str:
+    """What is wrong with the name of a role; "" when nothing is."""
+    if not isinstance(name, str) or not name or "\0" in name:
+        return f"must be a role's name, or {{existing: NAME}} for one that is there; got {name!r}"
+    if len(name.encode()) > _LONGEST:
+        return f"must have {_LONGEST} bytes at most, PostgreSQL's limit for a name; got {name!r}"
+    return f"{name!r} is reserved" if name.startswith("pg_") or name in ("public", "none") else ""

@@ -1,0 +1,61 @@
+"""Giving a deployment to the role that now owns it: a stack that gains roles, or another owner."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+from psycopg import sql
+
+from migrate import records
+from migrate.lock import Report
+from postgres.connection import Connection, nothing_on_path
+from postgres.ledger import read_ledger, refuse_stranger
+
+LEDGER = "pgvector_seed"
+
+# Who owns the ledger, and the role that this session has taken on, where these are two.
+_GIVER = """
+SELECT pg_catalog.pg_get_userbyid(nspowner), current_user::text
+FROM pg_catalog.pg_namespace
+WHERE nspname = %s AND current_user <> session_user AND pg_catalog.pg_get_userbyid(nspowner) <> current_user
+"""
+
+
+def take_over(connection: Connection, report: Report) -> None:
+    """Give the ledger, and all that its owner has in the deployment's schema, to the role of this session.
+
+    It is done with the rights of the login, and only where the login could write to that ledger: a role that
+    is taken on is trusted no further than the one who takes it on. What others own there is left alone.
+    """
+    with nothing_on_path(connection):
+        row = connection.execute(_GIVER, (LEDGER,)).fetchone()
+    if row is None:
+        return
+    giver, taker = row
+    with connection.transaction():
+        connection.execute("SET LOCAL ROLE NONE")
+        refuse_stranger(connection, for_superusers=False)
+        ledger = read_ledger(connection)
+        if ledger is None:
+            return
+        schema = ledger.declaration.schema
+        whole = [LEDGER, schema] if ledger.schema_created else [LEDGER]
+        statements = [_give("SCHEMA", sql.Identifier(name), taker) for name in whole]
+        for name in (LEDGER, schema):
+            statements += [_give(kind, sql.SQL(identity), taker) for kind, identity in _owned(connection, name, giver)]
+        for statement in statements:
+            connection.execute(statement)
+        records.promise_nothing(connection)
+    report(f"{len(statements)} objects of {giver} in {schema} and {LEDGER} belong to {taker} now")
+
+
+def _owned(connection: Connection, schema: str, owner: str) -> list[tuple[Any, ...]]:
+    """Kind and name of each, as ALTER ... OWNER TO takes them: the server has quoted the names."""
+    query = files("migrate").joinpath("handover.sql").read_bytes()
+    with nothing_on_path(connection):
+        return connection.execute(query, {"schema": schema, "owner": owner}).fetchall()
+
+
+def _give(kind: str, name: sql.Composable, taker: str) -> sql.Composed:
+    return sql.SQL("ALTER {} {} OWNER TO {}").format(sql.SQL(kind), name, sql.Identifier(taker))
