@@ -28,6 +28,7 @@ from pulumi.dynamic import (
 
 from migrate.engine import Options, apply, revert
 from migrate.files import Migration, checksums, down_checksums, load
+from migrate.handover import before_handover
 from migrate.plan import Plan, plan
 from migrate.script import refuse_faults, texts
 from migrate.session import Limits
@@ -180,7 +181,7 @@ def _own_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
 
     Raises RefusedError for another: that is another database.
     """
-    with translated("reading the ledger"):
+    with translated("reading the ledger"), before_handover(connection):
         ledger = read_ledger(connection)
     if ledger is not None and ledger.id != ledger_id:
         raise RefusedError(

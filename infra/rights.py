@@ -63,9 +63,13 @@ class Rights:
         owner = self.roles.owner
         if not self.place.superuser and not owner.existing:
             # Who makes a role may give it away, and does not have it: SET ROLE wants a grant.
-            opts = self._next()
+            # The server's own grant to the maker, which has the option, is read as if it were this one.
+            ignored = pulumi.ResourceOptions(ignore_changes=["withAdminOption"])
             self.last = postgresql.GrantRole(
-                f"{self.place.name}-deployer-owner", role=self.place.login, grant_role=owner.name, opts=opts
+                f"{self.place.name}-deployer-owner",
+                role=self.place.login,
+                grant_role=owner.name,
+                opts=pulumi.ResourceOptions.merge(self._next(), ignored),
             )
         self._grant("owner-database", owner.name, "database", ["CREATE"])  # for the ledger, and a schema of its own
         if self.place.schema == "public":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any
 
@@ -28,17 +30,13 @@ def take_over(connection: Connection, report: Report) -> None:
     It is done with the rights of the login, and only where the login could write to that ledger: a role that
     is taken on is trusted no further than the one who takes it on. What others own there is left alone.
     """
-    with nothing_on_path(connection):
-        row = connection.execute(_GIVER, (LEDGER,)).fetchone()
-    if row is None:
-        return
-    giver, taker = row
-    with connection.transaction():
-        connection.execute("SET LOCAL ROLE NONE")
+    with before_handover(connection) as parties:
+        if parties is None:
+            return
+        giver, taker = parties
         refuse_stranger(connection, for_superusers=False)
         ledger = read_ledger(connection)
-        if ledger is None:
-            return
+        assert ledger is not None, "its owner was just seen"
         schema = ledger.declaration.schema
         whole = [LEDGER, schema] if ledger.schema_created else [LEDGER]
         statements = [_give("SCHEMA", sql.Identifier(name), taker) for name in whole]
@@ -48,6 +46,20 @@ def take_over(connection: Connection, report: Report) -> None:
             connection.execute(statement)
         records.promise_nothing(connection)
     report(f"{len(statements)} objects of {giver} in {schema} and {LEDGER} belong to {taker} now")
+
+
+@contextmanager
+def before_handover(connection: Connection) -> Iterator[tuple[str, str] | None]:
+    """A transaction with the rights of the login, where the ledger is another's than this session's role.
+
+    Yields the two, giver and taker; or None, where there is nothing to give.
+    """
+    with connection.transaction():
+        with nothing_on_path(connection):
+            row = connection.execute(_GIVER, (LEDGER,)).fetchone()
+        if row is not None:
+            connection.execute("SET LOCAL ROLE NONE")
+        yield row and (row[0], row[1])
 
 
 def _owned(connection: Connection, schema: str, owner: str) -> list[tuple[Any, ...]]:

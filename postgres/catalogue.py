@@ -67,7 +67,8 @@ WHERE n.nspname = %s AND c.relname = %s AND a.attname = %s AND NOT a.attisdroppe
 _OWNED = """
 SELECT c.relname, c.relkind = 'S'
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND pg_catalog.pg_get_userbyid(c.relowner) = current_user
+WHERE n.nspname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+  AND pg_catalog.pg_get_userbyid(c.relowner) = current_user
 ORDER BY 1
 """
 

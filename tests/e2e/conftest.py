@@ -90,6 +90,7 @@ class Stack:
     folder: Path
     conninfo: str
     settings: dict[str, str] = field(default_factory=dict)
+    administrator: str = ""
 
     def __post_init__(self) -> None:
         state = self.folder.parent / "state"

@@ -3,77 +3,231 @@
 from __future__ import annotations
 
 import json
-import secrets
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
-from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from local.server import Server
-from tests.conftest import ask, conninfo, pg_variables
-from tests.e2e.conftest import Stack, run
+from tests.conftest import ask, conninfo
+from tests.e2e.conftest import EVERYTHING, NOTHING, WHAT_IS_THERE, Stack
+from tests.e2e.roles import (
+    SAMPLE,
+    VERIFY,
+    Names,
+    assert_no_drift,
+    assert_right_for_all,
+    declare,
+    login,
+    lose_state,
+    new_names,
+    password,
+    quoted,
+    run_as,
+)
 
-KINDS = ("owner", "writer", "reader")
-ODD = 'Od"d 😀 \\'  # a space, capitals, a quote, an emoji and a backslash
+ROLES = "SELECT count(*) FROM pg_roles WHERE rolname IN ('{0.owner}', '{0.writer}', '{0.reader}')"
 
 
 @pytest.fixture
-def names(server: Server) -> Iterator[dict[str, str]]:
-    """Names that no role has; whatever has them at the end is dropped."""
-    mark = secrets.token_hex(3)
-    names = {kind: f"{ODD} {kind} {mark}" for kind in KINDS}
-    yield names
-    with psycopg.connect(conninfo(server, "postgres"), autocommit=True) as connection:
-        for (found,) in connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", (f"%{mark}",)).fetchall():
-            for (database,) in connection.execute("SELECT datname FROM pg_database WHERE datallowconn").fetchall():
-                ask(conninfo(server, database), sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(found)).as_string())
-            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(found)))
+def names(server: Server) -> Iterator[Names]:
+    with new_names(server) as names:
+        yield names
 
 
-@pytest.fixture
-def with_roles(stack: Stack, names: dict[str, str]) -> Stack:
-    """A stack that declares the three roles."""
-    for kind, name in names.items():
-        stack.pulumi("config", "set", "--path", f"roles.{kind}", name)
-    return stack
+def count(stack: Stack, names: Names) -> int:
+    """How many of the roles there are."""
+    return int(ask(stack.conninfo, ROLES.format(names))[0][0])
 
 
-def as_role(stack: Stack, kind: str, name: str) -> dict[str, str]:
-    """The PG* variables of a login that the stack made."""
-    password = stack.pulumi("stack", "output", "--show-secrets", f"{kind}Password").strip()
-    return pg_variables(make_conninfo(stack.conninfo, user=name, password=password))
+def sample(stack: Stack, names: Names) -> None:
+    """Insert the article's vectors as the writer."""
+    done = run_as(stack, login(stack, names, "writer"), *SAMPLE)
+    assert done.returncode == 0, done.stdout
 
 
-def test_each_does_its_own_and_nothing_drifts(with_roles: Stack, names: dict[str, str]) -> None:
-    """up, up and refresh without changes; verify as the deployer, as the writer and as the reader."""
-    stack = with_roles
-    print(stack.pulumi("preview"))
-    print(stack.up())
-    print(stack.up("--expect-no-changes"))
-    print(stack.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes"))
+def test_each_does_its_own_and_nothing_drifts(stack: Stack, names: Names) -> None:
+    """From nothing to everything and back, with names that must be quoted."""
+    declare(stack, names)
+    stack.up()
+    assert_no_drift(stack)
     contract = json.loads(stack.pulumi("stack", "output", "contract", "--json"))
-    assert contract["roles"] == {"writer": names["writer"], "reader": names["reader"]}
-    assert contract["tables"][0]["owner"] == names["owner"]
-    for kind in ("writer", "reader"):
-        seen = run([sys.executable, "-m", "seed", "verify"], stack.folder, **{**stack.settings, **as_role(stack, kind, names[kind])})
-        print(kind, seen.stdout)
-    seen = run([sys.executable, "-m", "seed", "sample"], stack.folder, **{**stack.settings, **as_role(stack, "writer", names["writer"])})
-    print(seen.stdout)
-    for kind in ("writer", "reader"):
-        seen = run([sys.executable, "-m", "seed", "verify", "--strict"], stack.folder, **{**stack.settings, **as_role(stack, kind, names[kind])})
-        print(kind, seen.stdout)
-    seen = run([sys.executable, "-m", "seed", "verify", "--strict"], stack.folder, **stack.settings)
-    print(seen.stdout)
+    assert contract["roles"] == {"writer": names.writer, "reader": names.reader}
+    assert contract["tables"][0]["owner"] == names.owner
+    sample(stack, names)
+    assert_right_for_all(stack, names)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        ask(login(stack, names, "reader"), "DELETE FROM embeddings")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        ask(login(stack, names, "writer"), "DELETE FROM pgvector_seed.migrations")
+    stack.destroy()
+    assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
+    assert count(stack, names) == 0
+
+
+def test_what_is_created_later_is_readable_at_once(stack: Stack, names: Names) -> None:
+    """By default privileges, and named by the grants of the same up; nobody is locked out meanwhile."""
+    declare(stack, names)
+    stack.up()
     stack.write("migrations/0002_b.up.sql", "CREATE TABLE b (id serial); CREATE VIEW v AS SELECT * FROM b")
     stack.write("migrations/0002_b.down.sql", "DROP VIEW v; DROP TABLE b")
-    print(stack.pulumi("preview", "--diff"))
-    print(stack.up())
-    print(stack.up("--expect-no-changes"))
-    print(stack.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes"))
-    print(stack.destroy())
-    print(ask(stack.conninfo, "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_'"))
-    assert 0
+    stack.up()
+    assert_no_drift(stack)
+    ask(login(stack, names, "writer"), "INSERT INTO b DEFAULT VALUES")
+    assert ask(login(stack, names, "reader"), "SELECT id FROM v") == [(1,)]
+    ask(stack.conninfo, f"REVOKE SELECT ON b FROM {quoted(names.reader)}")
+    stack.pulumi("refresh", "--yes", "--skip-preview")
+    stack.up()
+    assert ask(login(stack, names, "reader"), "SELECT id FROM b") == [(1,)]
+    stack.write("migrations/0003_c.up.sql", "DROP VIEW v; DROP TABLE b")
+    stack.up()
+    assert_no_drift(stack)
+
+
+def test_nothing_of_others_is_granted(stack: Stack, names: Names) -> None:
+    """A provider's empty list of objects means all of the schema, and this schema has no sequence of ours."""
+    ask(stack.conninfo, "CREATE TABLE theirs (id serial)")
+    stack.write("migrations/0001_create_embeddings.up.sql", "CREATE TABLE embeddings (id int, v vector(3));")
+    declare(stack, names)
+    stack.up()
+    for kind in ("table theirs", "sequence theirs_id_seq"):
+        acl = ask(stack.conninfo, f"SELECT relacl FROM pg_class WHERE relname = '{kind.split()[1]}'")
+        assert acl == [(None,)]
+    assert_no_drift(stack)
+
+
+def test_a_stack_that_gains_roles_hands_its_tables_over(stack: Stack, names: Names) -> None:
+    """The owner's next migration must be able to change what the login made before."""
+    stack.up()
+    assert run_as(stack, stack.conninfo, *SAMPLE).returncode == 0
+    declare(stack, names)
+    assert f"belong to {names.owner} now" in stack.up()
+    assert_no_drift(stack)
+    assert_right_for_all(stack, names)
+    assert ask(stack.conninfo, "SELECT count(*) FROM embeddings") == [(3,)]
+    stack.write("migrations/0002_b.up.sql", "ALTER TABLE embeddings ADD label text")
+    stack.up()
+
+
+def test_retain_keeps_the_roles_and_their_rights(stack: Stack, names: Names) -> None:
+    """To drop the owner would give its tables to the administrator, and take everybody's rights along."""
+    stack.set("onDestroy", "retain")
+    declare(stack, names)
+    stack.up()
+    reader = login(stack, names, "reader")
+    stack.destroy()
+    assert ask(stack.conninfo, WHAT_IS_THERE) == EVERYTHING
+    assert ask(reader, "SELECT count(*) FROM embeddings") == [(0,)]
+    assert "importRoles=true" in stack.up(code=1)
+
+
+def test_state_lost(stack: Stack, names: Names) -> None:
+    """One command takes the roles over; the passwords are new."""
+    declare(stack, names)
+    stack.up()
+    before = password(stack, "reader")
+    lose_state(stack)
+    said = stack.up(code=1)
+    assert "pulumi up --config importRoles=true" in said
+    assert "Traceback" not in said
+    stack.up("--config", "importRoles=true")
+    assert password(stack, "reader") != before
+    assert_no_drift(stack)
+    stack.pulumi("config", "rm", "importRoles")
+    assert_no_drift(stack)
+    sample(stack, names)
+    assert_right_for_all(stack, names)
+
+
+def test_existing_roles_are_used_as_they_are(stack: Stack, names: Names) -> None:
+    """Their passwords are their own, and destroy leaves them."""
+    for kind in ("owner", "writer", "reader"):
+        name = getattr(names, kind)
+        ask(stack.conninfo, f"CREATE ROLE {quoted(name)} LOGIN PASSWORD 'own'")
+        stack.pulumi("config", "set", "--path", f"roles.{kind}.existing", name)
+    stack.up()
+    assert_no_drift(stack)
+    assert "writerPassword" not in stack.pulumi("stack", "output")
+    for kind in ("writer", "reader"):
+        role = make_conninfo(stack.conninfo, user=getattr(names, kind), password="own")
+        assert run_as(stack, role, *VERIFY, "--skip", "rows").returncode == 0
+    stack.destroy()
+    assert count(stack, names) == 3
+
+
+def test_a_password_is_rotated_by_one_up(stack: Stack, names: Names) -> None:
+    """A given one, and a generated one; no migration is run for it."""
+    declare(stack, names)
+    stack.up()
+    old = {kind: login(stack, names, kind) for kind in ("writer", "reader")}
+    stack.pulumi("config", "set", "--secret", "writerPassword", "it's \\ new")
+    stack.set("passwordVersion", "2")
+    assert "applied in" not in stack.up()
+    assert password(stack, "writer") == "it's \\ new"
+    for kind in ("writer", "reader"):
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            ask(old[kind], "SELECT 1")
+        assert ask(login(stack, names, kind), "SELECT 1") == [(1,)]
+    assert_no_drift(stack)
+
+
+def test_a_role_dropped_by_hand_is_made_again(stack: Stack, names: Names) -> None:
+    declare(stack, names)
+    stack.up()
+    ask(stack.conninfo, f"DROP OWNED BY {quoted(names.reader)}; DROP ROLE {quoted(names.reader)}")
+    stack.pulumi("refresh", "--yes", "--skip-preview")
+    stack.up()
+    assert_no_drift(stack)
+    sample(stack, names)
+    assert_right_for_all(stack, names)
+
+
+def test_a_password_changed_by_hand_is_seen_and_mended(stack: Stack, names: Names) -> None:
+    """A superuser's refresh compares the verifier; everybody's verify tries to log in."""
+    declare(stack, names)
+    stack.up()
+    ask(stack.conninfo, f"ALTER ROLE {quoted(names.reader)} PASSWORD 'another'")
+    seen = run_as(stack, login(stack, names, "reader"), *VERIFY)
+    assert seen.returncode == 3
+    assert "password authentication failed" in seen.stdout
+    stack.pulumi("refresh", "--yes", "--skip-preview")
+    stack.up()
+    assert ask(login(stack, names, "reader"), "SELECT 1") == [(1,)]
+    assert_no_drift(stack)
+
+
+def test_an_owner_of_objects_elsewhere_is_not_dropped(
+    stack: Stack, names: Names, new_database: Callable[[str], str]
+) -> None:
+    """The server says where; once these are gone, destroy goes on."""
+    elsewhere = new_database("template0")
+    declare(stack, names)
+    stack.up()
+    ask(elsewhere, f"CREATE TABLE theirs (); ALTER TABLE theirs OWNER TO {quoted(names.owner)}")
+    said = stack.destroy(code=1)
+    assert "some objects depend on it" in said
+    assert "Traceback" not in said
+    assert ask(elsewhere, "SELECT to_regclass('theirs')::text") == [("theirs",)]
+    ask(elsewhere, "DROP TABLE theirs")
+    stack.destroy()
+    assert count(stack, names) == 0
+
+
+def test_the_servers_log_has_no_password(stack: Stack, names: Names, server: Server) -> None:
+    """The server logs statements, and those that fail without being asked to: it gets verifiers only."""
+    for statement in ("ALTER SYSTEM SET log_statement = 'all'", "SELECT pg_reload_conf()"):
+        ask(conninfo(server, "postgres"), statement)
+    try:
+        declare(stack, names)
+        stack.pulumi("config", "set", "--secret", "writerPassword", "given-passw0rd")
+        stack.up()
+        stack.set("passwordVersion", "2")
+        stack.up()
+    finally:
+        for statement in ("ALTER SYSTEM RESET log_statement", "SELECT pg_reload_conf()"):
+            ask(conninfo(server, "postgres"), statement)
+    text = "".join(path.read_text(errors="replace") for path in [server.log])
+    assert "CREATE ROLE" in text
+    for secret in ("given-passw0rd", password(stack, "reader")):
+        assert secret not in text
