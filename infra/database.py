@@ -40,6 +40,7 @@ class VectorDatabaseArgs:
     minimum_version: str
     tables: Mapping[str, Mapping[str, Any]]
     options: Options = field(default_factory=Options)
+    create_extension: bool = True
     superuser: bool = True
     roles: Roles | None = None
 
@@ -65,7 +66,7 @@ class VectorDatabase(pulumi.ComponentResource):
         # What is kept needs the extension and the roles; to drop an owner takes the grants on its tables along.
         retain = args.on_destroy == "retain"
         kept = pulumi.ResourceOptions(parent=self, provider=provider, retain_on_delete=retain)
-        extension = _extension(name, address, conninfo, kept)
+        extension = [_extension(name, address, conninfo, kept)] if args.create_extension else []
         rights = _rights(name, args, address, conninfo, kept)
         migrations = Migrations(
             f"{name}-migrations",
@@ -74,7 +75,7 @@ class VectorDatabase(pulumi.ComponentResource):
             migrations=_load(),
             declaration=address.apply(lambda found: _declaration(args, found)),
             options=args.options,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[extension, *(rights.declared if rights else ())]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*extension, *(rights.declared if rights else ())]),
         )
         if rights:
             rights.declare_grants(migrations)

@@ -56,6 +56,7 @@ def parse(raw: Mapping[str, str], secret: Collection[str] = ()) -> VectorDatabas
             Limits(raw.get("lockTimeout", ""), raw.get("statementTimeout", "")),
             allow_down=raw.get("allowDown") == "true",
         ),
+        create_extension=raw.get("createExtension") != "false",
         superuser=raw.get("superuser") != "false",
         roles=Roles(
             **roles,
@@ -109,6 +110,7 @@ KEYS = {
     "schema": Key(fault_of_schema, "public", default=Declaration.schema),
     "onDestroy": Key(_one_of("retain", "revert"), "retain", default=Declaration.on_destroy),
     "minimumVersion": Key(_version, "0.8.4", default=Declaration.minimum_version),
+    "createExtension": Key(_one_of("true", "false"), "false"),
     "superuser": Key(_one_of("true", "false"), "false"),
     "writerPassword": Key(_text, "--secret"),
     "readerPassword": Key(_text, "--secret"),

@@ -2,37 +2,60 @@
 
 from __future__ import annotations
 
+import psycopg
+from psycopg import sql
+
 from postgres.catalogue import EXTENSION, extension
-from postgres.connection import connect, nothing_on_path
-from postgres.errors import InputError, translated
+from postgres.connection import Connection, connect, nothing_on_path
+from postgres.errors import InputError, is_lost, one_line, translated
 
 _AVAILABLE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = %s)"
-
-
+_SUPERUSER = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
 _ROLE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %s)"
 
 
 def preflight(conninfo: str) -> None:
-    """Raise unless the server can be reached, is of a supported version, and has pgvector installed."""
+    """Raise unless the server can be reached, is of a supported version, and has pgvector or lets us enable it."""
     with connect(conninfo) as connection, translated("looking for pgvector"):
         if extension(connection) is not None:
             return
-        with nothing_on_path(connection):
-            row = connection.execute(_AVAILABLE, (EXTENSION,)).fetchone()
-        if row is None or not row[0]:
+        if not _asked(connection, _AVAILABLE, EXTENSION):
             major = connection.info.server_version // 10000
             raise InputError(
                 f"the server at {connection.info.host}:{connection.info.port} has no pgvector installed",
                 f"Install it there: the package postgresql-{major}-pgvector (Debian, Ubuntu) or pgvector_{major} "
                 f"(Red Hat), or use the image pgvector/pgvector:pg{major}",
             )
+        if not _asked(connection, _SUPERUSER):
+            _try_to_create(connection)
+
+
+def _asked(connection: Connection, query: str, *values: str) -> bool:
+    with nothing_on_path(connection):
+        row = connection.execute(query.encode(), values).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _try_to_create(connection: Connection) -> None:
+    """Each service has its own rule for who may; only trying tells. Nothing is left of it."""
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(sql.SQL("CREATE EXTENSION {} SCHEMA public").format(sql.Identifier(EXTENSION)))
+    except psycopg.Error as error:
+        if is_lost(error):
+            raise
+        raise InputError(
+            f"this login may not enable pgvector: {one_line(error)}",
+            f"Have somebody who may run, once, in this database: CREATE EXTENSION {EXTENSION}; and say that it is "
+            "there: pulumi config set createExtension false. Who may is told in docs/managed-servers.md",
+        ) from error
 
 
 def refuse_role(conninfo: str, name: str) -> None:
     """Raise InputError where the role is there already: the server would only say that it exists."""
-    with connect(conninfo) as connection, translated("looking for the roles"), nothing_on_path(connection):
-        row = connection.execute(_ROLE, (name,)).fetchone()
-    if row is not None and row[0]:
+    with connect(conninfo) as connection, translated("looking for the roles"):
+        there = _asked(connection, _ROLE, name)
+    if there:
         raise InputError(
             f"the role {name} is there, and the stack's state does not know it",
             "If this stack made it, take it over: pulumi up --config importRoles=true; then pulumi config rm "

@@ -227,7 +227,7 @@ def test_the_servers_log_has_no_password(stack: Stack, names: Names, server: Ser
     finally:
         for statement in ("ALTER SYSTEM RESET log_statement", "SELECT pg_reload_conf()"):
             ask(conninfo(server, "postgres"), statement)
-    text = "".join(path.read_text(errors="replace") for path in [server.log])
+    text = server.log.read_text(errors="replace")
     assert "CREATE ROLE" in text
     for secret in ("given-passw0rd", password(stack, "reader")):
         assert secret not in text
