@@ -6,17 +6,16 @@ them. Grants that run at once collide ("tuple concurrently updated"), so each wa
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_postgresql as postgresql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from infra.migrations import Migrations
 from infra.password import Password
-from infra.roles import KINDS, Roles
+from infra.roles import KINDS, LOGINS, Roles
+from postgres.connection import as_role
 
 LEDGER = "pgvector_seed"
 LEDGER_TABLES = ("deployment", "migrations")
@@ -78,7 +77,7 @@ class Rights:
     def declare_grants(self, migrations: Migrations) -> None:
         """What the writer and the reader may do, now and with what is created later."""
         self.last = migrations
-        for kind in ("writer", "reader"):
+        for kind in LOGINS:
             role, schema = getattr(self.roles, kind).name, self.place.schema
             self._grant(f"{kind}-schema", role, "schema", ["USAGE"], schema=schema)
             self._grant_on(f"{kind}-tables", role, "table", TABLES[kind], migrations.tables)
@@ -90,7 +89,7 @@ class Rights:
 
     def _role(self, kind: str, name: str, hooks: pulumi.ResourceHookBinding) -> None:
         password = None
-        if kind != "owner":
+        if kind in LOGINS:
             given = getattr(self.roles, f"{kind}_password")
             made = Password(
                 f"{self.place.name}-{kind}-password",
@@ -102,7 +101,7 @@ class Rights:
         self.last = postgresql.Role(
             f"{self.place.name}-{kind}",
             name=name,
-            login=kind != "owner",
+            login=kind in LOGINS,
             password=password,
             opts=pulumi.ResourceOptions.merge(
                 self._next(),
@@ -166,10 +165,3 @@ class Rights:
     def _next(self) -> pulumi.ResourceOptions:
         """After the one before; the first after nothing."""
         return pulumi.ResourceOptions.merge(self.opts, pulumi.ResourceOptions(depends_on=self.last))
-
-
-def as_role(conninfo: str, role: str) -> str:
-    """The same connection, in which the login has taken on a role from the start: RESET ROLE leads back to it."""
-    escaped = re.sub(r"([\\\s])", r"\\\1", role)
-    options = conninfo_to_dict(conninfo).get("options", "")
-    return make_conninfo(conninfo, options=f"{options} -c role={escaped}".strip())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
 
-KINDS = ("owner", "writer", "reader")
+LOGINS = ("writer", "reader")
+KINDS = ("owner", *LOGINS)
 _LONGEST = 63  # bytes, PostgreSQL's limit for a name
 
 
@@ -42,8 +43,26 @@ class Roles:
         return {kind: getattr(self, kind).name for kind in KINDS}
 
 
-def read_roles(raw: str) -> tuple[dict[str, Role], list[str]]:
-    """The roles by kind, and what is wrong with them, each fault with the command that mends it."""
+def read_roles(raw: Mapping[str, str]) -> tuple[Roles | None, list[str]]:
+    """What the keys about roles say, and what is wrong with them, each fault with the command that mends it."""
+    found, faults = _read(raw["roles"]) if "roles" in raw else ({}, [])
+    for kind in LOGINS:
+        key = f"{kind}Password"
+        if not faults and key in raw and (kind not in found or found[kind].existing):
+            faults.append(f"{key}: this stack makes no {kind} whose password it could set. Run: pulumi config rm {key}")
+    if faults or not found:
+        return None, faults
+    roles = Roles(
+        **found,
+        writer_password=raw.get("writerPassword"),
+        reader_password=raw.get("readerPassword"),
+        password_version=raw.get("passwordVersion", ""),
+        take_over=raw.get("importRoles") == "true",
+    )
+    return roles, []
+
+
+def _read(raw: str) -> tuple[dict[str, Role], list[str]]:
     try:
         roles = json.loads(raw)
     except ValueError:

@@ -10,7 +10,7 @@ from pulumi.runtime.config import get_config_env, get_config_secret_keys_env
 
 from infra.address import SSLMODES
 from infra.database import VectorDatabaseArgs
-from infra.roles import Roles, read_roles
+from infra.roles import read_roles
 from infra.tables import read_tables
 from migrate.engine import Options
 from migrate.session import Limits, fault_of_duration
@@ -31,7 +31,7 @@ def load() -> VectorDatabaseArgs:
 def parse(raw: Mapping[str, str], secret: Collection[str] = ()) -> VectorDatabaseArgs:
     """The arguments from the texts of the stack's file; ``secret`` names the keys that it holds encrypted."""
     tables, faults = read_tables(raw.get("tables", "{}"))
-    roles, faults_of_roles = read_roles(raw["roles"]) if "roles" in raw else ({}, [])
+    roles, faults_of_roles = read_roles(raw)
     faults += faults_of_roles
     faults += [f"{key}: no such key. Run: pulumi config rm {key}" for key in raw.keys() - {*KEYS, "tables", "roles"}]
     for key in raw.keys() & KEYS.keys():
@@ -58,15 +58,7 @@ def parse(raw: Mapping[str, str], secret: Collection[str] = ()) -> VectorDatabas
         ),
         create_extension=raw.get("createExtension") != "false",
         superuser=raw.get("superuser") != "false",
-        roles=Roles(
-            **roles,
-            writer_password=raw.get("writerPassword"),
-            reader_password=raw.get("readerPassword"),
-            password_version=raw.get("passwordVersion", ""),
-            take_over=raw.get("importRoles") == "true",
-        )
-        if roles
-        else None,
+        roles=roles,
     )
 
 

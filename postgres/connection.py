@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -113,6 +114,13 @@ def connect_timeout(conninfo: str, seconds: float) -> int:
     addresses = str(conninfo_to_dict(conninfo).get("host") or _default("host") or "").count(",") + 1
     said = int(_default("connect_timeout") or 0) or CONNECT_TIMEOUT_SECONDS
     return max(2, int(min(seconds, said) / addresses))
+
+
+def as_role(conninfo: str, role: str) -> str:
+    """The same connection, in which the login takes on a role from the start: RESET ROLE leads back to it."""
+    options = conninfo_to_dict(conninfo).get("options") or _default("options") or ""
+    escaped = re.sub(r"([\\\s])", r"\\\1", role)
+    return make_conninfo(conninfo, options=f"{options} -c role={escaped}".strip())
 
 
 def resolve(given: Mapping[str, str]) -> dict[str, str]:

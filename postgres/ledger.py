@@ -26,6 +26,13 @@ WHERE n.nspname = 'pgvector_seed' AND NOT o.rolsuper AND o.rolname NOT IN (sessi
       AND m.oid <> (SELECT datdba FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())))
 LIMIT 1
 """
+# A role that owns the ledger and cannot log in, which this session may take on and has not.
+_OWNER_TO_ACT_AS = """
+SELECT o.rolname
+FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles o ON o.oid = n.nspowner
+WHERE n.nspname = 'pgvector_seed' AND NOT o.rolcanlogin AND current_user = session_user
+  AND pg_catalog.pg_has_role(session_user, o.oid, 'SET')
+"""
 # How many relations there are, and which columns of what types the two have that are ordinary tables. A view, or a
 # column of a type with a cast of its own, would run its maker's code as whoever asks.
 _SHAPE = """
@@ -159,6 +166,18 @@ def refuse_stranger(connection: Connection, *, for_superusers: bool) -> None:
     """
     with nothing_on_path(connection):
         _refuse_stranger(connection, for_superusers=for_superusers)
+
+
+def owner_to_act_as(connection: Connection) -> str | None:
+    """The owner of the ledger, where it is a role to take on before anything is written; None where it is not.
+
+    One that others can become, too, is not taken on by itself: they could have written what we would run.
+    """
+    with nothing_on_path(connection):
+        if connection.execute(_STRANGER).fetchone() is not None:
+            return None
+        row = connection.execute(_OWNER_TO_ACT_AS).fetchone()
+    return row[0] if row else None
 
 
 def _refuse_stranger(connection: Connection, *, for_superusers: bool) -> None:

@@ -7,7 +7,8 @@ import json
 import pulumi
 import pytest
 
-from infra.settings import KEYS, parse
+from infra.roles import Role, Roles
+from infra.settings import KEYS, PASSWORDS, parse
 from migrate.engine import Options
 from migrate.session import Limits
 
@@ -38,10 +39,17 @@ def test_every_key_is_read() -> None:
         "allowDown": "true",
         "lockTimeout": "5s",
         "statementTimeout": "30min",
+        "createExtension": "false",
+        "superuser": "false",
+        "writerPassword": "wr1ter",
+        "readerPassword": "re4der",
+        "passwordVersion": "2",
+        "importRoles": "true",
+        "roles": json.dumps({"owner": {"existing": "o"}, "writer": "w", "reader": "r"}),
         "tables": json.dumps({"items": {"metric": "cosine", "rows": 5, "recall": {"k": 10, "minimum": 0.9}}}),
     }
-    assert raw.keys() == {*KEYS, "tables"}
-    settings = parse(raw, ["password"])
+    assert raw.keys() == {*KEYS, "tables", "roles"}
+    settings = parse(raw, PASSWORDS)
     assert settings.connection == {
         "host": "db",
         "port": "6543",
@@ -52,11 +60,40 @@ def test_every_key_is_read() -> None:
     assert settings.options == Options(Limits("5s", "30min"), allow_down=True)
     assert settings.tables["items"]["recall"] == {"k": 10, "minimum": 0.9}
     assert settings.password == "s3cret"
+    assert not settings.create_extension
+    assert not settings.superuser
+    assert settings.roles == Roles(
+        Role("o", existing=True), Role("w"), Role("r"), "wr1ter", "re4der", "2", take_over=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("roles", "words"),
+    [
+        ("app", "roles: must map owner, writer and reader to names"),
+        ({"owner": "o", "writer": "w"}, "roles.reader: must be a role's name"),
+        ({"owner": "o", "writer": "w", "reader": {"name": "r"}}, "config set --path 'roles.reader' app_reader"),
+        ({"owner": "o", "writer": "w", "reader": "r", "admin": "a"}, "config rm --path 'roles.admin'"),
+        ({"owner": "o", "writer": "w", "reader": "w"}, "must be three roles"),
+        ({"owner": "pg_monitor", "writer": "w", "reader": "r"}, "roles.owner: 'pg_monitor' is reserved"),
+        ({"owner": "o", "writer": "w" * 64, "reader": "r"}, "63 bytes"),
+    ],
+)
+def test_roles_that_cannot_be(roles: object, words: str) -> None:
+    assert words in faults({"roles": json.dumps(roles)})
+
+
+@pytest.mark.parametrize("raw", [{}, {"roles": '{"owner": "o", "writer": {"existing": "w"}, "reader": "r"}'}])
+def test_a_password_for_a_role_that_the_stack_does_not_make(raw: dict[str, str]) -> None:
+    """It would be set nowhere, and the operator would believe it was."""
+    assert "pulumi config rm writerPassword" in faults({**raw, "writerPassword": "x"}, ("writerPassword",))
 
 
 def test_the_password_is_not_in_the_repr() -> None:
     """A settings object that lands in a log must not bring the password along."""
-    assert "s3cret" not in repr(parse({"password": "s3cret"}, ["password"]))
+    roles = '{"owner": "o", "writer": "w", "reader": "r"}'
+    raw = {"roles": roles, **dict.fromkeys(PASSWORDS, "s3cret")}
+    assert "s3cret" not in repr(parse(raw, PASSWORDS))
 
 
 def test_all_faults_are_reported_at_once() -> None:
