@@ -8,17 +8,25 @@ from typing import Any
 
 import pulumi
 import pytest
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mocks
 
 from infra.database import VectorDatabase, VectorDatabaseArgs
+from infra.password import PasswordProvider, verifier
+from infra.roles import Role, Roles
 from local import program
 from local.program import Registered
 from local.pulumi_state import EXTENSION_TYPE, MIGRATIONS_TYPE
+from local.server import Server
 from local.workspace import ROOT
 from migrate.files import checksums, load
-from tests.conftest import PASSWORD
+from tests.conftest import PASSWORD, ask
+from tests.conftest import conninfo as server_conninfo
 
+OUTPUTS: dict[str, dict[str, Any]] = {
+    MIGRATIONS_TYPE: {"tables": ["embeddings"], "sequences": []},
+    "pulumi-python:dynamic/pgvector_seed:Password": {"verifier": "SCRAM-SHA-256$...", "password": "generated"},
+}
 PROVIDER_TYPE = "pulumi:providers:postgresql"
 SECRET = "4dabf18193072939515e22adb298388d"  # the key by which the SDK marks a secret on the wire
 
@@ -27,7 +35,7 @@ SECRET = "4dabf18193072939515e22adb298388d"  # the key by which the SDK marks a 
 def run_program(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> Callable[[dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Run ``__main__.py`` with a configuration, and get the inputs of each resource by its type."""
+    """Run ``__main__.py`` with a configuration, and get the inputs of each resource by its type and by its name."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     for name in ("PULUMI_CONFIG", "PULUMI_CONFIG_SECRET_KEYS"):
@@ -40,8 +48,8 @@ def run_program(
         found: dict[str, dict[str, Any]] = {}
 
         def handle(resource: Registered) -> dict[str, Any]:
-            found[resource.type] = resource.inputs
-            return {}
+            found[resource.type] = found[resource.name] = resource.inputs
+            return OUTPUTS.get(resource.type, {})
 
         program.run(handle, preview=False)
         return found
@@ -96,13 +104,68 @@ def test_the_password_is_a_secret_for_the_engine(monkeypatch: pytest.MonkeyPatch
     set_mocks(Watch())
     declare({"host": "db"})
     assert len([value for value in hidden if PASSWORD in value]) == 2
-    assert not [value for value in plain if PASSWORD in value]
+    assert len([value for value in hidden if "given-passw0rd" in value]) == 1
+    assert not [value for value in plain if PASSWORD in value or "given-passw0rd" in value]
 
 
 @pulumi.runtime.test  # type: ignore[untyped-decorator]
 def declare(connection: dict[str, Any]) -> pulumi.Output[Any]:
-    args = VectorDatabaseArgs(connection, None, "public", "retain", "0.8.4", {})
+    roles = Roles(Role("o"), Role("w"), Role("r"), writer_password="given-passw0rd")
+    args = VectorDatabaseArgs(connection, None, "public", "retain", "0.8.4", {}, roles=roles)
     return VectorDatabase("database", args).contract
+
+
+ROLES = {"owner": "app_owner", "writer": "app writer", "reader": {"existing": "app_reader"}}
+
+
+def test_each_role_gets_what_it_needs_and_no_more(run_program: Any) -> None:
+    found = run_program({"host": "127.0.0.1", "roles": ROLES, "superuser": "false"})
+    assert conninfo_to_dict(found[MIGRATIONS_TYPE]["conninfo"])["options"] == "-c role=app_owner"
+    assert json.loads(found[MIGRATIONS_TYPE]["declaration"])["roles"]["writer"] == "app writer"
+    assert "password" not in found["database-owner"]
+    assert not found["database-owner"]["login"]
+    assert found["database-writer"]["password"] == "SCRAM-SHA-256$..."
+    assert "database-reader" not in found
+    assert found["database-deployer-owner"]["grantRole"] == "app_owner"
+    assert found["database-reader-tables"]["privileges"] == ["SELECT"]
+    assert found["database-reader-tables"]["objects"] == ["embeddings"]
+    assert found["database-writer-later-tables"]["privileges"] == ["SELECT", "INSERT", "UPDATE", "DELETE"]
+    assert found["database-writer-ledger-tables"]["privileges"] == ["SELECT"]
+
+
+def test_no_objects_are_not_all_objects(run_program: Any) -> None:
+    """The provider takes an empty list for every object of the schema, also those of others."""
+    sequences = run_program({"host": "127.0.0.1", "roles": ROLES})["database-writer-sequences"]
+    assert (sequences["objectType"], sequences["privileges"]) == ("schema", ["USAGE"])
+
+
+def test_a_stack_without_roles_declares_none(run_program: Any) -> None:
+    found = run_program({"host": "127.0.0.1"})
+    assert "database-owner" not in found
+    assert "options" not in conninfo_to_dict(found[MIGRATIONS_TYPE]["conninfo"])
+
+
+def test_a_verifier_lets_in_who_knows_the_password(server: Server) -> None:
+    """The server never sees the password that it is to compare with."""
+    odd = "p\\'s \u00e9\U0001f600"
+    base = server_conninfo(server, "postgres")
+    ask(base, f"DROP ROLE IF EXISTS al; CREATE ROLE al LOGIN PASSWORD '{verifier(odd)}'")
+    try:
+        assert ask(make_conninfo(base, user="al", password=odd), "SELECT 1") == [(1,)]
+    finally:
+        ask(base, "DROP ROLE al")
+
+
+def test_a_password_stays_until_another_is_asked_for() -> None:
+    """Made anew by each up, every session of the application would be locked out."""
+    provider = PasswordProvider()
+    made = provider.create({"given": "", "version": "1"}).outs or {}
+    assert len(made["password"]) == 43
+    assert not provider.diff("", made, {"given": "", "version": "1"}).changes
+    assert (provider.update("", made, {"given": "", "version": "1"}).outs or {})["verifier"] == made["verifier"]
+    for asked in ({"given": "x", "version": "1"}, {"given": "", "version": "2"}):
+        assert provider.diff("", made, asked).changes
+        assert (provider.update("", made, asked).outs or {})["password"] != made["password"]
 
 
 def test_every_fault_of_the_configuration_is_told(run_program: Any) -> None:
