@@ -23,6 +23,7 @@ from local.server import HOST, Server
 TLS_REQUEST, GSS_REQUEST = struct.pack("!I", 80877103), struct.pack("!I", 80877104)
 READY_AND_IDLE = b"Z\0\0\0\x05I"
 LISTEN = re.compile(rb"\s*listen\b", re.IGNORECASE)
+MADE_UP_KEY = struct.pack("!II", 0x7FFFFFFF, 1)  # no process of a server has this id
 NO_PREPARED, NO_LISTEN = b"prepared statements are not supported", b"LISTEN is not supported"
 
 
@@ -37,7 +38,10 @@ def frozen(server: Server) -> AbstractContextManager[Frozen]:
 
 
 def pooler(server: Server) -> AbstractContextManager[Proxy]:
-    """A transaction pooler: nothing that a client keeps in its session is there in the next transaction."""
+    """A transaction pooler: nothing that a client keeps in its session is there in the next transaction.
+
+    As PgBouncer does, it gives each client a key of its own for cancelling, with a made-up process id.
+    """
     return closing(Proxy(server, PooledLink))
 
 
@@ -230,6 +234,8 @@ class PooledLink(Link):
 
     def from_server(self, message: bytes) -> None:
         kind = message[:1]
+        if kind == b"K":
+            message = pack(b"K", MADE_UP_KEY)
         if kind in (b"G", b"E"):
             self.copying = kind == b"G"
         if kind == b"Z" or (kind == b"G" and self.awaited == b"S"):  # it will pass over the Sync it was sent
