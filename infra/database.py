@@ -27,7 +27,7 @@ MIGRATIONS = "migrations"  # the folder, relative to the one the program runs in
 class VectorDatabaseArgs:
     """What a VectorDatabase is made of.
 
-    ``connection`` has libpq's names (host, port, dbname, user, sslmode); what it leaves out, and the
+    ``connection`` has libpq's names (host, port, dbname, user, sslmode and others); what it leaves out, and the
     password when it is None, libpq finds in the environment. The rest is as in Declaration and Options.
     """
 
@@ -99,16 +99,27 @@ def _find_late(given: dict[str, str]) -> Address:
 def _provider(
     name: str, address: pulumi.Output[Address], password: pulumi.Output[str], opts: pulumi.ResourceOptions
 ) -> postgresql.Provider:
+    # Where the server is, is no secret.
+    dialled = pulumi.Output.unsecret(pulumi.Output.all(address, password)).apply(lambda both: both[0].dialled(both[1]))
     return postgresql.Provider(
         name,
-        host=address.apply(lambda found: found.host),
-        port=address.apply(lambda found: found.port),
+        host=dialled.apply(lambda found: found[0]),
+        port=dialled.apply(lambda found: found[1]),
         database=address.apply(lambda found: found.dbname),
         username=address.apply(lambda found: found.user),
         password=password,
         sslmode=address.apply(lambda found: found.sslmode),
+        sslrootcert=address.apply(lambda found: found.files.get("sslrootcert")),
+        clientcert=address.apply(_client_certificate),
         opts=opts,
     )
+
+
+def _client_certificate(address: Address) -> postgresql.ProviderClientcertArgs | None:
+    files = address.files
+    if "sslcert" not in files:
+        return None
+    return postgresql.ProviderClientcertArgs(cert=files["sslcert"], key=files["sslkey"])
 
 
 def _preflight(name: str, conninfo: pulumi.Output[str]) -> pulumi.ResourceHook:
