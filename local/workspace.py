@@ -26,7 +26,7 @@ STACK = "dev"
 BACKEND = "PGVECTOR_SEED_BACKEND"  # marks a PULUMI_BACKEND_URL as ours
 REQUIRE_AUTH = "PGREQUIREAUTH"
 FILLED_IN = (b"service", b"channel_binding", b"sslcertmode", b"sslcompression", b"gssencmode", b"gssdelegation")
-CONNECTION_KEYS = ("host", "port", "database", "user", "password")
+CONNECTION_KEYS = ("host", "port", "database", "user", "password", "service")
 
 
 @dataclass(frozen=True)

@@ -16,20 +16,26 @@ from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 from threading import Event, Thread
 
-import trustme
-
 from local.server import HOST, Server
+from tests.authority import Authority
 
 TLS_REQUEST, GSS_REQUEST = struct.pack("!I", 80877103), struct.pack("!I", 80877104)
 READY_AND_IDLE = b"Z\0\0\0\x05I"
 LISTEN = re.compile(rb"\s*listen\b", re.IGNORECASE)
 MADE_UP_KEY = struct.pack("!II", 0x7FFFFFFF, 1)  # no process of a server has this id
+NO_CERTIFICATE = b"connection requires a valid client certificate"
 NO_PREPARED, NO_LISTEN = b"prepared statements are not supported", b"LISTEN is not supported"
 
 
 def encrypted(server: Server, folder: Path) -> AbstractContextManager[Encrypted]:
     """TLS in front of a server: the wheels' PostgreSQL is built without."""
-    return closing(Encrypted(server, folder))
+    authority = Authority(folder)
+    return closing(Encrypted(server, authority.server(), authority.root))
+
+
+def speaking_tls(server: Server, context: ssl.SSLContext) -> AbstractContextManager[Encrypted]:
+    """The same, with a certificate of one's own choice."""
+    return closing(Encrypted(server, context))
 
 
 def frozen(server: Server) -> AbstractContextManager[Frozen]:
@@ -109,7 +115,14 @@ class Link:
                 self.client = self.context.wrap_socket(self.client, server_side=True)
             else:
                 self.client.sendall(b"N")
+        if self._is_certificate_missing():
+            self.client.sendall(pack(b"E", b"SFATAL\0VFATAL\0C28000\0M%b\0\0" % NO_CERTIFICATE))
+            raise EOFError
         return message
+
+    def _is_certificate_missing(self) -> bool:
+        asks = self.context is not None and self.context.verify_mode == ssl.CERT_OPTIONAL
+        return asks and isinstance(self.client, ssl.SSLSocket) and not self.client.getpeercert()
 
     def _next(self) -> socket.socket:
         """The side that has something to say; the server before the client."""
@@ -161,12 +174,8 @@ class Proxy:
 class Encrypted(Proxy):
     """Offers TLS. ``root`` is the certificate of the authority that vouches for localhost and 127.0.0.1."""
 
-    def __init__(self, server: Server, folder: Path) -> None:
-        authority = trustme.CA()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost", HOST).configure_cert(context)
-        self.root = folder / "root.crt"
-        authority.cert_pem.write_to_path(str(self.root))
+    def __init__(self, server: Server, context: ssl.SSLContext, root: Path = Path()) -> None:
+        self.root = root
         super().__init__(server, lambda client, backend: Link(client, backend, context))
 
 
