@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from postgres.connection import Connection
-from postgres.errors import RefusedError
 from postgres.ledger import refuse_stranger
+from postgres.preflight import refuse_pooler
 
 Report = Callable[[str], None]  # gets a line of progress
 
@@ -33,7 +33,7 @@ def locked(connection: Connection, report: Report) -> Iterator[None]:
 
     Raises RefusedError where a session's lock would not be the session's own.
     """
-    _refuse_pooler(connection)
+    refuse_pooler(connection)
     if not _try(connection):
         report(f"waiting for {_holder(connection)}")
         # Asked again and again, not waited for in the server: an index that the holder builds concurrently
@@ -46,20 +46,6 @@ def locked(connection: Connection, report: Report) -> Iterator[None]:
     finally:
         if not connection.closed and not connection.broken:
             connection.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", (LOCK_KEY,))
-
-
-def _refuse_pooler(connection: Connection) -> None:
-    """A pooler's client may get another session for each transaction, and leaves its lock behind in the last.
-
-    What tells it: a pooler has a key of its own for each client (PgBouncer: welcome_client in proto.c), so the
-    process that a cancellation would name is not the one that answers.
-    """
-    row = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
-    if row != (connection.info.backend_pid,):
-        raise RefusedError(
-            "a connection pooler stands in between, where the lock that keeps two runs apart does not hold",
-            "Connect to the server itself for migrations: PGHOST, PGPORT (Pulumi: the keys host and port).",
-        )
 
 
 def _try(connection: Connection) -> bool:
