@@ -20,6 +20,7 @@ Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 APPLICATION = "pgvector-seed"
 OLDEST_SERVER = 16
 CONNECT_TIMEOUT_SECONDS = 10
+SEVERAL = "Multiple connection attempts failed. All failures were: "
 UNBALANCED = "neither-way"
 
 _ROOT = "Set PGSSLROOTCERT (Pulumi: pulumi config set sslrootcert) to"
@@ -83,8 +84,9 @@ def _open(conninfo: str) -> Connection:
             f"the connection settings are not valid: {one_line(error)}", "Check the PG* variables."
         ) from error
     except psycopg.OperationalError as error:
-        # psycopg resolves names itself, and does not say which when the environment has it.
-        words = one_line(error).replace("host None", f"host {_default('host')!r}")
+        # psycopg resolves names itself, and does not say which when the environment has it. Of several
+        # attempts it tells the last one, and then all.
+        words = one_line(error).replace("host None", f"host {_default('host')!r}").rpartition(SEVERAL)[2]
         raise UnreachableError(words, _remedy(words)) from error
 
 

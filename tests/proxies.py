@@ -1,7 +1,8 @@
 """What may stand between a client and its server: TLS, a connection that falls silent, a transaction pooler.
 
-Each proxy listens on a free port of 127.0.0.1. It reads the messages of PostgreSQL's protocol 3: a kind of
-one byte, a length of four that counts itself, and a body. A connection's first message has no kind.
+Each proxy listens on a free port, of 127.0.0.1 where no other address is given. It reads the messages of
+PostgreSQL's protocol 3: a kind of one byte, a length of four that counts itself, and a body. A connection's
+first message has no kind.
 """
 
 from __future__ import annotations
@@ -135,11 +136,13 @@ class Link:
 class Proxy:
     """Accepts clients on ``port``, and serves each one in a thread."""
 
-    def __init__(self, server: Server, link: Callable[[socket.socket, socket.socket], Link] = Link) -> None:
+    def __init__(
+        self, server: Server, link: Callable[[socket.socket, socket.socket], Link] = Link, host: str = HOST
+    ) -> None:
         self._target = (HOST, int(server.environment["PGPORT"]))
         self._link = link
         self._served: list[tuple[Link, Thread]] = []
-        self._listener = socket.create_server((HOST, 0))
+        self._listener = socket.create_server((host, 0))
         self.port: int = self._listener.getsockname()[1]
         self._accepting = Thread(target=self._accept)
         self._accepting.start()

@@ -76,7 +76,7 @@ def test_the_provider_gets_the_first_where_none_is_reached(capsys: pytest.Captur
     assert found.dialled("s3cret") == ("127.0.0.1", 1)
     warned = capsys.readouterr().err
     assert warned.count("\n") == 1
-    assert "127.0.0.1:1" in warned
+    assert "gets 127.0.0.1:1, for no server could be reached: - host: '127.0.0.1', port: '1'" in warned
     assert "s3cret" not in warned
 
 
