@@ -87,6 +87,7 @@ def find(given: Mapping[str, str]) -> Address:
         if "service" in given and name in found:
             raise pulumi.RunError(f"{name} cannot be told to the PostgreSQL provider: take it out of the service file")
     host = found.get("host", "")
+    _refuse_other_hosts(host)
     sslmode = _sslmode(found, host)
     return Address(
         host=_tcp(host),
@@ -114,6 +115,15 @@ def _refuse_environment() -> None:
                 f"{name} is set, and the PostgreSQL provider and libpq would not follow it to the same server. "
                 f"Run: {instead}env -u {name} pulumi up"
             )
+
+
+def _refuse_other_hosts(hosts: str) -> None:
+    """The provider's driver keeps all but the first of PGHOST, and goes there when its own host is down."""
+    if "," in os.environ.get("PGHOST", "") and os.environ["PGHOST"] != hosts:
+        raise pulumi.RunError(
+            f"PGHOST lists other servers than {hosts or 'no host'!r}, and the PostgreSQL provider might turn to them. "
+            "Run it without: env -u PGHOST pulumi up"
+        )
 
 
 def _tcp(hosts: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from local.server import Server
+from local.server import HOST, Server
 from local.workspace import ROOT
 from postgres.connection import connect
 from postgres.errors import UnreachableError
@@ -92,6 +93,24 @@ def test_an_expired_password(role: Callable[[str], str], command: tuple[str, ...
     assert "password authentication failed" in said
     assert "may also have expired" in said
     assert "s3cret" not in said
+
+
+def test_a_contract_of_several_hosts_is_followed(database: str) -> None:
+    """As a stack of several hosts declares it; the first one is down."""
+    settings = pg_variables(database)
+    where = {"host": f"{HOST},{HOST}", "port": f"1,{settings.pop('PGPORT')}"}
+    contract = json.dumps({"contract": 1, "connection": where, "extension": {"name": "vector"}})
+    del settings["PGHOST"]
+    done = subprocess.run(
+        [sys.executable, "-m", "seed", "verify", "--contract", "-"],
+        cwd=ROOT,
+        env={**os.environ, **settings},
+        input=contract,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_name_whose_first_address_is_dead(server: Server, database: str, tmp_path: Path) -> None:

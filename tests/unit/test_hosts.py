@@ -80,6 +80,14 @@ def test_the_provider_gets_the_first_where_none_is_reached(capsys: pytest.Captur
     assert "s3cret" not in warned
 
 
+def test_another_list_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider's driver keeps all but the first, and goes there when the host that it was given is down."""
+    monkeypatch.setenv("PGHOST", "a,b")
+    assert find({}).host == "a,b"
+    with pytest.raises(pulumi.RunError, match="env -u PGHOST pulumi up"):
+        find({"host": "db"})
+
+
 @pytest.mark.parametrize(
     ("hosts", "sslmode"), [("127.0.0.1,localhost", "disable"), ("127.0.0.1,db", "require"), ("db,::1", "require")]
 )
