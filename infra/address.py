@@ -1,12 +1,13 @@
 """The server's address, resolved once by libpq's rules and given to both sides.
 
-The other side is the PostgreSQL provider, which speaks TCP only, knows no sslmode ``prefer`` and
-prefers PGSERVICE to the host it is given.
+The other side is the PostgreSQL provider, which speaks TCP only and to one host, knows no sslmode ``prefer``
+and prefers PGSERVICE to the host it is given.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,21 +15,30 @@ from typing import Any
 import pulumi
 from psycopg.conninfo import make_conninfo
 
-from postgres.connection import is_loopback, resolve
+from infra.certificates import find_files
+from postgres.connection import connect, is_loopback, resolve
 from postgres.errors import Error
 
 SSLMODES = ("disable", "require", "verify-ca", "verify-full")  # what both libpq and the provider know
 
+# What a service file may say of the server, and the provider cannot be told.
+LIBPQS_ALONE = ("hostaddr", "sslcrl", "sslcrldir")
+
 
 @dataclass(frozen=True)
 class Address:
-    """Where the database is, who connects, and how. Nothing in it is left to the environment."""
+    """Where the database is, who connects, and how. Nothing in it is left to the environment.
+
+    ``host`` and ``port`` may be lists, separated by commas. ``files`` are those of TLS, by libpq's names.
+    """
 
     host: str
-    port: int
+    port: int | str
     dbname: str
     user: str
     sslmode: str
+    files: Mapping[str, str]
+    target_session_attrs: str | None
     password: str = field(repr=False)
 
     def conninfo(self, password: str) -> str:
@@ -40,6 +50,8 @@ class Address:
             dbname=self.dbname,
             user=self.user,
             sslmode=self.sslmode,
+            **self.files,
+            target_session_attrs=self.target_session_attrs,
             password=password or None,
         )
 
@@ -47,44 +59,107 @@ class Address:
         """What the contract says of the connection: no user and no secret."""
         return {"host": self.host, "port": self.port, "dbname": self.dbname, "sslmode": self.sslmode}
 
+    def dialled(self, password: str) -> tuple[str, int]:
+        """The one host and port for the provider: among several, those that libpq reaches now."""
+        first = self.host.split(",")[0], int(str(self.port).split(",")[0])
+        if "," not in self.host:
+            return first
+        try:
+            with connect(self.conninfo(password)) as connection:
+                return connection.info.host, connection.info.port
+        except Error as error:
+            host, port = first
+            pulumi.log.warn(f"the PostgreSQL provider gets {host}:{port}, for no server could be reached: {error}")
+            return first
+
 
 def find(given: Mapping[str, str]) -> Address:
     """The address that ``given`` and libpq's environment lead to.
 
     Raises pulumi.RunError where the PostgreSQL provider could not follow.
     """
-    for name in ("PGSERVICE", "PGHOSTADDR"):
-        if os.environ.get(name):
-            raise pulumi.RunError(
-                f"{name} is set, and the PostgreSQL provider and libpq would not follow it to the same server. "
-                f"Run it without: env -u {name} pulumi up"
-            )
+    _refuse_environment()
     try:
         found = resolve(given)
     except Error as error:
         raise pulumi.RunError(str(error)) from error
+    for name in LIBPQS_ALONE:
+        if "service" in given and name in found:
+            raise pulumi.RunError(f"{name} cannot be told to the PostgreSQL provider: take it out of the service file")
     host = found.get("host", "")
-    if not host or host.startswith(("/", "@")) or "," in host:
-        raise pulumi.RunError(
-            f"the PostgreSQL provider connects by TCP to one host; got {host or 'no host'!r}. "
-            "Run: pulumi config set host 127.0.0.1"
-        )
+    _refuse_other_hosts(host)
+    sslmode = _sslmode(found, host)
     return Address(
-        host=host,
-        port=int(found.get("port", "5432")),
+        host=_tcp(host),
+        port=_port(found.get("port", "5432")),
         dbname=found["dbname"],
         user=found["user"],
-        sslmode=_sslmode(found["sslmode"], host),
+        sslmode=sslmode,
+        files=find_files(found, sslmode),
+        target_session_attrs=_target(found["target_session_attrs"]) if "," in host else None,
         password=found.get("password", ""),
     )
 
 
-def _sslmode(found: str, host: str) -> str:
-    """``prefer``, which libpq does by default, accepts a plain connection in silence: only loopback may."""
-    if found == "prefer":
-        return "disable" if is_loopback(host) else "require"
-    if found not in SSLMODES:
+def is_port(text: str) -> bool:
+    """True for a TCP port's number."""
+    return text.isascii() and text.isdecimal() and 1 <= int(text) <= 65535
+
+
+def _refuse_environment() -> None:
+    for name in ("PGSERVICE", "PGHOSTADDR"):
+        value = os.environ.get(name)
+        if value:
+            instead = f"pulumi config set service {shlex.quote(value)}; " if name == "PGSERVICE" else ""
+            raise pulumi.RunError(
+                f"{name} is set, and the PostgreSQL provider and libpq would not follow it to the same server. "
+                f"Run: {instead}env -u {name} pulumi up"
+            )
+
+
+def _refuse_other_hosts(hosts: str) -> None:
+    """The provider's driver keeps all but the first of PGHOST, and goes there when its own host is down."""
+    if "," in os.environ.get("PGHOST", "") and os.environ["PGHOST"] != hosts:
         raise pulumi.RunError(
-            f"sslmode must be one of {', '.join(SSLMODES)}; got {found!r}. Run: pulumi config set sslmode verify-full"
+            f"PGHOST lists other servers than {hosts or 'no host'!r}, and the PostgreSQL provider might turn to them. "
+            "Run it without: env -u PGHOST pulumi up"
         )
-    return found
+
+
+def _tcp(hosts: str) -> str:
+    if any(not host or host.startswith(("/", "@")) for host in hosts.split(",")):
+        raise pulumi.RunError(
+            f"the PostgreSQL provider connects by TCP; got {hosts or 'no host'!r}. "
+            "Run: pulumi config set host 127.0.0.1"
+        )
+    return hosts
+
+
+def _port(ports: str) -> int | str:
+    """A number, or where there is one for each host, their list."""
+    if not all(map(is_port, ports.split(","))):
+        raise pulumi.RunError(
+            f"the port must be a number from 1 to 65535; got {ports!r}. Run: pulumi config set port 5432"
+        )
+    return int(ports) if ports.isdecimal() else ports
+
+
+def _target(said: str) -> str:
+    """Among several servers the first that answers may be a standby, which takes no writes."""
+    return "read-write" if said == "any" else said
+
+
+def _sslmode(found: Mapping[str, str], hosts: str) -> str:
+    """``prefer``, which libpq does by default, accepts a plain connection in silence: only loopback may.
+
+    Who names an authority or a certificate wants TLS there as well.
+    """
+    said = found["sslmode"]
+    if said == "prefer":
+        named = {"sslrootcert", "sslcert"} & found.keys()
+        return "require" if named or not all(map(is_loopback, hosts.split(","))) else "disable"
+    if said not in SSLMODES:
+        raise pulumi.RunError(
+            f"sslmode must be one of {', '.join(SSLMODES)}; got {said!r}. Run: pulumi config set sslmode verify-full"
+        )
+    return said

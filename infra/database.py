@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,12 @@ from typing import Any
 import pulumi
 import pulumi_postgresql as postgresql
 
-from infra.address import Address, find
+from infra import policy
+from infra.address import Address
 from infra.migrations import Migrations
 from infra.rights import Place, Rights
 from infra.roles import Roles
+from infra.server import Server
 from migrate.engine import Options
 from migrate.files import Migration, load
 from postgres.catalogue import EXTENSION
@@ -29,7 +31,7 @@ MIGRATIONS = "migrations"  # the folder, relative to the one the program runs in
 class VectorDatabaseArgs:
     """What a VectorDatabase is made of.
 
-    ``connection`` has libpq's names (host, port, dbname, user, sslmode); what it leaves out, and the
+    ``connection`` has libpq's names (host, port, dbname, user, sslmode and others); what it leaves out, and the
     password when it is None, libpq finds in the environment. The rest is as in Declaration and Options.
     """
 
@@ -43,6 +45,7 @@ class VectorDatabaseArgs:
     create_extension: bool = True
     superuser: bool = True
     roles: Roles | None = None
+    policy: str = policy.ENFORCE
 
 
 class VectorDatabase(pulumi.ComponentResource):
@@ -57,23 +60,25 @@ class VectorDatabase(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: VectorDatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(COMPONENT_TYPE, name, {}, opts)
-        address = _address(args.connection)
-        password = pulumi.Output.secret(args.password or address.apply(lambda found: found.password))
-        conninfo = pulumi.Output.all(address, password).apply(lambda both: both[0].conninfo(both[1]))
-        provider = _provider(
-            f"{name}-server", address, password, pulumi.ResourceOptions(parent=self), superuser=args.superuser
+        server = Server(
+            f"{name}-server",
+            args.connection,
+            args.password,
+            lambda address: _judge(args, address),
+            pulumi.ResourceOptions(parent=self),
+            superuser=args.superuser,
         )
         # What is kept needs the extension and the roles; to drop an owner takes the grants on its tables along.
         retain = args.on_destroy == "retain"
-        kept = pulumi.ResourceOptions(parent=self, provider=provider, retain_on_delete=retain)
-        extension = [_extension(name, address, conninfo, kept)] if args.create_extension else []
-        rights = _rights(name, args, address, conninfo, kept)
+        kept = pulumi.ResourceOptions(parent=self, provider=server.provider, retain_on_delete=retain)
+        extension = [_extension(name, server, kept)] if args.create_extension else []
+        rights = _rights(name, args, server, kept)
         migrations = Migrations(
             f"{name}-migrations",
-            conninfo=conninfo.apply(rights.as_owner) if rights else conninfo,
+            conninfo=server.conninfo.apply(rights.as_owner) if rights else server.conninfo,
             directory=MIGRATIONS,
             migrations=_load(),
-            declaration=address.apply(lambda found: _declaration(args, found)),
+            declaration=server.address.apply(lambda found: _declaration(args, found)),
             options=args.options,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*extension, *(rights.declared if rights else ())]),
         )
@@ -84,96 +89,38 @@ class VectorDatabase(pulumi.ComponentResource):
         self.register_outputs({"contract": self.contract})
 
 
-def _extension(
-    name: str, address: pulumi.Output[Address], conninfo: pulumi.Output[str], opts: pulumi.ResourceOptions
-) -> postgresql.Extension:
+def _judge(args: VectorDatabaseArgs, address: Address) -> None:
+    faults = list(policy.faults_of_address(address, args.on_destroy))
+    if args.password is None or isinstance(args.password, str):  # or it is known too late for a preview
+        conninfo = address.conninfo(args.password or address.password)
+        faults += policy.faults_of_server(conninfo, args.roles, args.minimum_version)
+    policy.enforce(args.policy, faults)
+
+
+def _extension(name: str, server: Server, opts: pulumi.ResourceOptions) -> postgresql.Extension:
     mine = pulumi.ResourceOptions(
         # One that somebody made before is used where it is and as it is: with these two watched, the
         # second `up` would move it.
         ignore_changes=["schema", "version"],
-        hooks=_before_create(f"{name}-preflight", conninfo, lambda known, _: preflight(known)),
+        hooks=server.before_create(f"{name}-preflight", lambda conninfo, _: preflight(conninfo)),
     )
     return postgresql.Extension(
         f"{name}-extension",
         name=EXTENSION,
-        database=address.apply(lambda found: found.dbname),
+        database=server.database,
         schema="public",
         opts=pulumi.ResourceOptions.merge(opts, mine),
     )
 
 
-def _rights(
-    name: str,
-    args: VectorDatabaseArgs,
-    address: pulumi.Output[Address],
-    conninfo: pulumi.Output[str],
-    opts: pulumi.ResourceOptions,
-) -> Rights | None:
+def _rights(name: str, args: VectorDatabaseArgs, server: Server, opts: pulumi.ResourceOptions) -> Rights | None:
     """The roles and what their owner needs, declared; None where the stack has none."""
     if args.roles is None:
         return None
-    place = Place(
-        name,
-        database=address.apply(lambda found: found.dbname),
-        schema=args.schema,
-        login=address.apply(lambda found: found.user),
-        superuser=args.superuser,
-    )
+    place = Place(name, server.database, args.schema, server.login, superuser=args.superuser)
     rights = Rights(args.roles, place, opts)
-    rights.declare_roles(_before_create(f"{name}-no-such-role", conninfo, refuse_role))
+    rights.declare_roles(server.before_create(f"{name}-no-such-role", refuse_role))
     return rights
-
-
-def _address(connection: Mapping[str, pulumi.Input[str]]) -> pulumi.Output[Address]:
-    known = {name: value for name, value in connection.items() if isinstance(value, str)}
-    if len(known) == len(connection):  # then its faults are told before anything is declared
-        return pulumi.Output.from_input(find(known))
-    return pulumi.Output.all(**connection).apply(_find_late)
-
-
-def _find_late(given: dict[str, str]) -> Address:
-    try:
-        return find(given)
-    except pulumi.RunError as error:
-        # Raised this late, in a program with a hook, it may end the Python host before it is told
-        # (seen with SDK 3.272 on Python 3.11 to 3.13: a segmentation fault).
-        pulumi.log.error(str(error))
-        raise
-
-
-def _provider(
-    name: str,
-    address: pulumi.Output[Address],
-    password: pulumi.Output[str],
-    opts: pulumi.ResourceOptions,
-    *,
-    superuser: bool,
-) -> postgresql.Provider:
-    return postgresql.Provider(
-        name,
-        host=address.apply(lambda found: found.host),
-        port=address.apply(lambda found: found.port),
-        database=address.apply(lambda found: found.dbname),
-        username=address.apply(lambda found: found.user),
-        password=password,
-        sslmode=address.apply(lambda found: found.sslmode),
-        superuser=superuser,
-        opts=opts,
-    )
-
-
-def _before_create(
-    name: str, conninfo: pulumi.Output[str], check: Callable[[str, str], None]
-) -> pulumi.ResourceHookBinding:
-    """Have ``check`` look at the server, and at the name of what is about to be created there."""
-
-    async def look(args: pulumi.ResourceHookArgs) -> None:
-        known = await conninfo.future()
-        if known is None:
-            raise pulumi.RunError("the server's address is not known, and something is about to be created on it")
-        check(known, (args.new_inputs or {})["name"])
-
-    return pulumi.ResourceHookBinding(before_create=[pulumi.ResourceHook(name, look)])
 
 
 def _load() -> list[Migration]:

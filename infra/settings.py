@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import pulumi
 from pulumi.runtime.config import get_config_env, get_config_secret_keys_env
 
-from infra.address import SSLMODES
+from infra.address import SSLMODES, is_port
 from infra.database import VectorDatabaseArgs
+from infra.policy import ENFORCE, WARN
 from infra.roles import read_roles
 from infra.tables import read_tables
 from migrate.engine import Options
@@ -59,6 +60,7 @@ def parse(raw: Mapping[str, str], secret: Collection[str] = ()) -> VectorDatabas
         create_extension=raw.get("createExtension") != "false",
         superuser=raw.get("superuser") != "false",
         roles=roles,
+        policy=raw.get("policy", KEYS["policy"].default),
     )
 
 
@@ -71,8 +73,8 @@ def _one_of(*choices: str) -> Callable[[str], str]:
 
 
 def _port(raw: str) -> str:
-    good = raw.isascii() and raw.isdecimal() and 1 <= int(raw) <= 65535
-    return "" if good else f"must be a whole number from 1 to 65535; got {raw!r}"
+    good = all(is_port(part) for part in raw.split(","))
+    return "" if good else f"must be a whole number from 1 to 65535, or a list such as 5432,5433; got {raw!r}"
 
 
 def _version(raw: str) -> str:
@@ -98,7 +100,11 @@ KEYS = {
     "database": Key(_text, "app"),
     "user": Key(_text, "app"),
     "password": Key(_text, "--secret"),
+    "service": Key(_text, "app"),
     "sslmode": Key(_one_of(*SSLMODES), "verify-full"),
+    "sslrootcert": Key(_text, "root.crt"),
+    "sslcert": Key(_text, "client.crt"),
+    "sslkey": Key(_text, "client.key"),
     "schema": Key(fault_of_schema, "public", default=Declaration.schema),
     "onDestroy": Key(_one_of("retain", "revert"), "retain", default=Declaration.on_destroy),
     "minimumVersion": Key(_version, "0.8.4", default=Declaration.minimum_version),
@@ -108,9 +114,11 @@ KEYS = {
     "readerPassword": Key(_text, "--secret"),
     "passwordVersion": Key(_text, "2"),
     "importRoles": Key(_one_of("true", "false"), "true"),
+    "policy": Key(_one_of(ENFORCE, WARN), WARN, default=ENFORCE),
     "allowDown": Key(_one_of("true", "false"), "true"),
     "lockTimeout": Key(fault_of_duration, "5s"),
     "statementTimeout": Key(fault_of_duration, "30min"),
 }
 PASSWORDS = ("password", "writerPassword", "readerPassword")
-LIBPQ = {"host": "host", "port": "port", "database": "dbname", "user": "user", "sslmode": "sslmode"}
+_SAME_NAME = ("host", "port", "user", "service", "sslmode", "sslrootcert", "sslcert", "sslkey")
+LIBPQ = {"database": "dbname", **{name: name for name in _SAME_NAME}}

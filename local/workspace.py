@@ -25,7 +25,8 @@ PROJECT = "pgvector-seed"
 STACK = "dev"
 BACKEND = "PGVECTOR_SEED_BACKEND"  # marks a PULUMI_BACKEND_URL as ours
 REQUIRE_AUTH = "PGREQUIREAUTH"
-CONNECTION_KEYS = ("host", "port", "database", "user", "password")
+FILLED_IN = (b"service", b"channel_binding", b"sslcertmode", b"sslcompression", b"gssencmode", b"gssdelegation")
+CONNECTION_KEYS = ("host", "port", "database", "user", "password", "service")
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,13 @@ class Workspace:
             return self.server.environment
         if "PGSERVICE" not in os.environ:
             return {}
-        names = {
-            option.keyword.decode(): option.envvar.decode() for option in pq.Conninfo.get_defaults() if option.envvar
+        # Not what libpq fills in: the provider's driver ends at some of those variables, whatever they say.
+        said = {
+            option.keyword.decode(): option.envvar.decode()
+            for option in pq.Conninfo.get_defaults()
+            if option.envvar and option.keyword not in FILLED_IN
         }
-        return {names[key]: value for key, value in resolve({}).items() if key in names and key != "service"}
+        return {said[key]: value for key, value in resolve({}).items() if key in said}
 
     def _copy_config(self) -> None:
         """Bring the repository's stack file into our copy, and keep what was set in the copy since."""

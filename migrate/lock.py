@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from postgres.connection import Connection
 from postgres.ledger import refuse_stranger
+from postgres.preflight import refuse_pooler
 
 Report = Callable[[str], None]  # gets a line of progress
 
@@ -28,7 +29,11 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
 
 @contextmanager
 def locked(connection: Connection, report: Report) -> Iterator[None]:
-    """Hold the lock; while somebody else holds it, say who, and wait."""
+    """Hold the lock; while somebody else holds it, say who, and wait.
+
+    Raises RefusedError where a session's lock would not be the session's own.
+    """
+    refuse_pooler(connection)
     if not _try(connection):
         report(f"waiting for {_holder(connection)}")
         # Asked again and again, not waited for in the server: an index that the holder builds concurrently

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extna
 WHERE e.extname = %s
 """
 
+_AVAILABLE = "SELECT default_version FROM pg_catalog.pg_available_extensions WHERE name = %s"
 # A partition is judged with the table it belongs to. The types of the extension count, and bit where an index of the
 # extension says that it is searched.
 _VECTOR_TABLES = """
@@ -86,6 +88,22 @@ def extension(connection: Connection) -> Extension | None:
     with nothing_on_path(connection):
         row = connection.execute(_EXTENSION, (EXTENSION,)).fetchone()
     return Extension(*row) if row else None
+
+
+def available_version(connection: Connection) -> str | None:
+    """The version of pgvector that CREATE EXTENSION, or its UPDATE, would bring; None where none is installed."""
+    with nothing_on_path(connection):
+        row = connection.execute(_AVAILABLE, (EXTENSION,)).fetchone()
+    return row[0] if row else None
+
+
+def is_older(version: str, minimum: str) -> bool:
+    """True when the one version, such as 0.8.0, comes before the other."""
+    return _numbers(version) < _numbers(minimum)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def require_extension(connection: Connection) -> Extension:

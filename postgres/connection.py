@@ -21,7 +21,39 @@ Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 APPLICATION = "pgvector-seed"
 OLDEST_SERVER = 16
 CONNECT_TIMEOUT_SECONDS = 10
-NOWHERE = "no-address"
+SEVERAL = "Multiple connection attempts failed. All failures were: "
+UNBALANCED = "neither-way"
+
+_ROOT = "Set PGSSLROOTCERT (Pulumi: pulumi config set sslrootcert) to"
+_LOGIN = "Set PGPASSWORD or PGPASSFILE (Pulumi: pulumi config set --secret password) to this user's password"
+_CERTIFICATE = (
+    "Set PGSSLCERT and PGSSLKEY (Pulumi: the keys sslcert and sslkey) to a certificate that the server accepts."
+)
+# By libpq's and the server's words, the first that fits.
+REMEDIES = {
+    "password authentication failed": f"{_LOGIN}, which may also have expired: ALTER ROLE ... VALID UNTIL.",
+    "no password supplied": f"{_LOGIN}.",
+    "certificate verify failed": (
+        f"{_ROOT} the certificate of the authority that vouches for the server. If it is that one, the server's own "
+        "has expired. For PGSSLROOTCERT=system, SSL_CERT_FILE says where the system keeps its authorities."
+    ),
+    "does not match host name": (
+        "Set PGHOST (Pulumi: pulumi config set host) to a name that the certificate has; PGHOSTADDR may then have "
+        "the address."
+    ),
+    "root certificate file": f"{_ROOT} the file of the authority's certificate.",
+    "could not read root certificate": f"{_ROOT} the file of the authority's certificate.",
+    "private key file": "Only its owner may read a key: chmod 600 FILE.",
+    "valid client certificate": _CERTIFICATE,
+    "certificate required": _CERTIFICATE,
+    "definition of service": "Check PGSERVICE and PGSERVICEFILE.",
+    "too many": "Wait until other sessions have ended, or raise the limit.",
+    # starting up, shutting down, in recovery mode
+    "the database system is": "It is there, and not ready: run the same command again in a moment.",
+    "does not exist": "Check PGDATABASE and PGUSER (Pulumi: the keys database and user).",
+    "SSL": "Set PGSSLMODE (Pulumi: pulumi config set sslmode) to what the server offers.",
+}
+REMEDY = "Check PGHOST and PGPORT (Pulumi: the keys host and port), and that the server runs."
 
 
 @contextmanager
@@ -53,8 +85,9 @@ def _open(conninfo: str) -> Connection:
             f"the connection settings are not valid: {one_line(error)}", "Check the PG* variables."
         ) from error
     except psycopg.OperationalError as error:
-        # psycopg resolves names itself, and does not say which when the environment has it.
-        words = one_line(error).replace("host None", f"host {_default('host')!r}")
+        # psycopg resolves names itself, and does not say which when the environment has it. Of several
+        # attempts it tells the last one, and then all.
+        words = one_line(error).replace("host None", f"host {_default('host')!r}").rpartition(SEVERAL)[2]
         raise UnreachableError(words, _remedy(words)) from error
 
 
@@ -72,19 +105,7 @@ def _default(keyword: str) -> str | None:
 
 
 def _remedy(words: str) -> str:
-    if "password authentication failed" in words or "no password supplied" in words:
-        return "Set PGPASSWORD or PGPASSFILE (Pulumi: pulumi config set --secret password) to this user's password."
-    if "definition of service" in words:
-        return "Check PGSERVICE and PGSERVICEFILE."
-    if "too many" in words:
-        return "Wait until other sessions have ended, or raise the limit."
-    if "the database system is" in words:  # starting up, shutting down, in recovery mode
-        return "It is there, and not ready: run the same command again in a moment."
-    if "does not exist" in words:
-        return "Check PGDATABASE and PGUSER (Pulumi: the keys database and user)."
-    if "SSL" in words:
-        return "Set PGSSLMODE (Pulumi: pulumi config set sslmode) to what the server offers."
-    return "Check PGHOST and PGPORT (Pulumi: the keys host and port), and that the server runs."
+    return next((remedy for said, remedy in REMEDIES.items() if said in words), REMEDY)
 
 
 def _refuse_old(connection: Connection) -> None:
@@ -126,20 +147,18 @@ def as_role(conninfo: str, role: str) -> str:
 def resolve(given: Mapping[str, str]) -> dict[str, str]:
     """Every connection parameter that libpq would use, ``given`` ones first, the password file read.
 
-    Nothing is dialled: the address is replaced by one that libpq cannot parse, so it stops after it
-    has gone through its own rules for the environment, the service file and the password file.
+    Nothing is dialled: the last of the parameters that libpq judges is given a value that it cannot know, so
+    it stops after it has gone through its own rules for the environment, the service file and the password file.
 
-    Raises InputError, with libpq's own words, when those rules end before the address.
+    Raises InputError, with libpq's own words, when those rules end before that.
     """
-    hosts = given.get("host") or _default("host") or ""
-    nowhere = ",".join([NOWHERE] * len(hosts.split(",")))
     try:
-        attempt = pq.PGconn.connect_start(make_conninfo("", **{**given, "hostaddr": nowhere}).encode())
+        attempt = pq.PGconn.connect_start(make_conninfo("", **{**given, "load_balance_hosts": UNBALANCED}).encode())
     except psycopg.Error as error:
         raise InputError(f"the connection settings are not valid: {one_line(error)}") from error
     try:
         words = attempt.error_message.decode(errors="replace")
-        if NOWHERE not in words:
+        if f'"{UNBALANCED}"' not in words:
             raise InputError(
                 f"the connection settings are not valid: {' '.join(words.split())}", "Check the PG* variables."
             )
@@ -148,7 +167,7 @@ def resolve(given: Mapping[str, str]) -> dict[str, str]:
             found["password"] = attempt.password.decode()
     finally:
         attempt.finish()
-    del found["hostaddr"]
+    del found["load_balance_hosts"]
     return found
 
 

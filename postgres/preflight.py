@@ -1,25 +1,25 @@
-"""What must hold before the extension or a role is created, said in words that tell what to do."""
+"""What must hold before anything is created, said in words that tell what to do."""
 
 from __future__ import annotations
 
 import psycopg
 from psycopg import sql
 
-from postgres.catalogue import EXTENSION, extension
+from postgres.catalogue import EXTENSION, available_version, extension
 from postgres.connection import Connection, connect, nothing_on_path
-from postgres.errors import InputError, is_lost, one_line, translated
+from postgres.errors import InputError, RefusedError, is_lost, one_line, translated
 
-_AVAILABLE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = %s)"
 _SUPERUSER = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
 _ROLE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %s)"
 
 
 def preflight(conninfo: str) -> None:
-    """Raise unless the server can be reached, is of a supported version, and has pgvector or lets us enable it."""
+    """Raise unless the server itself is reached, is of a supported version, and has pgvector or lets us enable it."""
     with connect(conninfo) as connection, translated("looking for pgvector"):
+        refuse_pooler(connection)
         if extension(connection) is not None:
             return
-        if not _asked(connection, _AVAILABLE, EXTENSION):
+        if available_version(connection) is None:
             major = connection.info.server_version // 10000
             raise InputError(
                 f"the server at {connection.info.host}:{connection.info.port} has no pgvector installed",
@@ -60,4 +60,18 @@ def refuse_role(conninfo: str, name: str) -> None:
             f"the role {name} is there, and the stack's state does not know it",
             "If this stack made it, take it over: pulumi up --config importRoles=true; then pulumi config rm "
             "importRoles. If it is somebody else's, name another one, or use it as it is: {existing: NAME}.",
+        )
+
+
+def refuse_pooler(connection: Connection) -> None:
+    """A pooler's client may get another session for each transaction, and leaves its lock behind in the last.
+
+    What tells it: a pooler has a key of its own for each client (PgBouncer: welcome_client in proto.c), so the
+    process that a cancellation would name is not the one that answers.
+    """
+    row = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
+    if row != (connection.info.backend_pid,):
+        raise RefusedError(
+            "a connection pooler stands in between, where the lock that keeps two runs apart does not hold",
+            "Connect to the server itself for migrations: PGHOST, PGPORT (Pulumi: the keys host and port).",
         )

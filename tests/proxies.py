@@ -1,7 +1,8 @@
 """What may stand between a client and its server: TLS, a connection that falls silent, a transaction pooler.
 
-Each proxy listens on a free port of 127.0.0.1. It reads the messages of PostgreSQL's protocol 3: a kind of
-one byte, a length of four that counts itself, and a body. A connection's first message has no kind.
+Each proxy listens on a free port, of 127.0.0.1 where no other address is given. It reads the messages of
+PostgreSQL's protocol 3: a kind of one byte, a length of four that counts itself, and a body. A connection's
+first message has no kind.
 """
 
 from __future__ import annotations
@@ -16,19 +17,26 @@ from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 from threading import Event, Thread
 
-import trustme
-
 from local.server import HOST, Server
+from tests.authority import Authority
 
 TLS_REQUEST, GSS_REQUEST = struct.pack("!I", 80877103), struct.pack("!I", 80877104)
 READY_AND_IDLE = b"Z\0\0\0\x05I"
 LISTEN = re.compile(rb"\s*listen\b", re.IGNORECASE)
+MADE_UP_KEY = struct.pack("!II", 0x7FFFFFFF, 1)  # no process of a server has this id
+NO_CERTIFICATE = b"connection requires a valid client certificate"
 NO_PREPARED, NO_LISTEN = b"prepared statements are not supported", b"LISTEN is not supported"
 
 
 def encrypted(server: Server, folder: Path) -> AbstractContextManager[Encrypted]:
     """TLS in front of a server: the wheels' PostgreSQL is built without."""
-    return closing(Encrypted(server, folder))
+    authority = Authority(folder)
+    return closing(Encrypted(server, authority.server(), authority.root))
+
+
+def speaking_tls(server: Server, context: ssl.SSLContext) -> AbstractContextManager[Encrypted]:
+    """The same, with a certificate of one's own choice."""
+    return closing(Encrypted(server, context))
 
 
 def frozen(server: Server) -> AbstractContextManager[Frozen]:
@@ -37,7 +45,10 @@ def frozen(server: Server) -> AbstractContextManager[Frozen]:
 
 
 def pooler(server: Server) -> AbstractContextManager[Proxy]:
-    """A transaction pooler: nothing that a client keeps in its session is there in the next transaction."""
+    """A transaction pooler: nothing that a client keeps in its session is there in the next transaction.
+
+    As PgBouncer does, it gives each client a key of its own for cancelling, with a made-up process id.
+    """
     return closing(Proxy(server, PooledLink))
 
 
@@ -105,7 +116,14 @@ class Link:
                 self.client = self.context.wrap_socket(self.client, server_side=True)
             else:
                 self.client.sendall(b"N")
+        if self._is_certificate_missing():
+            self.client.sendall(pack(b"E", b"SFATAL\0VFATAL\0C28000\0M%b\0\0" % NO_CERTIFICATE))
+            raise EOFError
         return message
+
+    def _is_certificate_missing(self) -> bool:
+        asks = self.context is not None and self.context.verify_mode == ssl.CERT_OPTIONAL
+        return asks and isinstance(self.client, ssl.SSLSocket) and not self.client.getpeercert()
 
     def _next(self) -> socket.socket:
         """The side that has something to say; the server before the client."""
@@ -118,11 +136,13 @@ class Link:
 class Proxy:
     """Accepts clients on ``port``, and serves each one in a thread."""
 
-    def __init__(self, server: Server, link: Callable[[socket.socket, socket.socket], Link] = Link) -> None:
+    def __init__(
+        self, server: Server, link: Callable[[socket.socket, socket.socket], Link] = Link, host: str = HOST
+    ) -> None:
         self._target = (HOST, int(server.environment["PGPORT"]))
         self._link = link
         self._served: list[tuple[Link, Thread]] = []
-        self._listener = socket.create_server((HOST, 0))
+        self._listener = socket.create_server((host, 0))
         self.port: int = self._listener.getsockname()[1]
         self._accepting = Thread(target=self._accept)
         self._accepting.start()
@@ -157,12 +177,8 @@ class Proxy:
 class Encrypted(Proxy):
     """Offers TLS. ``root`` is the certificate of the authority that vouches for localhost and 127.0.0.1."""
 
-    def __init__(self, server: Server, folder: Path) -> None:
-        authority = trustme.CA()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost", HOST).configure_cert(context)
-        self.root = folder / "root.crt"
-        authority.cert_pem.write_to_path(str(self.root))
+    def __init__(self, server: Server, context: ssl.SSLContext, root: Path = Path()) -> None:
+        self.root = root
         super().__init__(server, lambda client, backend: Link(client, backend, context))
 
 
@@ -230,6 +246,8 @@ class PooledLink(Link):
 
     def from_server(self, message: bytes) -> None:
         kind = message[:1]
+        if kind == b"K":
+            message = pack(b"K", MADE_UP_KEY)
         if kind in (b"G", b"E"):
             self.copying = kind == b"G"
         if kind == b"Z" or (kind == b"G" and self.awaited == b"S"):  # it will pass over the Sync it was sent

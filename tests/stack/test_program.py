@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -20,7 +21,7 @@ from local.pulumi_state import EXTENSION_TYPE, MIGRATIONS_TYPE
 from local.server import Server
 from local.workspace import ROOT
 from migrate.files import checksums, load
-from tests.conftest import PASSWORD, ask
+from tests.conftest import PASSWORD, ask, pg_variables
 from tests.conftest import conninfo as server_conninfo
 
 OUTPUTS: dict[str, dict[str, Any]] = {
@@ -66,6 +67,30 @@ def test_both_sides_get_the_same_address(run_program: Any) -> None:
     assert (provider["database"], provider["username"]) == (migrations["dbname"], migrations["user"])
     assert provider["password"] == migrations["password"] == PASSWORD
     assert provider["sslmode"] == migrations["sslmode"] == "require"
+
+
+def test_both_sides_get_the_same_certificates(run_program: Any, tmp_path: Path) -> None:
+    files = {name: str(tmp_path / name) for name in ("sslrootcert", "sslcert", "sslkey")}
+    for file in files.values():
+        Path(file).touch(mode=0o600)
+    found = run_program({"host": "db.example", "sslmode": "verify-full", **files})
+    provider, migrations = found[PROVIDER_TYPE], conninfo_to_dict(found[MIGRATIONS_TYPE]["conninfo"])
+    assert provider["sslmode"] == migrations["sslmode"] == "verify-full"
+    assert provider["sslrootcert"] == migrations["sslrootcert"] == files["sslrootcert"]
+    assert json.loads(provider["clientcert"]) == {"cert": files["sslcert"], "key": files["sslkey"]}
+    assert (migrations["sslcert"], migrations["sslkey"]) == (files["sslcert"], files["sslkey"])
+
+
+def test_the_provider_gets_the_one_of_two_hosts_that_is_reached(
+    run_program: Any, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It knows one host; where that is not a secret, a preview can show it."""
+    port = conninfo_to_dict(database)["port"]
+    for name, value in pg_variables(database).items():
+        monkeypatch.setenv(name, value)
+    found = run_program({"host": "127.0.0.1,localhost", "port": f"1,{port}"})
+    assert (found[PROVIDER_TYPE]["host"], found[PROVIDER_TYPE]["port"]) == ("localhost", str(port))
+    assert json.loads(found[MIGRATIONS_TYPE]["declaration"])["connection"]["port"] == f"1,{port}"
 
 
 def test_the_extension_has_its_name_and_never_cascades(run_program: Any) -> None:

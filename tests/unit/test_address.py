@@ -47,10 +47,10 @@ def test_the_program_refuses_what_one_side_alone_would_follow(name: str, monkeyp
         find({"host": "db"})
 
 
-@pytest.mark.parametrize("host", ["", "/var/run/postgresql", "a,b"])
+@pytest.mark.parametrize("host", ["", "/var/run/postgresql"])
 def test_what_the_provider_cannot_dial_is_refused(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", host)
-    with pytest.raises(pulumi.RunError, match="by TCP to one host"):
+    with pytest.raises(pulumi.RunError, match="connects by TCP"):
         find({})
 
 

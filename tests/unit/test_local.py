@@ -185,7 +185,7 @@ def test_a_service_is_written_out_for_the_provider(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PGSERVICE", "there")
     workspace = Workspace(tmp_path, server=None)
     found = workspace.environment()
-    assert "PGSERVICE" not in found
+    assert not {"PGSERVICE", "PGCHANNELBINDING", "PGSSLCERTMODE", "PGGSSENCMODE"} & found.keys()
     assert [found[name] for name in ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD")] == [
         "db.example",
         "7777",

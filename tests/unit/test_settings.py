@@ -32,7 +32,11 @@ def test_every_key_is_read() -> None:
         "database": "odd-name",
         "user": "al",
         "password": "s3cret",
+        "service": "app",
         "sslmode": "verify-full",
+        "sslrootcert": "root.crt",
+        "sslcert": "client.crt",
+        "sslkey": "client.key",
         "schema": "my schema",
         "onDestroy": "revert",
         "minimumVersion": "0.8.5",
@@ -55,7 +59,11 @@ def test_every_key_is_read() -> None:
         "port": "6543",
         "dbname": "odd-name",
         "user": "al",
+        "service": "app",
         "sslmode": "verify-full",
+        "sslrootcert": "root.crt",
+        "sslcert": "client.crt",
+        "sslkey": "client.key",
     }
     assert settings.options == Options(Limits("5s", "30min"), allow_down=True)
     assert settings.tables["items"]["recall"] == {"k": 10, "minimum": 0.9}

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from psycopg import sql
 
-from postgres.catalogue import EXTENSION
+from postgres.catalogue import EXTENSION, available_version, is_older
 from search.reader import load_library
 from seed.verify.check import Check
 from seed.verify.look import Look
 from seed.verify.outcome import Outcome, failed, not_declared, passed
 
-_AVAILABLE = "SELECT default_version FROM pg_catalog.pg_available_extensions WHERE name = %s"
 # PostgreSQL 18 tells which version of the library this session has loaded.
 _LOADED = "SELECT version FROM pg_catalog.pg_get_loaded_modules() WHERE module_name = %s"
 _TELLS_LOADED = 180000
@@ -31,7 +29,7 @@ def judge(look: Look) -> Outcome:
     if found is None:
         return failed(expected, "it is not enabled in this database", _create(look))
     said = f"{EXTENSION} {found.version} in the schema {found.schema}"
-    if declared.minimum and _older(found.version, declared.minimum):
+    if declared.minimum and is_older(found.version, declared.minimum):
         return failed(expected, said, _update(look, declared.minimum))
     if declared.schema not in (None, found.schema):
         schema = sql.Identifier(declared.schema or "").as_string()
@@ -41,29 +39,21 @@ def judge(look: Look) -> Outcome:
     if reach:
         return failed(expected, f"{said}, out of reach of a plain query of {who}", "\n".join(reach))
     loaded = _loaded(look, found.schema)
-    if loaded and declared.minimum and _older(loaded, declared.minimum):
+    if loaded and declared.minimum and is_older(loaded, declared.minimum):
         return failed(expected, f"{said}, and the server's library is {loaded}", _install(declared.minimum))
     return passed(said, expected)
 
 
-def _older(version: str, minimum: str) -> bool:
-    return _numbers(version) < _numbers(minimum)
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", version)]
-
-
 def _create(look: Look) -> str:
-    if look.value(_AVAILABLE, EXTENSION) is None:
+    if available_version(look.connection) is None:
         return "Install pgvector on the server, then run: pulumi up"
     schema = sql.Identifier(look.contract.extension.schema or "public").as_string()
     return f"CREATE EXTENSION {EXTENSION} SCHEMA {schema};\nWhat was dropped with it comes back from a backup only."
 
 
 def _update(look: Look, minimum: str) -> str:
-    available = look.value(_AVAILABLE, EXTENSION)
-    if available is None or _older(str(available), minimum):
+    available = available_version(look.connection)
+    if available is None or is_older(available, minimum):
         return _install(minimum)
     return f"ALTER EXTENSION {EXTENSION} UPDATE;"
 

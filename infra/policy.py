@@ -1,0 +1,83 @@
+"""What a careful team does not let through, told at preview already.
+
+The address and the configuration are judged as they are. What only the server knows is asked where it can be
+reached: a preview needs no database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pulumi
+
+from infra.address import Address
+from infra.roles import LOGINS, Roles
+from postgres.catalogue import available_version, extension, is_older
+from postgres.connection import Connection, connect, is_loopback, nothing_on_path
+from postgres.errors import Error, UnreachableError, translated
+
+ENFORCE, WARN = "enforce", "warn"
+
+_SUPERUSERS = (
+    "SELECT rolname, pg_catalog.quote_ident(rolname) FROM pg_catalog.pg_roles WHERE rolsuper AND rolname = ANY (%s)"
+)
+
+
+def enforce(policy: str, faults: list[str]) -> None:
+    """Warn of each fault, or raise pulumi.RunError that names them all."""
+    if policy == WARN:
+        for fault in faults:
+            pulumi.log.warn(fault)
+    elif faults:
+        told = "\n  ".join(faults)
+        raise pulumi.RunError(
+            f"the policy does not allow it:\n  {told}\nTo be warned only: pulumi config set policy {WARN}"
+        )
+
+
+def faults_of_address(address: Address, on_destroy: str) -> Iterator[str]:
+    """TLS that does not prove who answers, and data that a destroy removes, on a server that others use."""
+    if all(map(is_loopback, address.host.split(","))):
+        return
+    if address.sslmode != "verify-full":
+        yield (
+            f"sslmode: {address.sslmode} does not prove that {address.host} is the server. "
+            "Run: pulumi config set sslmode verify-full"
+        )
+    if on_destroy == "revert":
+        yield (
+            f"onDestroy: revert lets pulumi destroy drop the tables on {address.host}. "
+            "Run: pulumi config set onDestroy retain"
+        )
+
+
+def faults_of_server(conninfo: str, roles: Roles | None, minimum: str) -> Iterator[str]:
+    """A superuser among those who need not be one, and a pgvector that is too old."""
+    try:
+        with connect(conninfo) as connection, translated("judging by the policy"):
+            yield from [*_superusers(connection, roles), *_too_old(connection, minimum)]
+    except UnreachableError as error:
+        pulumi.log.info(f"the policy judged what is declared, and not the server: {error.message}")
+    except Error as error:
+        raise pulumi.RunError(str(error)) from error
+
+
+def _superusers(connection: Connection, roles: Roles | None) -> Iterator[str]:
+    kinds = {getattr(roles, kind).name: kind for kind in LOGINS} if roles else {}
+    with nothing_on_path(connection):
+        found = connection.execute(_SUPERUSERS, (list(kinds),)).fetchall()
+    for name, quoted in found:
+        yield (
+            f"roles.{kinds[name]}: {name} is a superuser, to whom nothing is forbidden. "
+            f"In psql: ALTER ROLE {quoted} NOSUPERUSER;"
+        )
+
+
+def _too_old(connection: Connection, minimum: str) -> Iterator[str]:
+    enabled, available = extension(connection), available_version(connection)
+    version = enabled.version if enabled else available
+    if version is None or not is_older(version, minimum):
+        return
+    newer = available is not None and not is_older(available, minimum)
+    remedy = "In psql: ALTER EXTENSION vector UPDATE;" if newer else f"Upgrade it on the server to {minimum} or later"
+    yield f"minimumVersion: this is pgvector {version}, and {minimum} is the oldest that is allowed. {remedy}"

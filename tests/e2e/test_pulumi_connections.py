@@ -1,0 +1,162 @@
+"""Ways to reach and to enter a server on the real engine, where two clients of their own must take the same one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.server import HOST, Server
+from tests.authority import Authority
+from tests.conftest import PASSWORD, ask, name_of
+from tests.e2e.conftest import EVERYTHING, NOTHING, WHAT_IS_THERE, Stack
+from tests.proxies import Encrypted, pooler, speaking_tls
+
+APPLIED = "SELECT xmin::text, applied_at FROM pgvector_seed.migrations"
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    return Authority(folder)
+
+
+@pytest.fixture
+def asking(server: Server, authority: Authority) -> Iterator[Encrypted]:
+    """TLS that asks for the client's certificate, in front of the server."""
+    with speaking_tls(server, authority.server(asks=True)) as proxy:
+        yield proxy
+
+
+def verified(stack: Stack, port: int, root: Path) -> None:
+    """The stack connects through TLS, and trusts this authority alone."""
+    for key, value in {"host": "localhost", "port": port, "sslmode": "verify-full", "sslrootcert": root}.items():
+        stack.set(key, str(value))
+
+
+def refused(said: str, *words: str) -> None:
+    for word in words:
+        assert word in said
+    assert "Traceback" not in said
+    assert PASSWORD not in said
+
+
+def test_tls_is_verified_in_full_with_a_clients_certificate(
+    stack: Stack, authority: Authority, asking: Encrypted
+) -> None:
+    """By files named in the stack, one of them relative to it; and never without them."""
+    certificate, key = authority.client("al")
+    shutil.copy(authority.root, stack.folder / "root.crt")
+    verified(stack, asking.port, Path("root.crt"))
+    refused(stack.up(code=1), "connection requires a valid client certificate")
+    stack.set("sslcert", str(certificate))
+    stack.set("sslkey", str(key))
+    stack.up()
+    assert ask(stack.conninfo, WHAT_IS_THERE) == EVERYTHING
+    stack.up("--expect-no-changes")
+    stack.destroy()
+    assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
+
+
+def test_the_default_files_are_found_by_both_sides(
+    stack: Stack, authority: Authority, asking: Encrypted, tmp_path: Path
+) -> None:
+    """What libpq takes from ~/.postgresql, the provider takes as well, and the state does not name it."""
+    home = tmp_path / "home"
+    folder = home / ".postgresql"
+    folder.mkdir(parents=True)
+    certificate, key = authority.client("al")
+    for source, name in ((authority.root, "root.crt"), (certificate, "postgresql.crt"), (key, "postgresql.key")):
+        shutil.copy(source, folder / name)
+    stack.settings |= {"HOME": str(home), "PGHOST": "localhost", "PGPORT": str(asking.port), "PGSSLMODE": "verify-full"}
+    stack.up()
+    assert ask(stack.conninfo, WHAT_IS_THERE) == EVERYTHING
+    assert str(home) not in stack.pulumi("stack", "export")
+
+
+def test_the_systems_authorities_are_the_same_for_both(stack: Stack, authority: Authority, server: Server) -> None:
+    with speaking_tls(server, authority.server()) as proxy:
+        settings = {"PGHOST": "localhost", "PGPORT": str(proxy.port), "PGSSLROOTCERT": "system"}
+        stack.settings |= {**settings, "SSL_CERT_FILE": str(authority.root)}
+        stack.up()
+    assert ask(stack.conninfo, WHAT_IS_THERE) == EVERYTHING
+
+
+@pytest.mark.parametrize("wrong", ["expired", "another name"])
+def test_a_certificate_that_is_wrong(stack: Stack, authority: Authority, server: Server, wrong: str) -> None:
+    context = authority.server(expired=True) if wrong == "expired" else authority.server("db.example.org")
+    with speaking_tls(server, context) as proxy:
+        verified(stack, proxy.port, authority.root)
+        refused(stack.up(code=1), "certificate")
+    assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
+
+
+def test_a_missing_root_certificate_is_told_at_preview(stack: Stack) -> None:
+    verified(stack, 1, Path("nowhere.crt"))
+    refused(stack.pulumi("preview", code=1), "there is no file nowhere.crt", "pulumi config set sslrootcert")
+
+
+def test_a_service_and_a_password_file(stack: Stack, tmp_path: Path) -> None:
+    """Both resolved by libpq for both sides, and gone when the stack is destroyed."""
+    services, passfile = tmp_path / "services", tmp_path / "pgpass"
+    there = {name: stack.settings.pop(name) for name in ("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD")}
+    services.write_text(
+        f"[there]\nhost={there['PGHOST']}\nport={there['PGPORT']}\n"
+        f"user={there['PGUSER']}\ndbname={there['PGDATABASE']}\npassfile={passfile}\n"
+    )
+    passfile.write_text(f"{HOST}:{there['PGPORT']}:*:*:{PASSWORD.replace(':', chr(92) + ':')}\n")
+    passfile.chmod(0o600)
+    stack.set("service", "there")
+    stack.up(PGSERVICEFILE=str(services))
+    assert ask(stack.conninfo, WHAT_IS_THERE) == EVERYTHING
+    services.unlink()
+    passfile.unlink()
+    stack.destroy()
+    assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
+
+
+def test_a_pooler_is_refused(stack: Stack, server: Server) -> None:
+    with pooler(server) as proxy:
+        refused(stack.up(code=1, PGPORT=str(proxy.port)), "a connection pooler stands in between", "the keys host and")
+    assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
+
+
+def new_role(stack: Stack, options: str) -> str:
+    """A login that may do everything in the stack's database, which the stack then uses."""
+    role = f"al_{name_of(stack.conninfo).strip(chr(34)).split()[-1]}"
+    ask(stack.conninfo, f"CREATE ROLE {role} SUPERUSER LOGIN {options}")
+    stack.settings["PGUSER"] = role
+    return role
+
+
+@pytest.fixture
+def role(stack: Stack) -> Iterator[str]:
+    """A login of the stack's own."""
+    name = new_role(stack, "PASSWORD 'token 1'")
+    yield name
+    ask(stack.conninfo, f"REASSIGN OWNED BY {name} TO CURRENT_USER; DROP OWNED BY {name}; DROP ROLE {name}")
+
+
+def test_a_token_that_is_another_one_each_time(stack: Stack, role: str) -> None:
+    """As those of a cloud's IAM: each up brings its own, no migration is run for it, and it is what refresh uses."""
+    stack.up(PGPASSWORD="token 1")
+    before = ask(stack.conninfo, APPLIED)
+    for number in (2, 3):
+        ask(stack.conninfo, f"ALTER ROLE {role} PASSWORD 'token {number}'")
+        refused(stack.pulumi("refresh", "--yes", "--skip-preview", code=1), "password authentication failed")
+        said = stack.up(PGPASSWORD=f"token {number}")
+        assert "applied in" not in said
+        assert "replace" not in said
+    assert ask(stack.conninfo, APPLIED) == before
+    stack.pulumi("refresh", "--yes", "--skip-preview")
+    stack.destroy()
+
+
+def test_an_expired_password(stack: Stack, role: str) -> None:
+    """The server says no more than that the login failed."""
+    ask(stack.conninfo, f"ALTER ROLE {role} VALID UNTIL '2001-01-01'")
+    refused(stack.up(code=1, PGPASSWORD="token 1"), "password authentication failed")
+    assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
