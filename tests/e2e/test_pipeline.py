@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 
 from tests.conftest import PASSWORD, ask
-from tests.e2e.conftest import NOTHING, WHAT_IS_THERE, Stack, run
+from tests.e2e.conftest import NOTHING, WHAT_IS_THERE, Stack, readme_block, run
 
 SCRIPT = "examples/pipeline.sh"
 ROLES_PASSWORDS = {"reader": "r3ader's p@ss/w:rd", "writer": "wr1ter's p@ss/w:rd"}
@@ -62,6 +62,13 @@ def test_deploy_and_again(stack: Stack, tmp_path: Path) -> None:
     assert "5 unchanged" in second
     assert "::notice" not in second
     assert "reports" not in run(["git", "status", "--porcelain"], stack.folder).stdout
+
+
+def test_the_documented_commands(stack: Stack) -> None:
+    said = run(["bash", "-euc", readme_block("run: pipeline.sh", "docs/pipelines.md")], stack.folder, **stack.settings)
+    assert said.returncode == 0, said.stdout
+    assert "5 to create" in said.stdout
+    assert "15 checks: 11 passed" in said.stdout
 
 
 @pytest.mark.parametrize(
