@@ -20,13 +20,14 @@ up preview destroy seed verify stop:
 env: ## print what a shell needs: eval "$(make env)"
 	@$(READY) requirements-local.txt >&2 && $(VENV) -m local env
 
-lint: ## check style, types and the direction of imports
+lint: ## check style, types, the direction of imports and the pipelines' files
 	@$(READY) requirements-dev.txt
 	$(VENV) -m ruff check .
 	$(VENV) -m ruff format --check .
 	$(VENV) -m mypy
 	$(VENV) -m migrate lint
 	$(VENV) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+	.ci/lint-pipelines
 
 test: ## run the whole test suite
 	@$(READY) requirements-dev.txt

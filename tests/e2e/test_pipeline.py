@@ -1,0 +1,214 @@
+"""examples/pipeline.sh on the real engine: what a pipeline does, what it refuses, and what it leaves."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from psycopg import sql
+
+from tests.conftest import PASSWORD, ask
+from tests.e2e.conftest import NOTHING, WHAT_IS_THERE, Stack, readme_block, run
+
+SCRIPT = "examples/pipeline.sh"
+ROLES_PASSWORDS = {"reader": "r3ader's p@ss/w:rd", "writer": "wr1ter's p@ss/w:rd"}
+
+# What a stack with roles of its own has as outputs.
+OUTPUTS = """
+roles = {roles!r}
+pulumi.export("contract", database.contract.apply(lambda found: {{**found, "roles": roles}}))
+for role, password in {passwords!r}.items():
+    pulumi.export(f"{{role}}Password", pulumi.Output.secret(password))
+"""
+
+
+def pipeline(stack: Stack, *words: str, code: int = 0, **settings: str) -> str:
+    """Run the script, see that it ends with this exit code and tells no password, and return all it printed."""
+    done = run([SCRIPT, *words], stack.folder, **{**stack.settings, **settings})
+    assert done.returncode == code, done.stdout
+    kept = [path.read_text() for path in (stack.folder / "reports").glob("*")]
+    for password in (PASSWORD, *ROLES_PASSWORDS.values()):
+        assert all(password not in text for text in (done.stdout, *kept))
+    return done.stdout
+
+
+def failures(stack: Stack, name: str = "junit") -> list[str]:
+    """The checks that failed, by a JUnit report."""
+    suite = ET.parse(stack.folder / "reports" / f"{name}.xml")  # noqa: S314  # our own report
+    return [case.attrib["name"] for case in suite.iter("testcase") if case.find("failure") is not None]
+
+
+def test_preview_changes_nothing_and_keeps_its_text(stack: Stack) -> None:
+    said = pipeline(stack, "preview")
+    assert "5 to create" in said
+    assert (stack.folder / "reports" / "preview.txt").read_text() == said
+    assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
+
+
+def test_deploy_and_again(stack: Stack, tmp_path: Path) -> None:
+    """The second changes nothing, and git sees none of what is kept."""
+    summary = tmp_path / "summary.md"
+    first = pipeline(stack, "deploy", GITHUB_STEP_SUMMARY=str(summary))
+    assert "0001_create_embeddings applied in" in first
+    assert "All 7 answers are the article's." in first
+    assert "::notice title=seed verify::" in first
+    assert "### seed verify: right" in summary.read_text()
+    assert failures(stack) == []
+    second = pipeline(stack, "deploy")
+    assert "5 unchanged" in second
+    assert "::notice" not in second
+    assert "reports" not in run(["git", "status", "--porcelain"], stack.folder).stdout
+
+
+def test_the_documented_commands(stack: Stack) -> None:
+    said = run(["bash", "-euc", readme_block("run: pipeline.sh", "docs/pipelines.md")], stack.folder, **stack.settings)
+    assert said.returncode == 0, said.stdout
+    assert "5 to create" in said.stdout
+    assert "15 checks: 11 passed" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({"PULUMI_DEBUG_GRPC": "grpc.json"}, "unset PULUMI_DEBUG_GRPC"),
+        ({"PULUMI_OPTION_TRACING": "file:trace"}, "unset PULUMI_OPTION_TRACING"),
+        ({"PULUMI_OPTION_OTEL_TRACES": "file://traces"}, "unset PULUMI_OPTION_OTEL_TRACES"),
+        ({"PULUMI_OPTION_SHOW_SECRETS": "true"}, "unset PULUMI_OPTION_SHOW_SECRETS"),
+        ({"PULUMI_OPTION_VERBOSE": "9"}, "unset PULUMI_OPTION_VERBOSE"),
+        ({"PULUMI_OPTION_VERBOSE": "11"}, "unset PULUMI_OPTION_VERBOSE"),
+        ({"TF_LOG": "TRACE"}, "unset TF_LOG"),
+        ({"TF_LOG_PROVIDER": "TRACE"}, "unset TF_LOG_PROVIDER"),
+        ({"SHELLOPTS": "xtrace"}, "env -u SHELLOPTS bash examples/pipeline.sh deploy"),
+        ({"PULUMI_STACK": ""}, "STACK=dev examples/pipeline.sh deploy"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else "=".join(*value.items()),
+)
+def test_what_would_tell_secrets_is_refused(stack: Stack, settings: dict[str, str], remedy: str) -> None:
+    """Before anything is asked of the engine or the server, with the next command to type."""
+    said = pipeline(stack, "deploy", code=2, **settings)
+    assert f"\n  {remedy}\n" in said
+    assert "Updating" not in said
+    assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
+
+
+def test_a_traced_shell_is_refused(stack: Stack) -> None:
+    done = run(["bash", "-x", SCRIPT, "deploy"], stack.folder, **stack.settings)
+    assert done.returncode == 2
+    assert "\n  env -u SHELLOPTS bash examples/pipeline.sh deploy\n" in done.stdout
+
+
+def test_a_little_verbosity_is_not_refused(stack: Stack) -> None:
+    """The level from which the engine logs what it sends is 9; a CLI that says otherwise is to be told of here."""
+    pipeline(stack, "preview", PULUMI_OPTION_VERBOSE="8", PULUMI_OPTION_LOGTOSTDERR="true")
+
+
+@pytest.mark.parametrize("words", [[], ["destroy"], ["preview", "deploy"]])
+def test_usage(stack: Stack, words: list[str]) -> None:
+    assert "STACK=dev examples/pipeline.sh preview" in pipeline(stack, *words, code=2)
+
+
+def test_a_missing_cli_is_told(stack: Stack, tmp_path: Path) -> None:
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name in ("bash", "dirname"):
+        (commands / name).symlink_to(shutil.which(name) or "")
+    assert "\n  https://www.pulumi.com/docs/install/\n" in pipeline(stack, "deploy", code=2, PATH=str(commands))
+
+
+def test_missing_packages_are_told(stack: Stack) -> None:
+    (stack.folder / ".venv").unlink()
+    assert "\n  pulumi install\n" in pipeline(stack, "deploy", code=2)
+
+
+def test_a_wrong_password_is_told_in_one_line_before_anything_is_changed(stack: Stack) -> None:
+    said = pipeline(stack, "deploy", code=3, PGPASSWORD="wr0ng")
+    error, remedy = said.splitlines()
+    assert error.startswith("error: connection failed")
+    assert "password authentication failed" in error
+    assert "PGPASSWORD" in remedy
+    assert "wr0ng" not in said
+
+
+def test_a_failing_update_ends_it(stack: Stack) -> None:
+    stack.write("migrations/0002_b.up.sql", "SELECT nope;")
+    said = pipeline(stack, "deploy", code=1)
+    assert 'column "nope" does not exist' in said
+    assert "All 7 answers" not in said
+
+
+def test_a_failing_check_keeps_its_report(stack: Stack, tmp_path: Path) -> None:
+    """A change by hand, and one that neither `up` nor the sample mends."""
+    pipeline(stack, "deploy")
+    ask(stack.conninfo, "GRANT SELECT ON embeddings TO PUBLIC")
+    summary = tmp_path / "summary.md"
+    said = pipeline(stack, "deploy", code=1, GITHUB_STEP_SUMMARY=str(summary))
+    assert "::error title=roles public.embeddings::" in said
+    assert failures(stack) == ["roles"]
+    assert "### seed verify: wrong" in summary.read_text()
+
+
+def test_no_report_of_an_earlier_run_is_left(stack: Stack) -> None:
+    """A pipeline would publish it as this run's."""
+    pipeline(stack, "deploy")
+    stack.write("reports/other.txt", "kept")
+    pipeline(stack, "deploy", code=3, PGPASSWORD="wr0ng")
+    assert [path.name for path in (stack.folder / "reports").iterdir()] == ["other.txt"]
+
+
+def test_a_server_that_logs_statements_is_warned_of(stack: Stack) -> None:
+    name = ask(stack.conninfo, "SELECT quote_ident(current_database())")[0][0]
+    ask(stack.conninfo, f"ALTER DATABASE {name} SET log_statement = 'ddl'")
+    assert "warning: log_statement is ddl" in pipeline(stack, "deploy")
+
+
+@dataclass
+class Roles:
+    """A reader and a writer of the stack's table, made by hand."""
+
+    stack: Stack
+    names: dict[str, str]
+
+    def declare(self, passwords: dict[str, str]) -> None:
+        """Have the program name them in the contract, with these passwords among its outputs."""
+        program = (self.stack.folder / "__main__.py").read_text()
+        self.stack.write("__main__.py", program + OUTPUTS.format(roles=self.names, passwords=passwords))
+
+
+@pytest.fixture
+def roles(stack: Stack) -> Iterator[Roles]:
+    """Logins with the least rights; dropped at the end, for they are the server's."""
+    names = {role: f"{role} {secrets.token_hex(4)}" for role in ROLES_PASSWORDS}
+    stack.up()
+    for role, name in names.items():
+        right = "SELECT" if role == "reader" else "SELECT, INSERT, UPDATE, DELETE"
+        quoted, password = sql.Identifier(name).as_string(), sql.Literal(ROLES_PASSWORDS[role]).as_string()
+        ask(stack.conninfo, f"CREATE ROLE {quoted} LOGIN PASSWORD {password}")
+        ask(stack.conninfo, f"GRANT {right} ON embeddings TO {quoted}")
+    ask(stack.conninfo, f"GRANT USAGE ON SEQUENCE embeddings_id_seq TO {sql.Identifier(names['writer']).as_string()}")
+    yield Roles(stack, names)
+    for name in names.values():
+        quoted = sql.Identifier(name).as_string()
+        ask(stack.conninfo, f"DROP OWNED BY {quoted}; DROP ROLE {quoted}")
+
+
+def test_the_roles_of_the_stack_verify_as_themselves(roles: Roles) -> None:
+    """Each has its report; one that may not log in fails, and ends it."""
+    roles.declare(ROLES_PASSWORDS)
+    said = pipeline(roles.stack, "deploy")
+    assert said.count("verifying ") == 3
+    assert failures(roles.stack) == failures(roles.stack, "junit-reader") == failures(roles.stack, "junit-writer") == []
+    roles.declare({**ROLES_PASSWORDS, "reader": "another"})
+    assert "password authentication failed" in pipeline(roles.stack, "deploy", code=3)
+
+
+def test_a_role_without_a_password_in_the_stack_is_left_out_and_said_so(roles: Roles) -> None:
+    """One that was there before the stack."""
+    roles.declare({"reader": ROLES_PASSWORDS["reader"]})
+    said = pipeline(roles.stack, "deploy")
+    assert f"Not verified as {roles.names['writer']}: " in said
+    assert said.count("verifying ") == 2

@@ -1,0 +1,27 @@
+"""What the schemas cannot know of the pipelines' files. `make lint` holds them against those."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", [".github/workflows/deploy.yml", ".gitlab-ci.yml"])
+def test_a_deployment_is_the_script_and_nothing_beside_it(name: str) -> None:
+    """A pipeline that called Pulumi itself would pass by what the script refuses."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert re.findall(r"examples/pipeline\.sh (\w+)$", text, re.MULTILINE) == ["preview", "deploy"]
+    assert not re.search(r"\bpulumi (up|preview|stack)\b", text)
+
+
+def test_what_the_script_refuses_is_documented() -> None:
+    script = (ROOT / "examples" / "pipeline.sh").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "pipelines.md").read_text(encoding="utf-8")
+    names = re.search(r"for name in (\w+) (\w+)\{(.*?)\}", script)
+    assert names is not None
+    for name in (names[1], *(names[2] + option for option in names[3].split(","))):
+        assert f"`{name}`" in page
