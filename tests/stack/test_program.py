@@ -44,7 +44,11 @@ def run_program(
 
     def run(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
         file = tmp_path / "Pulumi.dev.yaml"
-        file.write_text(json.dumps({"config": {f"pgvector-seed:{key}": value for key, value in config.items()}}))
+        file.write_text(
+            json.dumps(
+                {"config": {f"pgvector-seed:{key}": value for key, value in {"policy": "warn", **config}.items()}}
+            )
+        )
         monkeypatch.setenv("PULUMI_OPTION_CONFIG_FILE", str(file))
         found: dict[str, dict[str, Any]] = {}
 
@@ -136,7 +140,7 @@ def test_the_password_is_a_secret_for_the_engine(monkeypatch: pytest.MonkeyPatch
 @pulumi.runtime.test  # type: ignore[untyped-decorator]
 def declare(connection: dict[str, Any]) -> pulumi.Output[Any]:
     roles = Roles(Role("o"), Role("w"), Role("r"), writer_password="given-passw0rd")
-    args = VectorDatabaseArgs(connection, None, "public", "retain", "0.8.4", {}, roles=roles)
+    args = VectorDatabaseArgs(connection, None, "public", "retain", "0.8.4", {}, roles=roles, policy="warn")
     return VectorDatabase("database", args).contract
 
 

@@ -49,6 +49,7 @@ def test_every_key_is_read() -> None:
         "readerPassword": "re4der",
         "passwordVersion": "2",
         "importRoles": "true",
+        "policy": "warn",
         "roles": json.dumps({"owner": {"existing": "o"}, "writer": "w", "reader": "r"}),
         "tables": json.dumps({"items": {"metric": "cosine", "rows": 5, "recall": {"k": 10, "minimum": 0.9}}}),
     }
@@ -70,6 +71,7 @@ def test_every_key_is_read() -> None:
     assert settings.password == "s3cret"
     assert not settings.create_extension
     assert not settings.superuser
+    assert settings.policy == "warn"
     assert settings.roles == Roles(
         Role("o", existing=True), Role("w"), Role("r"), "wr1ter", "re4der", "2", take_over=True
     )

@@ -1,0 +1,85 @@
+"""What the policy refuses, of the declaration and of the server."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pulumi
+import pytest
+
+from infra.address import find
+from infra.policy import enforce, faults_of_address, faults_of_server
+from infra.roles import Role, Roles
+from tests.conftest import ask, pg_variables
+
+ROLES = Roles(Role("o"), Role('the "writer"', existing=True), Role("r", existing=True))
+
+
+def of_address(given: dict[str, str], on_destroy: str = "retain") -> list[str]:
+    return [fault.split(":")[0] for fault in faults_of_address(find({"dbname": "d", "user": "u", **given}), on_destroy)]
+
+
+@pytest.mark.parametrize("host", ["db.example", "127.0.0.1,db.example"])
+def test_a_server_that_others_use(host: str) -> None:
+    """One address elsewhere is enough."""
+    assert of_address({"host": host, "sslmode": "require"}) == ["sslmode"]
+    assert of_address({"host": host, "sslmode": "disable"}, "revert") == ["sslmode", "onDestroy"]
+    root = shutil.which("sh") or ""  # any file
+    assert of_address({"host": host, "sslmode": "verify-full", "sslrootcert": root}) == []
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1"])
+def test_a_laptop_is_free(host: str) -> None:
+    assert of_address({"host": host, "sslmode": "disable"}, "revert") == []
+
+
+@pytest.fixture
+def superuser(database: str) -> Iterator[str]:
+    """A writer that may do everything."""
+    ask(database, 'DROP ROLE IF EXISTS "the ""writer"""; CREATE ROLE "the ""writer""" SUPERUSER')
+    yield database
+    ask(database, 'DROP ROLE "the ""writer"""')
+
+
+def test_a_superuser_as_writer(superuser: str) -> None:
+    (fault,) = faults_of_server(superuser, ROLES, "0.8.4")
+    assert fault.startswith('roles.writer: the "writer" is a superuser')
+    ask(superuser, fault.partition("In psql: ")[2])
+    assert list(faults_of_server(superuser, ROLES, "0.8.4")) == []
+
+
+def test_a_pgvector_that_is_too_old(database: str, empty_database: str) -> None:
+    """Whether it is enabled, or about to be."""
+    for conninfo in (database, empty_database):
+        (fault,) = faults_of_server(conninfo, None, "99.0")
+        assert "Upgrade it on the server to 99.0 or later" in fault
+        assert list(faults_of_server(conninfo, None, "0.8.4")) == []
+
+
+def test_an_extension_that_only_waits_for_its_update(empty_database: str) -> None:
+    ask(
+        empty_database, "CREATE EXTENSION vector; UPDATE pg_extension SET extversion = '0.8.3' WHERE extname = 'vector'"
+    )
+    assert [fault.split(". ")[-1] for fault in faults_of_server(empty_database, None, "0.8.4")] == [
+        "In psql: ALTER EXTENSION vector UPDATE;"
+    ]
+
+
+def test_a_server_that_is_not_there(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A preview needs no database."""
+    told: list[str] = []
+    monkeypatch.setattr(pulumi.log, "info", told.append)
+    port = pg_variables(database)["PGPORT"]
+    assert list(faults_of_server(database.replace(f"port={port}", "port=1"), ROLES, "0.8.4")) == []
+    assert "and not the server" in told[0]
+
+
+def test_all_faults_are_told_at_once_or_only_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", warned.append)
+    enforce("warn", ["one", "two"])
+    assert warned == ["one", "two"]
+    with pytest.raises(pulumi.RunError, match=r"one\n  two\n.*pulumi config set policy warn"):
+        enforce("enforce", ["one", "two"])
+    enforce("enforce", [])
