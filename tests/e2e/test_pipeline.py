@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import secrets
+import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from psycopg import sql
 
+from local.server import Server
 from tests.conftest import PASSWORD, ask
 from tests.e2e.conftest import NOTHING, WHAT_IS_THERE, Stack, readme_block, run
+from tests.e2e.roles import Names, declare, new_names, quoted
+from tests.proxies import encrypted
 
 SCRIPT = "examples/pipeline.sh"
-ROLES_PASSWORDS = {"reader": "r3ader's p@ss/w:rd", "writer": "wr1ter's p@ss/w:rd"}
-
-# What a stack with roles of its own has as outputs.
-OUTPUTS = """
-roles = {roles!r}
-pulumi.export("contract", database.contract.apply(lambda found: {{**found, "roles": roles}}))
-for role, password in {passwords!r}.items():
-    pulumi.export(f"{{role}}Password", pulumi.Output.secret(password))
-"""
 
 
 def pipeline(stack: Stack, *words: str, code: int = 0, **settings: str) -> str:
@@ -32,8 +24,7 @@ def pipeline(stack: Stack, *words: str, code: int = 0, **settings: str) -> str:
     done = run([SCRIPT, *words], stack.folder, **{**stack.settings, **settings})
     assert done.returncode == code, done.stdout
     kept = [path.read_text() for path in (stack.folder / "reports").glob("*")]
-    for password in (PASSWORD, *ROLES_PASSWORDS.values()):
-        assert all(password not in text for text in (done.stdout, *kept))
+    assert all(PASSWORD not in text for text in (done.stdout, *kept))
     return done.stdout
 
 
@@ -166,49 +157,37 @@ def test_a_server_that_logs_statements_is_warned_of(stack: Stack) -> None:
     assert "warning: log_statement is ddl" in pipeline(stack, "deploy")
 
 
-@dataclass
-class Roles:
-    """A reader and a writer of the stack's table, made by hand."""
-
-    stack: Stack
-    names: dict[str, str]
-
-    def declare(self, passwords: dict[str, str]) -> None:
-        """Have the program name them in the contract, with these passwords among its outputs."""
-        program = (self.stack.folder / "__main__.py").read_text()
-        self.stack.write("__main__.py", program + OUTPUTS.format(roles=self.names, passwords=passwords))
-
-
 @pytest.fixture
-def roles(stack: Stack) -> Iterator[Roles]:
-    """Logins with the least rights; dropped at the end, for they are the server's."""
-    names = {role: f"{role} {secrets.token_hex(4)}" for role in ROLES_PASSWORDS}
-    stack.up()
-    for role, name in names.items():
-        right = "SELECT" if role == "reader" else "SELECT, INSERT, UPDATE, DELETE"
-        quoted, password = sql.Identifier(name).as_string(), sql.Literal(ROLES_PASSWORDS[role]).as_string()
-        ask(stack.conninfo, f"CREATE ROLE {quoted} LOGIN PASSWORD {password}")
-        ask(stack.conninfo, f"GRANT {right} ON embeddings TO {quoted}")
-    ask(stack.conninfo, f"GRANT USAGE ON SEQUENCE embeddings_id_seq TO {sql.Identifier(names['writer']).as_string()}")
-    yield Roles(stack, names)
-    for name in names.values():
-        quoted = sql.Identifier(name).as_string()
-        ask(stack.conninfo, f"DROP OWNED BY {quoted}; DROP ROLE {quoted}")
+def names(server: Server) -> Iterator[Names]:
+    with new_names(server) as names:
+        yield names
 
 
-def test_the_roles_of_the_stack_verify_as_themselves(roles: Roles) -> None:
-    """Each has its report; one that may not log in fails, and ends it."""
-    roles.declare(ROLES_PASSWORDS)
-    said = pipeline(roles.stack, "deploy")
-    assert said.count("verifying ") == 3
-    assert failures(roles.stack) == failures(roles.stack, "junit-reader") == failures(roles.stack, "junit-writer") == []
-    roles.declare({**ROLES_PASSWORDS, "reader": "another"})
-    assert "password authentication failed" in pipeline(roles.stack, "deploy", code=3)
+def test_three_roles_over_tls(stack: Stack, names: Names, server: Server, tmp_path: Path) -> None:
+    """From nothing, and again; each login has its report, and one whose password was changed by hand ends it."""
+    declare(stack, names)
+    with encrypted(server, tmp_path) as tls:
+        stack.settings |= {"PGHOST": "localhost", "PGPORT": str(tls.port)}
+        stack.settings |= {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(tls.root)}
+        assert "26 to create" in pipeline(stack, "preview")
+        said = pipeline(stack, "deploy")
+        print(said)  # what an operator sees; pytest shows it with -s
+        assert said.count("All 7 answers are the article's.") == 1
+        assert re.findall(r"(?m)^tls +pass|pass +tls", said) == ["pass  tls"] * 3
+        assert said.count("15 checks: 12 passed, 3 not declared") == 3
+        assert "26 unchanged" in pipeline(stack, "deploy")
+        for report in ("junit", "junit-reader", "junit-writer"):
+            assert failures(stack, report) == []
+        ask(stack.conninfo, f"ALTER ROLE {quoted(names.reader)} PASSWORD 'another'")
+        assert "password authentication failed" in pipeline(stack, "deploy", code=3)
 
 
-def test_a_role_without_a_password_in_the_stack_is_left_out_and_said_so(roles: Roles) -> None:
-    """One that was there before the stack."""
-    roles.declare({"reader": ROLES_PASSWORDS["reader"]})
-    said = pipeline(roles.stack, "deploy")
-    assert f"Not verified as {roles.names['writer']}: " in said
+def test_a_role_that_was_there_is_left_out_and_said_so(stack: Stack, names: Names) -> None:
+    """The stack does not know its password."""
+    declare(stack, names)
+    ask(stack.conninfo, f"CREATE ROLE {quoted(names.reader)} LOGIN")
+    stack.pulumi("config", "rm", "--path", "roles.reader")
+    stack.pulumi("config", "set", "--path", "roles.reader.existing", names.reader)
+    said = pipeline(stack, "deploy")
+    assert f"Not verified as {names.reader}: " in said
     assert said.count("verifying ") == 2

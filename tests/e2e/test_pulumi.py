@@ -7,9 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-import psutil
 import pytest
 
 from local.server import Server
@@ -120,36 +118,6 @@ def test_a_new_address_is_an_update_and_runs_no_sql(stack: Stack) -> None:
     assert ask(stack.conninfo, "SELECT contract #>> '{connection,host}' FROM pgvector_seed.deployment") == [
         ("localhost",)
     ]
-
-
-def test_the_password_is_nowhere(stack: Stack) -> None:
-    """Not in what is printed, in the state, or in the arguments of any process."""
-    arguments: set[str] = set()
-    said: list[str] = []
-    for words in (
-        ["up", "--yes"],
-        ["preview", "--diff"],
-        ["refresh", "--yes"],
-        ["up", "--yes", "-v=8", "--logtostderr"],
-    ):
-        with stack.start(*words) as process:
-            assert process.stdout is not None
-            for line in process.stdout:  # each line is a moment to look at the processes
-                said.append(line)
-                if len(said) % 20 == 1:
-                    arguments |= {" ".join(found.info["cmdline"] or []) for found in psutil.process_iter(["cmdline"])}
-            assert process.wait() == 0
-    assert any("pulumi-language-python" in words for words in arguments), "the processes were looked at while it ran"
-    places = [*said, *arguments, stack.pulumi("stack", "export"), stack.pulumi("stack", "history", "--json")]
-    places += [path.read_text(errors="replace") for path in stack.folder.parent.rglob("*") if is_state(path)]
-    escaped = json.dumps(PASSWORD)[1:-1].replace("&", "\\u0026")
-    for place in places:
-        assert PASSWORD not in place
-        assert escaped not in place
-
-
-def is_state(path: Path) -> bool:
-    return path.is_file() and ".venv" not in path.parts and "state" in path.parts
 
 
 def test_the_file_of_a_stack_is_not_needed_to_hold_a_connection(stack: Stack) -> None:
