@@ -1,4 +1,4 @@
-"""What may stand between a client and its server: TLS, a connection that falls silent, a transaction pooler.
+"""What may stand between a client and its server: a connection that falls silent, a transaction pooler.
 
 Each proxy listens on a free port, of 127.0.0.1 where no other address is given. It reads the messages of
 PostgreSQL's protocol 3: a kind of one byte, a length of four that counts itself, and a body. A connection's
@@ -14,11 +14,9 @@ import ssl
 import struct
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, suppress
-from pathlib import Path
 from threading import Event, Thread
 
 from local.server import HOST, Server
-from tests.authority import Authority
 
 TLS_REQUEST, GSS_REQUEST = struct.pack("!I", 80877103), struct.pack("!I", 80877104)
 READY_AND_IDLE = b"Z\0\0\0\x05I"
@@ -26,17 +24,6 @@ LISTEN = re.compile(rb"\s*listen\b", re.IGNORECASE)
 MADE_UP_KEY = struct.pack("!II", 0x7FFFFFFF, 1)  # no process of a server has this id
 NO_CERTIFICATE = b"connection requires a valid client certificate"
 NO_PREPARED, NO_LISTEN = b"prepared statements are not supported", b"LISTEN is not supported"
-
-
-def encrypted(server: Server, folder: Path) -> AbstractContextManager[Encrypted]:
-    """TLS in front of a server: the wheels' PostgreSQL is built without."""
-    authority = Authority(folder)
-    return closing(Encrypted(server, authority.server(), authority.root))
-
-
-def speaking_tls(server: Server, context: ssl.SSLContext) -> AbstractContextManager[Encrypted]:
-    """The same, with a certificate of one's own choice."""
-    return closing(Encrypted(server, context))
 
 
 def frozen(server: Server) -> AbstractContextManager[Frozen]:
@@ -172,14 +159,6 @@ class Proxy:
         thread = Thread(target=link.run)
         self._served.append((link, thread))
         thread.start()
-
-
-class Encrypted(Proxy):
-    """Offers TLS. ``root`` is the certificate of the authority that vouches for localhost and 127.0.0.1."""
-
-    def __init__(self, server: Server, context: ssl.SSLContext, root: Path = Path()) -> None:
-        self.root = root
-        super().__init__(server, lambda client, backend: Link(client, backend, context))
 
 
 class Frozen(Proxy):
