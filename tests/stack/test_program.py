@@ -122,6 +122,7 @@ def test_the_password_is_a_secret_for_the_engine(monkeypatch: pytest.MonkeyPatch
     declare({"host": "db"})
     assert len([value for value in hidden if PASSWORD in value]) == 2
     assert not [value for value in plain if PASSWORD in value]
+    assert json.dumps("db") in plain, "where the server is, a preview shows"
 
 
 @pulumi.runtime.test  # type: ignore[untyped-decorator]
