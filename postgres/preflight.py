@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from postgres.catalogue import EXTENSION, extension
-from postgres.connection import Connection, connect, nothing_on_path
-from postgres.errors import InputError, RefusedError, translated
+from postgres.connection import connect, nothing_on_path
+from postgres.errors import InputError, translated
+from postgres.pooler import refuse_pooler
 
 _AVAILABLE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = %s)"
 
@@ -24,17 +25,3 @@ def preflight(conninfo: str) -> None:
                 f"Install it there: the package postgresql-{major}-pgvector (Debian, Ubuntu) or pgvector_{major} "
                 f"(Red Hat), or use the image pgvector/pgvector:pg{major}",
             )
-
-
-def refuse_pooler(connection: Connection) -> None:
-    """A pooler's client may get another session for each transaction, and leaves its lock behind in the last.
-
-    What tells it: a pooler has a key of its own for each client (PgBouncer: welcome_client in proto.c), so the
-    process that a cancellation would name is not the one that answers.
-    """
-    row = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
-    if row != (connection.info.backend_pid,):
-        raise RefusedError(
-            "a connection pooler stands in between, where the lock that keeps two runs apart does not hold",
-            "Connect to the server itself for migrations: PGHOST, PGPORT (Pulumi: the keys host and port).",
-        )

@@ -31,6 +31,11 @@ def frozen(server: Server) -> AbstractContextManager[Frozen]:
     return closing(Frozen(server))
 
 
+def renaming(server: Server) -> AbstractContextManager[Proxy]:
+    """A proxy that gives each client a key of its own, as a pooler does, and a session for as long as it stays."""
+    return closing(Proxy(server, RenamingLink))
+
+
 def pooler(server: Server) -> AbstractContextManager[Proxy]:
     """A transaction pooler: nothing that a client keeps in its session is there in the next transaction.
 
@@ -199,7 +204,14 @@ class FrozenLink(Link):
             super().from_server(message)
 
 
-class PooledLink(Link):
+class RenamingLink(Link):
+    """A link whose client gets a made-up key for cancelling."""
+
+    def from_server(self, message: bytes) -> None:
+        super().from_server(pack(b"K", MADE_UP_KEY) if message[:1] == b"K" else message)
+
+
+class PooledLink(RenamingLink):
     """A link whose session is reset after each transaction, as if another server were to take the next.
 
     A refused statement is replaced by one that no server can parse. So it is the server that fails, skips
@@ -225,8 +237,6 @@ class PooledLink(Link):
 
     def from_server(self, message: bytes) -> None:
         kind = message[:1]
-        if kind == b"K":
-            message = pack(b"K", MADE_UP_KEY)
         if kind in (b"G", b"E"):
             self.copying = kind == b"G"
         if kind == b"Z" or (kind == b"G" and self.awaited == b"S"):  # it will pass over the Sync it was sent
