@@ -15,11 +15,9 @@ from typing import Any
 import pulumi
 from psycopg.conninfo import make_conninfo
 
-from infra.certificates import find_files
-from postgres.connection import connect, is_loopback, resolve
+from infra.tls import find_files, find_sslmode
+from postgres.connection import connect, resolve
 from postgres.errors import Error
-
-SSLMODES = ("disable", "require", "verify-ca", "verify-full")  # what both libpq and the provider know
 
 # What a service file may say of the server, and the provider cannot be told.
 LIBPQS_ALONE = ("hostaddr", "sslcrl", "sslcrldir")
@@ -78,7 +76,7 @@ def find(given: Mapping[str, str]) -> Address:
 
     Raises pulumi.RunError where the PostgreSQL provider could not follow.
     """
-    _refuse_environment()
+    _refuse_environment(given)
     try:
         found = resolve(given)
     except Error as error:
@@ -87,8 +85,7 @@ def find(given: Mapping[str, str]) -> Address:
         if "service" in given and name in found:
             raise pulumi.RunError(f"{name} cannot be told to the PostgreSQL provider: take it out of the service file")
     host = found.get("host", "")
-    _refuse_other_hosts(host)
-    sslmode = _sslmode(found, host)
+    sslmode = find_sslmode(found, host)
     return Address(
         host=_tcp(host),
         port=_port(found.get("port", "5432")),
@@ -106,7 +103,16 @@ def is_port(text: str) -> bool:
     return text.isascii() and text.isdecimal() and 1 <= int(text) <= 65535
 
 
-def _refuse_environment() -> None:
+def _refuse_environment(given: Mapping[str, str]) -> None:
+    """What would lead the provider elsewhere: its driver prefers two variables to what it is told.
+
+    Of a list in PGHOST it keeps all but the first, and goes there when its own host is down.
+    """
+    if {"host", "service"} & given.keys() and "," in os.environ.get("PGHOST", ""):
+        raise pulumi.RunError(
+            "PGHOST is a list, and the PostgreSQL provider would turn to its servers as well. "
+            "Run it without: env -u PGHOST pulumi up"
+        )
     for name in ("PGSERVICE", "PGHOSTADDR"):
         value = os.environ.get(name)
         if value:
@@ -115,15 +121,6 @@ def _refuse_environment() -> None:
                 f"{name} is set, and the PostgreSQL provider and libpq would not follow it to the same server. "
                 f"Run: {instead}env -u {name} pulumi up"
             )
-
-
-def _refuse_other_hosts(hosts: str) -> None:
-    """The provider's driver keeps all but the first of PGHOST, and goes there when its own host is down."""
-    if "," in os.environ.get("PGHOST", "") and os.environ["PGHOST"] != hosts:
-        raise pulumi.RunError(
-            f"PGHOST lists other servers than {hosts or 'no host'!r}, and the PostgreSQL provider might turn to them. "
-            "Run it without: env -u PGHOST pulumi up"
-        )
 
 
 def _tcp(hosts: str) -> str:
@@ -147,19 +144,3 @@ def _port(ports: str) -> int | str:
 def _target(said: str) -> str:
     """Among several servers the first that answers may be a standby, which takes no writes."""
     return "read-write" if said == "any" else said
-
-
-def _sslmode(found: Mapping[str, str], hosts: str) -> str:
-    """``prefer``, which libpq does by default, accepts a plain connection in silence: only loopback may.
-
-    Who names an authority or a certificate wants TLS there as well.
-    """
-    said = found["sslmode"]
-    if said == "prefer":
-        named = {"sslrootcert", "sslcert"} & found.keys()
-        return "require" if named or not all(map(is_loopback, hosts.split(","))) else "disable"
-    if said not in SSLMODES:
-        raise pulumi.RunError(
-            f"sslmode must be one of {', '.join(SSLMODES)}; got {said!r}. Run: pulumi config set sslmode verify-full"
-        )
-    return said

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import pulumi
 from pulumi.runtime.config import get_config_env, get_config_secret_keys_env
 
-from infra.address import SSLMODES, is_port
+from infra.address import is_port
 from infra.database import VectorDatabaseArgs
 from infra.policy import ENFORCE, WARN
 from infra.roles import read_roles
 from infra.tables import read_tables
+from infra.tls import SSLMODES
 from migrate.engine import Options
 from migrate.session import Limits, fault_of_duration
 from postgres.contract import Declaration, fault_of_schema

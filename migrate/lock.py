@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from postgres.connection import Connection
 from postgres.ledger import refuse_stranger
-from postgres.preflight import refuse_pooler
+from postgres.pooler import refuse_pooler
 
 Report = Callable[[str], None]  # gets a line of progress
 

@@ -7,7 +7,8 @@ from psycopg import sql
 
 from postgres.catalogue import EXTENSION, available_version, extension
 from postgres.connection import Connection, connect, nothing_on_path
-from postgres.errors import InputError, RefusedError, is_lost, one_line, translated
+from postgres.errors import InputError, is_lost, one_line, translated
+from postgres.pooler import refuse_pooler
 
 _SUPERUSER = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
 _ROLE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %s)"
@@ -60,18 +61,4 @@ def refuse_role(conninfo: str, name: str) -> None:
             f"the role {name} is there, and the stack's state does not know it",
             "If this stack made it, take it over: pulumi up --config importRoles=true; then pulumi config rm "
             "importRoles. If it is somebody else's, name another one, or use it as it is: {existing: NAME}.",
-        )
-
-
-def refuse_pooler(connection: Connection) -> None:
-    """A pooler's client may get another session for each transaction, and leaves its lock behind in the last.
-
-    What tells it: a pooler has a key of its own for each client (PgBouncer: welcome_client in proto.c), so the
-    process that a cancellation would name is not the one that answers.
-    """
-    row = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
-    if row != (connection.info.backend_pid,):
-        raise RefusedError(
-            "a connection pooler stands in between, where the lock that keeps two runs apart does not hold",
-            "Connect to the server itself for migrations: PGHOST, PGPORT (Pulumi: the keys host and port).",
         )

@@ -1,4 +1,4 @@
-"""What may stand between a client and its server: TLS, a connection that falls silent, a transaction pooler.
+"""What may stand between a client and its server: a connection that falls silent, a transaction pooler.
 
 Each proxy listens on a free port, of 127.0.0.1 where no other address is given. It reads the messages of
 PostgreSQL's protocol 3: a kind of one byte, a length of four that counts itself, and a body. A connection's
@@ -14,11 +14,9 @@ import ssl
 import struct
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, suppress
-from pathlib import Path
 from threading import Event, Thread
 
 from local.server import HOST, Server
-from tests.authority import Authority
 
 TLS_REQUEST, GSS_REQUEST = struct.pack("!I", 80877103), struct.pack("!I", 80877104)
 READY_AND_IDLE = b"Z\0\0\0\x05I"
@@ -28,20 +26,14 @@ NO_CERTIFICATE = b"connection requires a valid client certificate"
 NO_PREPARED, NO_LISTEN = b"prepared statements are not supported", b"LISTEN is not supported"
 
 
-def encrypted(server: Server, folder: Path) -> AbstractContextManager[Encrypted]:
-    """TLS in front of a server: the wheels' PostgreSQL is built without."""
-    authority = Authority(folder)
-    return closing(Encrypted(server, authority.server(), authority.root))
-
-
-def speaking_tls(server: Server, context: ssl.SSLContext) -> AbstractContextManager[Encrypted]:
-    """The same, with a certificate of one's own choice."""
-    return closing(Encrypted(server, context))
-
-
 def frozen(server: Server) -> AbstractContextManager[Frozen]:
     """A server that stops answering in the middle."""
     return closing(Frozen(server))
+
+
+def renaming(server: Server) -> AbstractContextManager[Proxy]:
+    """A proxy that gives each client a key of its own, as a pooler does, and a session for as long as it stays."""
+    return closing(Proxy(server, RenamingLink))
 
 
 def pooler(server: Server) -> AbstractContextManager[Proxy]:
@@ -174,14 +166,6 @@ class Proxy:
         thread.start()
 
 
-class Encrypted(Proxy):
-    """Offers TLS. ``root`` is the certificate of the authority that vouches for localhost and 127.0.0.1."""
-
-    def __init__(self, server: Server, context: ssl.SSLContext, root: Path = Path()) -> None:
-        self.root = root
-        super().__init__(server, lambda client, backend: Link(client, backend, context))
-
-
 class Frozen(Proxy):
     """Forwards everything until it is told not to. Clients that come later are accepted, and hear nothing."""
 
@@ -220,7 +204,14 @@ class FrozenLink(Link):
             super().from_server(message)
 
 
-class PooledLink(Link):
+class RenamingLink(Link):
+    """A link whose client gets a made-up key for cancelling."""
+
+    def from_server(self, message: bytes) -> None:
+        super().from_server(pack(b"K", MADE_UP_KEY) if message[:1] == b"K" else message)
+
+
+class PooledLink(RenamingLink):
     """A link whose session is reset after each transaction, as if another server were to take the next.
 
     A refused statement is replaced by one that no server can parse. So it is the server that fails, skips
@@ -246,8 +237,6 @@ class PooledLink(Link):
 
     def from_server(self, message: bytes) -> None:
         kind = message[:1]
-        if kind == b"K":
-            message = pack(b"K", MADE_UP_KEY)
         if kind in (b"G", b"E"):
             self.copying = kind == b"G"
         if kind == b"Z" or (kind == b"G" and self.awaited == b"S"):  # it will pass over the Sync it was sent

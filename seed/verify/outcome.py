@@ -63,7 +63,7 @@ class Result:
 class Report:
     """What was found. ``failure`` is what ended the run early, or kept it from beginning.
 
-    ``subject`` says what was looked at: the database and its server; "" when it was never reached.
+    ``subject`` says what was looked at: the database, its server and who asks; "" when it was never reached.
     ``version`` is this project's.
     """
 

@@ -49,7 +49,8 @@ def report(wanted: Wanted) -> Report:
     try:
         contract = _given(wanted, clock)
         with connect(_conninfo(contract, clock), any_version=True) as connection, watched(connection, clock, cut):
-            subject = f"{connection.info.dbname} on {connection.info.host}:{connection.info.port}"
+            found = connection.info
+            subject = f"{found.dbname} on {found.host}:{found.port} as {found.user}"
             with translated("reading the contract"):
                 contract = contract or _found(connection, wanted, clock)
             results, failure = verify(connection, contract, wanted.names, clock)

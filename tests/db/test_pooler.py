@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 from local.server import Server
 from local.workspace import ROOT
 from tests.conftest import ask, pg_variables
-from tests.proxies import pooler
+from tests.proxies import pooler, renaming
 
 TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname IN ('public', 'pgvector_seed')"
 
@@ -49,6 +49,14 @@ def test_migrations_are_refused_through_a_pooler(pooled: str, database: str, wor
     assert "a connection pooler stands in between" in done.stderr
     assert "PGHOST" in done.stderr
     assert ask(database, TABLES) == [(0,)]
+
+
+def test_a_proxy_that_keeps_sessions_is_let_through(server: Server, database: str) -> None:
+    """As a cloud's, which makes up the key as well: refused there, no migration could ever be run."""
+    with renaming(server) as proxy:
+        done = command(make_conninfo(database, port=proxy.port), "migrate", "apply")
+        assert done.returncode == 0, done.stderr
+        assert ask(database, TABLES) != [(0,)]
 
 
 def test_the_rest_works_through_a_pooler(pooled: str, database: str) -> None:

@@ -19,8 +19,9 @@ from psycopg.pq.abc import PGconn
 
 from local.server import HOST, Server
 from tests.conftest import ask, conninfo, tries, until
-from tests.proxies import TLS_REQUEST, Encrypted, Frozen, encrypted, frozen, pooler
+from tests.proxies import TLS_REQUEST, Frozen, frozen, pooler
 from tests.servers import old_server, standby
+from tests.tls import Encrypted, encrypted
 
 SILENCE_SECONDS = 0.2
 MEGABYTES = "SELECT repeat('x', 1000) FROM generate_series(1, 3000)"

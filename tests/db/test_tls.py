@@ -18,9 +18,8 @@ from local.server import Server
 from local.workspace import ROOT
 from postgres.connection import connect
 from postgres.errors import UnreachableError
-from tests.authority import Authority
 from tests.conftest import pg_variables
-from tests.proxies import speaking_tls
+from tests.tls import Authority, speaking_tls
 
 COMMANDS = (("migrate", "status"), ("seed", "verify"))
 

@@ -14,7 +14,7 @@ from local.server import Server
 from tests.conftest import PASSWORD, ask
 from tests.e2e.conftest import NOTHING, WHAT_IS_THERE, Stack, readme_block, run
 from tests.e2e.roles import Names, declare, new_names, quoted
-from tests.proxies import encrypted
+from tests.tls import encrypted
 
 SCRIPT = "examples/pipeline.sh"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from local.server import HOST, Server
-from tests.authority import Authority
 from tests.conftest import PASSWORD, ask, name_of
 from tests.e2e.conftest import EVERYTHING, NOTHING, WHAT_IS_THERE, Stack
-from tests.proxies import Encrypted, pooler, speaking_tls
+from tests.proxies import pooler
+from tests.tls import Authority, Encrypted, speaking_tls
 
 APPLIED = "SELECT xmin::text, applied_at FROM pgvector_seed.migrations"
 

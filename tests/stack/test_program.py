@@ -135,6 +135,7 @@ def test_the_password_is_a_secret_for_the_engine(monkeypatch: pytest.MonkeyPatch
     assert len([value for value in hidden if PASSWORD in value]) == 2
     assert len([value for value in hidden if "given-passw0rd" in value]) == 1
     assert not [value for value in plain if PASSWORD in value or "given-passw0rd" in value]
+    assert json.dumps("db") in plain, "where the server is, a preview shows"
 
 
 @pulumi.runtime.test  # type: ignore[untyped-decorator]

@@ -84,8 +84,9 @@ def test_another_list_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPa
     """The provider's driver keeps all but the first, and goes there when the host that it was given is down."""
     monkeypatch.setenv("PGHOST", "a,b")
     assert find({}).host == "a,b"
-    with pytest.raises(pulumi.RunError, match="env -u PGHOST pulumi up"):
-        find({"host": "db"})
+    for given in ({"host": "db"}, {"service": "there"}):
+        with pytest.raises(pulumi.RunError, match="env -u PGHOST pulumi up"):
+            find(given)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from psycopg.conninfo import make_conninfo
 from local.server import HOST, Server
 from seed.verify.outcome import Status
 from tests.conftest import ask, conninfo, until
-from tests.proxies import encrypted, frozen, pooler
+from tests.proxies import frozen, pooler
 from tests.servers import old_server, standby
+from tests.tls import encrypted
 from tests.verify.helpers import CONTRACT, declared, failing, results, with_status
 from tests.verify.test_verify_command import FILE, document, run, statuses
 

@@ -1,14 +1,16 @@
-"""Certificates for the tests: a server's, a client's, and those that must be refused."""
+"""TLS for the tests: certificates, good and bad, and a proxy that speaks it for a server that does not."""
 
 from __future__ import annotations
 
 import ssl
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
 
-from local.server import HOST
+from local.server import HOST, Server
+from tests.proxies import Link, Proxy
 
 NAMES = ("localhost", HOST)
 
@@ -41,3 +43,22 @@ class Authority:
         issued.private_key_pem.write_to_path(str(key))
         key.chmod(0o600)
         return certificate, key
+
+
+class Encrypted(Proxy):
+    """Offers TLS. ``root`` is the certificate of the authority that vouches for localhost and 127.0.0.1."""
+
+    def __init__(self, server: Server, context: ssl.SSLContext, root: Path = Path()) -> None:
+        self.root = root
+        super().__init__(server, lambda client, backend: Link(client, backend, context))
+
+
+def encrypted(server: Server, folder: Path) -> AbstractContextManager[Encrypted]:
+    """TLS in front of a server: the wheels' PostgreSQL is built without."""
+    authority = Authority(folder)
+    return closing(Encrypted(server, authority.server(), authority.root))
+
+
+def speaking_tls(server: Server, context: ssl.SSLContext) -> AbstractContextManager[Encrypted]:
+    """The same, with a certificate of one's own choice."""
+    return closing(Encrypted(server, context))

@@ -1,4 +1,4 @@
-"""The files of TLS, by libpq's rules, held against what the PostgreSQL provider does with them.
+"""Whether and how TLS is used, by libpq's rules, held against what the PostgreSQL provider does with them.
 
 Both look for root.crt, postgresql.crt and postgresql.key in ~/.postgresql by themselves, so only files that
 were named are passed on: the state of a stack must not lead to one person's home.
@@ -12,8 +12,27 @@ from pathlib import Path
 
 import pulumi
 
+from postgres.connection import is_loopback
+
+SSLMODES = ("disable", "require", "verify-ca", "verify-full")  # what both libpq and the provider know
 DEFAULTS = {"sslrootcert": "root.crt", "sslcert": "postgresql.crt", "sslkey": "postgresql.key"}
 SYSTEM = "system"  # the authorities that the system trusts, and no file
+
+
+def find_sslmode(found: Mapping[str, str], hosts: str) -> str:
+    """``prefer``, which libpq does by default, accepts a plain connection in silence: only loopback may.
+
+    Who names an authority or a certificate wants TLS there as well.
+    """
+    said = found["sslmode"]
+    if said == "prefer":
+        named = {"sslrootcert", "sslcert"} & found.keys()
+        return "require" if named or not all(map(is_loopback, hosts.split(","))) else "disable"
+    if said not in SSLMODES:
+        raise pulumi.RunError(
+            f"sslmode must be one of {', '.join(SSLMODES)}; got {said!r}. Run: pulumi config set sslmode verify-full"
+        )
+    return said
 
 
 def find_files(found: Mapping[str, str], sslmode: str) -> dict[str, str]:
