@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,11 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from local import binaries
 from local.server import Server
-from tests.conftest import conninfo, new_server, remove
+from tests.conftest import PASSWORD, conninfo, new_server, remove
 
 OLD_WHEEL = "pgserver"  # PostgreSQL 16.2 with pgvector 0.6.2, in folders of the same names
 
@@ -29,10 +31,21 @@ class Standby(Server):
         """Copy the primary, where a server of its own would run initdb."""
         if self.data.is_dir():
             return
-        source = f"--dbname={conninfo(self.primary, 'postgres')}"
+        source = f"--dbname={self._source()}"
         options = ["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--no-manifest"]
         made = self._run("pg_basebackup", source, f"--pgdata={self.data}", *options)
         assert made.returncode == 0, made.stdout
+
+    def _source(self) -> str:
+        """The primary, with the password in a file of the account that copies: other tests look at all arguments."""
+        passfile = self.home / "pgpass"
+        passfile.write_text(f"*:*:*:*:{PASSWORD.replace(':', chr(92) + ':')}\n")
+        passfile.chmod(0o600)
+        owner = self.home.stat()
+        os.chown(passfile, owner.st_uid, owner.st_gid)
+        known = conninfo_to_dict(conninfo(self.primary, "postgres"))
+        del known["password"]
+        return make_conninfo("", **known, passfile=str(passfile))
 
 
 @contextmanager
