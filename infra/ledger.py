@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from migrate.handover import before_handover
-from postgres.connection import Connection, connect
+from postgres.connection import Connection, as_login, connect
 from postgres.errors import RefusedError, UnreachableError, translated
 from postgres.ledger import Ledger, read_ledger
 
@@ -23,9 +23,9 @@ def connect_to_read(conninfo: str) -> Iterator[Connection]:
         try:
             connection = opened.enter_context(connect(conninfo))
         except UnreachableError:
-            if not conninfo_to_dict(conninfo).get("options"):
+            if as_login(conninfo) == conninfo:
                 raise
-            connection = opened.enter_context(connect(make_conninfo(conninfo, options="")))
+            connection = opened.enter_context(connect(as_login(conninfo)))
         yield connection
 
 
