@@ -26,9 +26,9 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
+from infra.ledger import TO_HAND_OVER, WITHOUT_LEDGER, connect_to_read, is_anothers, own_ledger, refuse_later_up
 from migrate.engine import Options, apply, revert
 from migrate.files import Migration, checksums, down_checksums, load
-from migrate.handover import before_handover
 from migrate.plan import Plan, plan
 from migrate.script import refuse_faults, texts
 from migrate.session import Limits
@@ -36,7 +36,7 @@ from postgres.catalogue import owned
 from postgres.connection import Connection, connect
 from postgres.contract import Declaration
 from postgres.errors import Error, InputError, RefusedError, translated
-from postgres.ledger import Ledger, read_ledger
+from postgres.ledger import Ledger
 
 Properties = dict[str, Any]
 INPUTS = ("conninfo", "directory", "migrations", "downs", "declaration", "options")
@@ -45,11 +45,10 @@ ANOTHER_DATABASE = (
     "the stack's database was {} and is {} now: another database is another stack. "
     "Run: pulumi stack init NAME, or set the database back"
 )
-WITHOUT_LEDGER = "the state is about the ledger {}, and this database has none: it is taken for a new one"
 
 
 class MigrationsProvider(ResourceProvider):
-    """create and update apply what is missing, read returns the ledger, delete obeys ``on_destroy``."""
+    """create and update apply what is missing, read returns what the database says, delete obeys ``on_destroy``."""
 
     serialize_as_secret_always = False
 
@@ -76,7 +75,8 @@ class MigrationsProvider(ResourceProvider):
             for line in planned(olds, news).lines(irreversible(news)):
                 report(line)
         same = all(olds.get(name) == news.get(name) for name in (*INPUTS, "__provider"))
-        return DiffResult(changes=not (same and olds.get("applied") == news.get("migrations")))
+        done = olds.get("applied") == news.get("migrations") and not olds.get("handover")
+        return DiffResult(changes=not (same and done))
 
     def create(self, props: Properties) -> CreateResult:
         """Apply what the ledger does not have: all of it, the rest of it, or nothing."""
@@ -88,27 +88,36 @@ class MigrationsProvider(ResourceProvider):
         """As create; where nothing but the credentials changed, they are tried, and no SQL is run."""
         with one_line_errors():
             same = all(olds.get(name) == news[name] for name in ("downs", "declaration"))
-            if same and olds["applied"] == news["migrations"]:
+            if same and olds["applied"] == news["migrations"] and not olds.get("handover"):
                 with connect(news["conninfo"]):  # so that a wrong password is not kept
                     return UpdateResult({**olds, **news})
             return UpdateResult(apply_inputs(news, ledger_id=olds["ledger"]))
 
     def read(self, id_: str, props: Properties) -> ReadResult:
         """The ledger as it is, so that a refresh shows drift. Without it, nothing here is ours."""
-        with one_line_errors(), connect(props["conninfo"]) as connection:
-            ledger = _own_ledger(connection, props["ledger"])
+        with one_line_errors(), connect_to_read(props["conninfo"]) as connection:
+            ledger = own_ledger(connection, props["ledger"])
             if ledger is None:
                 report(WITHOUT_LEDGER.format(props["ledger"]))
                 return ReadResult(None, {})
             if ledger.unfinished:
                 report(f"{ledger.unfinished['file']} was begun and is not recorded as done")
-            return ReadResult(id_, _outputs(connection, props, ledger))
+            outputs = _outputs(connection, props, ledger)
+            if ledger.declaration != declaration(props):
+                outputs["declaration"] = _as_text(ledger.declaration)
+            if is_anothers(connection, props["conninfo"]):
+                report(TO_HAND_OVER)
+                outputs["handover"] = True
+            return ReadResult(id_, outputs)
 
     def delete(self, _id: str, props: Properties) -> None:
-        """Undo everything where the last ``up`` said revert; otherwise do nothing, not even connect."""
+        """Undo everything where the last ``up`` said revert, and the database says so, too.
+
+        Otherwise do nothing, not even connect.
+        """
         if declaration(props).on_destroy == "revert":
             with one_line_errors(), connect(props["conninfo"]) as connection:
-                _own_ledger(connection, props["ledger"])
+                refuse_later_up(own_ledger(connection, props["ledger"]))
                 revert(connection, report, limits=options(props).limits)
 
 
@@ -170,26 +179,10 @@ def apply_inputs(props: Properties, ledger_id: str | None = None) -> Properties:
     if (checksums(migrations), down_checksums(migrations)) != (props["migrations"], props["downs"]):
         raise RefusedError("the migration files changed while Pulumi ran", "Run the same command again.")
     with connect(props["conninfo"]) as connection:
-        if ledger_id and _own_ledger(connection, ledger_id) is None:
+        if ledger_id and own_ledger(connection, ledger_id) is None:
             report(WITHOUT_LEDGER.format(ledger_id))
         done = apply(connection, migrations, declaration(props), report, options(props))
         return _outputs(connection, props, done.ledger)
-
-
-def _own_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
-    """The ledger that the state is about, or None where the database has none.
-
-    Raises RefusedError for another: that is another database.
-    """
-    with translated("reading the ledger"), before_handover(connection):
-        ledger = read_ledger(connection)
-    if ledger is not None and ledger.id != ledger_id:
-        raise RefusedError(
-            f"this database has the ledger {ledger.id}, and the state is about {ledger_id}: another database",
-            "Look at the connection; if it is meant to be this one, take the old one out of the state: "
-            "pulumi state delete 'URN' (pulumi stack --show-urns tells it), and run pulumi up",
-        )
-    return ledger
 
 
 def declaration(props: Properties) -> Declaration:

@@ -77,11 +77,14 @@ class Rights:
     def declare_grants(self, migrations: Migrations) -> None:
         """What the writer and the reader may do, now and with what is created later."""
         self.last = migrations
+        # The provider sees nothing wrong with a grant on tables that are gone. So that it is given again in
+        # a database that was replaced, another ledger replaces it.
+        remade = pulumi.ResourceOptions(retain_on_delete=True, replacement_trigger=migrations.ledger)
         for kind in LOGINS:
             role, schema = getattr(self.roles, kind).name, self.place.schema
             self._grant(f"{kind}-schema", role, "schema", ["USAGE"], schema=schema)
-            self._grant_on(f"{kind}-tables", role, "table", TABLES[kind], migrations.tables)
-            self._grant_on(f"{kind}-sequences", role, "sequence", SEQUENCES[kind], migrations.sequences)
+            self._grant_on(f"{kind}-tables", role, "table", TABLES[kind], migrations.tables, remade)
+            self._grant_on(f"{kind}-sequences", role, "sequence", SEQUENCES[kind], migrations.sequences, remade)
             self._default(f"{kind}-later-tables", role, "table", TABLES[kind])
             self._default(f"{kind}-later-sequences", role, "sequence", SEQUENCES[kind])
             self._grant(f"{kind}-ledger", role, "schema", ["USAGE"], schema=LEDGER)
@@ -132,7 +135,13 @@ class Rights:
         )
 
     def _grant_on(
-        self, name: str, role: str, kind: str, privileges: Sequence[str], objects: pulumi.Output[list[str]]
+        self,
+        name: str,
+        role: str,
+        kind: str,
+        privileges: Sequence[str],
+        objects: pulumi.Output[list[str]],
+        opts: pulumi.ResourceOptions,
     ) -> None:
         """Grant on these objects by name; where there are none, on the schema what is granted anyway.
 
@@ -147,7 +156,7 @@ class Rights:
             some.apply(lambda some: list(privileges) if some else ["USAGE"]),
             schema=self.place.schema,
             objects=objects,
-            opts=pulumi.ResourceOptions(retain_on_delete=True),
+            opts=opts,
         )
 
     def _default(self, name: str, role: str, kind: str, privileges: Sequence[str]) -> None:

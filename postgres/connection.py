@@ -144,6 +144,13 @@ def as_role(conninfo: str, role: str) -> str:
     return make_conninfo(conninfo, options=f"{options} -c role={escaped}".strip())
 
 
+def as_login(conninfo: str) -> str:
+    """The same connection without the role that ``as_role`` had it take on."""
+    options = conninfo_to_dict(conninfo).get("options") or ""
+    without = re.sub(r"(^|\s)-c role=(\\.|[^\\\s])*$", "", str(options))
+    return conninfo if without == options else make_conninfo(conninfo, options=without)
+
+
 def resolve(given: Mapping[str, str]) -> dict[str, str]:
     """Every connection parameter that libpq would use, ``given`` ones first, the password file read.
 

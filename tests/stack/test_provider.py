@@ -20,13 +20,15 @@ from psycopg.conninfo import make_conninfo
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from infra.migrations import MigrationsProvider
+from local.server import Server
 from local.workspace import ROOT
 from migrate.adopt import repair
 from migrate.files import checksums, down_checksums, load
-from postgres.connection import connect
+from postgres.connection import as_role, connect
 from postgres.ledger import read_ledger
-from tests.conftest import ask, declare
+from tests.conftest import ask, declare, name_of
 from tests.db.helpers import run
+from tests.e2e.roles import new_names, quoted
 
 PICKLED = base64.b64encode(dill.dumps(MigrationsProvider())).decode()
 URN = "urn:pulumi:dev::pgvector-seed::pulumi-python:dynamic/pgvector_seed:Migrations::m"
@@ -282,6 +284,51 @@ def test_another_ledger_is_left_alone(provider: Provider, new_database: Callable
         provider.update(state, {**second, "declaration": declaration("retain")})
     with pytest.raises(grpc.RpcError, match="another database"):
         provider.read(elsewhere)  # taken for gone, a refresh would let the next up run there
+
+
+def test_what_a_later_up_keeps_is_not_undone(provider: Provider, database: str, folder: Path) -> None:
+    """Two stacks on one database, or two states of one: the last up's word is in the database."""
+    (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
+    (folder / "0001_a.down.sql").write_text("DROP TABLE a")
+    news = inputs(database, folder)
+    _, state = provider.create(news)
+    provider.create({**news, "declaration": declaration("retain")})
+    with pytest.raises(grpc.RpcError, match="the last up on this database said onDestroy retain"):
+        provider.delete(state)
+    assert ask(database, "SELECT to_regclass('a')::text") == [("a",)]
+    _, read = provider.read(state)
+    provider.delete(read)  # as the database says it now
+    assert ask(database, "SELECT to_regclass('a')::text") == [("a",)]
+    assert provider.diff(read, news)
+    provider.delete(provider.update(read, news))
+    assert ask(database, "SELECT to_regclass('a')") == [(None,)]
+
+
+@pytest.mark.parametrize("owner", ["there", "gone"])
+def test_a_ledger_restored_without_its_owner_is_handed_over(
+    provider: Provider, database: str, folder: Path, server: Server, owner: str
+) -> None:
+    """All is applied, and the owner of before cannot read it, or is not there to log in as."""
+    (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
+    with new_names(server) as names:
+        role = quoted(names.owner)
+        make = f"CREATE ROLE {role}; GRANT CREATE ON DATABASE {name_of(database)} TO {role}; "
+        make += f"GRANT CREATE ON SCHEMA public TO {role}"
+        ask(database, make)
+        news = inputs(as_role(database, names.owner), folder)
+        _, state = provider.create(news)
+        assert provider.read(state)[1] == state
+        ask(database, f"REASSIGN OWNED BY {role} TO CURRENT_USER")
+        if owner == "gone":
+            ask(database, f"DROP OWNED BY {role}; DROP ROLE {role}")
+        _, read = provider.read(state)
+        assert provider.diff(read, news)
+        if owner == "gone":
+            ask(database, make)
+        after = provider.update(read, news)
+        assert after["tables"] == ["a"]
+        assert not provider.diff(after, news)
+        assert provider.read(after)[1] == after
 
 
 def test_drift_of_the_ledger_shows_as_a_change(provider: Provider, database: str, folder: Path) -> None:

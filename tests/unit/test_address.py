@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pulumi
 import pytest
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from infra.address import find
-from postgres.connection import is_loopback, resolve
+from postgres.connection import as_login, as_role, is_loopback, resolve
 from postgres.errors import InputError
 
 
@@ -80,3 +80,15 @@ def test_conninfo_survives_odd_names_and_hides_the_password_from_repr() -> None:
     assert "password" not in found.declared()
     assert "s3cret" not in repr(dataclasses.replace(found, password="s3cret"))
     assert "user" not in found.declared()
+
+
+@pytest.mark.parametrize("options", ["", "-c role=other", "-c work_mem=8MB"])
+@pytest.mark.parametrize("role", ["app_owner", 'Od"d 😀 \\ owner', "a -c role=b", "-c", "\\"])
+def test_a_role_is_taken_on_and_left_with_any_name(role: str, options: str) -> None:
+    """What is left over, or cut too far, would be options that the server refuses."""
+    conninfo = make_conninfo("host=db", options=options)
+    assert conninfo_to_dict(as_login(as_role(conninfo, role))) == conninfo_to_dict(conninfo)
+
+
+def test_without_a_role_nothing_is_left() -> None:
+    assert as_login("host=db options='-c work_mem=8MB'") == "host=db options='-c work_mem=8MB'"
