@@ -64,6 +64,7 @@ def test_everything_but_the_extension(deployer: Stack, names: Names) -> None:
     """Roles, a new migration, a lost state, other passwords, and back; of the extension nothing is touched."""
     ask(deployer.administrator, "CREATE EXTENSION vector")
     deployer.set("createExtension", "false")
+    deployer.set("schema", "my app")
     declare(deployer, names)
     deployer.up()
     assert_no_drift(deployer)
