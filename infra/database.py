@@ -32,7 +32,9 @@ class VectorDatabaseArgs:
     """What a VectorDatabase is made of.
 
     ``connection`` has libpq's names (host, port, dbname, user, sslmode and others); what it leaves out, and the
-    password when it is None, libpq finds in the environment. The rest is as in Declaration and Options.
+    password when it is None, libpq finds in the environment. ``create_extension`` is False where somebody else
+    enables pgvector, ``superuser`` where the login is none. ``policy`` is policy.ENFORCE or policy.WARN. The rest
+    is as in Declaration, Options and Roles.
     """
 
     connection: Mapping[str, pulumi.Input[str]]
@@ -137,5 +139,5 @@ def _declaration(args: VectorDatabaseArgs, address: Address) -> Declaration:
         minimum_version=args.minimum_version,
         connection=address.declared(),
         tables=args.tables,
-        roles=args.roles.names() if args.roles else {},
+        roles={kind: role.name for kind, role in args.roles.by_kind().items()} if args.roles else {},
     )

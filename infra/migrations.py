@@ -75,8 +75,7 @@ class MigrationsProvider(ResourceProvider):
             for line in planned(olds, news).lines(irreversible(news)):
                 report(line)
         same = all(olds.get(name) == news.get(name) for name in (*INPUTS, "__provider"))
-        done = olds.get("applied") == news.get("migrations") and not olds.get("handover")
-        return DiffResult(changes=not (same and done))
+        return DiffResult(changes=not (same and _is_applied(olds, news)))
 
     def create(self, props: Properties) -> CreateResult:
         """Apply what the ledger does not have: all of it, the rest of it, or nothing."""
@@ -88,7 +87,7 @@ class MigrationsProvider(ResourceProvider):
         """As create; where nothing but the credentials changed, they are tried, and no SQL is run."""
         with one_line_errors():
             same = all(olds.get(name) == news[name] for name in ("downs", "declaration"))
-            if same and olds["applied"] == news["migrations"] and not olds.get("handover"):
+            if same and _is_applied(olds, news):
                 with connect(news["conninfo"]):  # so that a wrong password is not kept
                     return UpdateResult({**olds, **news})
             return UpdateResult(apply_inputs(news, ledger_id=olds["ledger"]))
@@ -119,6 +118,10 @@ class MigrationsProvider(ResourceProvider):
             with one_line_errors(), connect(props["conninfo"]) as connection:
                 refuse_later_up(own_ledger(connection, props["ledger"]))
                 revert(connection, report, limits=options(props).limits)
+
+
+def _is_applied(olds: Properties, news: Properties) -> bool:
+    return olds.get("applied") == news.get("migrations") and not olds.get("handover")
 
 
 def _edited(olds: Properties, news: Properties) -> list[Migration]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pulumi
 
 from infra.address import Address
-from infra.roles import LOGINS, Roles
+from infra.roles import Roles
 from postgres.catalogue import available_version, extension, is_older
 from postgres.connection import Connection, connect, is_loopback, nothing_on_path
 from postgres.errors import Error, UnreachableError, translated
@@ -63,7 +63,7 @@ def faults_of_server(conninfo: str, roles: Roles | None, minimum: str) -> Iterat
 
 
 def _superusers(connection: Connection, roles: Roles | None) -> Iterator[str]:
-    kinds = {getattr(roles, kind).name: kind for kind in LOGINS} if roles else {}
+    kinds = {role.name: kind for kind, role in roles.logins().items()} if roles else {}
     with nothing_on_path(connection):
         found = connection.execute(_SUPERUSERS, (list(kinds),)).fetchall()
     for name, quoted in found:

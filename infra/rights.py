@@ -14,11 +14,10 @@ import pulumi_postgresql as postgresql
 
 from infra.migrations import Migrations
 from infra.password import Password
-from infra.roles import KINDS, LOGINS, Roles
+from infra.roles import Role, Roles
 from postgres.connection import as_role
+from postgres.ledger import RELATIONS, SCHEMA
 
-LEDGER = "pgvector_seed"
-LEDGER_TABLES = ("deployment", "migrations")
 TABLES = {"writer": ("SELECT", "INSERT", "UPDATE", "DELETE"), "reader": ("SELECT",)}
 SEQUENCES = {"writer": ("USAGE", "SELECT"), "reader": ("SELECT",)}  # the reader sees whether ids run out
 
@@ -55,10 +54,9 @@ class Rights:
 
     def declare_roles(self, hooks: pulumi.ResourceHookBinding) -> None:
         """The three roles, and what the owner needs before the migrations."""
-        for kind in KINDS:
-            role = getattr(self.roles, kind)
+        for kind, role in self.roles.by_kind().items():
             if not role.existing:
-                self._role(kind, role.name, hooks)
+                self._role(kind, role, hooks)
         owner = self.roles.owner
         if not self.place.superuser and not owner.existing:
             # Who makes a role may give it away, and does not have it: SET ROLE wants a grant.
@@ -80,37 +78,33 @@ class Rights:
         # The provider sees nothing wrong with a grant on tables that are gone. So that it is given again in
         # a database that was replaced, another ledger replaces it.
         remade = pulumi.ResourceOptions(retain_on_delete=True, replacement_trigger=migrations.ledger)
-        for kind in LOGINS:
-            role, schema = getattr(self.roles, kind).name, self.place.schema
-            self._grant(f"{kind}-schema", role, "schema", ["USAGE"], schema=schema)
-            self._grant_on(f"{kind}-tables", role, "table", TABLES[kind], migrations.tables, remade)
-            self._grant_on(f"{kind}-sequences", role, "sequence", SEQUENCES[kind], migrations.sequences, remade)
-            self._default(f"{kind}-later-tables", role, "table", TABLES[kind])
-            self._default(f"{kind}-later-sequences", role, "sequence", SEQUENCES[kind])
-            self._grant(f"{kind}-ledger", role, "schema", ["USAGE"], schema=LEDGER)
-            self._grant(f"{kind}-ledger-tables", role, "table", ["SELECT"], schema=LEDGER, objects=list(LEDGER_TABLES))
+        for kind, role in self.roles.logins().items():
+            name = role.name
+            self._grant(f"{kind}-schema", name, "schema", ["USAGE"], schema=self.place.schema)
+            self._grant_on(f"{kind}-tables", name, "table", TABLES[kind], migrations.tables, remade)
+            self._grant_on(f"{kind}-sequences", name, "sequence", SEQUENCES[kind], migrations.sequences, remade)
+            self._default(f"{kind}-later-tables", name, "table", TABLES[kind])
+            self._default(f"{kind}-later-sequences", name, "sequence", SEQUENCES[kind])
+            self._grant(f"{kind}-ledger", name, "schema", ["USAGE"], schema=SCHEMA)
+            self._grant(f"{kind}-ledger-tables", name, "table", ["SELECT"], schema=SCHEMA, objects=list(RELATIONS))
 
-    def _role(self, kind: str, name: str, hooks: pulumi.ResourceHookBinding) -> None:
-        password = None
-        if kind in LOGINS:
-            given = getattr(self.roles, f"{kind}_password")
-            made = Password(
-                f"{self.place.name}-{kind}-password",
-                given,
-                self.roles.password_version,
-                pulumi.ResourceOptions(parent=self.opts.parent),
-            )
-            password, self.passwords[kind] = made.verifier, made.password
+    def _role(self, kind: str, role: Role, hooks: pulumi.ResourceHookBinding) -> None:
+        verifier = self._password(kind, role.password) if kind in self.roles.logins() else None
+        mine = pulumi.ResourceOptions(import_=role.name if self.roles.import_existing else None, hooks=hooks)
         self.last = postgresql.Role(
             f"{self.place.name}-{kind}",
-            name=name,
-            login=kind in LOGINS,
-            password=password,
-            opts=pulumi.ResourceOptions.merge(
-                self._next(),
-                pulumi.ResourceOptions(import_=name if self.roles.take_over else None, hooks=hooks),
-            ),
+            name=role.name,
+            login=verifier is not None,
+            password=verifier,
+            opts=pulumi.ResourceOptions.merge(self._next(), mine),
         )
+
+    def _password(self, kind: str, given: pulumi.Input[str] | None) -> pulumi.Output[str]:
+        """Make the password, and return what the server gets of it."""
+        name, opts = f"{self.place.name}-{kind}-password", pulumi.ResourceOptions(parent=self.opts.parent)
+        made = Password(name, given, self.roles.password_version, opts)
+        self.passwords[kind] = made.password
+        return made.verifier
 
     def _grant(
         self,

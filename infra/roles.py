@@ -4,62 +4,64 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pulumi
 
-LOGINS = ("writer", "reader")
-KINDS = ("owner", *LOGINS)
 _LONGEST = 63  # bytes, PostgreSQL's limit for a name
 
 
 @dataclass(frozen=True)
 class Role:
-    """A role that the stack makes, or one that is there and is only given rights (``existing``)."""
+    """A role that the stack makes, or one that is there and is only given rights (``existing``).
+
+    A ``password`` that is None is generated, for one that is made and logs in.
+    """
 
     name: str
     existing: bool = False
+    password: pulumi.Input[str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class Roles:
     """The owner cannot log in and has all that the migrations make; the writer and the reader use it.
 
-    A password that is None is generated; another ``password_version`` generates others. ``take_over`` imports
-    roles that are there into a state that has lost them.
+    Another ``password_version`` generates other passwords. ``import_existing`` takes roles that are there into a
+    state that has lost them.
     """
 
     owner: Role
     writer: Role
     reader: Role
-    writer_password: pulumi.Input[str] | None = field(default=None, repr=False)
-    reader_password: pulumi.Input[str] | None = field(default=None, repr=False)
     password_version: str = ""
-    take_over: bool = False
+    import_existing: bool = False
 
-    def names(self) -> dict[str, str]:
-        """Kind to name, as the deployment declares them."""
-        return {kind: getattr(self, kind).name for kind in KINDS}
+    def by_kind(self) -> dict[str, Role]:
+        """The three, by what they are for."""
+        return {"owner": self.owner, "writer": self.writer, "reader": self.reader}
+
+    def logins(self) -> dict[str, Role]:
+        """Those that log in."""
+        return {"writer": self.writer, "reader": self.reader}
+
+
+KINDS = ("owner", "writer", "reader")
 
 
 def read_roles(raw: Mapping[str, str]) -> tuple[Roles | None, list[str]]:
     """What the keys about roles say, and what is wrong with them, each fault with the command that mends it."""
     found, faults = _read(raw["roles"]) if "roles" in raw else ({}, [])
-    for kind in LOGINS:
-        key = f"{kind}Password"
-        if not faults and key in raw and (kind not in found or found[kind].existing):
+    for kind in KINDS:
+        key, role = f"{kind}Password", found.get(kind)
+        if not faults and key in raw and (role is None or role.existing):
             faults.append(f"{key}: this stack makes no {kind} whose password it could set. Run: pulumi config rm {key}")
     if faults or not found:
         return None, faults
-    roles = Roles(
-        **found,
-        writer_password=raw.get("writerPassword"),
-        reader_password=raw.get("readerPassword"),
-        password_version=raw.get("passwordVersion", ""),
-        take_over=raw.get("importRoles") == "true",
-    )
-    return roles, []
+    with_passwords = {kind: replace(role, password=raw.get(f"{kind}Password")) for kind, role in found.items()}
+    version, import_existing = raw.get("passwordVersion", ""), raw.get("importRoles") == "true"
+    return Roles(**with_passwords, password_version=version, import_existing=import_existing), []
 
 
 def _read(raw: str) -> tuple[dict[str, Role], list[str]]:

@@ -85,10 +85,7 @@ def _version(raw: str) -> str:
 
 @dataclass(frozen=True)
 class Key:
-    """What is wrong with a value ("" when nothing is), a good one, and what holds where there is none.
-
-    Without a default, libpq finds the value, or the server.
-    """
+    """What is wrong with a value ("" when nothing is), a good one, and what holds where there is none, if anything."""
 
     wrong: Callable[[str], str]
     example: str

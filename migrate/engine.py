@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from migrate import records
 from migrate.files import Migration, checksums
-from migrate.handover import take_over
+from migrate.handover import reassign
 from migrate.lock import Report, locked
 from migrate.plan import Plan, plan, refuse_irreversible
 from migrate.script import refuse_faults, texts
@@ -115,7 +115,7 @@ def apply(
     refuses one: those before it are then recorded, it and those after it are not.
     """
     with translated("applying the migrations"), locked(connection, report):
-        take_over(connection, report)
+        reassign(connection, report)
         found = preview(connection, migrations, declaration, options)
         by_id = {migration.id: migration for migration in migrations}
         recorded = found.ledger.migrations if found.ledger else {}

@@ -12,9 +12,7 @@ from psycopg import sql
 from migrate import records
 from migrate.lock import Report
 from postgres.connection import Connection, nothing_on_path
-from postgres.ledger import read_ledger, refuse_stranger
-
-LEDGER = "pgvector_seed"
+from postgres.ledger import SCHEMA, read_ledger, refuse_stranger
 
 # Who owns the ledger, and the role that this session has taken on, where these are two.
 _GIVER = """
@@ -24,7 +22,7 @@ WHERE nspname = %s AND current_user <> session_user AND pg_catalog.pg_get_userby
 """
 
 
-def take_over(connection: Connection, report: Report) -> None:
+def reassign(connection: Connection, report: Report) -> None:
     """Give the ledger, and all that its owner has in the deployment's schema, to the role of this session.
 
     It is done with the rights of the login, and only where the login could write to that ledger: a role that
@@ -38,14 +36,14 @@ def take_over(connection: Connection, report: Report) -> None:
         ledger = read_ledger(connection)
         assert ledger is not None, "its owner was just seen"
         schema = ledger.declaration.schema
-        whole = [LEDGER, schema] if ledger.schema_created else [LEDGER]
+        whole = [SCHEMA, schema] if ledger.schema_created else [SCHEMA]
         statements = [_give("SCHEMA", sql.Identifier(name), taker) for name in whole]
-        for name in (LEDGER, schema):
+        for name in (SCHEMA, schema):
             statements += [_give(kind, sql.SQL(identity), taker) for kind, identity in _owned(connection, name, giver)]
         for statement in statements:
             connection.execute(statement)
         records.promise_nothing(connection)
-    report(f"{len(statements)} objects of {giver} in {schema} and {LEDGER} belong to {taker} now")
+    report(f"{len(statements)} objects of {giver} in {schema} and {SCHEMA} belong to {taker} now")
 
 
 @contextmanager
@@ -56,7 +54,7 @@ def before_handover(connection: Connection) -> Iterator[tuple[str, str] | None]:
     """
     with connection.transaction():
         with nothing_on_path(connection):
-            row = connection.execute(_GIVER, (LEDGER,)).fetchone()
+            row = connection.execute(_GIVER, (SCHEMA,)).fetchone()
         if row is not None:
             connection.execute("SET LOCAL ROLE NONE")
         yield row and (row[0], row[1])

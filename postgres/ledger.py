@@ -9,6 +9,9 @@ from postgres.connection import Connection, nothing_on_path
 from postgres.contract import Declaration
 from postgres.errors import RefusedError
 
+SCHEMA = "pgvector_seed"  # and its tables
+RELATIONS = ("deployment", "migrations")
+
 # Who owns the schema or anything in it, and is not this login, above it, or the owner of the database; and whether
 # this login is a superuser. A role that cannot log in is as trustworthy as those who can become it.
 _STRANGER = """
@@ -191,7 +194,7 @@ def _refuse_stranger(connection: Connection, *, for_superusers: bool) -> None:
 
 def _declaration(found: Any) -> Declaration:
     if isinstance(found, dict):
-        found = {"roles": {}, **found}  # until 0.1.0 there were none
+        found = {"roles": {}, **found}  # a record that was made before there were roles
     if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != _DECLARED:
         raise RefusedError("the ledger in the schema pgvector_seed was damaged: what it declares is unknown", DAMAGED)
     return Declaration(**found)

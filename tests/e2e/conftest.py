@@ -19,6 +19,7 @@ from local.binaries import INSTALLED
 from local.server import Server
 from local.workspace import ROOT
 from tests.conftest import pg_variables, remove
+from tests.roles import Names, new_names
 
 
 def copy_project(target: Path) -> Path:
@@ -156,3 +157,10 @@ def stack(cli: None, empty_database: str, tmp_path: Path) -> Iterator[Stack]:  #
 def server(start_server: Callable[[int], Server]) -> Server:
     """The newest major version only: the engine does not care, and these tests are long."""
     return start_server(max(INSTALLED))
+
+
+@pytest.fixture
+def names(server: Server) -> Iterator[Names]:
+    """Names for an owner, a writer and a reader."""
+    with new_names(server) as names:
+        yield names

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -13,7 +12,8 @@ import pytest
 from local.server import Server
 from tests.conftest import PASSWORD, ask
 from tests.e2e.conftest import NOTHING, WHAT_IS_THERE, Stack, readme_block, run
-from tests.e2e.roles import Names, declare, new_names, quoted
+from tests.e2e.roles import declare
+from tests.roles import Names, quoted
 from tests.tls import encrypted
 
 SCRIPT = "examples/pipeline.sh"
@@ -155,12 +155,6 @@ def test_a_server_that_logs_statements_is_warned_of(stack: Stack) -> None:
     name = ask(stack.conninfo, "SELECT quote_ident(current_database())")[0][0]
     ask(stack.conninfo, f"ALTER DATABASE {name} SET log_statement = 'ddl'")
     assert "warning: log_statement is ddl" in pipeline(stack, "deploy")
-
-
-@pytest.fixture
-def names(server: Server) -> Iterator[Names]:
-    with new_names(server) as names:
-        yield names
 
 
 def test_three_roles_over_tls(stack: Stack, names: Names, server: Server, tmp_path: Path) -> None:

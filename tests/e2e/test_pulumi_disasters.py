@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,26 +10,10 @@ from local import binaries
 from local.server import Server
 from tests.conftest import ask, conninfo, name_of
 from tests.e2e.conftest import NOTHING, WHAT_IS_THERE, Stack
-from tests.e2e.roles import (
-    SAMPLE,
-    VERIFY,
-    Names,
-    assert_no_drift,
-    assert_right_for_all,
-    declare,
-    login,
-    new_names,
-    quoted,
-    run_as,
-)
+from tests.e2e.roles import SAMPLE, VERIFY, assert_no_drift, assert_right_for_all, declare, login, run_as
+from tests.roles import Names, quoted
 
 OWNERS = "SELECT DISTINCT tableowner::text FROM pg_tables WHERE schemaname IN ('public', 'pgvector_seed')"
-
-
-@pytest.fixture
-def names(server: Server) -> Iterator[Names]:
-    with new_names(server) as names:
-        yield names
 
 
 def refresh(stack: Stack) -> str:

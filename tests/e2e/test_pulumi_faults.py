@@ -141,8 +141,8 @@ def test_a_killed_up_is_continued_while_its_sql_still_runs(stack: Stack) -> None
 def test_what_the_policy_forbids_is_refused_at_preview(stack: Stack) -> None:
     """Nothing is declared then, and the warning alone lets it pass."""
     stack.set("minimumVersion", "99.0")
-    for verb in ("preview", "up"):
-        said = stack.pulumi(verb, "--yes", "--skip-preview", code=1) if verb == "up" else stack.pulumi(verb, code=1)
+    for words in (["preview"], ["up", "--yes", "--skip-preview"]):
+        said = stack.pulumi(*words, code=1)
         assert "Upgrade it on the server to 99.0 or later" in said
         assert "pulumi config set policy warn" in said
         assert "Traceback" not in said

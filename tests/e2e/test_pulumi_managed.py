@@ -10,24 +10,8 @@ from psycopg.conninfo import make_conninfo
 from local.server import Server
 from tests.conftest import ask, name_of
 from tests.e2e.conftest import WHAT_IS_THERE, Stack
-from tests.e2e.roles import (
-    SAMPLE,
-    Names,
-    assert_no_drift,
-    assert_right_for_all,
-    declare,
-    login,
-    lose_state,
-    new_names,
-    quoted,
-    run_as,
-)
-
-
-@pytest.fixture
-def names(server: Server) -> Iterator[Names]:
-    with new_names(server) as names:
-        yield names
+from tests.e2e.roles import SAMPLE, assert_no_drift, assert_right_for_all, declare, login, lose_state, run_as
+from tests.roles import Names, new_names, quoted
 
 
 @pytest.fixture

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from local.server import Server
-from tests.conftest import ask, conninfo
+from tests.conftest import ask
 from tests.e2e.conftest import EVERYTHING, NOTHING, WHAT_IS_THERE, Stack
 from tests.e2e.roles import (
     SAMPLE,
     VERIFY,
-    Names,
     assert_no_drift,
     assert_right_for_all,
     declare,
     login,
     lose_state,
-    new_names,
     password,
-    quoted,
     run_as,
 )
+from tests.roles import Names, quoted
 
 ROLES = "SELECT count(*) FROM pg_roles WHERE rolname IN ('{0.owner}', '{0.writer}', '{0.reader}')"
-
-
-@pytest.fixture
-def names(server: Server) -> Iterator[Names]:
-    with new_names(server) as names:
-        yield names
 
 
 def count(stack: Stack, names: Names) -> int:
@@ -212,22 +203,3 @@ def test_an_owner_of_objects_elsewhere_is_not_dropped(
     ask(elsewhere, "DROP TABLE theirs")
     stack.destroy()
     assert count(stack, names) == 0
-
-
-def test_the_servers_log_has_no_password(stack: Stack, names: Names, server: Server) -> None:
-    """The server logs statements, and those that fail without being asked to: it gets verifiers only."""
-    for statement in ("ALTER SYSTEM SET log_statement = 'all'", "SELECT pg_reload_conf()"):
-        ask(conninfo(server, "postgres"), statement)
-    try:
-        declare(stack, names)
-        stack.pulumi("config", "set", "--secret", "writerPassword", "given-passw0rd")
-        stack.up()
-        stack.set("passwordVersion", "2")
-        stack.up()
-    finally:
-        for statement in ("ALTER SYSTEM RESET log_statement", "SELECT pg_reload_conf()"):
-            ask(conninfo(server, "postgres"), statement)
-    text = server.log.read_text(errors="replace")
-    assert "CREATE ROLE" in text
-    for secret in ("given-passw0rd", password(stack, "reader")):
-        assert secret not in text

@@ -20,28 +20,26 @@ from psycopg.conninfo import make_conninfo
 from local.server import Server
 from tests.conftest import PASSWORD, ask, conninfo
 from tests.e2e.conftest import Stack
-from tests.e2e.roles import VERIFY, Names, declare, login, new_names, password, run_as
+from tests.e2e.roles import VERIFY, declare, login, password, run_as
+from tests.roles import Names
 
 WRITERS = "wr1ter's p@ss\\w:rd%&#"
 ARGUMENTS, LOG = "the arguments of all processes", "the server's log"
 RECORD = "SELECT d, m FROM pgvector_seed.deployment AS d, pgvector_seed.migrations AS m"
-RECORD = "SELECT d, m FROM pgvector_seed.deployment AS d, pgvector_seed.migrations AS m"
-
-
-@pytest.fixture
-def names(server: Server) -> Iterator[Names]:
-    with new_names(server) as names:
-        yield names
 
 
 @pytest.fixture
 def logged(server: Server) -> Iterator[Server]:
     """A server that logs every statement."""
-    for value in ("= 'all'", "TO DEFAULT"):
-        ask(conninfo(server, "postgres"), f"ALTER SYSTEM SET log_statement {value}")
-        ask(conninfo(server, "postgres"), "SELECT pg_reload_conf()")
-        if value == "= 'all'":
-            yield server
+    set_log_statement(server, "= 'all'")
+    yield server
+    set_log_statement(server, "TO DEFAULT")
+
+
+def set_log_statement(server: Server, value: str) -> None:
+    """For all sessions from now on."""
+    for statement in (f"ALTER SYSTEM SET log_statement {value}", "SELECT pg_reload_conf()"):
+        ask(conninfo(server, "postgres"), statement)
 
 
 @contextmanager

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pulumi
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from infra.address import find
 from infra.policy import enforce, faults_of_address, faults_of_server
 from infra.roles import Role, Roles
-from tests.conftest import ask, pg_variables
+from tests.conftest import ask
 
 ROLES = Roles(Role("o"), Role('the "writer"', existing=True), Role("r", existing=True))
 
@@ -25,8 +25,7 @@ def test_a_server_that_others_use(host: str) -> None:
     """One address elsewhere is enough."""
     assert of_address({"host": host, "sslmode": "require"}) == ["sslmode"]
     assert of_address({"host": host, "sslmode": "disable"}, "revert") == ["sslmode", "onDestroy"]
-    root = shutil.which("sh") or ""  # any file
-    assert of_address({"host": host, "sslmode": "verify-full", "sslrootcert": root}) == []
+    assert of_address({"host": host, "sslmode": "verify-full", "sslrootcert": __file__}) == []
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1"])
@@ -70,8 +69,7 @@ def test_a_server_that_is_not_there(database: str, monkeypatch: pytest.MonkeyPat
     """A preview needs no database."""
     told: list[str] = []
     monkeypatch.setattr(pulumi.log, "info", told.append)
-    port = pg_variables(database)["PGPORT"]
-    assert list(faults_of_server(database.replace(f"port={port}", "port=1"), ROLES, "0.8.4")) == []
+    assert list(faults_of_server(make_conninfo(database, port=1), ROLES, "0.8.4")) == []
     assert "and not the server" in told[0]
 
 

@@ -140,7 +140,7 @@ def test_the_password_is_a_secret_for_the_engine(monkeypatch: pytest.MonkeyPatch
 
 @pulumi.runtime.test  # type: ignore[untyped-decorator]
 def declare(connection: dict[str, Any]) -> pulumi.Output[Any]:
-    roles = Roles(Role("o"), Role("w"), Role("r"), writer_password="given-passw0rd")
+    roles = Roles(Role("o"), Role("w", password="given-passw0rd"), Role("r"))
     args = VectorDatabaseArgs(connection, None, "public", "retain", "0.8.4", {}, roles=roles, policy="warn")
     return VectorDatabase("database", args).contract
 

@@ -28,7 +28,7 @@ from postgres.connection import as_role, connect
 from postgres.ledger import read_ledger
 from tests.conftest import ask, declare, name_of
 from tests.db.helpers import run
-from tests.e2e.roles import new_names, quoted
+from tests.roles import new_names, quoted
 
 PICKLED = base64.b64encode(dill.dumps(MigrationsProvider())).decode()
 URN = "urn:pulumi:dev::pgvector-seed::pulumi-python:dynamic/pgvector_seed:Migrations::m"

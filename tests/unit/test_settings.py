@@ -50,7 +50,7 @@ def test_every_key_is_read() -> None:
         "passwordVersion": "2",
         "importRoles": "true",
         "policy": "warn",
-        "roles": json.dumps({"owner": {"existing": "o"}, "writer": "w", "reader": "r"}),
+        "roles": json.dumps({"owner": "o", "writer": "w", "reader": "r"}),
         "tables": json.dumps({"items": {"metric": "cosine", "rows": 5, "recall": {"k": 10, "minimum": 0.9}}}),
     }
     assert raw.keys() == {*KEYS, "tables", "roles"}
@@ -73,7 +73,11 @@ def test_every_key_is_read() -> None:
     assert not settings.superuser
     assert settings.policy == "warn"
     assert settings.roles == Roles(
-        Role("o", existing=True), Role("w"), Role("r"), "wr1ter", "re4der", "2", take_over=True
+        Role("o"),
+        Role("w", password="wr1ter"),
+        Role("r", password="re4der"),
+        password_version="2",
+        import_existing=True,
     )
 
 
