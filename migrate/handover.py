@@ -12,7 +12,7 @@ from psycopg import sql
 from migrate import records
 from migrate.lock import Report
 from postgres.connection import Connection, nothing_on_path
-from postgres.ledger import SCHEMA, read_ledger, refuse_stranger
+from postgres.ledger import SCHEMA, read_ledger
 
 # Who owns the ledger, and the role that this session has taken on, where these are two.
 _GIVER = """
@@ -25,14 +25,13 @@ WHERE nspname = %s AND current_user <> session_user AND pg_catalog.pg_get_userby
 def reassign(connection: Connection, report: Report) -> None:
     """Give the ledger, and all that its owner has in the deployment's schema, to the role of this session.
 
-    It is done with the rights of the login, and only where the login could write to that ledger: a role that
-    is taken on is trusted no further than the one who takes it on. What others own there is left alone.
+    It is done with the rights of the login, under the lock that the caller holds, which is given only where the
+    login could write to that ledger. What others own there is left alone.
     """
     with before_handover(connection) as parties:
         if parties is None:
             return
         giver, taker = parties
-        refuse_stranger(connection, for_superusers=False)
         ledger = read_ledger(connection)
         assert ledger is not None, "its owner was just seen"
         schema = ledger.declaration.schema

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -19,6 +20,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from local.binaries import INSTALLED
 from local.server import HOST, USER, Server
 from postgres.contract import Declaration
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # how fast it is, is not tested
+hypothesis.settings.load_profile("any machine")
 
 PASSWORD = "p@ss/w:rd%&#"  # every character that breaks a URL built by hand
 TEMPLATE = "template_vector"

@@ -391,7 +391,7 @@ def test_a_lock_is_not_waited_for_without_end(database: str, folder: Path) -> No
 def test_a_statement_that_runs_too_long(database: str, folder: Path) -> None:
     write(folder, a1_up="SELECT pg_sleep(60)")
     with pytest.raises(MigrationError, match="57014") as caught:
-        run(database, folder, options=Options(Limits(statement_timeout="20ms")))
+        run(database, folder, options=Options(Limits(statement_timeout="1s")))
     assert "--statement-timeout" in caught.value.remedy
 
 
