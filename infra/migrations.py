@@ -45,6 +45,10 @@ ANOTHER_DATABASE = (
     "the stack's database was {} and is {} now: another database is another stack. "
     "Run: pulumi stack init NAME, or set the database back"
 )
+WITHOUT_OWNER = (
+    "the tables belong to {}, and the stack would have no roles any more. Set the key roles again. Or destroy the "
+    "stack with onDestroy retain, which keeps the data, and see docs/roles.md"
+)
 
 
 class MigrationsProvider(ResourceProvider):
@@ -63,6 +67,8 @@ class MigrationsProvider(ResourceProvider):
             before, after = (declaration(side).connection.get("dbname") for side in (olds, news))
             if before != after:
                 failures.append(CheckFailure("declaration", ANOTHER_DATABASE.format(before, after)))
+            if declaration(olds).roles and not declaration(news).roles:
+                failures.append(CheckFailure("declaration", WITHOUT_OWNER.format(declaration(olds).roles["owner"])))
         return CheckResult(news, failures)
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:

@@ -18,9 +18,21 @@ from postgres.errors import Error, UnreachableError, translated
 
 ENFORCE, WARN = "enforce", "warn"
 
-_SUPERUSERS = (
-    "SELECT rolname, pg_catalog.quote_ident(rolname) FROM pg_catalog.pg_roles WHERE rolsuper AND rolname = ANY (%s)"
-)
+_ROLES = """
+SELECT r.rolname, pg_catalog.quote_ident(r.rolname), r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = ANY (%s)
+"""
+# Who can become the owner, and could not become this login anyway. Who administers the owner could, too, which is of
+# no matter where that is an administrator of this login.
+_MEMBERS = """
+SELECT m.rolname, pg_catalog.quote_ident(m.rolname), pg_catalog.quote_ident(o.rolname)
+FROM pg_catalog.pg_roles o
+JOIN pg_catalog.pg_roles me ON me.rolname = session_user
+JOIN pg_catalog.pg_roles m
+  ON pg_catalog.pg_has_role(m.oid, o.oid, CASE WHEN me.rolsuper THEN 'MEMBER' ELSE 'USAGE, SET' END)
+WHERE o.rolname = %s AND m.oid NOT IN (o.oid, me.oid) AND NOT m.rolsuper
+  AND NOT pg_catalog.pg_has_role(m.oid, me.oid, 'MEMBER')
+ORDER BY 1
+"""
 
 
 def enforce(policy: str, faults: list[str]) -> None:
@@ -55,22 +67,34 @@ def faults_of_server(conninfo: str, roles: Roles | None, minimum: str) -> Iterat
     """A superuser among those who need not be one, and a pgvector that is too old."""
     try:
         with connect(conninfo) as connection, translated("judging by the policy"):
-            yield from [*_superusers(connection, roles), *_too_old(connection, minimum)]
+            yield from [*_faults_of_roles(connection, roles), *_too_old(connection, minimum)]
     except UnreachableError as error:
         pulumi.log.info(f"the policy judged what is declared, and not the server: {error.message}")
     except Error as error:
         raise pulumi.RunError(str(error)) from error
 
 
-def _superusers(connection: Connection, roles: Roles | None) -> Iterator[str]:
-    kinds = {role.name: kind for kind, role in roles.logins().items()} if roles else {}
+def _faults_of_roles(connection: Connection, roles: Roles | None) -> Iterator[str]:
+    if roles is None:
+        return
+    kinds = {role.name: kind for kind, role in roles.by_kind().items()}
     with nothing_on_path(connection):
-        found = connection.execute(_SUPERUSERS, (list(kinds),)).fetchall()
-    for name, quoted in found:
+        found = connection.execute(_ROLES, (list(kinds),)).fetchall()
+        members = connection.execute(_MEMBERS, (roles.owner.name,)).fetchall()
+    for name, quoted, is_superuser in found:
+        if is_superuser:
+            yield (
+                f"roles.{kinds[name]}: {name} is a superuser, to whom nothing is forbidden. "
+                f"In psql: ALTER ROLE {quoted} NOSUPERUSER;"
+            )
+    for name, quoted, owner in members:
         yield (
-            f"roles.{kinds[name]}: {name} is a superuser, to whom nothing is forbidden. "
-            f"In psql: ALTER ROLE {quoted} NOSUPERUSER;"
+            f"roles.owner: {name} can become {roles.owner.name}, and have code run with the rights of who deploys. "
+            f"In psql: REVOKE {owner} FROM {quoted};"
         )
+    for kind, role in roles.by_kind().items():
+        if role.existing and role.name not in {name for name, _, _ in found}:
+            yield f"roles.{kind}: there is no role {role.name} to use as it is. Create it, or let the stack make one"
 
 
 def _too_old(connection: Connection, minimum: str) -> Iterator[str]:

@@ -68,18 +68,21 @@ class Rights:
                 grant_role=owner.name,
                 opts=pulumi.ResourceOptions.merge(self._next(), ignored),
             )
-        self._grant("owner-database", owner.name, "database", ["CREATE"])  # for the ledger, and a schema of its own
-        if self.place.schema == "public":
-            self._grant("owner-schema", owner.name, "schema", ["CREATE", "USAGE"], schema="public")
+        if not owner.existing:  # whose rights here are its own: the provider would revoke them first
+            self._grant("owner-database", owner.name, "database", ["CREATE"])  # for the ledger, and a schema
+            if self.place.schema == "public":
+                self._grant("owner-schema", owner.name, "schema", ["CREATE", "USAGE"], schema="public")
 
     def declare_grants(self, migrations: Migrations) -> None:
         """What the writer and the reader may do, now and with what is created later."""
         self.last = migrations
         # The provider sees nothing wrong with a grant on tables that are gone. So that it is given again in
         # a database that was replaced, another ledger replaces it.
-        remade = pulumi.ResourceOptions(retain_on_delete=True, replacement_trigger=migrations.ledger)
+        remade = pulumi.ResourceOptions(replacement_trigger=migrations.ledger)
         for kind, role in self.roles.logins().items():
             name = role.name
+            if not role.existing:
+                self._grant(f"{kind}-database", name, "database", ["CONNECT"])
             self._grant(f"{kind}-schema", name, "schema", ["USAGE"], schema=self.place.schema)
             self._grant_on(f"{kind}-tables", name, "table", TABLES[kind], migrations.tables, remade)
             self._grant_on(f"{kind}-sequences", name, "sequence", SEQUENCES[kind], migrations.sequences, remade)
@@ -90,7 +93,11 @@ class Rights:
 
     def _role(self, kind: str, role: Role, hooks: pulumi.ResourceHookBinding) -> None:
         verifier = self._password(kind, role.password) if kind in self.roles.logins() else None
-        mine = pulumi.ResourceOptions(import_=role.name if self.roles.import_existing else None, hooks=hooks)
+        mine = pulumi.ResourceOptions(
+            import_=role.name if self.roles.import_existing else None,
+            hooks=hooks,
+            retain_on_delete=self.opts.retain_on_delete,
+        )
         self.last = postgresql.Role(
             f"{self.place.name}-{kind}",
             name=role.name,
@@ -140,7 +147,7 @@ class Rights:
         """Grant on these objects by name; where there are none, on the schema what is granted anyway.
 
         An empty list would mean every object of the schema, those of others too. What is new has its rights
-        already, by default, when this is replaced to name it: to revoke before would lock everybody out.
+        already, by default, when this is replaced to name it.
         """
         some = objects.apply(bool)
         self._grant(
@@ -166,5 +173,11 @@ class Rights:
         )
 
     def _next(self) -> pulumi.ResourceOptions:
-        """After the one before; the first after nothing."""
-        return pulumi.ResourceOptions.merge(self.opts, pulumi.ResourceOptions(depends_on=self.last))
+        """After the one before; the first after nothing.
+
+        Rights go with their role or with their tables. To revoke them would fail where either is renamed or gone,
+        and lock everybody out for a moment where a grant is replaced.
+        """
+        return pulumi.ResourceOptions.merge(
+            self.opts, pulumi.ResourceOptions(depends_on=self.last, retain_on_delete=True)
+        )

@@ -226,19 +226,10 @@ def lint(*, ids: tuple[str, ...], directory: Path, as_json: bool) -> None:
 
 @contextmanager
 def _database(*, as_json: bool) -> Iterator[Connection]:
-    """The database, as the owner of its ledger where that is a role that cannot log in."""
-    from postgres.connection import as_role, connect
-    from postgres.errors import translated
-    from postgres.ledger import owner_to_act_as
+    from postgres.connection import connect
 
     with _errors(as_json=as_json), connect() as connection:
-        with translated("looking for the ledger"):
-            owner = owner_to_act_as(connection)
-        if owner is None:
-            yield connection
-            return
-        with connect(as_role("", owner)) as as_owner:
-            yield as_owner
+        yield connection
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from migrate.handover import reassign
 from migrate.lock import Report, locked
 from migrate.plan import Plan, plan, refuse_irreversible
 from migrate.script import refuse_faults, texts
-from migrate.session import SESSIONS_OWN, Limits
+from migrate.session import SESSIONS_OWN, Limits, refuse_closed_schema
 from migrate.step import Steps, apply_step, undo_step
 from postgres.connection import Connection
 from postgres.contract import Declaration
@@ -122,6 +122,8 @@ def apply(
         chosen = [undo_step(recorded[id_]) for id_ in found.plan.undo]
         refuse_faults((step.file, step.text) for step in chosen)
         chosen += [apply_step(by_id[id_]) for id_ in found.plan.apply]
+        if chosen:
+            refuse_closed_schema(connection, found.declaration.schema)
         steps = Steps(connection, found.ledger, found.declaration, options.limits, report)
         steps.settle(chosen[0] if chosen else None)
         _record_downs(connection, [by_id[id_] for id_ in found.edited_downs], report)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from postgres.connection import Connection
-from postgres.ledger import refuse_stranger
 from postgres.pooler import refuse_pooler
+from postgres.trust import refuse_to_write
 
 Report = Callable[[str], None]  # gets a line of progress
 
@@ -41,7 +41,7 @@ def locked(connection: Connection, report: Report) -> Iterator[None]:
         while not _try(connection):
             time.sleep(POLL_SECONDS)
     try:
-        refuse_stranger(connection, for_superusers=False)
+        refuse_to_write(connection)
         yield
     finally:
         if not connection.closed and not connection.broken:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from postgres.connection import Connection
+from postgres.connection import Connection, nothing_on_path
+from postgres.errors import RefusedError
 
 LOCK_TIMEOUT = "10s"  # a statement that waits longer for its lock makes every later query wait behind it
 
@@ -27,6 +28,13 @@ SELECT pg_catalog.set_config('statement_timeout', {statement}, false) WHERE {sta
 SELECT pg_catalog.set_config('lock_timeout', coalesce(nullif({lock}, ''), {default}), false)
 WHERE {lock} <> '' OR pg_catalog.current_setting('lock_timeout') = '0'
 """)
+_CLOSED = """
+SELECT pg_catalog.quote_ident(nspname), pg_catalog.quote_ident(current_user)
+FROM pg_catalog.pg_namespace
+WHERE nspname = %s AND NOT (pg_catalog.has_schema_privilege(oid, 'CREATE')
+                            AND pg_catalog.has_schema_privilege(oid, 'USAGE'))
+  AND oid <> ALL (SELECT extnamespace FROM pg_catalog.pg_extension WHERE extname = 'vector')
+"""
 _WITHOUT_LIMITS = "SET lock_timeout TO 0; SET statement_timeout TO 0"
 
 
@@ -64,6 +72,20 @@ def clean_session(connection: Connection, limits: Limits, *schemas: str) -> None
         "default": sql.Literal(LOCK_TIMEOUT),
     }
     connection.execute(_CLEAN.format(schemas=names, **literals), prepare=False)
+
+
+def refuse_closed_schema(connection: Connection, schema: str) -> None:
+    """Raise RefusedError where the schema is there and closed: what a migration makes would go to the next one.
+
+    That is the extension's, which is on the search_path for its types. Of that one the server's own words will do.
+    """
+    with nothing_on_path(connection):
+        row = connection.execute(_CLOSED, (schema,)).fetchone()
+    if row is not None:
+        name, role = row
+        raise RefusedError(
+            f"the schema {name} does not let {role} in", f"In psql: GRANT CREATE, USAGE ON SCHEMA {name} TO {role};"
+        )
 
 
 def lift_limits(connection: Connection) -> None:

@@ -140,8 +140,12 @@ def connect_timeout(conninfo: str, seconds: float) -> int:
 def as_role(conninfo: str, role: str) -> str:
     """The same connection, in which the login takes on a role from the start: RESET ROLE leads back to it."""
     options = conninfo_to_dict(conninfo).get("options") or _default("options") or ""
-    escaped = re.sub(r"([\\\s])", r"\\\1", role)
-    return make_conninfo(conninfo, options=f"{options} -c role={escaped}".strip())
+    return make_conninfo(conninfo, options=f"{options} -c role={escaped_role(role)}".strip())
+
+
+def escaped_role(role: str) -> str:
+    """The name as the server's options have it."""
+    return re.sub(r"([\\\s])", r"\\\1", role)
 
 
 def as_login(conninfo: str) -> str:

@@ -8,34 +8,11 @@ from typing import Any
 from postgres.connection import Connection, nothing_on_path
 from postgres.contract import Declaration
 from postgres.errors import RefusedError
+from postgres.trust import refuse_to_read
 
 SCHEMA = "pgvector_seed"  # and its tables
 RELATIONS = ("deployment", "migrations")
 
-# Who owns the schema or anything in it, and is not this login, above it, or the owner of the database; and whether
-# this login is a superuser. A role that cannot log in is as trustworthy as those who can become it.
-_STRANGER = """
-SELECT o.rolname, me.rolsuper
-FROM pg_catalog.pg_namespace n
-LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
-JOIN pg_catalog.pg_roles o ON o.oid IN (n.nspowner, c.relowner)
-JOIN pg_catalog.pg_roles me ON me.rolname = session_user
-WHERE n.nspname = 'pgvector_seed' AND NOT o.rolsuper AND o.rolname NOT IN (session_user, current_user)
-  AND o.oid <> (SELECT datdba FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-  AND (o.rolcanlogin OR EXISTS (
-    SELECT FROM pg_catalog.pg_roles m
-    WHERE pg_catalog.pg_has_role(m.oid, o.oid, 'MEMBER') AND m.oid <> o.oid
-      AND NOT m.rolsuper AND m.rolname <> session_user
-      AND m.oid <> (SELECT datdba FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())))
-LIMIT 1
-"""
-# A role that owns the ledger and cannot log in, which this session may take on and has not.
-_OWNER_TO_ACT_AS = """
-SELECT o.rolname
-FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles o ON o.oid = n.nspowner
-WHERE n.nspname = 'pgvector_seed' AND NOT o.rolcanlogin AND current_user = session_user
-  AND pg_catalog.pg_has_role(session_user, o.oid, 'SET')
-"""
 # How many relations there are, and which columns of what types the two have that are ordinary tables. A view, or a
 # column of a type with a cast of its own, would run its maker's code as whoever asks.
 _SHAPE = """
@@ -142,7 +119,7 @@ def read_ledger(connection: Connection) -> Ledger | None:
     Raises RefusedError where there is only a part of one, or something that cannot be one.
     """
     with nothing_on_path(connection):
-        _refuse_stranger(connection, for_superusers=True)
+        refuse_to_read(connection)
         anything, columns = connection.execute(_SHAPE).fetchone() or (0, None)
         if not anything:
             return None
@@ -158,38 +135,6 @@ def read_ledger(connection: Connection) -> Ledger | None:
     if not (_is_unfinished(unfinished) and _is_catalogue(catalogue) and isinstance(contract, dict)):
         raise RefusedError("the ledger in the schema pgvector_seed was damaged: its record cannot be read", DAMAGED)
     return Ledger(id_, _declaration(declaration), schema_created, unfinished, catalogue, contract, migrations)
-
-
-def refuse_stranger(connection: Connection, *, for_superusers: bool) -> None:
-    """Raise RefusedError where the ledger belongs to somebody who could make us run what they wrote into it.
-
-    A login that may only create schemas could plant one, with triggers, downs and indexes on expressions
-    of its own. To write to it is dangerous for everybody; to read it, ``for_superusers`` alone is refused.
-    That we may act as its owner says nothing: anybody can grant us that. The catalogue is asked, never the ledger.
-    """
-    with nothing_on_path(connection):
-        _refuse_stranger(connection, for_superusers=for_superusers)
-
-
-def owner_to_act_as(connection: Connection) -> str | None:
-    """The owner of the ledger, where it is a role to take on before anything is written; None where it is not.
-
-    One that others can become, too, is not taken on by itself: they could have written what we would run.
-    """
-    with nothing_on_path(connection):
-        if connection.execute(_STRANGER).fetchone() is not None:
-            return None
-        row = connection.execute(_OWNER_TO_ACT_AS).fetchone()
-    return row[0] if row else None
-
-
-def _refuse_stranger(connection: Connection, *, for_superusers: bool) -> None:
-    row = connection.execute(_STRANGER).fetchone()
-    if row is not None and (row[1] or not for_superusers):
-        raise RefusedError(
-            f"the ledger in the schema pgvector_seed belongs to {row[0]}, and this login is another",
-            f"If {row[0]} is who deploys here, connect as {row[0]}; or have the schema and its tables given to you.",
-        )
 
 
 def _declaration(found: Any) -> Declaration:

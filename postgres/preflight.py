@@ -59,6 +59,6 @@ def refuse_role(conninfo: str, name: str) -> None:
     if there:
         raise InputError(
             f"the role {name} is there, and the stack's state does not know it",
-            "If this stack made it, take it over: pulumi up --config importRoles=true; then pulumi config rm "
-            "importRoles. If it is somebody else's, name another one, or use it as it is: {existing: NAME}.",
+            "If it is somebody else's, name another one, or use it as it is: {existing: NAME}. If this stack made it, "
+            "take it over: pulumi up --config importRoles=true; then pulumi config rm importRoles.",
         )

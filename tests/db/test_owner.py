@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from local.workspace import ROOT
 from postgres.connection import as_role, connect
 from postgres.errors import RefusedError, WrongResultError
-from postgres.ledger import owner_to_act_as, read_ledger
+from postgres.ledger import read_ledger
 from tests.conftest import ask, declare, name_of
 from tests.db.helpers import applied, run, write
 
@@ -98,24 +99,63 @@ def test_a_failed_handover_leaves_all_as_it_was(database: str, folder: Path, rol
     assert ask(database, OWNERS) == [("deployer",)]
 
 
-def test_the_owner_is_acted_as_where_only_we_can_become_it(database: str, folder: Path, roles: dict[str, str]) -> None:
-    """Another member could have written what a superuser, or the deployer, would then run."""
+def test_a_superuser_reads_what_can_run_nothing(database: str, folder: Path, roles: dict[str, str]) -> None:
+    """To verify; and writes to it only as the owner that it names."""
     write(folder, a1_up="CREATE TABLE a ()")
     run(as_role(roles["deployer"], OWNER), folder)
-    with connect(roles["deployer"]) as connection:
-        assert owner_to_act_as(connection) == OWNER
-        assert read_ledger(connection) is not None
-    with connect(roles["other"]) as connection:
-        assert owner_to_act_as(connection) is None
-    ask(database, f"GRANT {QUOTED} TO other")
-    with connect(roles["deployer"]) as connection:
-        assert owner_to_act_as(connection) is None
-    with connect(database) as connection, pytest.raises(RefusedError, match="belongs to own"):
-        read_ledger(connection)
-    ask(database, f"REVOKE {QUOTED} FROM other, deployer")
-    with connect(database) as connection:
-        assert owner_to_act_as(connection) == OWNER
-        assert read_ledger(connection) is not None
+    assert applied(database) == ["0001_a"]
+    write(folder, b2_up="CREATE TABLE b ()")
+    with pytest.raises(RefusedError, match="belongs to own") as caught:
+        run(database, folder)
+    assert """PGOPTIONS='-c role=own\\ "er"\\ \\\\\\ 😀'""" in caught.value.remedy
+    run(as_role(database, OWNER), folder)
+    ask(database, f"SET ROLE {QUOTED}; CREATE INDEX ON pgvector_seed.migrations (lower(id))")
+    with pytest.raises(RefusedError, match="belongs to own"):
+        applied(database)
+    assert applied(as_role(database, OWNER)) == ["0001_a", "0002_b"]
+
+
+PLANT = """
+CREATE SCHEMA pgvector_seed AUTHORIZATION orphan; CREATE SCHEMA mine AUTHORIZATION orphan; SET ROLE orphan;
+{ledger};
+CREATE FUNCTION mine.f() RETURNS trigger LANGUAGE plpgsql AS
+  $$BEGIN EXECUTE 'SET ROLE NONE'; EXECUTE 'ALTER ROLE mallory SUPERUSER'; RETURN NEW; END$$;
+CREATE TRIGGER t BEFORE INSERT OR UPDATE ON pgvector_seed.migrations FOR EACH ROW EXECUTE FUNCTION mine.f();
+CREATE TRIGGER t BEFORE INSERT OR UPDATE ON pgvector_seed.deployment FOR EACH ROW EXECUTE FUNCTION mine.f();
+"""
+
+
+def test_a_ledger_that_nobody_owns_any_more_is_not_written_to(
+    database: str, folder: Path, roles: dict[str, str]
+) -> None:
+    """A login with CREATEROLE can leave one behind, whose owner has no member: its triggers would run as we do."""
+    ask(database, "DROP ROLE IF EXISTS mallory; DROP ROLE IF EXISTS orphan; CREATE ROLE mallory LOGIN PASSWORD 'm'")
+    ask(
+        database,
+        f"CREATE ROLE orphan; GRANT orphan TO mallory; GRANT CREATE ON DATABASE {name_of(database)} TO mallory, orphan",
+    )
+    ledger = (ROOT / "migrate" / "ledger.sql").read_text().replace("CREATE SCHEMA pgvector_seed;", "")
+    ask(make_conninfo(database, user="mallory", password="m"), PLANT.format(ledger=ledger))
+    ask(database, "REVOKE orphan FROM mallory")
+    write(folder, a1_up="CREATE TABLE a ()")
+    try:
+        for attempt in (database, as_role(database, OWNER), as_role(roles["deployer"], OWNER)):
+            with pytest.raises(RefusedError, match="belongs to orphan"):
+                run(attempt, folder, declare("mine"))
+        assert ask(database, "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'") == [(False,)]
+    finally:
+        ask(database, "DROP OWNED BY orphan, mallory CASCADE; DROP ROLE orphan; DROP ROLE mallory")
+
+
+def test_a_schema_that_does_not_let_the_owner_in(database: str, folder: Path, roles: dict[str, str]) -> None:
+    """Its tables would land in the schema of the extension, which is next on the path."""
+    ask(database, "DROP SCHEMA IF EXISTS closed CASCADE; CREATE SCHEMA closed")
+    write(folder, a1_up="CREATE TABLE a ()")
+    with pytest.raises(RefusedError, match="the schema closed does not let") as caught:
+        run(as_role(roles["deployer"], OWNER), folder, declare("closed"))
+    ask(database, caught.value.remedy.partition("In psql: ")[2])
+    run(as_role(roles["deployer"], OWNER), folder, declare("closed"))
+    assert ask(database, "SELECT to_regclass('closed.a')::text") == [("closed.a",)]
 
 
 def test_a_ledger_of_before_has_no_roles(database: str, folder: Path) -> None:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from tests.conftest import ask
+from tests.conftest import ask, name_of
 from tests.e2e.conftest import EVERYTHING, NOTHING, WHAT_IS_THERE, Stack
 from tests.e2e.roles import (
     SAMPLE,
@@ -137,6 +137,9 @@ def test_existing_roles_are_used_as_they_are(stack: Stack, names: Names) -> None
         name = getattr(names, kind)
         ask(stack.conninfo, f"CREATE ROLE {quoted(name)} LOGIN PASSWORD 'own'")
         stack.pulumi("config", "set", "--path", f"roles.{kind}.existing", name)
+    assert "permission denied for database" in stack.up(code=1)
+    ask(stack.conninfo, f"GRANT CREATE ON DATABASE {name_of(stack.conninfo)} TO {quoted(names.owner)}")
+    ask(stack.conninfo, f"GRANT CREATE ON SCHEMA public TO {quoted(names.owner)}")
     stack.up()
     assert_no_drift(stack)
     assert "writerPassword" not in stack.pulumi("stack", "output")
@@ -145,6 +148,41 @@ def test_existing_roles_are_used_as_they_are(stack: Stack, names: Names) -> None
         assert run_as(stack, role, *VERIFY, "--skip", "rows").returncode == 0
     stack.destroy()
     assert count(stack, names) == 3
+
+
+def test_roles_that_get_other_names(stack: Stack, names: Names) -> None:
+    """They are renamed, with their tables, rights and passwords, also where a destroy would undo everything."""
+    declare(stack, names)
+    stack.up()
+    others = Names(*(f"another {name}" for name in (names.owner, names.writer, names.reader)))
+    declare(stack, others)
+    stack.up()
+    assert_no_drift(stack)
+    sample(stack, others)
+    assert_right_for_all(stack, others)
+    stack.destroy()
+    assert count(stack, others) == 0
+
+
+def test_roles_are_not_taken_away(stack: Stack, names: Names) -> None:
+    """Dropped, the owner would leave its tables to the administrator, and a contract that nobody can keep."""
+    declare(stack, names)
+    stack.up()
+    stack.pulumi("config", "rm", "roles")
+    for words in (["preview"], ["up", "--yes", "--skip-preview"]):
+        assert "the stack would have no roles any more" in stack.pulumi(*words, code=1)
+    declare(stack, names)
+    assert_no_drift(stack)
+
+
+def test_a_database_that_is_closed_to_everybody(stack: Stack, names: Names) -> None:
+    """The roles that the stack makes can connect all the same."""
+    ask(stack.conninfo, f"REVOKE ALL ON DATABASE {name_of(stack.conninfo)} FROM PUBLIC")
+    declare(stack, names)
+    stack.up()
+    assert_no_drift(stack)
+    sample(stack, names)
+    assert_right_for_all(stack, names)
 
 
 def test_a_password_is_rotated_by_one_up(stack: Stack, names: Names) -> None:

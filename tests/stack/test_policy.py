@@ -13,7 +13,7 @@ from infra.policy import enforce, faults_of_address, faults_of_server
 from infra.roles import Role, Roles
 from tests.conftest import ask
 
-ROLES = Roles(Role("o"), Role('the "writer"', existing=True), Role("r", existing=True))
+ROLES = Roles(Role("o", existing=True), Role('the "writer"', existing=True), Role("r"))
 
 
 def of_address(given: dict[str, str], on_destroy: str = "retain") -> list[str]:
@@ -36,9 +36,10 @@ def test_a_laptop_is_free(host: str) -> None:
 @pytest.fixture
 def superuser(database: str) -> Iterator[str]:
     """A writer that may do everything."""
-    ask(database, 'DROP ROLE IF EXISTS "the ""writer"""; CREATE ROLE "the ""writer""" SUPERUSER')
+    drop = 'DROP ROLE IF EXISTS "the ""writer"""; DROP ROLE IF EXISTS o'
+    ask(database, f'{drop}; CREATE ROLE o; CREATE ROLE "the ""writer""" SUPERUSER')
     yield database
-    ask(database, 'DROP ROLE "the ""writer"""')
+    ask(database, drop)
 
 
 def test_a_superuser_as_writer(superuser: str) -> None:
@@ -46,6 +47,21 @@ def test_a_superuser_as_writer(superuser: str) -> None:
     assert fault.startswith('roles.writer: the "writer" is a superuser')
     ask(superuser, fault.partition("In psql: ")[2])
     assert list(faults_of_server(superuser, ROLES, "0.8.4")) == []
+
+
+def test_who_can_become_the_owner(superuser: str) -> None:
+    """A trigger of theirs on the ledger would run with the rights of the superuser who deploys."""
+    ask(superuser, 'ALTER ROLE "the ""writer""" NOSUPERUSER; GRANT o TO "the ""writer"""')
+    (fault,) = faults_of_server(superuser, ROLES, "0.8.4")
+    assert 'the "writer" can become o' in fault
+    ask(superuser, fault.partition("In psql: ")[2])
+    assert list(faults_of_server(superuser, ROLES, "0.8.4")) == []
+
+
+def test_an_existing_role_that_is_not_there(superuser: str) -> None:
+    ask(superuser, 'DROP ROLE o; ALTER ROLE "the ""writer""" NOSUPERUSER')
+    (fault,) = faults_of_server(superuser, ROLES, "0.8.4")
+    assert fault.startswith("roles.owner: there is no role o")
 
 
 def test_a_pgvector_that_is_too_old(database: str, empty_database: str) -> None:

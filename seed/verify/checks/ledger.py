@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from postgres.connection import nothing_on_path
 from postgres.errors import RefusedError
-from postgres.ledger import Ledger, read_ledger, refuse_stranger
+from postgres.ledger import Ledger, read_ledger
+from postgres.trust import refuse_to_read
 from seed.verify.check import Check
 from seed.verify.contract import Migration
 from seed.verify.look import Look, NotAllowedError
@@ -23,7 +25,8 @@ def judge(look: Look) -> Outcome:
     if declared.migrations is not None:
         expected += f" with {_counted(len(declared.migrations))}"
     try:
-        refuse_stranger(look.connection, for_superusers=True)
+        with nothing_on_path(look.connection):
+            refuse_to_read(look.connection)
     except RefusedError as refused:
         raise NotAllowedError(str(refused)) from refused
     ledger = read_ledger(look.connection)  # a damaged one raises, which is this check's failure
