@@ -60,7 +60,7 @@ def collect() -> Stack:
         if resource.type in found or resource.type not in (EXTENSION_TYPE, MIGRATIONS_TYPE, *NOTHING_TO_APPLY):
             raise InputError(
                 f"{resource.name} ({resource.type}) needs Pulumi's engine: stand-alone, a stack has one "
-                "VectorDatabase and nothing else",
+                "VectorDatabase without roles, and nothing else",
                 "Use ENGINE=pulumi",
             )
         found[resource.type] = resource

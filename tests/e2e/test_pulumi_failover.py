@@ -98,6 +98,7 @@ def test_the_server_is_killed_and_restarted_during_an_up(stack: Stack, server: S
 
 def test_a_name_whose_first_address_is_dead(stack: Stack, server: Server, tmp_path: Path) -> None:
     """Both clients must go on to the second one."""
+    stack.set("policy", "warn")  # that host is not loopback by its name
     with half_dead(server, tmp_path) as name:
         done = run([*name.prefix, "pulumi", "up", "--yes"], stack.folder, **{**stack.settings, **name.settings})
     assert done.returncode == 0, done.stdout
