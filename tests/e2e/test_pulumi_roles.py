@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from tests.conftest import ask, name_of
-from tests.e2e.conftest import EVERYTHING, NOTHING, WHAT_IS_THERE, Stack
+from tests.conftest import ask, name_of, until
+from tests.e2e.conftest import EVERYTHING, NOTHING, WHAT_IS_THERE, Stack, kill_all_in, run
 from tests.e2e.roles import (
     SAMPLE,
     VERIFY,
@@ -173,6 +173,49 @@ def test_roles_are_not_taken_away(stack: Stack, names: Names) -> None:
         assert "the stack would have no roles any more" in stack.pulumi(*words, code=1)
     declare(stack, names)
     assert_no_drift(stack)
+
+
+def test_the_tables_are_given_by_hand(stack: Stack, names: Names) -> None:
+    """To another owner, and back to the login: each by the one statement that the page has."""
+    stack.set("onDestroy", "retain")
+    declare(stack, names)
+    stack.up()
+    other = quoted(f"other {names.owner}")
+    ask(stack.conninfo, f"CREATE ROLE {other}; GRANT CREATE ON DATABASE {name_of(stack.conninfo)} TO {other}")
+    ask(stack.conninfo, f"REASSIGN OWNED BY {quoted(names.owner)} TO {other}")
+    stack.pulumi("config", "rm", "--path", "roles.owner")
+    stack.pulumi("config", "set", "--path", "roles.owner.existing", f"other {names.owner}")
+    stack.up()
+    sample(stack, names)
+    assert_no_drift(stack)
+    assert_right_for_all(stack, names)
+    stack.destroy()
+    stack.pulumi("config", "rm", "roles")
+    assert "REASSIGN OWNED" in stack.up(code=1)
+    ask(stack.conninfo, f"REASSIGN OWNED BY {other} TO postgres")
+    stack.up()
+    assert_no_drift(stack)
+    assert run_as(stack, stack.conninfo, *VERIFY, "--strict").returncode == 0
+
+
+def test_an_up_that_was_killed_while_it_made_roles(stack: Stack, names: Names) -> None:
+    """A role that the state does not know is new: dropped, it is made again."""
+    declare(stack, names)
+    with stack.start("up", "--yes", "--skip-preview") as process:
+        until(lambda: count(stack, names) > 0)
+        process.kill()
+    kill_all_in(stack.folder)
+    stack.pulumi("cancel", "--yes")
+    for name in (names.owner, names.writer, names.reader):
+        done = run(["pulumi", "up", "--yes", "--skip-preview"], stack.folder, **stack.settings)
+        if done.returncode == 0:
+            break
+        assert f"the role {name} is there, and the stack's state does not know it" in done.stdout
+        ask(stack.conninfo, f"DROP ROLE {quoted(name)}")
+    stack.up()
+    assert_no_drift(stack)
+    sample(stack, names)
+    assert_right_for_all(stack, names)
 
 
 def test_a_database_that_is_closed_to_everybody(stack: Stack, names: Names) -> None:
