@@ -163,13 +163,13 @@ def test_three_roles_over_tls(stack: Stack, names: Names, server: Server, tmp_pa
     with encrypted(server, tmp_path) as tls:
         stack.settings |= {"PGHOST": "localhost", "PGPORT": str(tls.port)}
         stack.settings |= {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(tls.root)}
-        assert "26 to create" in pipeline(stack, "preview")
+        assert "28 to create" in pipeline(stack, "preview")
         said = pipeline(stack, "deploy")
         print(said)  # what an operator sees; pytest shows it with -s
         assert said.count("All 7 answers are the article's.") == 1
         assert re.findall(r"(?m)^tls +pass|pass +tls", said) == ["pass  tls"] * 3
         assert said.count("15 checks: 12 passed, 3 not declared") == 3
-        assert "26 unchanged" in pipeline(stack, "deploy")
+        assert "28 unchanged" in pipeline(stack, "deploy")
         for report in ("junit", "junit-reader", "junit-writer"):
             assert failures(stack, report) == []
         ask(stack.conninfo, f"ALTER ROLE {quoted(names.reader)} PASSWORD 'another'")
