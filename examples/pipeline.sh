@@ -21,7 +21,7 @@ deploy() {
   pulumi stack output --json --stack "$STACK" > "$REPORTS/outputs.json" || exit 1 # its secrets are hidden
   output contract > "$REPORTS/contract.json"
   fill
-  verify junit
+  PGOPTIONS="${PGOPTIONS:-} $(as_owner)" verify junit
   verify_as reader
   verify_as writer
 }
@@ -63,6 +63,17 @@ verify() {
     "${command[@]}" --format github | grep '^::' || true # the first look is the verdict
   fi
   return "$code"
+}
+
+# libpq's option to act as the owner, where the stack has roles: to a superuser it must be said whose ledger is meant.
+as_owner() {
+  python - "$REPORTS/contract.json" << 'PYTHON'
+import json, pathlib, sys
+from postgres.connection import escaped_role
+found = json.loads(pathlib.Path(sys.argv[1]).read_text())
+owners = [table["owner"] for table in found["tables"] if "roles" in found]
+print(f"-c role={escaped_role(owners[0])}" if owners else "")
+PYTHON
 }
 
 # Runs a command as the writer or the reader that the stack made. The password is in its environment alone.

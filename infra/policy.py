@@ -21,14 +21,13 @@ ENFORCE, WARN = "enforce", "warn"
 _ROLES = """
 SELECT r.rolname, pg_catalog.quote_ident(r.rolname), r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = ANY (%s)
 """
-# Who can become the owner, and could not become this login anyway. Who administers the owner could, too, which is of
-# no matter where that is an administrator of this login.
+# Who can become the owner, or administers it, and could not become this login anyway.
 _MEMBERS = """
 SELECT m.rolname, pg_catalog.quote_ident(m.rolname), pg_catalog.quote_ident(o.rolname)
 FROM pg_catalog.pg_roles o
 JOIN pg_catalog.pg_roles me ON me.rolname = session_user
 JOIN pg_catalog.pg_roles m
-  ON pg_catalog.pg_has_role(m.oid, o.oid, CASE WHEN me.rolsuper THEN 'MEMBER' ELSE 'USAGE, SET' END)
+  ON pg_catalog.pg_has_role(m.oid, o.oid, 'MEMBER')
 WHERE o.rolname = %s AND m.oid NOT IN (o.oid, me.oid) AND NOT m.rolsuper
   AND NOT pg_catalog.pg_has_role(m.oid, me.oid, 'MEMBER')
 ORDER BY 1

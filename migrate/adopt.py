@@ -34,7 +34,7 @@ def baseline(
     Raises RefusedError, and records nothing, where the database is not what they make.
     """
     with translated("taking the database over"), locked(connection, report):
-        found = preview(connection, migrations, declaration, Options(keep_declared=True))
+        found = preview(connection, migrations, declaration, Options(keep_declared=True), to_write=True)
         upto = _upto(migrations, to)
         new = [migration for migration in upto if migration.id in found.plan.apply]
         if new:
@@ -59,7 +59,7 @@ def repair(
     Raises RefusedError, and records nothing, where the database is not what the applied migrations make.
     """
     with translated("repairing the ledger"), locked(connection, report):
-        ledger = read_ledger(connection)
+        ledger = read_ledger(connection, to_write=True)
         refuse_not_applied(ledger.migrations if ledger else (), id_)
         assert ledger is not None, "it has the migration"
         migration = _upto(migrations, id_)[-1]

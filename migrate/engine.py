@@ -67,14 +67,19 @@ class Done:
 
 
 def preview(
-    connection: Connection, migrations: Sequence[Migration], declaration: Declaration, options: Options = CAREFUL
+    connection: Connection,
+    migrations: Sequence[Migration],
+    declaration: Declaration,
+    options: Options = CAREFUL,
+    *,
+    to_write: bool = False,
 ) -> Preview:
-    """Compare the files and the declaration with the ledger; nothing is changed.
+    """Compare the files and the declaration with the ledger; nothing is changed. ``to_write`` is as in read_ledger.
 
     Raises RefusedError, and InputError for a text that is about to be run, where ``apply`` would.
     """
     with translated("reading the ledger"):
-        ledger = read_ledger(connection)
+        ledger = read_ledger(connection, to_write=to_write)
     if ledger is None:
         refuse_faults(texts(migrations))
         return Preview(None, declaration, plan(checksums(migrations), {}), [], declaration_changes=True)
@@ -116,7 +121,7 @@ def apply(
     """
     with translated("applying the migrations"), locked(connection, report):
         reassign(connection, report)
-        found = preview(connection, migrations, declaration, options)
+        found = preview(connection, migrations, declaration, options, to_write=True)
         by_id = {migration.id: migration for migration in migrations}
         recorded = found.ledger.migrations if found.ledger else {}
         chosen = [undo_step(recorded[id_]) for id_ in found.plan.undo]
@@ -152,7 +157,7 @@ def undo(connection: Connection, to: str, report: Report, limits: Limits = SESSI
     Raises RefusedError, before anything is run, when one of them has no down, InputError for an unknown id.
     """
     with translated("undoing the migrations"), locked(connection, report):
-        ledger = read_ledger(connection)
+        ledger = read_ledger(connection, to_write=True)
         names = list(ledger.migrations) if ledger else []
         if to != BASE:
             refuse_not_applied(names, to)
@@ -181,7 +186,7 @@ def revert(
     Raises RefusedError, before anything is run, when one of them has no down.
     """
     with translated("undoing the migrations"), locked(connection, report):
-        ledger = read_ledger(connection)
+        ledger = read_ledger(connection, to_write=True)
         if ledger is None:
             return
         _undo(connection, ledger, list(ledger.migrations)[::-1], limits, report)

@@ -11,8 +11,9 @@ from psycopg import sql
 
 from migrate import records
 from migrate.lock import Report
-from postgres.connection import Connection, nothing_on_path
+from postgres.connection import ONE_SNAPSHOT, Connection, nothing_on_path
 from postgres.ledger import SCHEMA, read_ledger
+from postgres.trust import refuse_to_write
 
 # Who owns the ledger, and the role that this session has taken on, where these are two.
 _GIVER = """
@@ -25,13 +26,14 @@ WHERE nspname = %s AND current_user <> session_user AND pg_catalog.pg_get_userby
 def reassign(connection: Connection, report: Report) -> None:
     """Give the ledger, and all that its owner has in the deployment's schema, to the role of this session.
 
-    It is done with the rights of the login, under the lock that the caller holds, which is given only where the
-    login could write to that ledger. What others own there is left alone.
+    It is done with the rights of the login, and only where the login could write to that ledger. What others own
+    there is left alone.
     """
     with before_handover(connection) as parties:
         if parties is None:
             return
         giver, taker = parties
+        refuse_to_write(connection)  # again: one may have been planted since the lock was taken
         ledger = read_ledger(connection)
         assert ledger is not None, "its owner was just seen"
         schema = ledger.declaration.schema
@@ -52,6 +54,7 @@ def before_handover(connection: Connection) -> Iterator[tuple[str, str] | None]:
     Yields the two, giver and taker; or None, where there is nothing to give.
     """
     with connection.transaction():
+        connection.execute(ONE_SNAPSHOT)
         with nothing_on_path(connection):
             row = connection.execute(_GIVER, (SCHEMA,)).fetchone()
         if row is not None:

@@ -18,7 +18,7 @@ WITH owned AS (
   UNION ALL SELECT 'pg_catalog.pg_ts_dict'::regclass, oid, dictowner, dictnamespace FROM pg_catalog.pg_ts_dict
   UNION ALL SELECT 'pg_catalog.pg_ts_config'::regclass, oid, cfgowner, cfgnamespace FROM pg_catalog.pg_ts_config
 )
-SELECT CASE i.type WHEN 'statistics object' THEN 'STATISTICS' ELSE pg_catalog.upper(i.type) END, i.identity
+SELECT CASE i.type WHEN 'statistics object' THEN 'STATISTICS' WHEN 'aggregate' THEN 'ROUTINE' ELSE pg_catalog.upper(i.type) END, i.identity
 FROM owned o CROSS JOIN LATERAL pg_catalog.pg_identify_object(o.classid, o.oid, 0) i
 JOIN pg_catalog.pg_namespace n ON n.oid = o.namespace
 WHERE n.nspname = %(schema)s AND pg_catalog.pg_get_userbyid(o.owner) = %(owner)s

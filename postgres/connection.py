@@ -23,6 +23,7 @@ OLDEST_SERVER = 16
 CONNECT_TIMEOUT_SECONDS = 10
 SEVERAL = "Multiple connection attempts failed. All failures were: "
 UNBALANCED = "neither-way"
+ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
 
 _ROOT = "Set PGSSLROOTCERT (Pulumi: pulumi config set sslrootcert) to"
 _LOGIN = "Set PGPASSWORD or PGPASSFILE (Pulumi: pulumi config set --secret password) to this user's password"
@@ -195,8 +196,12 @@ def nothing_on_path(connection: Connection) -> Iterator[None]:
     With another schema on the search_path, whoever may create in it can give a query of the catalogue an
     operator that fits better than PostgreSQL's own, and run as whoever asks. The transaction, or a part of the
     one around it, is rolled back: it is for reading.
+    All that is asked in it is of one moment, so that what was judged is what is then read.
     """
+    outermost = connection.info.transaction_status == pq.TransactionStatus.IDLE
     with connection.transaction(force_rollback=True):
+        if outermost:
+            connection.execute(ONE_SNAPSHOT)
         connection.execute("SELECT pg_catalog.set_config('search_path', '', true)")
         yield
 

@@ -8,7 +8,7 @@ from typing import Any
 from postgres.connection import Connection, nothing_on_path
 from postgres.contract import Declaration
 from postgres.errors import RefusedError
-from postgres.trust import refuse_to_read
+from postgres.trust import refuse_to_read, refuse_to_write
 
 SCHEMA = "pgvector_seed"  # and its tables
 RELATIONS = ("deployment", "migrations")
@@ -113,13 +113,13 @@ class Ledger:
         return {id_ for id_, applied in self.migrations.items() if applied.down is None}
 
 
-def read_ledger(connection: Connection) -> Ledger | None:
-    """The ledger of this database, or None where it has none.
+def read_ledger(connection: Connection, *, to_write: bool = False) -> Ledger | None:
+    """The ledger of this database, or None where it has none; ``to_write`` when it will be written to.
 
-    Raises RefusedError where there is only a part of one, or something that cannot be one.
+    Raises RefusedError where there is only a part of one, or something that cannot be one, or a stranger's.
     """
     with nothing_on_path(connection):
-        refuse_to_read(connection)
+        (refuse_to_write if to_write else refuse_to_read)(connection)
         anything, columns = connection.execute(_SHAPE).fetchone() or (0, None)
         if not anything:
             return None

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import shlex
 
-import psycopg
-
 from postgres.connection import Connection, escaped_role, nothing_on_path
 from postgres.errors import RefusedError
 
@@ -27,8 +25,7 @@ WHERE n.nspname = 'pgvector_seed' AND NOT o.rolsuper AND o.rolname NOT IN (sessi
   AND o.oid <> (SELECT datdba FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
 LIMIT 1
 """
-# Other readers go on; what would let code in (an index, statistics, a rule, a child) waits.
-_HOLD = "LOCK TABLE ONLY pgvector_seed.deployment, ONLY pgvector_seed.migrations IN SHARE UPDATE EXCLUSIVE MODE"
+# What would run when the tables are only read, or planned to be.
 _RUNS_CODE = """
 SELECT EXISTS (
   SELECT FROM pg_catalog.pg_class c
@@ -42,32 +39,35 @@ SELECT EXISTS (
                     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
                       AND (a.attgenerated <> '' OR t.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace))))
 """
-_CANNOT_BE_HELD = (psycopg.errors.UndefinedTable, psycopg.errors.WrongObjectType, psycopg.errors.ReadOnlySqlTransaction)
+_RUNS_ON_WRITING = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_class c ON c.oid = g.tgrelid
+               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = 'pgvector_seed' AND NOT g.tgisinternal)
+"""
 
 
 def refuse_to_write(connection: Connection) -> None:
-    """Raise RefusedError where the ledger belongs to a stranger, whose triggers and downs would be run."""
+    """Raise RefusedError where the ledger belongs to a stranger, or has triggers, which are never ours."""
     with nothing_on_path(connection):
         row = connection.execute(_STRANGER).fetchone()
-    if row is not None:
-        raise _refused(row[0], can_log_in=row[1])
+        if row is not None:
+            raise _refused(row[0], can_log_in=row[1])
+        if connection.execute(_RUNS_ON_WRITING).fetchone() != (False,):
+            raise RefusedError(
+                "the ledger in the schema pgvector_seed has a trigger, which would run with the rights of this login",
+                "See who made it, in psql: \\d pgvector_seed.*; then drop it.",
+            )
 
 
 def refuse_to_read(connection: Connection) -> None:
-    """Raise RefusedError where this is a superuser, and reading a stranger's ledger could run the stranger's code.
+    """Raise RefusedError where the ledger is a stranger's, and this is a superuser or something on it would run.
 
-    What is found holds until the transaction ends: nothing that could run can be added meanwhile.
+    What is looked at is the snapshot of the transaction that then reads. Still the stranger may add an index
+    meanwhile, and be faster: that is why a superuser, who has everything to lose, is refused whatever is there.
     """
     row = connection.execute(_STRANGER).fetchone()
-    if row is None or not row[2]:
-        return
-    refused = _refused(row[0], can_log_in=row[1])
-    try:
-        connection.execute(_HOLD)
-    except _CANNOT_BE_HELD as error:
-        raise refused from error
-    if connection.execute(_RUNS_CODE).fetchone() != (False,):
-        raise refused
+    if row is not None and (row[2] or connection.execute(_RUNS_CODE).fetchone() != (False,)):
+        raise _refused(row[0], can_log_in=row[1])
 
 
 def _refused(owner: str, *, can_log_in: bool) -> RefusedError:

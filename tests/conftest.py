@@ -26,7 +26,14 @@ hypothesis.settings.load_profile("any machine")
 
 PASSWORD = "p@ss/w:rd%&#"  # every character that breaks a URL built by hand
 TEMPLATE = "template_vector"
-VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
+VARIABLES = {
+    "host": "PGHOST",
+    "port": "PGPORT",
+    "user": "PGUSER",
+    "password": "PGPASSWORD",
+    "dbname": "PGDATABASE",
+    "options": "PGOPTIONS",
+}
 
 # Where the machine keeps an engine and its plugins is the machine's affair; the rest is the test's.
 MACHINES = ("PULUMI_HOME", "PULUMI_IGNORE_AMBIENT_PLUGINS", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION")

@@ -9,9 +9,11 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from local.workspace import ROOT
-from postgres.connection import as_role, connect
+from migrate import lock
+from postgres.connection import Connection, as_role, connect
 from postgres.errors import RefusedError, WrongResultError
 from postgres.ledger import read_ledger
+from postgres.trust import refuse_to_write
 from tests.conftest import ask, declare, name_of
 from tests.db.helpers import applied, run, write
 
@@ -56,6 +58,7 @@ def test_everything_of_ours_is_handed_over_and_nothing_else(
         a1_up="CREATE TABLE a (id serial, e vector(3)); CREATE VIEW v AS SELECT * FROM a; CREATE TYPE t AS (x int)",
     )
     run(deployer, folder)
+    ask(deployer, "CREATE AGGREGATE n(*) (sfunc = int8inc, stype = int8, initcond = '0')")
     before = ask(database, "SELECT contract, ledger FROM pgvector_seed.deployment")
     ask(
         database,
@@ -99,20 +102,46 @@ def test_a_failed_handover_leaves_all_as_it_was(database: str, folder: Path, rol
     assert ask(database, OWNERS) == [("deployer",)]
 
 
-def test_a_superuser_reads_what_can_run_nothing(database: str, folder: Path, roles: dict[str, str]) -> None:
-    """To verify; and writes to it only as the owner that it names."""
+def test_whoever_names_the_owner_acts_as_it(database: str, folder: Path, roles: dict[str, str]) -> None:
+    """A superuser is refused until then, and told how; others may read, while nothing on it would run."""
     write(folder, a1_up="CREATE TABLE a ()")
     run(as_role(roles["deployer"], OWNER), folder)
-    assert applied(database) == ["0001_a"]
-    write(folder, b2_up="CREATE TABLE b ()")
-    with pytest.raises(RefusedError, match="belongs to own") as caught:
-        run(database, folder)
+    for attempt in (lambda: applied(database), lambda: run(database, folder)):
+        with pytest.raises(RefusedError, match="belongs to own") as caught:
+            attempt()
     assert """PGOPTIONS='-c role=own\\ "er"\\ \\\\\\ 😀'""" in caught.value.remedy
-    run(as_role(database, OWNER), folder)
+    assert applied(as_role(database, OWNER)) == applied(roles["deployer"]) == ["0001_a"]
     ask(database, f"SET ROLE {QUOTED}; CREATE INDEX ON pgvector_seed.migrations (lower(id))")
     with pytest.raises(RefusedError, match="belongs to own"):
-        applied(database)
-    assert applied(as_role(database, OWNER)) == ["0001_a", "0002_b"]
+        applied(roles["deployer"])
+    assert applied(as_role(database, OWNER)) == ["0001_a"]
+
+
+def test_a_trigger_on_the_ledger_is_nobodys(database: str, folder: Path, roles: dict[str, str]) -> None:
+    """A session may still hold the owner's role after it was revoked."""
+    write(folder, a1_up="CREATE TABLE a ()")
+    run(as_role(roles["deployer"], OWNER), folder)
+    function = "CREATE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'"
+    trigger = "CREATE TRIGGER t BEFORE INSERT ON pgvector_seed.migrations FOR EACH ROW EXECUTE FUNCTION public.f()"
+    ask(database, f"SET ROLE {QUOTED}; {function}; {trigger}")
+    write(folder, b2_up="CREATE TABLE b ()")
+    with pytest.raises(RefusedError, match="has a trigger"):
+        run(as_role(roles["deployer"], OWNER), folder)
+
+
+def test_a_ledger_that_appears_under_the_lock_is_not_used(
+    database: str, folder: Path, roles: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted between the look and the read, its triggers would run with our rights."""
+    write(folder, a1_up="CREATE TABLE a ()")
+
+    def look_and_plant(connection: Connection) -> None:
+        refuse_to_write(connection)
+        ask(roles["other"], (ROOT / "migrate" / "ledger.sql").read_text())
+
+    monkeypatch.setattr(lock, "refuse_to_write", look_and_plant)
+    with pytest.raises(RefusedError, match="belongs to other"):
+        run(database, folder)
 
 
 PLANT = """

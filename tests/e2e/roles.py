@@ -7,6 +7,7 @@ import sys
 
 from psycopg.conninfo import make_conninfo
 
+from postgres.connection import as_role
 from tests.conftest import pg_variables
 from tests.e2e.conftest import Stack, run
 from tests.roles import Names
@@ -37,8 +38,9 @@ def run_as(stack: Stack, who: str, *words: str) -> subprocess.CompletedProcess[s
 
 
 def assert_right_for_all(stack: Stack, names: Names) -> None:
-    """Verify passes for who deploys, the writer and the reader, and skips nothing."""
-    for who in (stack.conninfo, login(stack, names, "writer"), login(stack, names, "reader")):
+    """Verify passes for the owner, the writer and the reader, and skips nothing."""
+    as_owner = as_role(stack.conninfo, names.owner)
+    for who in (as_owner, login(stack, names, "writer"), login(stack, names, "reader")):
         seen = run_as(stack, who, *VERIFY, "--strict")
         assert seen.returncode == 0, seen.stdout
 
