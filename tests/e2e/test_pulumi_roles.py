@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -188,7 +189,7 @@ def test_the_tables_are_given_by_hand(stack: Stack, names: Names) -> None:
     stack.up()
     sample(stack, names)
     assert_no_drift(stack)
-    assert_right_for_all(stack, names)
+    assert_right_for_all(stack, replace(names, owner=f"other {names.owner}"))
     stack.destroy()
     stack.pulumi("config", "rm", "roles")
     assert "REASSIGN OWNED" in stack.up(code=1)
