@@ -19,15 +19,14 @@ from postgres.errors import Error, UnreachableError, translated
 ENFORCE, WARN = "enforce", "warn"
 
 _ROLES = """
-SELECT r.rolname, pg_catalog.quote_ident(r.rolname), r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = ANY (%s)
+SELECT rolname, pg_catalog.quote_ident(rolname), rolsuper FROM pg_catalog.pg_roles WHERE rolname = ANY (%s)
 """
 # Who can become the owner, or administers it, and could not become this login anyway.
 _MEMBERS = """
 SELECT m.rolname, pg_catalog.quote_ident(m.rolname), pg_catalog.quote_ident(o.rolname)
 FROM pg_catalog.pg_roles o
 JOIN pg_catalog.pg_roles me ON me.rolname = session_user
-JOIN pg_catalog.pg_roles m
-  ON pg_catalog.pg_has_role(m.oid, o.oid, 'MEMBER')
+JOIN pg_catalog.pg_roles m ON pg_catalog.pg_has_role(m.oid, o.oid, 'MEMBER')
 WHERE o.rolname = %s AND m.oid NOT IN (o.oid, me.oid) AND NOT m.rolsuper
   AND NOT pg_catalog.pg_has_role(m.oid, me.oid, 'MEMBER')
 ORDER BY 1
@@ -63,7 +62,7 @@ def faults_of_address(address: Address, on_destroy: str) -> Iterator[str]:
 
 
 def faults_of_server(conninfo: str, roles: Roles | None, minimum: str) -> Iterator[str]:
-    """A superuser among those who need not be one, and a pgvector that is too old."""
+    """Roles that could do more than they should, or are not there, and a pgvector that is too old."""
     try:
         with connect(conninfo) as connection, translated("judging by the policy"):
             yield from [*_faults_of_roles(connection, roles), *_too_old(connection, minimum)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pulumi
 
+KINDS = ("owner", "writer", "reader")
 _LONGEST = 63  # bytes, PostgreSQL's limit for a name
 
 
@@ -45,9 +46,6 @@ class Roles:
     def logins(self) -> dict[str, Role]:
         """Those that log in."""
         return {"writer": self.writer, "reader": self.reader}
-
-
-KINDS = ("owner", "writer", "reader")
 
 
 def read_roles(raw: Mapping[str, str]) -> tuple[Roles | None, list[str]]:

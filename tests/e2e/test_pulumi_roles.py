@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from threading import Event
 
 import psycopg
 import pytest
@@ -58,13 +61,35 @@ def test_each_does_its_own_and_nothing_drifts(stack: Stack, names: Names) -> Non
     assert count(stack, names) == 0
 
 
+@contextmanager
+def reading_all_the_time(conninfo: str) -> Iterator[list[int]]:
+    """A reader that asks again and again, and fails the test if it is ever refused."""
+    answers: list[int] = []
+    done = Event()
+
+    def read() -> None:
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            while not done.wait(0.001):
+                answers.append(connection.execute("SELECT FROM embeddings").rowcount)
+
+    with ThreadPoolExecutor() as pool:
+        reader = pool.submit(read)
+        try:
+            yield answers
+        finally:
+            done.set()
+        reader.result()
+
+
 def test_what_is_created_later_is_readable_at_once(stack: Stack, names: Names) -> None:
-    """By default privileges, and named by the grants of the same up; nobody is locked out meanwhile."""
+    """By default privileges, and named by the grants of the same up; the reader is not locked out meanwhile."""
     declare(stack, names)
     stack.up()
     stack.write("migrations/0002_b.up.sql", "CREATE TABLE b (id serial); CREATE VIEW v AS SELECT * FROM b")
     stack.write("migrations/0002_b.down.sql", "DROP VIEW v; DROP TABLE b")
-    stack.up()
+    with reading_all_the_time(login(stack, names, "reader")) as times:
+        stack.up()
+    assert len(times) > 100
     assert_no_drift(stack)
     ask(login(stack, names, "writer"), "INSERT INTO b DEFAULT VALUES")
     assert ask(login(stack, names, "reader"), "SELECT id FROM v") == [(1,)]

@@ -6,9 +6,11 @@ import json
 
 import pulumi
 import pytest
+import yaml
 
 from infra.roles import Role, Roles
 from infra.settings import KEYS, PASSWORDS, parse
+from local.workspace import ROOT
 from migrate.engine import Options
 from migrate.session import Limits
 
@@ -79,6 +81,16 @@ def test_every_key_is_read() -> None:
         password_version="2",
         import_existing=True,
     )
+
+
+def test_the_example_for_rds_is_valid() -> None:
+    """People begin with a copy of it."""
+    found = yaml.safe_load((ROOT / "Pulumi.rds.yaml.example").read_text())["config"]
+    texts = {key.removeprefix("pgvector-seed:"): v if isinstance(v, str) else json.dumps(v) for key, v in found.items()}
+    settings = parse(texts)
+    assert settings.roles is not None
+    assert not settings.superuser
+    assert settings.connection["sslmode"] == "verify-full"
 
 
 @pytest.mark.parametrize(
