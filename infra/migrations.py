@@ -28,7 +28,7 @@ from pulumi.dynamic import (
 
 from infra.ledger import TO_HAND_OVER, WITHOUT_LEDGER, connect_to_read, is_anothers, own_ledger, refuse_later_up
 from migrate.engine import Options, apply, revert
-from migrate.files import Migration, checksums, down_checksums, load
+from migrate.files import Migration, checksums, down_checksums, load, load_left
 from migrate.plan import Plan, plan
 from migrate.script import refuse_faults, texts
 from migrate.session import Limits
@@ -123,7 +123,8 @@ class MigrationsProvider(ResourceProvider):
         if declaration(props).on_destroy == "revert":
             with one_line_errors(), connect(props["conninfo"]) as connection:
                 refuse_later_up(own_ledger(connection, props["ledger"]))
-                revert(connection, report, limits=options(props).limits)
+                migrations, schema = load_left(Path(props["directory"])), declaration(props).schema
+                revert(connection, migrations, schema, report, limits=options(props).limits)
 
 
 def _is_applied(olds: Properties, news: Properties) -> bool:

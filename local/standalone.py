@@ -23,7 +23,7 @@ from local.pulumi_state import EXTENSION_TYPE, MIGRATIONS_TYPE
 from local.workspace import STACK
 from migrate.engine import preview as compare
 from migrate.engine import revert
-from migrate.files import load
+from migrate.files import load, load_left
 from migrate.plan import Plan
 from postgres.catalogue import EXTENSION, extension
 from postgres.connection import Connection, connect
@@ -149,7 +149,9 @@ def destroy(*, agreed: bool) -> None:
         consent.require(ledger.declaration.on_destroy, today.on_destroy, today.connection, agreed=agreed)
         done = "retained"
         if ledger.declaration.on_destroy == "revert":
-            revert(connection, print, at_end=drop_extension, limits=options(stack.migrations.inputs).limits)
+            inputs = stack.migrations.inputs
+            migrations, limits = load_left(Path(inputs["directory"])), options(inputs).limits
+            revert(connection, migrations, today.schema, print, at_end=drop_extension, limits=limits)
             done = "delete"
     for resource in (stack.migrations, stack.extension):
         show(resource, done)

@@ -9,6 +9,7 @@ from migrate.compare import differences
 from migrate.engine import Options, preview, refuse_not_applied
 from migrate.files import Migration, up_file
 from migrate.lock import Report, locked
+from migrate.provenance import refuse_another_schema, refuse_untrusted
 from migrate.script import refuse_faults, texts
 from migrate.session import SESSIONS_OWN, Limits
 from migrate.step import Steps
@@ -52,9 +53,16 @@ def baseline(
 
 
 def repair(
-    connection: Connection, migrations: Sequence[Migration], id_: str, report: Report, limits: Limits = SESSIONS_OWN
+    connection: Connection,
+    migrations: Sequence[Migration],
+    schema: str,
+    id_: str,
+    report: Report,
+    limits: Limits = SESSIONS_OWN,
 ) -> bool:
     """Record the edited texts of an applied migration, whose effect is in place. False where they are recorded.
+
+    ``schema`` is the deployment's.
 
     Raises RefusedError, and records nothing, where the database is not what the applied migrations make.
     """
@@ -62,6 +70,8 @@ def repair(
         ledger = read_ledger(connection, to_write=True)
         refuse_not_applied(ledger.migrations if ledger else (), id_)
         assert ledger is not None, "it has the migration"
+        refuse_another_schema(ledger.declaration.schema, schema)
+        refuse_untrusted(ledger, migrations)
         migration = _upto(migrations, id_)[-1]
         refuse_faults(texts([migration]))
         recorded = ledger.migrations[id_]
@@ -70,7 +80,7 @@ def repair(
         upto = _upto(migrations, max(ledger.migrations))
         finished = Steps(connection, ledger, ledger.declaration, limits, report).unrecorded()
         upto += [found for found in migrations if found not in upto and up_file(found.id) == finished]
-        _refuse_differences(connection, upto, ledger.declaration.schema, limits)
+        _refuse_differences(connection, upto, schema, limits)
         with connection.transaction():
             records.accept(connection, migration)
             if ledger.catalogue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,16 +136,20 @@ def apply(*, directory: Path, schema: str | None, as_json: bool, **given: Any) -
 
 @cli.command()
 @click.option("--to", required=True, metavar="ID", help="The newest migration that stays; `base` undoes all of them.")
-@_options(LIMITS, JSON)
-def down(*, to: str, as_json: bool, **given: Any) -> None:
-    """Undo what was applied after ID, newest first, by the downs that the ledger keeps.
+@_options(DIRECTORY, SCHEMA, LIMITS, JSON)
+def down(*, to: str, directory: Path, schema: str | None, as_json: bool, **given: Any) -> None:
+    """Undo what was applied after ID, newest first.
+
+    A down is run from its file, and must be what the ledger keeps; from the ledger if the file is gone.
 
     Example: python -m migrate down --to 0001_create_embeddings
     """
     from migrate.engine import undo
+    from migrate.files import load_left
 
     with _database(as_json=as_json) as connection:
-        ids = undo(connection, to, _report(as_json=as_json), _limits(**given))
+        migrations, schema = load_left(directory), _declaration(connection, schema).schema
+        ids = undo(connection, migrations, schema, to, _report(as_json=as_json), _limits(**given))
     if as_json:
         _show({"undone": ids})
     elif not ids:
@@ -175,8 +180,8 @@ def baseline(*, id_: str, directory: Path, schema: str | None, as_json: bool, **
 
 @cli.command()
 @click.argument("id_", metavar="ID")
-@_options(DIRECTORY, LIMITS, JSON)
-def repair(*, id_: str, directory: Path, as_json: bool, **given: Any) -> None:
+@_options(DIRECTORY, SCHEMA, LIMITS, JSON)
+def repair(*, id_: str, directory: Path, schema: str | None, as_json: bool, **given: Any) -> None:
     """Accept an edited migration whose effect is in place, after the same comparison as `baseline`.
 
     Example: python -m migrate repair 0001_create_embeddings
@@ -184,7 +189,8 @@ def repair(*, id_: str, directory: Path, as_json: bool, **given: Any) -> None:
     from migrate.adopt import repair as accept
 
     with _database(as_json=as_json) as connection:
-        repaired = accept(connection, _load(directory), id_, _report(as_json=as_json), _limits(**given))
+        migrations, schema = _load(directory), _declaration(connection, schema).schema
+        repaired = accept(connection, migrations, schema, id_, _report(as_json=as_json), _limits(**given))
     if as_json:
         _show({"repaired": repaired})
     elif not repaired:
@@ -255,7 +261,12 @@ def _load(directory: Path) -> list[Migration]:
 
 
 def _declaration(connection: Connection, schema: str | None) -> Declaration:
-    """What a new ledger is to declare; one that is there keeps what it declares but for the schema, which must fit."""
+    """What a new ledger is to declare; one that is there keeps what it declares but for the schema, which must fit.
+
+    Raises RefusedError if another role could have written the schema's name into the ledger: its functions and
+    operators would be found by what then runs there.
+    """
+    from migrate.provenance import refuse_ledger_only
     from postgres.contract import Declaration
     from postgres.errors import translated
     from postgres.ledger import read_ledger
@@ -263,6 +274,8 @@ def _declaration(connection: Connection, schema: str | None) -> Declaration:
     with translated("reading the ledger"):
         ledger = read_ledger(connection)
     found = ledger.declaration.schema if ledger else Declaration.schema
+    if ledger and schema is None and found != Declaration.schema:
+        refuse_ledger_only(ledger, "the name of the schema", f"Name it: --schema {shlex.quote(found)}, if it is that.")
     info = connection.info
     return Declaration(schema=schema or found, connection={"host": info.host, "port": info.port, "dbname": info.dbname})
 

@@ -6,7 +6,6 @@ any moment can be run again, and two runs at once do the work once.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,12 +14,13 @@ from migrate.files import Migration, checksums
 from migrate.handover import reassign
 from migrate.lock import Report, locked
 from migrate.plan import Plan, plan, refuse_irreversible
+from migrate.provenance import refuse_another_schema, refuse_untrusted
 from migrate.script import refuse_faults, texts
 from migrate.session import SESSIONS_OWN, Limits, refuse_closed_schema
 from migrate.step import Steps, apply_step, undo_step
 from postgres.connection import Connection
 from postgres.contract import Declaration
-from postgres.errors import InputError, RefusedError, translated
+from postgres.errors import InputError, translated
 from postgres.ledger import Ledger, read_ledger
 
 BASE = "base"  # before the first migration
@@ -83,9 +83,10 @@ def preview(
     if ledger is None:
         refuse_faults(texts(migrations))
         return Preview(None, declaration, plan(checksums(migrations), {}), [], declaration_changes=True)
-    _refuse_another_schema(ledger.declaration.schema, declaration.schema)
+    refuse_another_schema(ledger.declaration.schema, declaration.schema)
     declaration = ledger.declaration if options.keep_declared else declaration
     steps = plan(checksums(migrations), ledger.checksums, ledger.irreversible, allow_down=options.allow_down)
+    refuse_untrusted(ledger, migrations, steps.undo)
     edited = [
         migration.id
         for migration in migrations
@@ -93,15 +94,6 @@ def preview(
     ]
     refuse_faults(texts(migration for migration in migrations if migration.id in {*steps.apply, *edited}))
     return Preview(ledger, declaration, steps, edited, records.declaration_changes(ledger, declaration))
-
-
-def _refuse_another_schema(recorded: str, given: str) -> None:
-    if recorded != given:
-        name = shlex.quote(recorded)
-        raise RefusedError(
-            f"this database's migrations were applied in the schema {recorded}, not {given}",
-            f"Name that one: --schema {name} (Pulumi: pulumi config set schema {name})",
-        )
 
 
 def apply(
@@ -120,7 +112,7 @@ def apply(
     refuses one: those before it are then recorded, it and those after it are not.
     """
     with translated("applying the migrations"), locked(connection, report):
-        reassign(connection, report)
+        reassign(connection, declaration.schema, report)
         found = preview(connection, migrations, declaration, options, to_write=True)
         by_id = {migration.id: migration for migration in migrations}
         recorded = found.ledger.migrations if found.ledger else {}
@@ -148,13 +140,22 @@ def _record_downs(connection: Connection, migrations: Iterable[Migration], repor
         report(f"{migration.id} has another down now, which is recorded")
 
 
-def undo(connection: Connection, to: str, report: Report, limits: Limits = SESSIONS_OWN) -> list[str]:
-    """Undo what was applied after the migration ``to``, newest first, by the downs that the ledger keeps.
+def undo(
+    connection: Connection,
+    migrations: Sequence[Migration],
+    schema: str,
+    to: str,
+    report: Report,
+    limits: Limits = SESSIONS_OWN,
+) -> list[str]:
+    """Undo what was applied after the migration ``to``, newest first. Returns the ids.
 
-    ``to`` may be BASE, which undoes all of it. Returns the ids. From then on nothing is promised, until
-    the next ``apply``.
+    A down is run from its file among ``migrations``, and must be what the ledger keeps; where the file is gone, from
+    the ledger. ``to`` may be BASE, which undoes all of it. ``schema`` is the deployment's. From then on nothing is
+    promised, until the next ``apply``.
 
-    Raises RefusedError, before anything is run, when one of them has no down, InputError for an unknown id.
+    Raises, before anything is run, RefusedError if one of them has no down, or a file and the ledger differ;
+    InputError for an unknown id.
     """
     with translated("undoing the migrations"), locked(connection, report):
         ledger = read_ledger(connection, to_write=True)
@@ -163,7 +164,7 @@ def undo(connection: Connection, to: str, report: Report, limits: Limits = SESSI
             refuse_not_applied(names, to)
             names = names[names.index(to) + 1 :]
         if ledger:
-            _undo(connection, ledger, names[::-1], limits, report)
+            _undo(connection, ledger, migrations, schema, names[::-1], limits, report)
     return names[::-1]
 
 
@@ -175,29 +176,41 @@ def refuse_not_applied(names: Iterable[str], id_: str) -> None:
 
 def revert(
     connection: Connection,
+    migrations: Sequence[Migration],
+    schema: str,
     report: Report,
     at_end: Callable[[Connection], None] | None = None,
     limits: Limits = SESSIONS_OWN,
 ) -> None:
-    """Undo every migration, newest first, by the downs that the ledger keeps, and then drop the ledger.
+    """Undo every migration as ``undo`` does, and then drop the ledger.
 
     ``at_end`` runs in the transaction that drops the ledger, so that what it does is done with it or not at all.
 
-    Raises RefusedError, before anything is run, when one of them has no down.
+    Raises RefusedError as ``undo`` does.
     """
     with translated("undoing the migrations"), locked(connection, report):
         ledger = read_ledger(connection, to_write=True)
         if ledger is None:
             return
-        _undo(connection, ledger, list(ledger.migrations)[::-1], limits, report)
+        _undo(connection, ledger, migrations, schema, list(ledger.migrations)[::-1], limits, report)
         with connection.transaction():
             records.drop(connection, ledger)
             if at_end:
                 at_end(connection)
 
 
-def _undo(connection: Connection, ledger: Ledger, ids: Sequence[str], limits: Limits, report: Report) -> None:
+def _undo(
+    connection: Connection,
+    ledger: Ledger,
+    migrations: Sequence[Migration],
+    schema: str,
+    ids: Sequence[str],
+    limits: Limits,
+    report: Report,
+) -> None:
+    refuse_another_schema(ledger.declaration.schema, schema)
     refuse_irreversible(ids, ledger.irreversible)
+    refuse_untrusted(ledger, migrations, ids)
     chosen = [undo_step(ledger.migrations[id_]) for id_ in ids]
     refuse_faults((step.file, step.text) for step in chosen)  # the ledger may have been edited by hand
     steps = Steps(connection, ledger, ledger.declaration, limits, report)

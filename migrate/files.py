@@ -79,6 +79,11 @@ def load(directory: Path) -> list[Migration]:
     return [Migration(name, texts[name, "up"], texts.get((name, "down"))) for name in ups]
 
 
+def load_left(directory: Path) -> list[Migration]:
+    """Return the migrations of a folder as ``load`` does, or none if the folder or its files are gone."""
+    return load(directory) if directory.is_dir() and _sql_files(directory) else []
+
+
 def _sql_files(directory: Path) -> list[Path]:
     try:
         return sorted(path for path in directory.iterdir() if path.suffix.lower() == ".sql")

@@ -11,9 +11,9 @@ from psycopg import sql
 
 from migrate import records
 from migrate.lock import Report
+from migrate.provenance import refuse_another_schema
 from postgres.connection import ONE_SNAPSHOT, Connection, nothing_on_path
 from postgres.ledger import SCHEMA, read_ledger
-from postgres.trust import refuse_to_write
 
 # Who owns the ledger, and the role that this session has taken on, where these are two.
 _GIVER = """
@@ -23,8 +23,8 @@ WHERE nspname = %s AND current_user <> session_user AND pg_catalog.pg_get_userby
 """
 
 
-def reassign(connection: Connection, report: Report) -> None:
-    """Give the ledger, and all that its owner has in the deployment's schema, to the role of this session.
+def reassign(connection: Connection, schema: str, report: Report) -> None:
+    """Give the ledger, and all that its owner has in the deployment's ``schema``, to the role of this session.
 
     It is done with the rights of the login, and only where the login could write to that ledger. What others own
     there is left alone.
@@ -33,10 +33,9 @@ def reassign(connection: Connection, report: Report) -> None:
         if parties is None:
             return
         giver, taker = parties
-        refuse_to_write(connection)  # again: one may have been planted since the lock was taken
-        ledger = read_ledger(connection)
+        ledger = read_ledger(connection, to_write=True)
         assert ledger is not None, "its owner was just seen"
-        schema = ledger.declaration.schema
+        refuse_another_schema(ledger.declaration.schema, schema)
         whole = [SCHEMA, schema] if ledger.schema_created else [SCHEMA]
         statements = [_give("SCHEMA", sql.Identifier(name), taker) for name in whole]
         for name in (SCHEMA, schema):

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 from postgres.connection import Connection
 from postgres.pooler import refuse_pooler
-from postgres.trust import refuse_to_write
 
 Report = Callable[[str], None]  # gets a line of progress
 
@@ -41,7 +40,6 @@ def locked(connection: Connection, report: Report) -> Iterator[None]:
         while not _try(connection):
             time.sleep(POLL_SECONDS)
     try:
-        refuse_to_write(connection)
         yield
     finally:
         if not connection.closed and not connection.broken:

@@ -8,7 +8,7 @@ from typing import Any
 from postgres.connection import Connection, nothing_on_path
 from postgres.contract import Declaration
 from postgres.errors import RefusedError
-from postgres.trust import refuse_to_read, refuse_to_write
+from postgres.trust import Writers, find_writers, refuse_to_read, refuse_to_write
 
 SCHEMA = "pgvector_seed"  # and its tables
 RELATIONS = ("deployment", "migrations")
@@ -91,7 +91,8 @@ class Ledger:
 
     ``unfinished`` is the file that was begun outside of a transaction and is not recorded as done
     (``file``, ``text``, and ``index``, the oid of an index that a failure left); empty when there is none.
-    ``migrations`` maps id to what is recorded of it, in the order in which they were applied.
+    ``migrations`` maps id to what is recorded of it, in the order in which they were applied. ``writers`` are
+    the roles beside its owner that could have changed any of it.
     """
 
     id: str
@@ -101,6 +102,7 @@ class Ledger:
     catalogue: dict[str, Any]
     contract: dict[str, Any]
     migrations: dict[str, Applied]
+    writers: Writers
 
     @property
     def checksums(self) -> dict[str, str]:
@@ -119,7 +121,11 @@ def read_ledger(connection: Connection, *, to_write: bool = False) -> Ledger | N
     Raises RefusedError where there is only a part of one, or something that cannot be one, or a stranger's.
     """
     with nothing_on_path(connection):
-        (refuse_to_write if to_write else refuse_to_read)(connection)
+        writers = find_writers(connection)
+        if to_write:
+            refuse_to_write(connection, writers)
+        else:
+            refuse_to_read(connection)
         anything, columns = connection.execute(_SHAPE).fetchone() or (0, None)
         if not anything:
             return None
@@ -134,7 +140,7 @@ def read_ledger(connection: Connection, *, to_write: bool = False) -> Ledger | N
     migrations = {found[0]: Applied(*found) for found in applied}
     if not (_is_unfinished(unfinished) and _is_catalogue(catalogue) and isinstance(contract, dict)):
         raise RefusedError("the ledger in the schema pgvector_seed was damaged: its record cannot be read", DAMAGED)
-    return Ledger(id_, _declaration(declaration), schema_created, unfinished, catalogue, contract, migrations)
+    return Ledger(id_, _declaration(declaration), schema_created, unfinished, catalogue, contract, migrations, writers)
 
 
 def _declaration(found: Any) -> Declaration:

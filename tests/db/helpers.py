@@ -40,11 +40,11 @@ def run(
         return apply(connection, load(folder), declaration or declare(), said.append, options).ledger, said
 
 
-def undo_all(conninfo: str) -> list[str]:
-    """Revert, and what was reported."""
+def undo_all(conninfo: str, folder: Path | None = None, schema: str = "public") -> list[str]:
+    """Revert, by the files of a folder if there is one, and return what was reported."""
     said: list[str] = []
     with connect(conninfo) as connection:
-        revert(connection, said.append)
+        revert(connection, load(folder) if folder else [], schema, said.append)
     return said
 
 

@@ -320,7 +320,7 @@ def test_a_login_without_the_right_to_create_databases(database: str, folder: Pa
 
 def mend(conninfo: str, folder: Path, id_: str = "0001_a") -> bool:
     with connect(conninfo) as connection:
-        return repair(connection, load(folder), id_, quiet)
+        return repair(connection, load(folder), "public", id_, quiet)
 
 
 def test_an_edited_up_whose_effect_is_in_place_is_accepted(database: str, folder: Path) -> None:
@@ -341,4 +341,4 @@ def test_an_edited_up_whose_effect_is_in_place_is_accepted(database: str, folder
     with pytest.raises(InputError, match="0003_c is not applied"):
         mend(database, folder, "0003_c")
     with connect(database) as connection, pytest.raises(RefusedError, match="0002_b"):
-        undo(connection, "base", quiet)
+        undo(connection, [], "public", "base", quiet)

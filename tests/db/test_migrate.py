@@ -153,7 +153,7 @@ def test_names_that_need_quoting(new_database: Callable[..., str], folder: Path)
         }
     ]
     assert ledger.contract["extension"]["schema"] == "ext Schema"
-    undo_all(conninfo)
+    undo_all(conninfo, schema='my "schema"')
     assert ask(conninfo, "SELECT count(*) FROM pg_namespace WHERE nspname IN ('my \"schema\"', 'pgvector_seed')") == [
         (0,)
     ]
@@ -247,7 +247,7 @@ def test_revert_keeps_a_schema_that_others_use(database: str, folder: Path) -> N
     run(database, folder, declare("shared"))
     with psycopg.connect(database) as connection:
         connection.execute("CREATE TABLE shared.theirs ()")
-    undo_all(database)
+    undo_all(database, schema="shared")
     assert ask(database, "SELECT to_regclass('shared.theirs')") == [("shared.theirs",)]
 
 

@@ -172,7 +172,7 @@ def test_a_repair_in_between_clears_what_was_left(database: str, folder: Path) -
     interrupted(database, folder)
     write(folder, a1_up=TABLE + ";")
     with connect(database) as connection:
-        repair(connection, load(folder), "0001_a", print)
+        repair(connection, load(folder), "public", "0001_a", print)
     assert ask(database, VALID) == []
     ask(database, "DELETE FROM a WHERE v = '[3,4]'")
     run(database, folder)
@@ -203,8 +203,8 @@ def test_what_was_left_is_cleared_also_by_an_undo(database: str, folder: Path) -
     interrupted(database, folder)
     write(folder, a1_down="DROP TABLE a")
     with connect(database) as connection:
-        repair(connection, load(folder), "0001_a", print)
-        undo(connection, "base", print)
+        repair(connection, load(folder), "public", "0001_a", print)
+        undo(connection, [], "public", "base", print)
     assert ask(database, "SELECT to_regclass('a')") == [(None,)]
 
 
@@ -289,7 +289,7 @@ def test_an_interrupted_drop_is_not_forgotten(database: str, folder: Path) -> No
         with pytest.raises(RefusedError, match="interrupted while it dropped an index"):
             run(database, folder)
     with connect(database) as connection:
-        assert undo(connection, "0001_a", print) == ["0002_b"]
+        assert undo(connection, [], "public", "0001_a", print) == ["0002_b"]
     run(database, folder)
     assert ask(database, VALID) == [(True,)]
 
@@ -301,7 +301,7 @@ def test_a_repair_with_a_finished_build_that_is_not_recorded(database: str, fold
         until(lambda: not ask(database, f"SELECT 1 FROM pg_stat_activity WHERE pid = {builder}"))
     write(folder, a1_up=TABLE + ";")
     with connect(database) as connection:
-        assert repair(connection, load(folder), "0001_a", print)
+        assert repair(connection, load(folder), "public", "0001_a", print)
     run(database, folder)
     assert applied(database) == ["0001_a", "0002_b"]
 
@@ -312,7 +312,7 @@ def test_an_edited_down_after_an_interrupted_drop_does_not_lock_out(database: st
     with pytest.raises(RefusedError, match="interrupted while it dropped an index"):
         run(database, folder)
     with connect(database) as connection:
-        assert undo(connection, "0001_a", print) == ["0002_b"]
+        assert undo(connection, [], "public", "0001_a", print) == ["0002_b"]
 
 
 def test_a_repair_after_an_interrupted_drop(database: str, folder: Path) -> None:
@@ -328,6 +328,6 @@ def test_a_repair_after_an_interrupted_drop(database: str, folder: Path) -> None
             process.communicate()
     write(folder, a1_up=TABLE + ";")
     with connect(database) as connection:
-        assert repair(connection, load(folder), "0001_a", print)
+        assert repair(connection, load(folder), "public", "0001_a", print)
     run(database, folder)
     assert applied(database) == ["0001_a", "0002_b", "0003_c"]

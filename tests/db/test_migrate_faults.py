@@ -264,7 +264,7 @@ def test_a_planted_ledger_is_not_written_to(database: str, folder: Path, mallory
     for attempt in (lambda: run(database, folder, declare("mallorys")), lambda: undo_all(database)):
         with pytest.raises(RefusedError, match="belongs to mallory"):
             attempt()
-    assert undo_all(mallory)
+    assert undo_all(mallory, schema="mallorys")
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from local.workspace import ROOT
-from migrate import lock
+from postgres import ledger
 from postgres.connection import Connection, as_role, connect
 from postgres.errors import RefusedError, WrongResultError
 from postgres.ledger import read_ledger
-from postgres.trust import refuse_to_write
+from postgres.trust import Writers, refuse_to_write
 from tests.conftest import ask, declare, name_of
 from tests.db.helpers import applied, run, write
 
@@ -129,17 +129,20 @@ def test_a_trigger_on_the_ledger_is_nobodys(database: str, folder: Path, roles: 
         run(as_role(roles["deployer"], OWNER), folder)
 
 
-def test_a_ledger_that_appears_under_the_lock_is_not_used(
+def test_a_ledger_that_appears_after_the_look_is_not_used(
     database: str, folder: Path, roles: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Planted between the look and the read, its triggers would run with our rights."""
+    """Look and read are one snapshot: what is planted between them is not read, and its triggers never run."""
     write(folder, a1_up="CREATE TABLE a ()")
 
-    def look_and_plant(connection: Connection) -> None:
-        refuse_to_write(connection)
+    def look_and_plant(connection: Connection, writers: Writers) -> None:
+        refuse_to_write(connection, writers)
         ask(roles["other"], (ROOT / "migrate" / "ledger.sql").read_text())
 
-    monkeypatch.setattr(lock, "refuse_to_write", look_and_plant)
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "refuse_to_write", look_and_plant)
+        with pytest.raises(WrongResultError, match='schema "pgvector_seed" already exists'):
+            run(database, folder)
     with pytest.raises(RefusedError, match="belongs to other"):
         run(database, folder)
 
@@ -194,6 +197,6 @@ def test_a_ledger_of_before_has_no_roles(database: str, folder: Path) -> None:
     ask(database, "UPDATE pgvector_seed.deployment SET declaration = declaration - 'roles'")
     run(database, folder)
     with connect(database) as connection:
-        ledger = read_ledger(connection)
-    assert ledger is not None
-    assert ledger.declaration.roles == {}
+        record = read_ledger(connection)
+    assert record is not None
+    assert record.declaration.roles == {}

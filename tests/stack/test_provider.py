@@ -145,7 +145,7 @@ def test_edited_history_is_refused_at_diff(provider: Provider, database: str, fo
     assert "0001_a was edited after it was applied" in caught.value.details()
     assert "Traceback" not in caught.value.details()
     with connect(database) as connection:
-        repair(connection, load(folder), "0001_a", print)
+        repair(connection, load(folder), "public", "0001_a", print)
     _, read = provider.read(state)
     assert provider.diff(read, news), "an update, which tells the state"
     assert provider.update(read, inputs(database, folder))["applied"] == news["migrations"]

@@ -1,8 +1,8 @@
-"""The check `ledger`: another database, and migrations that are missing, changed or unknown."""
+"""The check `ledger`: another database, migrations that are missing, changed or unknown, and who else may write."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +83,50 @@ def test_a_ledger_that_is_damaged(database: str, promised: dict[str, Any]) -> No
 def test_a_migration_that_was_not_finished(database: str, promised: dict[str, Any]) -> None:
     ask(database, """UPDATE pgvector_seed.deployment SET unfinished = '{"file": "0003_c.up.sql", "text": "x"}'""")
     assert failing(database, promised)["ledger"] == "0003_c.up.sql was begun and is not recorded as done"
+
+
+@pytest.fixture
+def intruder(database: str) -> Iterator[str]:
+    """The name of a plain role."""
+    ask(database, 'DROP ROLE IF EXISTS "in truder"; CREATE ROLE "in truder"')
+    yield '"in truder"'
+    ask(database, 'DROP OWNED BY "in truder"; DROP ROLE "in truder"')
+
+
+@pytest.mark.parametrize(
+    "grant",
+    [
+        "GRANT UPDATE ON pgvector_seed.migrations TO {}",
+        "GRANT UPDATE (down) ON pgvector_seed.migrations TO {} WITH GRANT OPTION",
+        "GRANT TRIGGER ON pgvector_seed.deployment TO {}",
+        "GRANT INSERT ON pgvector_seed.deployment TO PUBLIC",
+    ],
+)
+def test_a_ledger_on_which_another_was_granted_writing(
+    database: str, promised: dict[str, Any], intruder: str, grant: str
+) -> None:
+    """The words that it says to type make it right."""
+    ask(database, grant.format(intruder))
+    (result,) = [result for result in results(database, promised) if result.name == "ledger"]
+    who = "PUBLIC" if "PUBLIC" in grant else intruder
+    assert result.outcome.found == f"{who} may write to it"
+    ask(database, result.outcome.remedy)
+    assert "ledger" in with_status(results(database, promised), Status.PASS)
+
+
+def test_a_right_to_write_hides_no_other_fault(database: str, promised: dict[str, Any], intruder: str) -> None:
+    ask(database, f"GRANT UPDATE ON pgvector_seed.migrations TO {intruder}")
+    changed(promised)
+    assert failing(database, promised)["ledger"] == f"0001_a was changed; {intruder} may write to it"
+
+
+def test_who_may_write_to_everything_is_named(database: str, promised: dict[str, Any], intruder: str) -> None:
+    """The owner of the ledger cannot take this right away, so it is no failure."""
+    ask(database, f"GRANT pg_write_all_data TO {intruder}")
+    told = with_status(results(database, promised), Status.PASS)["ledger"]
+    assert told.endswith(f"; {intruder} may write to it, by pg_write_all_data")
+
+
+def test_who_may_only_read_is_no_fault(database: str, promised: dict[str, Any], intruder: str) -> None:
+    ask(database, f"GRANT SELECT, REFERENCES ON ALL TABLES IN SCHEMA pgvector_seed TO {intruder}")
+    assert "may write" not in with_status(results(database, promised), Status.PASS)["ledger"]

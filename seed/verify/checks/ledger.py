@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from postgres.connection import nothing_on_path
-from postgres.errors import RefusedError
 from postgres.ledger import Ledger, read_ledger
-from postgres.trust import refuse_to_read
+from postgres.trust import StrangersLedgerError
 from seed.verify.check import Check
 from seed.verify.contract import Migration
 from seed.verify.look import Look, NotAllowedError
-from seed.verify.outcome import Outcome, failed, not_declared, passed
+from seed.verify.outcome import Fault, Outcome, failed, failed_by, not_declared, passed
 
 _REMEDY = "Compare with the files: python -m migrate status"
 
@@ -25,19 +23,25 @@ def judge(look: Look) -> Outcome:
     if declared.migrations is not None:
         expected += f" with {_counted(len(declared.migrations))}"
     try:
-        with nothing_on_path(look.connection):
-            refuse_to_read(look.connection)
-    except RefusedError as refused:
+        ledger = read_ledger(look.connection)  # a damaged one raises, which is this check's failure
+    except StrangersLedgerError as refused:
         raise NotAllowedError(str(refused)) from refused
-    ledger = read_ledger(look.connection)  # a damaged one raises, which is this check's failure
     if ledger is None:
         return failed(expected, "this database has no ledger", "Connect to the declared database, or run: pulumi up")
     if declared.id not in (None, ledger.id):
         return failed(expected, f"the ledger {ledger.id}, another database's", "Connect to the declared database.")
-    faults = list(_faults(declared.migrations, ledger))
+    faults = [Fault(fault, _REMEDY) for fault in _faults(declared.migrations, ledger)]
+    if ledger.writers.granted:
+        names = ", ".join(ledger.writers.granted)
+        faults.append(Fault(f"{names} may write to it", f"{ledger.writers.revoke};"))
     if faults:
-        return failed(expected, "; ".join(faults), _REMEDY)
-    return passed(f"the ledger {ledger.id} with {_counted(len(ledger.migrations))}", expected)
+        return failed_by(expected, faults)
+    return passed(f"the ledger {ledger.id} with {_counted(len(ledger.migrations))}{_members(ledger)}", expected)
+
+
+def _members(ledger: Ledger) -> str:
+    names = ", ".join(ledger.writers.of_all_data)
+    return f"; {names} may write to it, by pg_write_all_data" if names else ""
 
 
 def _counted(number: int) -> str:
@@ -63,7 +67,7 @@ def _faults(declared: tuple[Migration, ...] | None, ledger: Ledger) -> Iterator[
 
 CHECK = Check(
     "ledger",
-    "it is another database's, or a migration is missing, changed, unknown or unfinished",
+    "it is another database's, a migration is missing, changed, unknown or unfinished, or another role may write to it",
     judge,
     of_a_table=False,
 )

@@ -1,0 +1,65 @@
+"""The source of the SQL that is about to run: a file, or the ledger alone while no other role may write to it.
+
+A role that may write data could otherwise change a stored down, and have it run by the next superuser.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from migrate.files import Migration, down_file, up_file
+from migrate.script import texts
+from postgres.errors import RefusedError
+from postgres.ledger import Ledger
+
+_CHANGED = (
+    "Put the file back as it was applied. Or let the ledger have the file as it is now, and then undo again: "
+    "python -m migrate apply (Pulumi: pulumi up)"
+)
+_ALONE = (
+    "Put the file back, and nothing is run from the ledger. Or read what the ledger has, in psql: SELECT id, down FROM "
+    "pgvector_seed.migrations; SELECT unfinished FROM pgvector_seed.deployment; and only then: {revoke};"
+)
+
+
+def refuse_untrusted(ledger: Ledger, migrations: Sequence[Migration], undo: Sequence[str] = ()) -> None:
+    """Raise RefusedError if SQL from the ledger is about to run that its file or its writers speak against.
+
+    ``undo`` has the ids whose down is about to run. What was begun outside of a transaction counts, too.
+    """
+    files = dict(texts(migrations))
+    downs = {down_file(id_): ledger.migrations[id_].down for id_ in undo}
+    with_files = {down_file(id_) for id_ in undo if up_file(id_) in files}
+    changed = [file for file in downs if file in with_files and files.get(file) != downs[file]]
+    if changed:
+        raise RefusedError(f"{', '.join(changed)} is not what the ledger keeps", _CHANGED)
+    alone = [file for file in downs if file not in with_files]
+    begun = ledger.unfinished
+    if begun and files.get(begun["file"]) != begun["text"]:
+        alone.append(begun["file"])
+    if alone:
+        refuse_ledger_only(ledger, ", ".join(alone), _ALONE.format(revoke=_revoke(ledger)))
+
+
+def refuse_ledger_only(ledger: Ledger, what: str, remedy: str) -> None:
+    """Raise RefusedError if another role could have written ``what`` only the ledger says."""
+    if ledger.writers.names:
+        names = ", ".join(ledger.writers.names)
+        raise RefusedError(f"{what} is only in the ledger, to which {names} may write", remedy)
+
+
+def refuse_another_schema(recorded: str, named: str) -> None:
+    """Raise RefusedError if the deployment is in another schema than the one that was named."""
+    if recorded != named:
+        name = shlex.quote(recorded)
+        raise RefusedError(
+            f"this database's migrations were applied in the schema {recorded}, not {named}",
+            f"Name that one: --schema {name} (Pulumi: pulumi config set schema {name})",
+        )
+
+
+def _revoke(ledger: Ledger) -> str:
+    writers = ledger.writers
+    members = f"REVOKE pg_write_all_data FROM {', '.join(writers.of_all_data)}"
+    return "; ".join([*([writers.revoke] if writers.granted else []), *([members] if writers.of_all_data else [])])

@@ -1,0 +1,226 @@
+"""Roles that may write to the ledger, and what of it is acted on nevertheless."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from psycopg import errors
+from psycopg.conninfo import make_conninfo
+
+from local.workspace import ROOT
+from migrate.engine import Options
+from postgres.connection import connect
+from postgres.errors import RefusedError
+from postgres.ledger import read_ledger
+from tests.conftest import ask, pg_variables
+from tests.db.helpers import MARK, applied, ledger_of, run, undo_all, write
+
+ATTACK = "UPDATE pgvector_seed.migrations SET down = 'DROP TABLE a; ALTER ROLE mallory SUPERUSER'"
+IS_SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"
+# How a role comes to write to the ledger, and what it says first to do so.
+WAYS = {
+    "granted": (
+        "GRANT USAGE ON SCHEMA pgvector_seed TO mallory; GRANT SELECT, UPDATE ON pgvector_seed.migrations TO mallory",
+        "",
+    ),
+    "granted a column": (
+        "GRANT USAGE ON SCHEMA pgvector_seed TO mallory; GRANT UPDATE (down) ON pgvector_seed.migrations TO mallory",
+        "",
+    ),
+    "granted to all": (
+        "GRANT USAGE ON SCHEMA pgvector_seed TO PUBLIC; GRANT UPDATE ON pgvector_seed.migrations TO PUBLIC",
+        "",
+    ),
+    "all data": ("GRANT pg_write_all_data TO mallory", ""),
+    "all data, not inherited": (
+        "GRANT pg_write_all_data TO mallory WITH INHERIT FALSE, SET TRUE",
+        "SET ROLE pg_write_all_data; ",
+    ),
+    "all data by a role between": (
+        "CREATE ROLE middle; GRANT pg_write_all_data TO middle; GRANT middle TO mallory WITH INHERIT FALSE, SET TRUE",
+        "SET ROLE middle; ",
+    ),
+}
+
+
+@pytest.fixture
+def mallory(database: str) -> Iterator[str]:
+    """The conninfo of a plain login, which the test lets write to the ledger."""
+    drop = "DROP ROLE IF EXISTS mallory; DROP ROLE IF EXISTS middle"
+    ask(database, f"{drop}; CREATE ROLE mallory LOGIN PASSWORD 'm'")
+    yield make_conninfo(database, user="mallory", password="m")
+    ask(database, f"DROP OWNED BY mallory CASCADE; {drop}")
+
+
+def migrate(conninfo: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """``python -m migrate``, as a person runs it."""
+    command = [sys.executable, "-m", "migrate", *words]
+    environment = {"PATH": "", **pg_variables(conninfo)}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_down_that_others_changed_is_not_run(database: str, folder: Path, mallory: str, way: str) -> None:
+    """Regression: a role that may write data became a superuser, when a superuser undid a migration."""
+    write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
+    run(database, folder)
+    grant, first = WAYS[way]
+    ask(database, grant)
+    ask(mallory, first + ATTACK)
+    differs = migrate(database, "down", "--to", "base", "--directory", str(folder))
+    assert (differs.returncode, ask(database, IS_SUPERUSER)) == (2, [(False,)]), differs.stderr
+    assert "0001_a.down.sql is not what the ledger keeps" in differs.stderr
+    for file in folder.iterdir():
+        file.unlink()
+    write(folder, a1_up="CREATE TABLE b ()")
+    gone = migrate(database, "down", "--to", "base", "--directory", str(folder / "gone"))
+    assert (gone.returncode, ask(database, IS_SUPERUSER)) == (2, [(False,)]), gone.stderr
+    assert "0001_a.down.sql is only in the ledger" in gone.stderr
+    assert applied(database) == ["0001_a"]
+
+
+def test_a_down_that_is_its_files_is_run_whoever_may_write(database: str, folder: Path, mallory: str) -> None:  # noqa: ARG001
+    """On a managed server an administrator's role may write to everything: there the files are the way."""
+    write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a", b2_up="CREATE TABLE b ()", b2_down="DROP TABLE b")
+    run(database, folder)
+    ask(database, WAYS["all data"][0])
+    done = migrate(database, "down", "--to", "0001_a", "--schema", "public", "--directory", str(folder))
+    assert done.returncode == 0, done.stderr
+    undo_all(database, folder)
+    assert ask(database, "SELECT to_regclass('a'), to_regnamespace('pgvector_seed')::text") == [(None, None)]
+
+
+def test_files_that_are_gone_are_undone_while_nobody_else_may_write(database: str, folder: Path) -> None:
+    """By apply --allow-down, by down and by a destroy."""
+    texts = {"a1_up": "CREATE TABLE a ()", "a1_down": "DROP TABLE a"}
+    write(folder, **texts, b2_up="CREATE TABLE b ()", b2_down="DROP TABLE b")
+    run(database, folder)
+    for file in folder.glob("0002*"):
+        file.unlink()
+    run(database, folder, options=Options(allow_down=True))
+    assert applied(database) == ["0001_a"]
+    assert migrate(database, "down", "--to", "base", "--directory", str(folder / "gone")).returncode == 0
+    run(database, folder)
+    undo_all(database)
+    assert ask(database, "SELECT to_regclass('a'), to_regnamespace('pgvector_seed')::text") == [(None, None)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_only_the_ledger_has_is_not_run_while_others_may_write(
+    database: str, folder: Path, mallory: str, way: str
+) -> None:
+    """Regression: removed files, and a destroy without them, ran what another role had written."""
+    write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a", b2_up="CREATE TABLE b ()", b2_down="DROP TABLE b")
+    run(database, folder)
+    grant, first = WAYS[way]
+    ask(database, grant)
+    ask(mallory, first + ATTACK.replace("DROP TABLE a; ", ""))
+    for file in folder.glob("0002*"):
+        file.unlink()
+    for attempt in (lambda: run(database, folder, options=Options(allow_down=True)), lambda: undo_all(database)):
+        with pytest.raises(RefusedError, match=r"only in the ledger, to which (mallory|PUBLIC|middle)\b"):
+            attempt()
+    assert ask(database, IS_SUPERUSER) == [(False,)]
+
+
+@pytest.mark.parametrize("way", ["apply", "undo", "repair"])
+def test_what_was_begun_is_not_cleared_away_by_what_others_may_have_written(
+    database: str, folder: Path, mallory: str, way: str
+) -> None:
+    """An index that is named in the ledger alone may be any invalid index of the database."""
+    write(
+        folder,
+        a1_up="CREATE TABLE a (i int)",
+        a1_down="DROP TABLE a",
+        b2_up=f"{MARK}CREATE INDEX CONCURRENTLY x ON a (i)",
+    )
+    write(folder, b2_down="DROP INDEX x")
+    run(database, folder)
+    ask(database, WAYS["all data"][0])
+    begun = (
+        '{"file": "0003_c.up.sql", "text": "-- pgvector-seed: no-transaction\\nCREATE INDEX CONCURRENTLY x ON a (i)"}'
+    )
+    ask(mallory, f"UPDATE pgvector_seed.deployment SET unfinished = '{begun}'")
+    ask(database, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'x'::regclass")
+    words = {
+        "apply": ["apply"],
+        "undo": ["down", "--to", "base"],
+        "repair": ["repair", "0001_a"],
+    }
+    if way == "repair":
+        write(folder, a1_up="CREATE TABLE a (i integer)")
+    done = migrate(database, *words[way], "--schema", "public", "--directory", str(folder))
+    assert done.returncode == 2
+    assert "0003_c.up.sql is only in the ledger, to which mallory may write" in done.stderr
+    assert ask(database, "SELECT to_regclass('x')::text") == [("x",)]
+
+
+def test_a_schema_that_others_may_have_named_is_not_used(database: str, folder: Path, mallory: str) -> None:
+    """Its functions and operators would be found by what a superuser runs there."""
+    write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
+    run(database, folder)
+    ask(database, WAYS["all data"][0])
+    ask(database, "CREATE SCHEMA trap AUTHORIZATION mallory; GRANT pg_read_all_data TO mallory")
+    trap = """UPDATE pgvector_seed.deployment SET declaration = jsonb_set(declaration, '{schema}', '"trap"')"""
+    ask(mallory, trap)
+    write(folder, b2_up="CREATE TABLE b ()")
+    for words in (["apply"], ["down", "--to", "base"], ["repair", "0001_a"], ["baseline", "0002_b"]):
+        done = migrate(database, *words, "--directory", str(folder))
+        assert (done.returncode, "Name it: --schema trap, if it is that." in done.stderr) == (2, True), done.stderr
+        done = migrate(database, *words, "--directory", str(folder), "--schema", "public")
+        assert (done.returncode, "in the schema trap, not public" in done.stderr) == (2, True), done.stderr
+    with pytest.raises(RefusedError, match="in the schema trap, not public"):
+        undo_all(database, folder)
+    assert ask(database, "SELECT to_regclass('trap.b')") == [(None,)]
+
+
+def test_a_ledger_that_others_may_put_a_trigger_on_is_not_written_to(database: str, folder: Path, mallory: str) -> None:
+    """Between the look and the write one could appear; the remedy's words mend it."""
+    write(folder, a1_up="CREATE TABLE a ()")
+    run(database, folder)
+    ask(database, "GRANT TRIGGER ON pgvector_seed.migrations TO mallory")
+    write(folder, b2_up="CREATE TABLE b ()")
+    with pytest.raises(RefusedError, match="mallory may put a trigger on the ledger") as caught:
+        run(database, folder)
+    ask(database, caught.value.remedy.removeprefix("In psql: "))
+    run(database, folder)
+    with pytest.raises(errors.InsufficientPrivilege):
+        ask(mallory, "SELECT FROM pgvector_seed.migrations")
+
+
+def test_a_new_ledger_is_nobody_elses_whatever_the_default_privileges(
+    database: str, folder: Path, mallory: str
+) -> None:
+    ask(database, "ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO mallory, PUBLIC")
+    ask(database, "ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO mallory")
+    write(folder, a1_up="CREATE TABLE a ()")
+    run(database, folder)
+    ledger = ledger_of(database)
+    assert ledger is not None
+    assert ledger.writers.names == ()
+    for statement in ("SELECT FROM pgvector_seed.migrations", "CREATE TABLE pgvector_seed.x ()"):
+        with pytest.raises(errors.InsufficientPrivilege):
+            ask(mallory, statement)
+
+
+def test_members_of_the_owner_and_superusers_are_no_others(database: str, folder: Path, mallory: str) -> None:
+    """They could become the owner, or are anybody."""
+    write(folder, a1_up="CREATE TABLE a ()")
+    run(database, folder)
+    ask(database, "CREATE ROLE middle; GRANT middle TO mallory; ALTER SCHEMA pgvector_seed OWNER TO middle")
+    for table in ("migrations", "deployment"):
+        ask(
+            database,
+            f"GRANT ALL ON pgvector_seed.{table} TO mallory; ALTER TABLE pgvector_seed.{table} OWNER TO middle",
+        )
+    try:
+        with connect(make_conninfo(mallory, options="-c role=middle")) as connection:
+            ledger = read_ledger(connection)
+        assert ledger is not None
+        assert ledger.writers.names == ()
+    finally:
+        ask(database, "DROP OWNED BY middle CASCADE")
