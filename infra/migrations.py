@@ -108,6 +108,7 @@ class MigrationsProvider(ResourceProvider):
             if ledger.unfinished:
                 report(f"{ledger.unfinished['file']} was begun and is not recorded as done")
             outputs = _outputs(connection, props, ledger)
+            outputs["downs"] = down_checksums(ledger.migrations.values())
             if ledger.declaration != declaration(props):
                 outputs["declaration"] = _as_text(ledger.declaration)
             if is_anothers(connection, props["conninfo"]):

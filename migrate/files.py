@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from postgres.errors import InputError
+from postgres.ledger import Applied
 
 _NAME = re.compile(r"(?P<id>(?P<number>\d{4})_[a-z0-9_]+)\.(?P<way>up|down)\.sql")
 
@@ -43,7 +44,7 @@ def checksums(migrations: Iterable[Migration]) -> dict[str, str]:
     return {migration.id: migration.checksum for migration in migrations}
 
 
-def down_checksums(migrations: Iterable[Migration]) -> dict[str, str]:
+def down_checksums(migrations: Iterable[Migration | Applied]) -> dict[str, str]:
     """Id to the sha256 of the down text; "" where there is none."""
     return {migration.id: sha256(migration.down) if migration.down is not None else "" for migration in migrations}
 

@@ -15,7 +15,7 @@ from postgres.ledger import Ledger
 
 _CHANGED = (
     "Put the file back as it was applied. Or let the ledger have the file as it is now, and then undo again: "
-    "python -m migrate apply (Pulumi: pulumi up)"
+    "python -m migrate apply (Pulumi: pulumi up --refresh)"
 )
 _ALONE = (
     "Put the file back, and nothing is run from the ledger. Or read what the ledger has, in psql: SELECT id, down FROM "

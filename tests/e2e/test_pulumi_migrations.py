@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 from pathlib import Path
 
@@ -143,5 +144,35 @@ def test_another_home_of_the_provider_is_learnt_by_one_up(stack: Stack, way: str
             file.write_text(file.read_text().replace("infra.migrations", "infra.elsewhere"))
     assert "1 updated" in stack.up()
     stack.up("--expect-no-changes")
+    stack.destroy()
+    assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
+
+
+PLANTED = "UPDATE pgvector_seed.migrations SET down = 'DROP TABLE embeddings; CREATE TABLE planted ()'"
+
+
+def test_a_down_that_was_changed_in_the_database_is_not_run(stack: Stack) -> None:
+    """Regression: a destroy ran what a member of pg_write_all_data had written. An up records the file's again."""
+    stack.set("onDestroy", "revert")
+    stack.up()
+    ask(stack.conninfo, PLANTED)
+    refused = stack.destroy(code=1)
+    assert "0001_create_embeddings.down.sql is not what the ledger keeps" in refused
+    assert "Traceback" not in refused
+    stack.up("--refresh")
+    stack.destroy()
+    assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
+
+
+def test_a_destroy_without_the_files_asks_who_may_write(stack: Stack) -> None:
+    """Nothing is run from the ledger that another role may have written there."""
+    stack.set("onDestroy", "revert")
+    stack.up()
+    role = f"writes_all_{secrets.token_hex(4)}"
+    ask(stack.conninfo, f"CREATE ROLE {role}; GRANT pg_write_all_data TO {role}")
+    for file in (stack.folder / "migrations").iterdir():
+        file.unlink()
+    assert f"is only in the ledger, to which {role} may write" in stack.destroy(code=1)
+    ask(stack.conninfo, f"DROP ROLE {role}")
     stack.destroy()
     assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
