@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -261,23 +260,15 @@ def _load(directory: Path) -> list[Migration]:
 
 
 def _declaration(connection: Connection, schema: str | None) -> Declaration:
-    """What a new ledger is to declare; one that is there keeps what it declares but for the schema, which must fit.
-
-    Raises RefusedError if another role could have written the schema's name into the ledger: its functions and
-    operators would be found by what then runs there.
-    """
-    from migrate.provenance import refuse_ledger_only
+    """What a new ledger is to declare; one that is there keeps what it declares but for the schema, which must fit."""
     from postgres.contract import Declaration
     from postgres.errors import translated
-    from postgres.ledger import read_ledger
+    from postgres.ledger import deployment_schema, read_ledger
 
     with translated("reading the ledger"):
-        ledger = read_ledger(connection)
-    found = ledger.declaration.schema if ledger else Declaration.schema
-    if ledger and schema is None and found != Declaration.schema:
-        refuse_ledger_only(ledger, "the name of the schema", f"Name it: --schema {shlex.quote(found)}, if it is that.")
+        schema = deployment_schema(read_ledger(connection), schema)
     info = connection.info
-    return Declaration(schema=schema or found, connection={"host": info.host, "port": info.port, "dbname": info.dbname})
+    return Declaration(schema=schema, connection={"host": info.host, "port": info.port, "dbname": info.dbname})
 
 
 def _options_of(*, allow_down: bool, **limits: str) -> Options:

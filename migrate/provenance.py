@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from migrate.files import Migration, down_file, up_file
 from migrate.script import texts
 from postgres.errors import RefusedError
-from postgres.ledger import Ledger
+from postgres.ledger import Ledger, refuse_if_others_write
 
 _CHANGED = (
     "Put the file back as it was applied. Or let the ledger have the file as it is now, and then undo again: "
@@ -39,14 +39,7 @@ def refuse_untrusted(ledger: Ledger, migrations: Sequence[Migration], undo: Sequ
     if begun and files.get(begun["file"]) != begun["text"]:
         alone.append(begun["file"])
     if alone:
-        refuse_ledger_only(ledger, ", ".join(alone), _ALONE.format(revoke=_revoke(ledger)))
-
-
-def refuse_ledger_only(ledger: Ledger, what: str, remedy: str) -> None:
-    """Raise RefusedError if another role could have written ``what`` only the ledger says."""
-    if ledger.writers.names:
-        names = ", ".join(ledger.writers.names)
-        raise RefusedError(f"{what} is only in the ledger, to which {names} may write", remedy)
+        refuse_if_others_write(ledger, ", ".join(alone), _ALONE.format(revoke=_revoke(ledger)))
 
 
 def refuse_another_schema(recorded: str, named: str) -> None:

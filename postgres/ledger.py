@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,6 +142,26 @@ def read_ledger(connection: Connection, *, to_write: bool = False) -> Ledger | N
     if not (_is_unfinished(unfinished) and _is_catalogue(catalogue) and isinstance(contract, dict)):
         raise RefusedError("the ledger in the schema pgvector_seed was damaged: its record cannot be read", DAMAGED)
     return Ledger(id_, _declaration(declaration), schema_created, unfinished, catalogue, contract, migrations, writers)
+
+
+def deployment_schema(ledger: Ledger | None, named: str | None) -> str:
+    """Return the deployment's schema: the one that was named, or else the ledger's; without a ledger, the default.
+
+    Raises RefusedError if the ledger alone names it and another role could have written that. The functions and
+    operators of the schema are found by what then runs there. In the default one nobody else may create any.
+    """
+    recorded = ledger.declaration.schema if ledger else Declaration.schema
+    if ledger and named is None and recorded != Declaration.schema:
+        remedy = f"Name it: --schema {shlex.quote(recorded)}, if it is that."
+        refuse_if_others_write(ledger, "the name of the schema", remedy)
+    return named or recorded
+
+
+def refuse_if_others_write(ledger: Ledger, what: str, remedy: str) -> None:
+    """Raise RefusedError if another role than the owner could have written ``what`` the ledger alone says."""
+    if ledger.writers.names:
+        names = ", ".join(ledger.writers.names)
+        raise RefusedError(f"{what} is only in the ledger, to which {names} may write", remedy)
 
 
 def _declaration(found: Any) -> Declaration:

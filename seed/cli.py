@@ -20,8 +20,9 @@ def cli() -> None:
 
 @cli.command()
 @click.option("--replace", is_flag=True, help="Overwrite other vectors that are stored under the ids 1 to 3.")
+@click.option("--schema", help="The schema of the deployment. [default: the ledger's]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")
-def sample(*, replace: bool, as_json: bool) -> None:
+def sample(*, replace: bool, schema: str | None, as_json: bool) -> None:
     """Insert the article's three vectors, and check the three answers.
 
     It can be run again, and touches the rows with ids 1 to 3 alone.
@@ -37,7 +38,7 @@ def sample(*, replace: bool, as_json: bool) -> None:
 
     try:
         with connect() as connection, translated("the sample"):
-            answers = run_sample(connection, replace=replace)
+            answers = run_sample(connection, schema, replace=replace)
     except Error as error:
         if as_json:
             click.echo(output.error_as_json(error))

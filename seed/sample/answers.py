@@ -15,7 +15,7 @@ from psycopg import errors, sql
 from postgres.catalogue import column_type, extension
 from postgres.connection import Connection, set_search_path
 from postgres.errors import InputError, WrongResultError, one_line
-from postgres.ledger import read_ledger
+from postgres.ledger import deployment_schema, read_ledger
 from seed.sample import article
 
 # The table is named without its schema, which heads the search_path.
@@ -43,25 +43,27 @@ class Answers:
     distances: dict[int, float]
 
 
-def run(connection: Connection, *, replace: bool) -> Answers:
+def run(connection: Connection, schema: str | None = None, *, replace: bool) -> Answers:
     """Upsert the vectors, move the sequence past their ids, and ask the article's questions.
+
+    ``schema`` is the deployment's; None takes the ledger's word for it.
 
     Raises InputError where the table is not the article's, and WrongResultError where another vector is stored
     under one of the ids and ``replace`` is False; nothing is changed then.
     """
     with connection.transaction():
-        _prepare(connection)
+        _prepare(connection, schema)
         _upsert(connection, replace=replace)
         _move_sequence(connection)
         return _ask(connection)
 
 
-def _prepare(connection: Connection) -> None:
+def _prepare(connection: Connection, schema: str | None) -> None:
     """Find the article's table, make sure that it is as the article has it, and make its type known."""
     ledger, found = read_ledger(connection), extension(connection)
     if ledger is None or found is None:
         raise InputError("this database has not been provisioned", "Run: pulumi up (on a laptop: make up)")
-    schema = ledger.declaration.schema
+    schema = deployment_schema(ledger, schema)
     set_search_path(connection, schema, found.schema)
     kind = column_type(connection, schema, article.TABLE, "embedding")
     if kind is None or kind.rpartition(".")[2] != article.TYPE:

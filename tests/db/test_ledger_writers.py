@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from local.workspace import ROOT
 from migrate.engine import Options
-from postgres.connection import connect
+from postgres.connection import as_role, connect
 from postgres.errors import RefusedError
 from postgres.ledger import read_ledger
 from tests.conftest import ask, pg_variables
@@ -45,6 +45,14 @@ WAYS = {
         "SET ROLE middle; ",
     ),
 }
+NAME_SCHEMA = """UPDATE pgvector_seed.deployment SET declaration = jsonb_set(declaration, '{{schema}}', '"{}"')"""
+TRAP = f"""
+CREATE TABLE trap.embeddings (id serial PRIMARY KEY, embedding public.vector(4));
+CREATE FUNCTION trap.f() RETURNS trigger LANGUAGE plpgsql AS
+  $$BEGIN EXECUTE 'ALTER ROLE mallory SUPERUSER'; RETURN NEW; END$$;
+CREATE TRIGGER t BEFORE INSERT ON trap.embeddings FOR EACH ROW EXECUTE FUNCTION trap.f();
+{NAME_SCHEMA.format("trap")}
+"""
 
 
 @pytest.fixture
@@ -165,8 +173,7 @@ def test_a_schema_that_others_may_have_named_is_not_used(database: str, folder: 
     run(database, folder)
     ask(database, WAYS["all data"][0])
     ask(database, "CREATE SCHEMA trap AUTHORIZATION mallory; GRANT pg_read_all_data TO mallory")
-    trap = """UPDATE pgvector_seed.deployment SET declaration = jsonb_set(declaration, '{schema}', '"trap"')"""
-    ask(mallory, trap)
+    ask(mallory, NAME_SCHEMA.format("trap"))
     write(folder, b2_up="CREATE TABLE b ()")
     for words in (["apply"], ["down", "--to", "base"], ["repair", "0001_a"], ["baseline", "0002_b"]):
         done = migrate(database, *words, "--directory", str(folder))
@@ -224,3 +231,33 @@ def test_members_of_the_owner_and_superusers_are_no_others(database: str, folder
         assert ledger.writers.names == ()
     finally:
         ask(database, "DROP OWNED BY middle CASCADE")
+
+
+def test_the_sample_does_not_go_where_others_may_have_led_it(database: str, folder: Path, mallory: str) -> None:
+    """Regression: a trigger of the writer's on a table of that name ran as the superuser who filled it."""
+    write(folder, a1_up="CREATE TABLE embeddings (id serial PRIMARY KEY, embedding vector(4))")
+    run(database, folder)
+    ask(database, WAYS["all data"][0])
+    ask(database, "GRANT pg_read_all_data TO mallory; CREATE SCHEMA trap AUTHORIZATION mallory")
+    ask(mallory, TRAP)
+    seed = [sys.executable, "-m", "seed", "sample"]
+    environment = {"PATH": "", **pg_variables(database)}
+    led = subprocess.run(seed, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert ask(database, IS_SUPERUSER) == [(False,)]
+    assert (led.returncode, "Name it: --schema trap, if it is that." in led.stderr) == (2, True)
+    named = [*seed, "--schema", "public"]
+    assert subprocess.run(named, cwd=ROOT, env=environment, capture_output=True, check=False).returncode == 0
+
+
+def test_a_handover_takes_nothing_from_a_schema_that_others_named(database: str, folder: Path, mallory: str) -> None:
+    """The stack names the schema: what the superuser has in another one stays."""
+    write(folder, a1_up="CREATE TABLE a ()")
+    run(database, folder)
+    ask(database, f"{WAYS['all data'][0]}; GRANT pg_read_all_data TO mallory; CREATE ROLE middle")
+    ask(database, "CREATE SCHEMA private CREATE TABLE secrets (); GRANT CREATE ON SCHEMA public TO middle")
+    ask(mallory, NAME_SCHEMA.format("private"))
+    with pytest.raises(RefusedError, match="in the schema private, not public"):
+        run(as_role(database, "middle"), folder)
+    ask(database, "REVOKE ALL ON SCHEMA public FROM middle")
+    owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname IN ('private', 'public', 'pgvector_seed')"
+    assert ask(database, owners) == [("postgres",)]
