@@ -10,7 +10,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
@@ -31,17 +33,22 @@ def own(tmp_path: Path) -> Iterator[Server]:
     remove(found)
 
 
+def connection_to(server: Server, **changes: str) -> dict[str, Any]:
+    """How psycopg reaches a server by nothing but its own PG* variables."""
+    settings = {**server.environment, **changes}
+    return {
+        "host": settings["PGHOST"],
+        "port": settings["PGPORT"],
+        "user": settings["PGUSER"],
+        "dbname": settings["PGDATABASE"],
+        "passfile": settings["PGPASSFILE"],
+        "connect_timeout": 5,
+    }
+
+
 def log_in(server: Server, **changes: str) -> int:
     """Connect by nothing but the server's own PG* variables; returns the postmaster's pid."""
-    settings = {**server.environment, **changes}
-    with psycopg.connect(
-        host=settings["PGHOST"],
-        port=settings["PGPORT"],
-        user=settings["PGUSER"],
-        dbname=settings["PGDATABASE"],
-        passfile=settings["PGPASSFILE"],
-        connect_timeout=5,
-    ) as connection:
+    with psycopg.connect(**connection_to(server, **changes)) as connection:
         row = connection.execute("SELECT pg_backend_pid()").fetchone()
         assert row is not None
         parent = psutil.Process(row[0]).parent()
@@ -83,6 +90,39 @@ def test_the_secret_files_are_private_and_nothing_else_changed(own: Server, tmp_
     assert tmp_path.stat().st_mode & 0o777 == 0o700
     assert own.folder.stat().st_mode & 0o777 == 0o700
     assert own.home.stat().st_mode & 0o777 == 0o700
+
+
+SECRETS = ("AWS_SECRET_ACCESS_KEY", "PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "PGPASSWORD", "ANY_OTHER")
+ITS_OWN = {"PATH": "/usr/bin:/bin", "LANG": "C", "LC_TIME": "C", "TZ": "UTC", "TMPDIR": "/tmp", "LD_LIBRARY_PATH": "/x"}
+
+
+def test_the_programs_get_nothing_of_the_callers_environment_but_what_they_need(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever else is set, by whatever name."""
+    for name, value in {**dict.fromkeys(SECRETS, "secret"), **ITS_OWN}.items():
+        monkeypatch.setenv(name, value)
+    env = "/usr/bin/env"  # an absolute path is taken as it is
+    printed = binaries.run(18, env, [], home=Path("/"), stdin="").stdout
+    named = dict(line.split("=", 1) for line in printed.splitlines())
+    assert ITS_OWN.items() <= named.items()
+    assert all(name in ITS_OWN or name.startswith(("LC_", "DYLD_")) for name in named), named
+
+
+def test_no_process_of_the_server_keeps_a_secret_of_the_callers(own: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: keys and tokens were in /proc/PID/environ, and a superuser's SQL could read them."""
+    with monkeypatch.context() as callers:
+        for name in SECRETS:
+            callers.setenv(name, "a secret of mine")
+        own.start()
+    postmaster = psutil.Process(log_in(own))
+    for process in (postmaster, *postmaster.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # the login's own is on its way out
+            assert "a secret of mine" not in str(process.environ())
+    environ = "SELECT pg_read_binary_file('/proc/' || pid || '/environ') FROM (VALUES ('self'), ('{}')) v (pid)"
+    with psycopg.connect(**connection_to(own)) as connection:
+        for (read,) in connection.execute(environ.format(postmaster.pid).encode()):
+            assert b"a secret of mine" not in read
 
 
 def test_after_a_crash(own: Server) -> None:
