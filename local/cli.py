@@ -16,6 +16,7 @@ from local import command, options
 from local.binaries import INSTALLED
 from local.engine import choose
 from local.pulumi_cli import installed, on_path
+from local.roles import owners_environment
 from local.server import HOST, Server
 from local.workspace import LOCAL, Workspace
 from postgres.errors import InputError
@@ -49,7 +50,7 @@ def seed() -> None:
     """Insert the article's vectors again and check the answers."""
     workspace = Workspace.of(options.read(os.environ))
     with _alone():
-        _start(workspace.server)
+        _start(workspace)
     _seed(workspace)
 
 
@@ -58,9 +59,9 @@ def verify() -> None:
     """Hold the database against the contract that it keeps."""
     workspace = Workspace.of(options.read(os.environ))
     with _alone():
-        _start(workspace.server)
+        _start(workspace)
     say("Verify", "python -m seed verify")
-    sys.exit(command.run([sys.executable, "-m", "seed", "verify"], workspace.environment()))
+    sys.exit(command.run([sys.executable, "-m", "seed", "verify"], owners_environment(workspace)))
 
 
 @cli.command()
@@ -101,7 +102,7 @@ def _provision(verb: str) -> Workspace:
     chosen = options.read(os.environ)
     workspace = Workspace.of(chosen)
     with _alone():
-        _start(workspace.server)
+        _start(workspace)
         workspace.prepare()
         engine = choose(chosen, workspace)
         say("Engine", engine.title())
@@ -113,15 +114,16 @@ def _provision(verb: str) -> Workspace:
 
 def _seed(workspace: Workspace) -> None:
     say("Seed", "python -m seed sample")
-    sys.exit(command.run([sys.executable, "-m", "seed", "sample"], workspace.environment()))
+    sys.exit(command.run([sys.executable, "-m", "seed", "sample"], owners_environment(workspace)))
 
 
-def _start(server: Server | None) -> None:
-    if server is None:
-        return
-    started = server.start()
-    address = f"{HOST}:{server.environment['PGPORT']}"
-    say("Database", f"PostgreSQL {server.major} on {address}, {'started' if started else 'running'}")
+def _start(workspace: Workspace) -> None:
+    server = workspace.server
+    if server:
+        started = server.start()
+        address = f"{HOST}:{server.environment['PGPORT']}"
+        say("Database", f"PostgreSQL {server.major} on {address}, {'started' if started else 'running'}")
+    workspace.enter()
 
 
 @contextmanager

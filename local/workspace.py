@@ -11,7 +11,6 @@ from typing import Any
 
 import yaml
 from psycopg import pq
-from psycopg.conninfo import make_conninfo
 
 from local import files
 from local.options import Options
@@ -47,16 +46,6 @@ class Workspace:
         return cls(LOCAL / f"env-{hashlib.sha256(place.encode()).hexdigest()[:8]}", None)
 
     @property
-    def conninfo(self) -> str:
-        """How to reach the server from this process; "" leaves all to libpq's environment."""
-        if self.server is None:
-            return ""
-        names = {
-            option.envvar.decode(): option.keyword.decode() for option in pq.Conninfo.get_defaults() if option.envvar
-        }
-        return make_conninfo("", **{names[name]: value for name, value in self.server.environment.items()})
-
-    @property
     def config_file(self) -> Path:
         """The copy of the stack's file that the engine may write to."""
         return self.folder / f"Pulumi.{STACK}.yaml"
@@ -75,6 +64,12 @@ class Workspace:
         if self.server:  # whoever took the port meanwhile may ask for the password in clear, and does not get it
             kept[REQUIRE_AUTH] = "scram-sha-256"
         return {**kept, **self.settings(), "PULUMI_SKIP_UPDATE_CHECK": "true"}
+
+    def enter(self) -> None:
+        """Take on this environment in this process, too, so that nothing of the caller's leads it elsewhere."""
+        environment = self.environment()
+        os.environ.clear()
+        os.environ.update(environment)
 
     def settings(self) -> dict[str, str]:
         """How to reach the server, and where Pulumi keeps its state and finds its configuration."""

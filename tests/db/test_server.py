@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 import psycopg
@@ -22,7 +21,7 @@ from local import binaries
 from local.server import HOST, Server
 from local.workspace import ROOT
 from postgres.errors import InputError
-from tests.conftest import kill, remove
+from tests.conftest import kill, own_conninfo, remove
 
 
 @pytest.fixture
@@ -33,22 +32,9 @@ def own(tmp_path: Path) -> Iterator[Server]:
     remove(found)
 
 
-def connection_to(server: Server, **changes: str) -> dict[str, Any]:
-    """How psycopg reaches a server by nothing but its own PG* variables."""
-    settings = {**server.environment, **changes}
-    return {
-        "host": settings["PGHOST"],
-        "port": settings["PGPORT"],
-        "user": settings["PGUSER"],
-        "dbname": settings["PGDATABASE"],
-        "passfile": settings["PGPASSFILE"],
-        "connect_timeout": 5,
-    }
-
-
 def log_in(server: Server, **changes: str) -> int:
     """Connect by nothing but the server's own PG* variables; returns the postmaster's pid."""
-    with psycopg.connect(**connection_to(server, **changes)) as connection:
+    with psycopg.connect(own_conninfo(server, **changes), connect_timeout=5) as connection:
         row = connection.execute("SELECT pg_backend_pid()").fetchone()
         assert row is not None
         parent = psutil.Process(row[0]).parent()
@@ -120,7 +106,7 @@ def test_no_process_of_the_server_keeps_a_secret_of_the_callers(own: Server, mon
         with suppress(psutil.NoSuchProcess):  # the login's own is on its way out
             assert "a secret of mine" not in str(process.environ())
     environ = "SELECT pg_read_binary_file('/proc/' || pid || '/environ') FROM (VALUES ('self'), ('{}')) v (pid)"
-    with psycopg.connect(**connection_to(own)) as connection:
+    with psycopg.connect(own_conninfo(own)) as connection:
         for (read,) in connection.execute(environ.format(postmaster.pid).encode()):
             assert b"a secret of mine" not in read
 

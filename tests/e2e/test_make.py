@@ -19,8 +19,7 @@ import psutil
 import pytest
 
 from local.server import Server
-from local.workspace import Workspace
-from tests.conftest import ask
+from tests.conftest import ask, own_conninfo
 from tests.e2e.conftest import readme_block, run
 
 STANDALONE = {"ENGINE": "standalone"}
@@ -276,7 +275,7 @@ def test_an_up_that_ends_inside_a_migration(clone: Path, sent: signal.Signals) -
 
 def stop_inside(clone: Path, sent: signal.Signals) -> None:
     """Run make up, and send a signal to all its processes while the slow migration runs."""
-    workspace = Workspace(clone / ".local" / "18", Server(clone / ".local" / "18", 18))
+    own = own_conninfo(Server(clone / ".local" / "18", 18))
     process = subprocess.Popen(
         ["make", "up"],
         cwd=clone,
@@ -285,7 +284,7 @@ def stop_inside(clone: Path, sent: signal.Signals) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    while ask(workspace.conninfo, ASLEEP) == [(0,)]:
+    while ask(own, ASLEEP) == [(0,)]:
         assert process.poll() is None
     os.killpg(process.pid, sent)
     process.wait()
