@@ -65,6 +65,11 @@ def run(major: int, program: str, words: Sequence[str], *, home: Path, stdin: st
         return subprocess.CompletedProcess(process.args, process.returncode, said.read())
 
 
+def path(major: int, program: str) -> Path:
+    """Return where a program is that its caller runs by itself."""
+    return _wheel() / WHEEL / INSTALLED[major] / "bin" / program
+
+
 def refuse_odd_path(home: Path) -> None:
     """PostgreSQL's programs call each other through a shell, in quotes that these characters break."""
     odd = sorted(set('$`"\\') & set(f"{home}{'' if os.geteuid() == 0 else _wheel()}"))

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import click
 
-from local import command, options
+from local import binaries, command, options
 from local.binaries import INSTALLED
 from local.engine import choose
 from local.pulumi_cli import installed, on_path
 from local.roles import owners_environment
 from local.server import HOST, Server
 from local.workspace import LOCAL, Workspace
+from postgres.connection import OWN_SERVER, SCRAM
 from postgres.errors import InputError
 
 
@@ -95,6 +96,21 @@ def env() -> None:
         print(f"unset {name}")
     for name, value in found.items():
         print(f"export {name}={shlex.quote(value)}")
+    if workspace.server:
+        print(_psql(found[OWN_SERVER], binaries.path(workspace.server.major, "psql")))
+
+
+def _psql(address: str, program: Path) -> str:
+    """Define psql for a shell: for our server one that gives its password to no other.
+
+    An older libpq would. PGREQUIREAUTH is not exported, for the provider's driver ends on it. An alias would be
+    expanded where the function is named.
+    """
+    ours = f"PGREQUIREAUTH={SCRAM} {shlex.quote(str(program))}"
+    function = (
+        f'psql() {{ if [ "${{PGHOST-}}:${{PGPORT-}}" = {address} ]; then {ours} "$@"; else command psql "$@"; fi; }}'
+    )
+    return f"unalias psql 2>/dev/null || :\neval {shlex.quote(function)}"
 
 
 def _provision(verb: str) -> Workspace:

