@@ -212,6 +212,18 @@ def test_as_root_it_runs_as_nobody_under_a_home_that_others_cannot_enter(own: Se
     tmp_path.chmod(0o700)
     own.start()
     assert psutil.Process(log_in(own)).username() == "nobody"
+    assert str(own.home).startswith("/var/lib/pgvector-seed-"), "where nothing is cleaned away by its age"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's server lies outside of the folder; run as root to see this")
+def test_where_var_lib_cannot_be_used_root_uses_var_tmp(own: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And finds it again when it can be."""
+    with monkeypatch.context() as bare:
+        bare.setattr("local.server.PLACES", ("/nowhere", "/var/tmp"))
+        own.start()
+    assert str(own.home).startswith("/var/tmp/pgvector-seed-")
+    own.stop()
+    assert own.start()
     assert str(own.home).startswith("/var/tmp/pgvector-seed-")
 
 

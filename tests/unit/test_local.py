@@ -95,6 +95,13 @@ def test_the_first_line_names_the_server() -> None:
     assert "PGHOST=prod" in bootstrap.server({"PGHOST": "prod", "DATABASE": "env"})
 
 
+def test_the_first_line_tells_root_who_runs_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    for user, told in ((0, True), (1000, False)):
+        monkeypatch.setattr("os.geteuid", lambda user=user: user)
+        assert ("nobody" in bootstrap.server({})) == told
+        assert "nobody" not in bootstrap.server({"DATABASE": "env"})
+
+
 def test_the_stack_file_is_copied_and_what_was_set_in_the_copy_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
