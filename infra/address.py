@@ -37,6 +37,7 @@ class Address:
     sslmode: str
     files: Mapping[str, str]
     target_session_attrs: str | None
+    require_auth: str | None
     password: str = field(repr=False)
 
     def conninfo(self, password: str) -> str:
@@ -50,6 +51,7 @@ class Address:
             sslmode=self.sslmode,
             **self.files,
             target_session_attrs=self.target_session_attrs,
+            require_auth=self.require_auth,
             password=password or None,
         )
 
@@ -94,6 +96,7 @@ def find(given: Mapping[str, str]) -> Address:
         sslmode=sslmode,
         files=find_files(found, sslmode),
         target_session_attrs=_target(found["target_session_attrs"]) if "," in host else None,
+        require_auth=found.get("require_auth"),
         password=found.get("password", ""),
     )
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,8 @@ ANOTHER_DATABASE = (
     "Run: pulumi stack init NAME, or set the database back"
 )
 WITHOUT_OWNER = (
-    "the tables belong to {}, and the stack would have no roles any more. Set the key roles again. Or destroy the "
-    "stack with onDestroy retain, which keeps the data, and see docs/roles.md"
+    "the tables belong to {}, and the stack would have no roles any more. Set them again (after make up, in a shell of "
+    'eval "$(make env)"): {}. To do without them, and keep the data: docs/roles.md, "A stack without roles again"'
 )
 
 
@@ -68,7 +69,7 @@ class MigrationsProvider(ResourceProvider):
             if before != after:
                 failures.append(CheckFailure("declaration", ANOTHER_DATABASE.format(before, after)))
             if declaration(olds).roles and not declaration(news).roles:
-                failures.append(CheckFailure("declaration", WITHOUT_OWNER.format(declaration(olds).roles["owner"])))
+                failures.append(CheckFailure("declaration", _without_owner(declaration(olds).roles)))
         return CheckResult(news, failures)
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
@@ -126,6 +127,11 @@ class MigrationsProvider(ResourceProvider):
                 refuse_later_up(own_ledger(connection, props["ledger"]))
                 migrations, schema = load_left(Path(props["directory"])), declaration(props).schema
                 revert(connection, migrations, schema, report, limits=options(props).limits)
+
+
+def _without_owner(roles: Mapping[str, str]) -> str:
+    again = [f"pulumi config set --path roles.{kind} {shlex.quote(name)}" for kind, name in roles.items()]
+    return WITHOUT_OWNER.format(roles["owner"], "; ".join(again))
 
 
 def _is_applied(olds: Properties, news: Properties) -> bool:

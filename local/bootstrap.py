@@ -102,7 +102,11 @@ def works(python: str) -> bool:
 def server(environment: "Mapping[str, str]") -> str:
     """The server that the make target will use, in one line, as far as it is known before packages are."""
     if environment.get("DATABASE") != "env":
-        return "this folder's own PostgreSQL %s (DATABASE=env uses the one in PG*)" % (environment.get("PG") or "18")
+        user = ", run as nobody, whose other programs can change it" if os.geteuid() == 0 else ""
+        return "this folder's own PostgreSQL %s%s (DATABASE=env uses the one in PG*)" % (
+            environment.get("PG") or "18",
+            user,
+        )
     names = ("PGSERVICE", "PGHOST", "PGPORT", "PGDATABASE", "PGUSER")
     said = ["%s=%s" % (name, environment[name]) for name in names if name in environment]
     return "yours, of DATABASE=env: %s" % (" ".join(said) or "libpq's defaults")

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import click
 
-from local import command, options
+from local import binaries, command, options
 from local.binaries import INSTALLED
 from local.engine import choose
 from local.pulumi_cli import installed, on_path
+from local.roles import owners_environment
 from local.server import HOST, Server
 from local.workspace import LOCAL, Workspace
+from postgres.connection import OWN_SERVER, SCRAM
 from postgres.errors import InputError
 
 
@@ -49,7 +51,7 @@ def seed() -> None:
     """Insert the article's vectors again and check the answers."""
     workspace = Workspace.of(options.read(os.environ))
     with _alone():
-        _start(workspace.server)
+        _start(workspace)
     _seed(workspace)
 
 
@@ -58,9 +60,9 @@ def verify() -> None:
     """Hold the database against the contract that it keeps."""
     workspace = Workspace.of(options.read(os.environ))
     with _alone():
-        _start(workspace.server)
+        _start(workspace)
     say("Verify", "python -m seed verify")
-    sys.exit(command.run([sys.executable, "-m", "seed", "verify"], workspace.environment()))
+    sys.exit(command.run([sys.executable, "-m", "seed", "verify"], owners_environment(workspace)))
 
 
 @cli.command()
@@ -94,6 +96,21 @@ def env() -> None:
         print(f"unset {name}")
     for name, value in found.items():
         print(f"export {name}={shlex.quote(value)}")
+    if workspace.server:
+        print(_psql(found[OWN_SERVER], binaries.path(workspace.server.major, "psql")))
+
+
+def _psql(address: str, program: Path) -> str:
+    """Define psql for a shell: for our server one that gives its password to no other.
+
+    An older libpq would. PGREQUIREAUTH is not exported, for the provider's driver ends on it. An alias would be
+    expanded where the function is named.
+    """
+    ours = f"PGREQUIREAUTH={SCRAM} {shlex.quote(str(program))}"
+    function = (
+        f'psql() {{ if [ "${{PGHOST-}}:${{PGPORT-}}" = {address} ]; then {ours} "$@"; else command psql "$@"; fi; }}'
+    )
+    return f"unalias psql 2>/dev/null || :\neval {shlex.quote(function)}"
 
 
 def _provision(verb: str) -> Workspace:
@@ -101,7 +118,7 @@ def _provision(verb: str) -> Workspace:
     chosen = options.read(os.environ)
     workspace = Workspace.of(chosen)
     with _alone():
-        _start(workspace.server)
+        _start(workspace)
         workspace.prepare()
         engine = choose(chosen, workspace)
         say("Engine", engine.title())
@@ -113,15 +130,16 @@ def _provision(verb: str) -> Workspace:
 
 def _seed(workspace: Workspace) -> None:
     say("Seed", "python -m seed sample")
-    sys.exit(command.run([sys.executable, "-m", "seed", "sample"], workspace.environment()))
+    sys.exit(command.run([sys.executable, "-m", "seed", "sample"], owners_environment(workspace)))
 
 
-def _start(server: Server | None) -> None:
-    if server is None:
-        return
-    started = server.start()
-    address = f"{HOST}:{server.environment['PGPORT']}"
-    say("Database", f"PostgreSQL {server.major} on {address}, {'started' if started else 'running'}")
+def _start(workspace: Workspace) -> None:
+    server = workspace.server
+    if server:
+        started = server.start()
+        address = f"{HOST}:{server.environment['PGPORT']}"
+        say("Database", f"PostgreSQL {server.major} on {address}, {'started' if started else 'running'}")
+    workspace.enter()
 
 
 @contextmanager

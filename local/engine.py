@@ -10,6 +10,7 @@ from local import command, consent
 from local.options import Options
 from local.pulumi_cli import Pulumi, UnavailableError, find
 from local.pulumi_state import State
+from local.roles import find_owner, find_roles, owners_conninfo
 from local.server import HOST
 from local.workspace import PROJECT, STACK, Workspace
 from postgres.connection import connect
@@ -71,10 +72,10 @@ class PulumiEngine:
         if there and whole and ledger:
             there = outputs["applied"].items() <= ledger.checksums.items()
         if not there:
-            self.state.forget()
+            self.state.forget(keep_roles=find_roles())
 
     def _ledger(self) -> Ledger | None:
-        with connect(self.workspace.conninfo) as connection, translated("reading the ledger"):
+        with connect(owners_conninfo(self.workspace)) as connection, translated("reading the ledger"):
             return read_ledger(connection)
 
     def _ask_before_destroying(self) -> None:
@@ -132,7 +133,10 @@ class StandaloneEngine:
         return f"stand-alone: {self.reason}"
 
     def run(self, verb: str) -> int:
-        """Run it."""
+        """Run it, unless the deployment has roles. Those of the configuration it refuses by itself."""
+        owner = find_owner(self.workspace)
+        if owner:
+            raise RefusedError(f"the tables belong to {owner}, and roles need Pulumi's engine", "Use ENGINE=pulumi")
         return command.run([sys.executable, "-m", "local", "standalone", verb], self.workspace.environment())
 
 

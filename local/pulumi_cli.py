@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from local.workspace import LOCAL, REQUIRE_AUTH
+from local.workspace import LOCAL
 from postgres.errors import Error
 
 FOLDER = LOCAL / "pulumi"
@@ -52,9 +52,7 @@ def find(environment: Mapping[str, str]) -> Pulumi:
     """
     executable = installed() or _install()
     path = on_path(Path(executable).parent, environment.get("PATH", os.defpath))
-    # The PostgreSQL provider stops at this one, which its driver does not know.
-    known = {name: value for name, value in environment.items() if name != REQUIRE_AUTH}
-    pulumi = Pulumi(executable, {**known, "PATH": path})
+    pulumi = Pulumi(executable, {**environment, "PATH": path})
     _ensure_plugin(pulumi)
     return pulumi
 

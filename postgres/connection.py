@@ -19,11 +19,15 @@ from postgres.errors import InputError, UnreachableError, one_line
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 APPLICATION = "pgvector-seed"
+OWN_SERVER = "PGVECTOR_SEED_SERVER"  # host:port of the server that make brings
 OLDEST_SERVER = 16
 CONNECT_TIMEOUT_SECONDS = 10
 SEVERAL = "Multiple connection attempts failed. All failures were: "
 UNBALANCED = "neither-way"
 ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+
+SCRAM, NOT_IN_CLEAR = "scram-sha-256", "!password"
+MAYBE_PLAIN = ("disable", "allow", "prefer")
 
 _ROOT = "Set PGSSLROOTCERT (Pulumi: pulumi config set sslrootcert) to"
 _LOGIN = "Set PGPASSWORD or PGPASSFILE (Pulumi: pulumi config set --secret password) to this user's password"
@@ -34,6 +38,14 @@ _CERTIFICATE = (
 REMEDIES = {
     "password authentication failed": f"{_LOGIN}, which may also have expired: ALTER ROLE ... VALID UNTIL.",
     "no password supplied": f"{_LOGIN}.",
+    '"!password" failed': (
+        "Without TLS, whoever has taken the server's port could be told the password. If it is the one that you mean: "
+        "PGREQUIREAUTH=password before the same command (Pulumi: require_auth=password in a service file)."
+    ),
+    '"scram-sha-256" failed': (
+        "It is not the server that make brings: that has another port, or is down. Run: make up, and in this shell "
+        'again: eval "$(make env)"'
+    ),
     "certificate verify failed": (
         f"{_ROOT} the certificate of the authority that vouches for the server. If it is that one, the server's own "
         "has expired. For PGSSLROOTCERT=system, SSL_CERT_FILE says where the system keeps its authorities."
@@ -77,9 +89,8 @@ def connect(conninfo: str = "", *, any_version: bool = False) -> Iterator[Connec
 def _open(conninfo: str) -> Connection:
     logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what follows from an error that we report
     try:
-        settings = make_conninfo(
-            conninfo, fallback_application_name=APPLICATION, client_encoding="UTF8", **_timeout(conninfo)
-        )
+        ours: dict[str, Any] = {**_timeout(conninfo), **_require_auth(conninfo)}
+        settings = make_conninfo(conninfo, fallback_application_name=APPLICATION, client_encoding="UTF8", **ours)
         return psycopg.connect(settings, autocommit=True, prepare_threshold=None)
     except psycopg.ProgrammingError as error:
         raise InputError(
@@ -90,6 +101,23 @@ def _open(conninfo: str) -> Connection:
         # attempts it tells the last one, and then all.
         words = one_line(error).replace("host None", f"host {_default('host')!r}").rpartition(SEVERAL)[2]
         raise UnreachableError(words, _remedy(words)) from error
+
+
+def _require_auth(conninfo: str) -> dict[str, str]:
+    """Tell a server on this machine no password in clear, unless the user said otherwise.
+
+    Any program may have taken its port while it was down, and without TLS nobody has proved who answers. One that lets
+    everybody in needs no password, and passes; make's own server must prove that it knows it.
+    """
+    try:
+        known = resolve(conninfo_to_dict(conninfo))
+    except InputError:
+        return {}  # connecting ends by the same rules, and tells which
+    hosts = known.get("hostaddr") or known.get("host") or ""
+    if os.environ.get(OWN_SERVER) == f"{hosts}:{known['port']}":
+        return {"require_auth": SCRAM}
+    maybe_plain = known.get("sslmode") in MAYBE_PLAIN and any(map(is_loopback, hosts.split(",")))
+    return {"require_auth": NOT_IN_CLEAR} if maybe_plain and "require_auth" not in known else {}
 
 
 def _timeout(conninfo: str) -> dict[str, int]:
@@ -156,7 +184,7 @@ def as_login(conninfo: str) -> str:
     return conninfo if without == options else make_conninfo(conninfo, options=without)
 
 
-def resolve(given: Mapping[str, str]) -> dict[str, str]:
+def resolve(given: Mapping[str, Any]) -> dict[str, str]:
     """Every connection parameter that libpq would use, ``given`` ones first, the password file read.
 
     Nothing is dialled: the last of the parameters that libpq judges is given a value that it cannot know, so

@@ -31,6 +31,7 @@ VARIABLES = {
     "port": "PGPORT",
     "user": "PGUSER",
     "password": "PGPASSWORD",
+    "passfile": "PGPASSFILE",
     "dbname": "PGDATABASE",
     "options": "PGOPTIONS",
 }
@@ -101,6 +102,12 @@ def conninfo(server: Server, dbname: str) -> str:
     """How a test reaches a database of an embedded server as its superuser."""
     port = server.environment["PGPORT"]
     return make_conninfo("", host=HOST, port=port, user=USER, password=PASSWORD, dbname=dbname, sslmode="disable")
+
+
+def own_conninfo(server: Server, **changes: str) -> str:
+    """How an embedded server is reached by nothing but its own PG* variables."""
+    settings = {**server.environment, **changes}
+    return make_conninfo("", **{name: settings[envvar] for name, envvar in VARIABLES.items() if envvar in settings})
 
 
 def kill(server: Server) -> None:

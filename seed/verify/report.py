@@ -11,7 +11,7 @@ import msgspec
 from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
-from postgres.connection import Connection, connect, connect_timeout, unless_said
+from postgres.connection import NOT_IN_CLEAR, Connection, connect, connect_timeout, unless_said
 from postgres.errors import Error, UnreachableError, one_line, translated
 from postgres.version import version
 from seed.verify.checks import CHECKS
@@ -89,7 +89,7 @@ def _conninfo(contract: Contract | None, clock: Clock) -> str:
     if address.get("sslmode") not in ASKING_FOR_TLS:
         address.pop("sslmode", None)
     if address.get("sslmode") != "verify-full" and {"host", "port"} & address.keys():
-        address["require_auth"] = "!password"
+        address["require_auth"] = NOT_IN_CLEAR
     settings = unless_said(address)
     return make_conninfo(settings, connect_timeout=connect_timeout(settings, clock.left))
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
-from postgres.connection import connect
+from postgres.connection import OWN_SERVER, connect
 from postgres.errors import InputError, UnreachableError
 from postgres.preflight import preflight
+from tests.thief import thief
 
 
 def message(kind: bytes, body: bytes) -> bytes:
@@ -41,6 +44,78 @@ def old_server() -> Iterator[str]:
 
 def test_a_server_that_is_too_old_is_refused(old_server: str) -> None:
     with pytest.raises(InputError, match=r"is PostgreSQL 15\. PostgreSQL 16 or later is needed"), connect(old_server):
+        pass
+
+
+SECRET = "s3cret"
+ON_THIS_MACHINE = {
+    "address": "host=127.0.0.1 port={}",
+    "name": "host=localhost port={}",
+    "address of a name": "host=db.example hostaddr=127.0.0.1 port={}",
+    "one of several": "host=127.0.0.1,192.0.2.1 port={0},{0} connect_timeout=2",
+    "TLS where there is some": "host=127.0.0.1 port={} sslmode=prefer",
+    "no TLS": "host=127.0.0.1 port={} sslmode=disable",
+}
+
+
+@pytest.mark.parametrize("place", ON_THIS_MACHINE.values(), ids=list(ON_THIS_MACHINE))
+def test_a_server_on_this_machine_is_told_no_password_in_clear(place: str) -> None:
+    """Regression: whoever had taken its port while it was down was told it."""
+    with thief() as its, pytest.raises(UnreachableError, match="PGREQUIREAUTH=password"):
+        open_and_close(f"{place.format(its.port)} password={SECRET}")
+    assert its.asked > 0
+    assert its.heard == []
+
+
+def test_it_does_not_matter_who_names_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment, or a service file."""
+    with thief() as its:
+        for name, value in {"PGHOSTADDR": "127.0.0.1", "PGPORT": str(its.port), "PGPASSWORD": SECRET}.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(UnreachableError):
+            open_and_close("host=db.example")
+        monkeypatch.delenv("PGHOSTADDR")
+        (tmp_path / "services").write_text(f"[here]\nhost=localhost\nport={its.port}\n")
+        monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+        monkeypatch.setenv("PGSERVICE", "here")
+        with pytest.raises(UnreachableError):
+            open_and_close("")
+    assert (its.asked > 1, its.heard) == (True, [])
+
+
+def test_a_user_may_say_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one must whose server has no other way."""
+    with thief() as its:
+        place = f"host=127.0.0.1 port={its.port} password={SECRET}"
+        with pytest.raises(UnreachableError):
+            open_and_close(f"{place} require_auth=password")
+        monkeypatch.setenv("PGREQUIREAUTH", "password")
+        with pytest.raises(UnreachableError):
+            open_and_close(place)
+    assert [SECRET.encode() in heard for heard in its.heard] == [True, True]
+
+
+def test_where_tls_must_be_the_rule_is_not_needed() -> None:
+    """A thief that has none is left before it could ask."""
+    with thief() as its, pytest.raises(UnreachableError, match="SSL"):
+        open_and_close(f"host=127.0.0.1 port={its.port} password={SECRET} sslmode=require")
+    assert its.asked == 0
+
+
+def test_makes_own_server_must_know_the_password(
+    database: str, old_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that lets everybody in is not it."""
+    port = conninfo_to_dict(old_server)["port"]
+    monkeypatch.setenv(OWN_SERVER, f"127.0.0.1:{port}")
+    with pytest.raises(UnreachableError, match='"scram-sha-256" failed'):
+        open_and_close(old_server)
+    monkeypatch.setenv(OWN_SERVER, f"127.0.0.1:{conninfo_to_dict(database)['port']}")
+    open_and_close(database)
+
+
+def open_and_close(conninfo: str) -> None:
+    with connect(f"user=x dbname=x {conninfo}" if "dbname" not in conninfo else conninfo):
         pass
 
 

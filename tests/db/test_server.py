@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -20,7 +21,7 @@ from local import binaries
 from local.server import HOST, Server
 from local.workspace import ROOT
 from postgres.errors import InputError
-from tests.conftest import kill, remove
+from tests.conftest import kill, own_conninfo, remove
 
 
 @pytest.fixture
@@ -33,15 +34,7 @@ def own(tmp_path: Path) -> Iterator[Server]:
 
 def log_in(server: Server, **changes: str) -> int:
     """Connect by nothing but the server's own PG* variables; returns the postmaster's pid."""
-    settings = {**server.environment, **changes}
-    with psycopg.connect(
-        host=settings["PGHOST"],
-        port=settings["PGPORT"],
-        user=settings["PGUSER"],
-        dbname=settings["PGDATABASE"],
-        passfile=settings["PGPASSFILE"],
-        connect_timeout=5,
-    ) as connection:
+    with psycopg.connect(own_conninfo(server, **changes), connect_timeout=5) as connection:
         row = connection.execute("SELECT pg_backend_pid()").fetchone()
         assert row is not None
         parent = psutil.Process(row[0]).parent()
@@ -83,6 +76,39 @@ def test_the_secret_files_are_private_and_nothing_else_changed(own: Server, tmp_
     assert tmp_path.stat().st_mode & 0o777 == 0o700
     assert own.folder.stat().st_mode & 0o777 == 0o700
     assert own.home.stat().st_mode & 0o777 == 0o700
+
+
+SECRETS = ("AWS_SECRET_ACCESS_KEY", "PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "PGPASSWORD", "ANY_OTHER")
+ITS_OWN = {"PATH": "/usr/bin:/bin", "LANG": "C", "LC_TIME": "C", "TZ": "UTC", "TMPDIR": "/tmp", "LD_LIBRARY_PATH": "/x"}
+
+
+def test_the_programs_get_nothing_of_the_callers_environment_but_what_they_need(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever else is set, by whatever name."""
+    for name, value in {**dict.fromkeys(SECRETS, "secret"), **ITS_OWN}.items():
+        monkeypatch.setenv(name, value)
+    env = "/usr/bin/env"  # an absolute path is taken as it is
+    printed = binaries.run(18, env, [], home=Path("/"), stdin="").stdout
+    named = dict(line.split("=", 1) for line in printed.splitlines())
+    assert ITS_OWN.items() <= named.items()
+    assert all(name in ITS_OWN or name.startswith(("LC_", "DYLD_")) for name in named), named
+
+
+def test_no_process_of_the_server_keeps_a_secret_of_the_callers(own: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: keys and tokens were in /proc/PID/environ, and a superuser's SQL could read them."""
+    with monkeypatch.context() as callers:
+        for name in SECRETS:
+            callers.setenv(name, "a secret of mine")
+        own.start()
+    postmaster = psutil.Process(log_in(own))
+    for process in (postmaster, *postmaster.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # the login's own is on its way out
+            assert "a secret of mine" not in str(process.environ())
+    environ = "SELECT pg_read_binary_file('/proc/' || pid || '/environ') FROM (VALUES ('self'), ('{}')) v (pid)"
+    with psycopg.connect(own_conninfo(own)) as connection:
+        for (read,) in connection.execute(environ.format(postmaster.pid).encode()):
+            assert b"a secret of mine" not in read
 
 
 def test_after_a_crash(own: Server) -> None:
@@ -186,6 +212,18 @@ def test_as_root_it_runs_as_nobody_under_a_home_that_others_cannot_enter(own: Se
     tmp_path.chmod(0o700)
     own.start()
     assert psutil.Process(log_in(own)).username() == "nobody"
+    assert str(own.home).startswith("/var/lib/pgvector-seed-"), "where nothing is cleaned away by its age"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's server lies outside of the folder; run as root to see this")
+def test_where_var_lib_cannot_be_used_root_uses_var_tmp(own: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And finds it again when it can be."""
+    with monkeypatch.context() as bare:
+        bare.setattr("local.server.PLACES", ("/nowhere", "/var/tmp"))
+        own.start()
+    assert str(own.home).startswith("/var/tmp/pgvector-seed-")
+    own.stop()
+    assert own.start()
     assert str(own.home).startswith("/var/tmp/pgvector-seed-")
 
 

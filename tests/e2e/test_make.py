@@ -12,6 +12,8 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,13 @@ import psutil
 import pytest
 
 from local.server import Server
-from local.workspace import Workspace
-from tests.conftest import ask
+from tests.conftest import ask, own_conninfo
 from tests.e2e.conftest import readme_block, run
+from tests.thief import Thief, thief
 
 STANDALONE = {"ENGINE": "standalone"}
 VARIABLE = [
+    (re.compile(r", run as nobody, whose other programs can change it"), ""),  # root is told
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
     (re.compile(r"installed into \.venv in [\d.]+ s"), "installed into .venv in N s"),
     (re.compile(r"applied in [\d.]+ s"), "applied in N s"),
@@ -113,6 +116,62 @@ def test_env_is_all_that_plain_commands_need(clone: Path) -> None:
     folder = clone / ".local" / "18"
     assert (folder / "passphrase").read_text() not in printed
     assert (folder / "pgpass").read_text().strip().split(":")[4] not in printed
+
+
+OURS = [
+    'psql -c "SELECT 1"',
+    'psql -c "SELECT 1" | cat',
+    "python -m seed sample",
+    "python -m seed verify",
+    "python -m migrate status",
+    "python -m migrate plan",
+    "python -m migrate apply",
+]
+
+
+@pytest.mark.parametrize("shell", [name for name in ("sh", "dash", "bash", "zsh") if shutil.which(name)])
+def test_psql_in_a_shell_of_make_env(clone: Path, shell: str) -> None:
+    """Of the server only; the provider's driver would end on the variable. Another server is not held to it."""
+    script = (
+        'eval "$(make -s env)"; psql -XAtc "SELECT 6 * 7" | cat; env | grep PGREQUIREAUTH || echo clean\n'
+        'PGPORT=1 psql -c "SELECT 1" 2>&1 || echo other'
+    )
+    said = run([shell, "-uc", script], clone).stdout
+    assert said.splitlines()[:2] == ["42", "clean"], said
+
+
+@pytest.mark.parametrize("command", OURS)
+def test_a_program_on_the_port_of_a_stopped_server_is_told_no_password(clone: Path, command: str) -> None:
+    """Regression: each of these sent the superuser's password in clear."""
+    with stopped(clone) as its:
+        said = run(["sh", "-c", f'eval "$(make -s env)"; {command}'], clone).stdout
+    assert its.asked, said
+    assert its.heard == []
+    if command.startswith("python"):
+        assert "Run: make up" in said
+
+
+@pytest.mark.usefixtures("cli")
+@pytest.mark.parametrize("verb", ["preview", "up --yes --skip-preview", "destroy --yes --skip-preview"])
+def test_nor_is_it_by_pulumi(clone: Path, verb: str) -> None:
+    """Our own connection comes first, before something is created and before it is dropped."""
+    for known in (True, False):
+        make(clone, "up", ENGINE="pulumi")
+        if not known:
+            make(clone, "destroy", YES="1", ENGINE="pulumi")
+        with stopped(clone) as its:
+            said = run(["sh", "-c", f'eval "$(make -s env)"; pulumi {verb}'], clone).stdout
+        assert its.heard == [], said
+    make(clone, "up")
+
+
+@contextmanager
+def stopped(clone: Path) -> Iterator[Thief]:
+    """Another program on the port of the server, which runs again at the end."""
+    make(clone, "stop")
+    with thief(int((clone / ".local" / "18" / "port").read_text())) as its:
+        yield its
+    make(clone, "up")
 
 
 def test_a_stack_with_another_resource_is_refused_with_its_name(clone: Path) -> None:
@@ -276,7 +335,7 @@ def test_an_up_that_ends_inside_a_migration(clone: Path, sent: signal.Signals) -
 
 def stop_inside(clone: Path, sent: signal.Signals) -> None:
     """Run make up, and send a signal to all its processes while the slow migration runs."""
-    workspace = Workspace(clone / ".local" / "18", Server(clone / ".local" / "18", 18))
+    own = own_conninfo(Server(clone / ".local" / "18", 18))
     process = subprocess.Popen(
         ["make", "up"],
         cwd=clone,
@@ -285,7 +344,7 @@ def stop_inside(clone: Path, sent: signal.Signals) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    while ask(workspace.conninfo, ASLEEP) == [(0,)]:
+    while ask(own, ASLEEP) == [(0,)]:
         assert process.poll() is None
     os.killpg(process.pid, sent)
     process.wait()

@@ -35,6 +35,9 @@ def test_a_service_is_resolved_and_an_unknown_one_is_named(monkeypatch: pytest.M
     file.write_text("[there]\nhost=db.example\nport=7777\n")
     monkeypatch.setenv("PGSERVICEFILE", str(file))
     assert resolve({"service": "there"})["host"] == "db.example"
+    assert find({"service": "there"}).require_auth is None
+    file.write_text("[there]\nhost=localhost\nrequire_auth=password\n")
+    assert "require_auth=password" in find({"service": "there"}).conninfo("x"), "the only way to say it to pulumi"
     with pytest.raises(InputError, match="nowhere"):
         resolve({"service": "nowhere"})
 

@@ -14,6 +14,7 @@ from local import bootstrap, consent, files, options
 from local.options import Options
 from local.server import Server
 from local.workspace import Workspace
+from postgres.connection import OWN_SERVER
 from postgres.errors import InputError, RefusedError
 
 
@@ -92,6 +93,13 @@ def test_the_first_line_names_the_server() -> None:
     assert "PostgreSQL 16" in bootstrap.server({"PG": "16", "PGHOST": "prod"})
     assert "prod" not in bootstrap.server({"PGHOST": "prod"})
     assert "PGHOST=prod" in bootstrap.server({"PGHOST": "prod", "DATABASE": "env"})
+
+
+def test_the_first_line_tells_root_who_runs_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    for user, told in ((0, True), (1000, False)):
+        monkeypatch.setattr("os.geteuid", lambda user=user: user)
+        assert ("nobody" in bootstrap.server({})) == told
+        assert "nobody" not in bootstrap.server({"DATABASE": "env"})
 
 
 def test_the_stack_file_is_copied_and_what_was_set_in_the_copy_is_kept(
@@ -175,6 +183,16 @@ def test_nothing_of_the_callers_connection_reaches_the_own_server(
         monkeypatch.setenv(name, "stray")
     workspace = Workspace(tmp_path, Server(tmp_path, 18))
     assert "stray" not in workspace.environment().values()
+
+
+def test_make_s_own_server_is_marked_and_another_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only it is held to SCRAM; the provider's driver would end on PGREQUIREAUTH."""
+    (tmp_path / "port").write_text("40011")
+    found = Workspace(tmp_path, Server(tmp_path, 18)).environment()
+    assert found[OWN_SERVER] == "127.0.0.1:40011"
+    assert "PGREQUIREAUTH" not in found
+    monkeypatch.setenv("PGHOST", "db")
+    assert OWN_SERVER not in Workspace(tmp_path, server=None).environment()
 
 
 def test_a_service_is_written_out_for_the_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

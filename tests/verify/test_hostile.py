@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
-import threading
-from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,6 +15,7 @@ from seed.verify.outcome import Status
 from tests.conftest import ask, declare, pg_variables
 from tests.db.helpers import run as apply
 from tests.db.helpers import write
+from tests.thief import thief
 from tests.verify.helpers import declared, results, run_sql, with_status
 from tests.verify.test_verify_command import FILE, run
 
@@ -99,43 +96,16 @@ def test_a_type_that_is_only_named_like_a_number(base: str) -> None:
     assert with_status(found, Status.PASS) == {"sequence": "the ids come from no sequence"}
 
 
-@pytest.fixture
-def thief() -> tuple[int, Callable[[], bytes]]:
-    """A server that asks for the password in clear, and what it then hears."""
-    heard: list[bytes] = []
-    listener = socket.create_server((HOST, 0))
-
-    def serve() -> None:
-        with closing(listener), closing(listener.accept()[0]) as client:
-            client.settimeout(10)
-            request = client.recv(1000)
-            if request[4:8] in (b"\x04\xd2\x16\x2f", b"\x04\xd2\x16\x30"):  # TLS or GSS
-                client.sendall(b"N")
-                client.recv(1000)
-            client.sendall(b"R\0\0\0\x08\0\0\0\x03")
-            heard.append(client.recv(1000))
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-
-    def what() -> bytes:
-        thread.join(20)
-        return b"".join(heard)
-
-    return listener.getsockname()[1], what
-
-
 @pytest.mark.parametrize("sslmode", ["disable", "prefer", None])
-def test_a_contract_from_somebody_else_gets_no_password(
-    base: str, thief: tuple[int, Callable[[], bytes]], sslmode: str | None
-) -> None:
+@pytest.mark.parametrize("host", [HOST, "0.0.0.0"])  # noqa: S104  # by its name no loopback address, and leads there
+def test_a_contract_from_somebody_else_gets_no_password(base: str, host: str, sslmode: str | None) -> None:
     """Its address is dialled with the password that is in the environment."""
-    port, heard = thief
-    connection = {"host": HOST, "port": port} | ({"sslmode": sslmode} if sslmode else {})
     login = {name: value for name, value in pg_variables(base).items() if name in ("PGUSER", "PGPASSWORD")}
-    done = run("", "--contract", "-", given=json.dumps(declared(connection=connection)), **login)
+    with thief() as its:
+        connection = {"host": host, "port": its.port} | ({"sslmode": sslmode} if sslmode else {})
+        done = run("", "--contract", "-", given=json.dumps(declared(connection=connection)), **login)
     assert done.returncode == 3
-    assert login["PGPASSWORD"].encode() not in heard()
+    assert (its.asked, its.heard) == (1, [])
 
 
 def test_text_of_others_forges_no_line(base: str) -> None:

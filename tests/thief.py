@@ -1,0 +1,51 @@
+"""A program on a server's port that asks whoever connects for the password in clear, and keeps what it hears."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from threading import Thread
+
+from local.server import HOST
+from tests.proxies import GSS_REQUEST, TLS_REQUEST, pack, read_message
+
+IN_CLEAR = pack(b"R", b"\0\0\0\3")
+
+
+@dataclass
+class Thief:
+    """What a program on this port has heard. ``asked`` counts the clients that were asked for a password."""
+
+    port: int
+    heard: list[bytes] = field(default_factory=list)
+    asked: int = 0
+    over: bool = False
+
+
+@contextmanager
+def thief(port: int = 0, host: str = HOST) -> Iterator[Thief]:
+    """A thief on this port, or on a free one, until the end."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family) as listener:
+        found = Thief(listener.getsockname()[1])
+        thread = Thread(target=_serve, args=(listener, found))
+        thread.start()
+        try:
+            yield found
+        finally:
+            found.over = True
+            socket.create_connection((host, found.port)).close()
+            thread.join()
+
+
+def _serve(listener: socket.socket, found: Thief) -> None:
+    while not found.over:
+        with listener.accept()[0] as client, suppress(OSError, EOFError):
+            client.settimeout(10)
+            while read_message(client, kind_bytes=0)[4:8] in (TLS_REQUEST, GSS_REQUEST):
+                client.sendall(b"N")
+            found.asked += 1
+            client.sendall(IN_CLEAR)
+            found.heard.append(read_message(client))
