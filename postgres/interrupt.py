@@ -10,11 +10,11 @@ import contextlib
 import time
 from collections.abc import Iterator
 from threading import Event, Thread
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from postgres.connection import Connection
 from postgres.errors import Error, InterruptError
 
 # A request that meets the session between two statements does nothing.
@@ -26,7 +26,7 @@ WHERE name = 'client_connection_check_interval' AND pg_catalog.version() ~ 'linu
 """)
 
 _stopped = Event()
-_at_work: set[Connection] = set()
+_at_work: set[psycopg.Connection[Any]] = set()
 
 
 def ending_with_client(*, local: bool) -> sql.Composed:
@@ -64,12 +64,17 @@ def refuse_to_go_on() -> None:
 
 
 @contextlib.contextmanager
-def stoppable(connection: Connection) -> Iterator[None]:
-    """Inside, ``stop`` cancels the connection's statement. Raises InterruptError then."""
+def stoppable(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Inside, ``stop`` cancels the connection's statement. Raises InterruptError then.
+
+    What is raised inside leaves the connection free to be asked what is on record.
+    """
     _at_work.add(connection)
     try:
         refuse_to_go_on()
         yield
+    except InterruptError:
+        raise
     except (psycopg.Error, Error):
         refuse_to_go_on()
         raise

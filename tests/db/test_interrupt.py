@@ -18,7 +18,10 @@ from psycopg.conninfo import make_conninfo
 
 from local.server import Server
 from local.workspace import ROOT
-from tests.conftest import PASSWORD, ask, pg_variables, until
+from migrate.engine import apply
+from migrate.files import load
+from postgres.connection import connect
+from tests.conftest import PASSWORD, ask, declare, pg_variables, until
 from tests.db.helpers import MARK, run, write
 from tests.roles import Names, new_names, quoted
 
@@ -168,3 +171,28 @@ def test_a_verification_ends_at_the_server(database: str, folder: Path, server: 
     if sent == signal.SIGINT:
         assert printed.split("\n")[-2:] == [f"interrupted. {AGAIN}", ""]
         assert process.returncode == 130
+
+
+def test_what_a_migration_changes_or_ends_does_not_stay(database: str, folder: Path) -> None:
+    """The interval holds for each migration anew, in a clean session; an index that has no limits has it, too."""
+    write(folder, a1_up=f"{TABLE}; SET client_connection_check_interval TO 0; RESET ALL", b2_up=BUILD)
+    with connect(database) as connection:
+        apply(connection, load(folder), declare(), print)
+        assert connection.execute("SHOW client_connection_check_interval").fetchone() == ("1s",)
+
+
+ON_WINDOWS = """
+SET allow_system_table_mods TO on;
+CREATE OR REPLACE FUNCTION pg_catalog.version() RETURNS text STABLE LANGUAGE sql
+RETURN 'PostgreSQL 18.0 on x86_64-windows, compiled by msvc-19.44.35213, 64-bit'
+"""
+
+
+def test_a_server_that_cannot_tell_is_not_asked_to(database: str, folder: Path) -> None:
+    """There the server refuses every value but 0, and nothing would run."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(ON_WINDOWS)
+    write(folder, a1_up=TABLE)
+    with connect(database) as connection:
+        apply(connection, load(folder), declare(), print)
+        assert connection.execute("SHOW client_connection_check_interval").fetchone() == ("0",)

@@ -25,6 +25,7 @@ from local.server import Server
 from local.workspace import ROOT
 from migrate.adopt import repair
 from migrate.files import checksums, down_checksums, load
+from migrate.lock import LOCK_KEY
 from postgres.connection import as_role, connect
 from postgres.ledger import read_ledger
 from tests.conftest import ask, declare, name_of, until
@@ -412,6 +413,20 @@ def test_cancel_ends_the_statement_and_says_what_is_on_record(provider: Provider
     left = "0001_a is the newest migration on record; what was running was rolled back. Run the same command again."
     assert caught.value.details().strip() == f"InterruptError: interrupted: {left}"
     assert not ask(database, ASLEEP)
+
+
+def test_cancel_ends_the_wait_for_another(provider: Provider, database: str, folder: Path) -> None:
+    (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'pgvector-seed' AND query LIKE '%try_advisory%'"
+    with psycopg.connect(database) as holder, ThreadPoolExecutor() as pool:
+        holder.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
+        creating = pool.submit(provider.create, inputs(database, folder))
+        until(lambda: ask(database, waiting))
+        provider.stub.Cancel(empty_pb2.Empty())
+        with pytest.raises(grpc.RpcError) as caught:
+            creating.result(60)
+    assert "interrupted: no migration is on record" in caught.value.details()
+    assert ask(database, "SELECT to_regclass('a')") == [(None,)]
 
 
 def test_the_provider_ends_with_the_engine(process: subprocess.Popen[str], database: str, folder: Path) -> None:
