@@ -19,6 +19,7 @@ import pulumi
 from pulumi.dynamic import (
     CheckFailure,
     CheckResult,
+    ConfigureRequest,
     CreateResult,
     DiffResult,
     ReadResult,
@@ -27,6 +28,7 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
+from infra.interrupt import end_with_engine
 from infra.ledger import TO_HAND_OVER, WITHOUT_LEDGER, connect_to_read, is_anothers, own_ledger, refuse_later_up
 from migrate.engine import Options, apply, revert
 from migrate.files import Migration, checksums, down_checksums, load, load_left
@@ -56,6 +58,10 @@ class MigrationsProvider(ResourceProvider):
     """create and update apply what is missing, read returns what the database says, delete obeys ``on_destroy``."""
 
     serialize_as_secret_always = False
+
+    def configure(self, _request: ConfigureRequest) -> None:
+        """Called once in the provider's process, before anything else."""
+        end_with_engine()
 
     def check(self, olds: Properties, news: Properties) -> CheckResult:
         """Refuse bad files and another database, at preview already and without a connection."""

@@ -45,6 +45,7 @@ class PulumiEngine:
         """Run the CLI on the stack, which is made when it is missing."""
         self.state.heal()
         self._make_stack()
+        self.state.forget_pending()
         if verb == "up":
             self._forget_what_is_gone(whole=True)
         elif verb == "destroy":

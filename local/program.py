@@ -19,6 +19,7 @@ from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mock
 
 from local.workspace import PROJECT, ROOT, STACK
 from postgres.errors import InputError
+from postgres.interrupt import refuse_to_go_on, stop
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class _Monitor(Mocks):
         raise InputError(f"the stack calls {args.token}, which needs Pulumi's engine", "Use ENGINE=pulumi")
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        refuse_to_go_on()
         inputs = {name: rpc.unwrap_rpc_secret(value) for name, value in args.inputs.items()}
         return args.name, {**args.inputs, **self.handle(Registered(args.typ, args.name, inputs))}
 
@@ -58,11 +60,13 @@ def run(handle: Callable[[Registered], dict[str, Any]], *, preview: bool) -> dic
         stack = pulumi.runtime.get_root_resource()
         return pulumi.Output.from_input(getattr(stack, "outputs", {})).apply(outputs.update)
 
-    on_interrupt = signal.getsignal(signal.SIGINT)
+    # The SDK has resources handled in other threads, which a KeyboardInterrupt in this one would leave at work.
+    on_interrupt = signal.signal(signal.SIGINT, lambda *_: stop())
     try:
         program()
     finally:
-        signal.signal(signal.SIGINT, on_interrupt)  # the program sets its own, for the engine's sake
+        signal.signal(signal.SIGINT, on_interrupt)
+    refuse_to_go_on()
     return outputs
 
 

@@ -29,12 +29,12 @@ class Pulumi:
     executable: str
     environment: Mapping[str, str] = field(repr=False)
 
-    def ask(self, *words: str) -> str:
-        """What the CLI answers. Raises Error with its last words when it fails."""
+    def ask(self, *words: str, text: str = "") -> str:
+        """What the CLI answers to ``text`` on its standard input. Raises Error with its last words when it fails."""
         asked = subprocess.run(
             [self.executable, *words, "--non-interactive"],
             env=self.environment,
-            stdin=subprocess.DEVNULL,
+            input=text,
             capture_output=True,
             text=True,
             check=False,

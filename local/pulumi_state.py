@@ -47,6 +47,17 @@ class State:
         deployment = json.loads(self.pulumi.ask("stack", "export"))["deployment"]
         return [resource for resource in deployment.get("resources") or [] if resource["type"] in kinds]
 
+    def forget_pending(self) -> None:
+        """Take out of our own state what a killed CLI was at: the next run looks at the database itself.
+
+        A refresh would do the same, but it dials the address in the state, and the port may have changed.
+        """
+        stacks = self.backend.glob(".pulumi/stacks/**/*.json") if self.backend else ()
+        if any(b'"pending_operations"' in stack.read_bytes() for stack in stacks):
+            state = json.loads(self.pulumi.ask("stack", "export"))
+            state["deployment"].pop("pending_operations", None)
+            self.pulumi.ask("stack", "import", text=json.dumps(state))
+
     def heal(self) -> None:
         """Clear away what a killed CLI left in our own backend: files without content, and its lock."""
         if self.backend is None:

@@ -28,6 +28,7 @@ from migrate.plan import Plan
 from postgres.catalogue import EXTENSION, extension
 from postgres.connection import Connection, connect
 from postgres.errors import InputError, translated
+from postgres.interrupt import ending_with_client
 from postgres.ledger import read_ledger
 from postgres.preflight import preflight
 
@@ -132,6 +133,7 @@ def create_extension(stack: Stack, resource: Registered) -> None:
     statement = sql.SQL("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {}")
     names = (sql.Identifier(resource.inputs["name"]), sql.Identifier(resource.inputs["schema"]))
     with connect(stack.conninfo) as connection, translated("creating the extension vector"):
+        connection.execute(ending_with_client(local=False))
         connection.execute(statement.format(*names))
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import psycopg
+
 from postgres.connection import Connection
+from postgres.errors import Error, InterruptError
+from postgres.interrupt import ending_with_client, pause, stoppable
+from postgres.ledger import read_ledger
 from postgres.pooler import refuse_pooler
 
 Report = Callable[[str], None]  # gets a line of progress
@@ -30,20 +34,42 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
 def locked(connection: Connection, report: Report) -> Iterator[None]:
     """Hold the lock; while somebody else holds it, say who, and wait.
 
-    Raises RefusedError where a session's lock would not be the session's own.
+    Raises RefusedError where a session's lock would not be the session's own, and InterruptError, which says
+    what is on record, after an interrupt.
     """
     refuse_pooler(connection)
-    if not _try(connection):
-        report(f"waiting for {_holder(connection)}")
-        # Asked again and again, not waited for in the server: an index that the holder builds concurrently
-        # waits for every running statement, so each would wait for the other.
-        while not _try(connection):
-            time.sleep(POLL_SECONDS)
+    connection.execute(ending_with_client(local=False))
     try:
-        yield
+        with stoppable(connection):
+            _wait(connection, report)
+            yield
+    except (KeyboardInterrupt, InterruptError) as interrupt:
+        raise InterruptError(_left(connection)) from interrupt
     finally:
         if not connection.closed and not connection.broken:
             connection.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", (LOCK_KEY,))
+
+
+def _wait(connection: Connection, report: Report) -> None:
+    if _try(connection):
+        return
+    report(f"waiting for {_holder(connection)}")
+    # Asked again and again, not waited for in the server: an index that the holder builds concurrently
+    # waits for every running statement, so each would wait for the other.
+    while not _try(connection):
+        pause(POLL_SECONDS)
+
+
+def _left(connection: Connection) -> str:
+    """What an interrupt left, by the ledger: it may have come while the server committed."""
+    try:
+        ledger = read_ledger(connection)
+    except (psycopg.Error, Error):
+        return ""
+    ids = [*ledger.migrations] if ledger else []
+    newest = f"{ids[-1]} is the newest migration on record" if ids else "no migration is on record"
+    begun = f"{ledger.unfinished['file']} was begun outside of a transaction" if ledger and ledger.unfinished else ""
+    return f"{newest}; {begun or 'what was running was rolled back'}"
 
 
 def _try(connection: Connection) -> bool:

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from postgres.connection import Connection, nothing_on_path
 from postgres.errors import RefusedError
+from postgres.interrupt import ending_with_client
 
 LOCK_TIMEOUT = "10s"  # a statement that waits longer for its lock makes every later query wait behind it
 
@@ -24,6 +25,7 @@ DEALLOCATE ALL;
 CLOSE ALL;
 SET standard_conforming_strings TO on;
 SET search_path TO {schemas};
+{ending_with_client};
 SELECT pg_catalog.set_config('statement_timeout', {statement}, false) WHERE {statement} <> '';
 SELECT pg_catalog.set_config('lock_timeout', coalesce(nullif({lock}, ''), {default}), false)
 WHERE {lock} <> '' OR pg_catalog.current_setting('lock_timeout') = '0'
@@ -71,7 +73,8 @@ def clean_session(connection: Connection, limits: Limits, *schemas: str) -> None
         "statement": sql.Literal(limits.statement_timeout),
         "default": sql.Literal(LOCK_TIMEOUT),
     }
-    connection.execute(_CLEAN.format(schemas=names, **literals), prepare=False)
+    ending = ending_with_client(local=False)
+    connection.execute(_CLEAN.format(schemas=names, ending_with_client=ending, **literals), prepare=False)
 
 
 def refuse_closed_schema(connection: Connection, schema: str) -> None:

@@ -15,6 +15,7 @@ from psycopg import pq, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from postgres.errors import InputError, UnreachableError, one_line
+from postgres.interrupt import stoppable
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
@@ -81,7 +82,8 @@ def connect(conninfo: str = "", *, any_version: bool = False) -> Iterator[Connec
     try:
         if not any_version:
             _refuse_old(connection)
-        yield connection
+        with stoppable(connection):
+            yield connection
     finally:
         connection.close()
 

@@ -6,6 +6,7 @@ The tree, with the exit code of the ``python -m`` commands::
     ├── InputError          2  bad usage, configuration or files
     │   └── RefusedError    2  the plan would break a promise, such as edited history
     ├── UnreachableError    3  no connection, or no login
+    ├── InterruptError    130  the user stopped it
     └── WrongResultError    1  the work was tried, and failed or gave a wrong result
         └── MigrationError  1  the server refused a migration
 """
@@ -63,6 +64,15 @@ class UnreachableError(Error):
     """The database cannot be reached, or refuses the login."""
 
     exit_code = 3
+
+
+class InterruptError(Error):
+    """The user stopped the work. ``left`` says what there is of it."""
+
+    exit_code = 130
+
+    def __init__(self, left: str = "") -> None:
+        super().__init__(f"interrupted: {left}" if left else "interrupted", "Run the same command again.")
 
 
 class WrongResultError(Error):

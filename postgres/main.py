@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-INTERRUPTED = 130
+INTERRUPTED = 130  # as InterruptError has it, which is not imported yet when it is needed
 
 
 def run(module: str) -> None:
@@ -23,7 +23,7 @@ def _run(module: str) -> int:
 
     import click
 
-    from postgres.errors import Error, lines
+    from postgres.errors import Error, InterruptError, lines
 
     try:
         import_module(module).cli(standalone_mode=False)
@@ -32,7 +32,8 @@ def _run(module: str) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except click.Abort:
+    except (click.Abort, InterruptError) as error:
+        click.echo(str(error) or str(InterruptError()), err=True)
         return INTERRUPTED
     except OSError as error:
         words = f"{error.filename or 'the output'}: {error.strerror}" if error.strerror else str(error)[-200:]

@@ -15,6 +15,7 @@ from psycopg import errors, sql
 from postgres.catalogue import column_type, extension
 from postgres.connection import Connection, set_search_path
 from postgres.errors import InputError, WrongResultError, one_line
+from postgres.interrupt import ending_with_client
 from postgres.ledger import deployment_schema, read_ledger
 from seed.sample import article
 
@@ -60,6 +61,7 @@ def run(connection: Connection, schema: str | None = None, *, replace: bool) -> 
 
 def _prepare(connection: Connection, schema: str | None) -> None:
     """Find the article's table, make sure that it is as the article has it, and make its type known."""
+    connection.execute(ending_with_client(local=True))
     ledger, found = read_ledger(connection), extension(connection)
     if ledger is None or found is None:
         raise InputError("this database has not been provisioned", "Run: pulumi up (on a laptop: make up)")

@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import psycopg
-from psycopg import errors
+from psycopg import errors, sql
 
 from postgres.connection import Connection, nothing_on_path
 from postgres.errors import REMEDIES, Error, UnreachableError, is_lost, one_line, translated
+from postgres.interrupt import ending_with_client
 from postgres.relation import parse_name
 from search.reader import CannotStandInError, ReaderRefusedError
 from seed.verify.check import Check
@@ -20,13 +21,12 @@ from seed.verify.contract import Contract
 from seed.verify.look import Look, NotAllowedError
 from seed.verify.outcome import Outcome, Result, Status, failed, not_declared, skipped
 
-# A table that was swapped for a view since it was judged is not read; and a statement ends with its client.
-_CAREFUL = """
-SELECT pg_catalog.set_config(name, careful, true)
-FROM (VALUES ('restrict_nonsystem_relation_kind', 'view, foreign-table'), ('client_connection_check_interval', '1s'))
-  AS wanted (parameter, careful)
-JOIN pg_catalog.pg_settings ON name = parameter
-"""
+# A table that was swapped for a view since it was judged is not read. Not every minor version has the setting.
+_CAREFUL = sql.SQL("""
+SELECT pg_catalog.set_config(name, 'view, foreign-table', true) FROM pg_catalog.pg_settings
+WHERE name = 'restrict_nonsystem_relation_kind';
+{ending_with_client}
+""")
 _AT_ONCE = 0.001
 
 
@@ -103,7 +103,7 @@ def reading(connection: Connection, clock: Clock, lock_seconds: float) -> Iterat
     connection.read_only = True
     connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED  # a standby knows no SERIALIZABLE
     with nothing_on_path(connection):
-        connection.execute(_CAREFUL)
+        connection.execute(_CAREFUL.format(ending_with_client=ending_with_client(local=True)), prepare=False)
         limit_statements(connection, clock.left)
         limit_locks(connection, lock_seconds)
         yield

@@ -21,7 +21,7 @@ from postgres.connection import connect
 from postgres.errors import InputError, MigrationError, RefusedError, WrongResultError
 from postgres.ledger import read_ledger
 from tests.conftest import ask, declare, tries
-from tests.db.helpers import MARK, applier, run, undo_all, write
+from tests.db.helpers import MARK, applied, applier, run, undo_all, write
 
 
 def test_the_articles_migration_makes_the_articles_table(database: str) -> None:
@@ -283,8 +283,14 @@ def everything(conninfo: str) -> object:
     return made, ledger.checksums, promise
 
 
-def test_a_killed_applier_is_continued(new_database: Callable[..., str], folder: Path) -> None:
-    """Kill -9 at a random moment of 20 migrations: then apply, and the end is the same as without a kill."""
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_an_applier_that_was_stopped_is_continued(
+    new_database: Callable[..., str], folder: Path, sent: signal.Signals
+) -> None:
+    """At a random moment of 20 migrations: then apply, and the end is the same as without a stop.
+
+    What is said of an interrupt is true, whenever it comes: also while the server commits.
+    """
     numbers = range(1, 21)
     for number in numbers:
         text = f"CREATE TABLE t{number} AS SELECT pg_sleep(0.01)::text, '[1,2]'::vector(2) AS v"
@@ -301,6 +307,9 @@ def test_a_killed_applier_is_continued(new_database: Callable[..., str], folder:
             for _ in range(dice.randrange(len(numbers))):
                 process.stdout.readline()
             time.sleep(dice.uniform(0, 0.02))  # the moment itself is what is tried
-            process.send_signal(signal.SIGKILL)
+            process.send_signal(sent)
+            printed = process.communicate()[0]
+        if "on record" in printed:
+            assert f"interrupted: {(applied(conninfo) or ['no migration'])[-1]} is " in printed
         run(conninfo, folder)
         assert everything(conninfo) == everything(whole)

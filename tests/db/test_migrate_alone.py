@@ -86,9 +86,9 @@ def test_an_index_of_that_name_that_was_there_is_told(database: str, folder: Pat
 
 @contextmanager
 def a_waiting_build(database: str, folder: Path) -> Iterator[tuple[psycopg.Connection, int]]:
-    """An applier killed with -9 while the server builds its index, which waits for a transaction to end.
+    """An applier that stands still, as on a machine that sleeps, while the server builds its index; killed at the end.
 
-    The connection that holds the transaction, and the server process that goes on building.
+    The connection that holds the transaction for whose end the build waits, and the server process that builds.
     """
     write(folder, a1_up=TABLE)
     run(database, folder)
@@ -96,17 +96,23 @@ def a_waiting_build(database: str, folder: Path) -> Iterator[tuple[psycopg.Conne
     with psycopg.connect(database) as holder:
         holder.execute("INSERT INTO a VALUES (3, '[5,6]')")
         with applier(database, folder) as process:
-            waiting = until(lambda: ask(database, WAITING))
-            process.send_signal(signal.SIGKILL)
-        yield holder, waiting[0][0]
+            builder = until(lambda: ask(database, WAITING))[0][0]
+            process.send_signal(signal.SIGSTOP)
+            yield holder, builder
+            process.kill()
+    until(lambda: not ask(database, f"SELECT 1 FROM pg_stat_activity WHERE pid = {builder}"))
+
+
+def finish_and_kill(database: str, folder: Path) -> None:
+    """Leave an index that is built, and not recorded."""
+    with a_waiting_build(database, folder) as (holder, _):
+        holder.commit()
+        until(lambda: ask(database, VALID) == [(True,)])
 
 
 def test_an_index_that_was_finished_after_the_kill_is_not_built_again(database: str, folder: Path) -> None:
-    with a_waiting_build(database, folder) as (holder, builder):
-        holder.commit()
-        until(lambda: not ask(database, f"SELECT 1 FROM pg_stat_activity WHERE pid = {builder}"))
+    finish_and_kill(database, folder)
     built = ask(database, "SELECT oid FROM pg_class WHERE relname = 'i'")
-    assert ask(database, VALID) == [(True,)]
     assert applied(database) == ["0001_a"]
     run(database, folder)
     assert applied(database) == ["0001_a", "0002_b"]
@@ -210,9 +216,7 @@ def test_what_was_left_is_cleared_also_by_an_undo(database: str, folder: Path) -
 
 def test_an_index_that_was_finished_is_not_taken_for_another(database: str, folder: Path) -> None:
     """Built, killed before its record, and then the file edited: IF NOT EXISTS would accept the old one."""
-    with a_waiting_build(database, folder) as (holder, builder):
-        holder.commit()
-        until(lambda: not ask(database, f"SELECT 1 FROM pg_stat_activity WHERE pid = {builder}"))
+    finish_and_kill(database, folder)
     write(folder, b2_up=MARK + "CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON a (id)")
     with pytest.raises(RefusedError, match=r'DROP INDEX CONCURRENTLY "public"\."i"'):
         run(database, folder)
@@ -296,9 +300,7 @@ def test_an_interrupted_drop_is_not_forgotten(database: str, folder: Path) -> No
 
 def test_a_repair_with_a_finished_build_that_is_not_recorded(database: str, folder: Path) -> None:
     """The edit is refused by apply; repair must not send back to apply."""
-    with a_waiting_build(database, folder) as (holder, builder):
-        holder.commit()
-        until(lambda: not ask(database, f"SELECT 1 FROM pg_stat_activity WHERE pid = {builder}"))
+    finish_and_kill(database, folder)
     write(folder, a1_up=TABLE + ";")
     with connect(database) as connection:
         assert repair(connection, load(folder), "public", "0001_a", print)

@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from local.server import Server
-from tests.conftest import ask, own_conninfo
+from tests.conftest import ask, own_conninfo, until
 from tests.e2e.conftest import readme_block, run
 from tests.thief import Thief, thief
 
@@ -307,47 +307,69 @@ def test_what_a_killed_cli_leaves_half_written_is_cleared_away(clone: Path) -> N
     assert "5 unchanged" in make(clone, "up", ENGINE="pulumi")
 
 
-SLOW = "SELECT pg_sleep(3)"
+SLOW = "SELECT pg_sleep(600)"
 ASLEEP = f"SELECT count(*) FROM pg_stat_activity WHERE query = '{SLOW}' AND state = 'active'"
+LEFT = "is the newest migration on record; what was running was rolled back. Run the same command again."
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_an_up_without_an_engine_that_ends_inside_a_migration(clone: Path, sent: signal.Signals) -> None:
+    """Regression: the server went on with the statement, with its locks, and no line said what was done."""
+    slow = clone / "migrations" / "0003_slow.up.sql"
+    slow.write_text(SLOW)
+    printed = stop_inside(clone, sent, "standalone")
+    slow.unlink()
+    assert (f"interrupted: 0002_add_label {LEFT}" in printed) == (sent == signal.SIGINT), printed
+    assert "Traceback" not in printed
+    assert "All 7 answers are the article's." in make(clone, "up")
 
 
 @pytest.mark.usefixtures("cli")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_an_up_that_ends_inside_a_migration(clone: Path, sent: signal.Signals) -> None:
-    """Its outputs are not written, and a killed one leaves a lock: destroy obeys it, and the next up goes on."""
+    """What it declared counts no more than it did, and a killed one leaves a lock and a note of what it was at.
+
+    Destroy obeys the up before, and the next up goes on, without a word of the note.
+    """
     make(clone, "up", ENGINE="pulumi")
     config, slow = clone / ".local" / "18" / "Pulumi.dev.yaml", clone / "migrations" / "0003_slow.up.sql"
     before = config.read_text()
     slow.write_text(SLOW)
     slow.with_name("0003_slow.down.sql").write_text("SELECT 1")
     config.write_text(before.replace("revert", "retain"))
-    stop_inside(clone, sent)
+    printed = stop_inside(clone, sent, "pulumi")
+    assert (f"interrupted: 0002_add_label {LEFT}" in printed) == (sent == signal.SIGINT), printed
+    slow.write_text("SELECT 1")
+    refused = make(clone, "destroy", ENGINE="pulumi", YES="1", code=2)
+    assert "destroying obeys the last up, which said revert" in refused
     config.write_text(before)
-    if sent == signal.SIGINT:
-        refused = make(clone, "destroy", ENGINE="pulumi", YES="1", code=2)
-        assert "destroying obeys the last up, which said retain" in refused
     slow_again = make(clone, "up", ENGINE="pulumi")
     assert "All 7 answers are the article's." in slow_again
+    assert "pending operations" not in slow_again
     assert "- 5 deleted" in make(clone, "destroy", ENGINE="pulumi", YES="1")
     slow.unlink()
     slow.with_name("0003_slow.down.sql").unlink()
 
 
-def stop_inside(clone: Path, sent: signal.Signals) -> None:
-    """Run make up, and send a signal to all its processes while the slow migration runs."""
+def stop_inside(clone: Path, sent: signal.Signals, engine: str) -> str:
+    """Run make up, send a signal to its group while the slow migration runs, and see that the server leaves that."""
     own = own_conninfo(Server(clone / ".local" / "18", 18))
     process = subprocess.Popen(
         ["make", "up"],
         cwd=clone,
-        env={**os.environ, "ENGINE": "pulumi"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        env={**os.environ, "ENGINE": engine},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         start_new_session=True,
     )
     while ask(own, ASLEEP) == [(0,)]:
-        assert process.poll() is None
+        assert process.poll() is None, process.communicate()[0]
     os.killpg(process.pid, sent)
-    process.wait()
+    printed = process.communicate()[0]
+    until(lambda: ask(own, ASLEEP) == [(0,)])
+    assert process.returncode != 0
+    return printed
 
 
 def test_destroy_asks_or_wants_yes_and_obeys_the_last_up(clone: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import dill
 import grpc
 import psycopg
 import pytest
-from google.protobuf import json_format, struct_pb2
+from google.protobuf import empty_pb2, json_format, struct_pb2
 from psycopg.conninfo import make_conninfo
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
@@ -24,14 +25,16 @@ from local.server import Server
 from local.workspace import ROOT
 from migrate.adopt import repair
 from migrate.files import checksums, down_checksums, load
+from migrate.lock import LOCK_KEY
 from postgres.connection import as_role, connect
 from postgres.ledger import read_ledger
-from tests.conftest import ask, declare, name_of
+from tests.conftest import ask, declare, name_of, until
 from tests.db.helpers import run
 from tests.roles import new_names, quoted
 
 PICKLED = base64.b64encode(dill.dumps(MigrationsProvider())).decode()
 URN = "urn:pulumi:dev::pgvector-seed::pulumi-python:dynamic/pgvector_seed:Migrations::m"
+ASLEEP = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
 
 
 class Provider:
@@ -78,15 +81,21 @@ def plain(values: struct_pb2.Struct) -> dict[str, Any]:
 
 
 @pytest.fixture
-def provider() -> Iterator[Provider]:
+def process() -> Iterator[subprocess.Popen[str]]:
     """The provider's process, started as the engine starts it."""
     command = [sys.executable, "-u", "-m", "pulumi.dynamic"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        found = Provider(int(process.stdout.readline()))
-        yield found
-        found.channel.close()
-        process.kill()
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as started:
+        yield started
+        started.kill()
+
+
+@pytest.fixture
+def provider(process: subprocess.Popen[str]) -> Iterator[Provider]:
+    """What is said to it."""
+    assert process.stdout is not None
+    found = Provider(int(process.stdout.readline()))
+    yield found
+    found.channel.close()
 
 
 def declaration(on_destroy: str = "revert", dbname: str = "app") -> str:
@@ -389,3 +398,47 @@ def test_files_that_change_under_way_are_refused(provider: Provider, database: s
     (folder / "0001_a.up.sql").write_text("SELECT 2")
     with pytest.raises(grpc.RpcError, match="changed while Pulumi ran"):
         provider.create(news)
+
+
+def test_cancel_ends_the_statement_and_says_what_is_on_record(provider: Provider, database: str, folder: Path) -> None:
+    """Regression: the engine waited for a migration's end, and it kept its locks, whatever was pressed."""
+    (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
+    (folder / "0002_b.up.sql").write_text("CREATE TABLE b (); SELECT pg_sleep(600)")
+    with ThreadPoolExecutor() as pool:
+        creating = pool.submit(provider.create, inputs(database, folder))
+        until(lambda: ask(database, ASLEEP))
+        provider.stub.Cancel(empty_pb2.Empty())
+        with pytest.raises(grpc.RpcError) as caught:
+            creating.result(60)
+    left = "0001_a is the newest migration on record; what was running was rolled back. Run the same command again."
+    assert caught.value.details().strip() == f"InterruptError: interrupted: {left}"
+    assert not ask(database, ASLEEP)
+
+
+def test_cancel_ends_the_wait_for_another(provider: Provider, database: str, folder: Path) -> None:
+    (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'pgvector-seed' AND query LIKE '%try_advisory%'"
+    with psycopg.connect(database) as holder, ThreadPoolExecutor() as pool:
+        holder.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
+        creating = pool.submit(provider.create, inputs(database, folder))
+        until(lambda: ask(database, waiting))
+        provider.stub.Cancel(empty_pb2.Empty())
+        with pytest.raises(grpc.RpcError) as caught:
+            creating.result(60)
+    assert "interrupted: no migration is on record" in caught.value.details()
+    assert ask(database, "SELECT to_regclass('a')") == [(None,)]
+
+
+def test_the_provider_ends_with_the_engine(process: subprocess.Popen[str], database: str, folder: Path) -> None:
+    """Regression: killed, the engine left its providers at work, with their locks."""
+    (folder / "0001_a.up.sql").write_text("SELECT pg_sleep(600)")
+    assert process.stdout is not None
+    found = Provider(int(process.stdout.readline()))
+    with ThreadPoolExecutor() as pool:
+        creating = pool.submit(found.create, inputs(database, folder))
+        until(lambda: ask(database, ASLEEP))
+        process.stdout.close()
+        assert process.wait(60) != 0
+        until(lambda: not ask(database, ASLEEP))
+        assert creating.exception() is not None
+    found.channel.close()

@@ -1,0 +1,170 @@
+"""Ctrl-C and kill -9 while the server is at a statement: nothing stays at work, and the next run goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from tests.conftest import ask, pg_variables, until
+from tests.e2e.conftest import NOTHING, WHAT_IS_THERE, Stack, copy_project, readme_block, run
+
+SLEEP = "SELECT pg_sleep(600)"
+ASLEEP = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+LEFT = (
+    "interrupted: {} is the newest migration on record; what was running was rolled back. Run the same command again."
+)
+STANDALONE = [sys.executable, "-m", "local", "standalone"]
+PULUMI = {"up": ["up", "--yes", "--skip-preview"], "destroy": ["destroy", "--yes", "--skip-preview"]}
+NEWEST = {"up": "0001_create_embeddings", "destroy": "0002_b"}
+
+
+def start(words: Sequence[str], folder: Path, settings: Mapping[str, str]) -> subprocess.Popen[str]:
+    """A command in a group of its own, as a terminal starts it."""
+    return subprocess.Popen(
+        words,
+        cwd=folder,
+        env={**os.environ, **settings},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@contextmanager
+def at_work(
+    words: Sequence[str], folder: Path, settings: Mapping[str, str], conninfo: str
+) -> Iterator[subprocess.Popen[str]]:
+    """A command, once the server is at the statement that does not end."""
+    with start(words, folder, settings) as process:
+        until(lambda: process.poll() is not None or ask(conninfo, ASLEEP))
+        assert process.poll() is None, process.communicate()[0]
+        yield process
+
+
+def migrations(folder: Path, up: str, down: str = "DROP TABLE b") -> None:
+    """Write the second migration."""
+    (folder / "migrations" / "0002_b.up.sql").write_text(f"CREATE TABLE b (); {up}")
+    (folder / "migrations" / "0002_b.down.sql").write_text(down)
+
+
+def assert_gone(conninfo: str) -> None:
+    """The server has left the statement, with its locks."""
+    until(lambda: not ask(conninfo, ASLEEP))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project."""
+    return copy_project(tmp_path / "project")
+
+
+@pytest.mark.parametrize("verb", ["up", "destroy"])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_stand_alone(project: Path, empty_database: str, verb: str, sent: signal.Signals) -> None:
+    """Regression: the statement went on with its locks after Ctrl-C, and no line said what was done."""
+    settings = {**pg_variables(empty_database), "YES": "1"}
+    if verb == "destroy":
+        migrations(project, "SELECT 1", f"{SLEEP}; DROP TABLE b")
+        assert run([*STANDALONE, "up"], project, **settings).returncode == 0
+    else:
+        migrations(project, SLEEP)
+    with at_work([*STANDALONE, verb], project, settings, empty_database) as process:
+        os.killpg(process.pid, sent)
+        printed = process.communicate()[0]
+        assert_gone(empty_database)
+    if sent == signal.SIGINT:
+        assert printed.splitlines()[-1] == LEFT.format(NEWEST[verb])
+        assert "Traceback" not in printed
+        assert process.returncode == 130
+    migrations(project, "SELECT 1")
+    assert run([*STANDALONE, "up"], project, **settings).returncode == 0
+    assert run([*STANDALONE, "destroy"], project, **settings).returncode == 0
+    assert ask(empty_database, WHAT_IS_THERE) == NOTHING
+
+
+def test_stand_alone_while_it_waits_for_the_extension(project: Path, empty_database: str) -> None:
+    """Where the SDK has it made in another thread, and no migration is at work yet."""
+    waiting = f"{ASLEEP.split(' WHERE ')[0]} WHERE wait_event = 'relation' AND datname = current_database()"
+    with psycopg.connect(empty_database) as holder:
+        holder.execute("LOCK TABLE pg_extension IN SHARE MODE")
+        process = start([*STANDALONE, "up"], project, pg_variables(empty_database))
+        until(lambda: ask(empty_database, waiting))
+        process.send_signal(signal.SIGINT)
+        printed = process.communicate()[0]
+        until(lambda: not ask(empty_database, waiting))
+    assert printed.splitlines()[-1] == "interrupted. Run the same command again."
+    assert process.returncode == 130
+    assert ask(empty_database, WHAT_IS_THERE) == NOTHING
+
+
+def interrupt(process: subprocess.Popen[str], *, whole_group: bool) -> str:
+    """Ctrl-C in a terminal reaches the whole group, the signal of a pipeline the CLI alone; what is then printed."""
+    if whole_group:
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(signal.SIGINT)
+    return process.communicate()[0]
+
+
+def start_asleep(stack: Stack, verb: str) -> list[str]:
+    """The words of a run that comes to a statement which does not end."""
+    if verb == "destroy":
+        migrations(stack.folder, "SELECT 1", f"{SLEEP}; DROP TABLE b")
+        stack.up()
+    else:
+        migrations(stack.folder, SLEEP)
+    return ["pulumi", *PULUMI[verb]]
+
+
+@pytest.mark.parametrize(("verb", "whole_group"), [("up", True), ("up", False), ("destroy", True)])
+def test_an_interrupt_of_the_engine(stack: Stack, verb: str, whole_group: bool) -> None:
+    """Regression: the engine waited for the migration's end, which had its locks until then."""
+    words = start_asleep(stack, verb)
+    with at_work(words, stack.folder, stack.settings, stack.conninfo) as process:
+        printed = interrupt(process, whole_group=whole_group)
+        assert_gone(stack.conninfo)
+    assert f"error: InterruptError: {LEFT.format(NEWEST[verb])}" in printed
+    assert "Traceback" not in printed
+    assert process.returncode != 0
+    migrations(stack.folder, "SELECT 1")
+    assert "pending operations" not in stack.up()
+    stack.up("--expect-no-changes")
+    stack.destroy()
+    assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
+
+
+@pytest.mark.parametrize("verb", ["up", "destroy"])
+def test_a_killed_engine(stack: Stack, verb: str) -> None:
+    """Regression: its provider went on with the migration. The way back is the one of docs/operations.md."""
+    words = start_asleep(stack, verb)
+    with at_work(words, stack.folder, stack.settings, stack.conninfo) as process:
+        providers = [child for child in psutil.Process(process.pid).children(recursive=True) if is_ours(child)]
+        process.kill()
+        process.wait()
+        assert_gone(stack.conninfo)
+    assert len(providers) == 1
+    psutil.wait_procs(providers, timeout=60)
+    assert not any(provider.is_running() for provider in providers)
+    migrations(stack.folder, "SELECT 1")
+    done = run(["sh", "-euc", readme_block("run: killed", "docs/operations.md")], stack.folder, **stack.settings)
+    assert done.returncode == 0, done.stdout
+    assert "pending operations" not in stack.up()
+    stack.up("--expect-no-changes")
+    stack.destroy()
+    assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
+
+
+def is_ours(process: psutil.Process) -> bool:
+    """True for the process in which our provider runs."""
+    return "pulumi.dynamic" in process.cmdline()
