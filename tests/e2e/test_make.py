@@ -10,7 +10,6 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import pytest
 from local.server import Server
 from local.workspace import Workspace
 from tests.conftest import ask, until
-from tests.e2e.conftest import readme_block, run
+from tests.e2e.conftest import readme_block, run, start
 
 STANDALONE = {"ENGINE": "standalone"}
 VARIABLE = [
@@ -173,15 +172,7 @@ def test_the_database_of_the_environment(clone: Path) -> None:
 def test_an_interrupt_at_any_point_is_made_up_for(clone: Path, moment: float) -> None:
     """Ctrl-C reaches the whole group of processes, as from a terminal."""
     make(clone, "destroy", YES="1")
-    process = subprocess.Popen(
-        ["make", "up"],
-        cwd=clone,
-        env={**os.environ, **STANDALONE},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    process = start(["make", "up"], clone, **STANDALONE)
     time.sleep(moment)  # the moment itself is what is tried
     os.killpg(process.pid, signal.SIGINT)
     said = process.communicate()[0]
@@ -295,15 +286,7 @@ def test_an_up_that_ends_inside_a_migration(clone: Path, sent: signal.Signals) -
 def stop_inside(clone: Path, sent: signal.Signals, engine: str) -> str:
     """Run make up, send a signal to its group while the slow migration runs, and see that the server leaves that."""
     workspace = Workspace(clone / ".local" / "18", Server(clone / ".local" / "18", 18))
-    process = subprocess.Popen(
-        ["make", "up"],
-        cwd=clone,
-        env={**os.environ, "ENGINE": engine},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    process = start(["make", "up"], clone, ENGINE=engine)
     while ask(workspace.conninfo, ASLEEP) == [(0,)]:
         assert process.poll() is None, process.communicate()[0]
     os.killpg(process.pid, sent)
