@@ -46,7 +46,14 @@ def readme_block(title: str, file: str = "README.md") -> str:
 
 def run(words: Sequence[str], folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command with both outputs in one text, and no standard input."""
-    return subprocess.run(
+    with start(words, folder, **settings) as process:
+        printed = process.communicate()[0]
+    return subprocess.CompletedProcess(words, process.returncode, printed)
+
+
+def start(words: Sequence[str], folder: Path, **settings: str) -> subprocess.Popen[str]:
+    """Start the same in a group of its own, as a terminal does: a signal to the group reaches no test."""
+    return subprocess.Popen(
         words,
         cwd=folder,
         env={**os.environ, **settings},
@@ -54,7 +61,7 @@ def run(words: Sequence[str], folder: Path, **settings: str) -> subprocess.Compl
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
+        start_new_session=True,
     )
 
 
@@ -116,15 +123,8 @@ class Stack:
         return self.pulumi("destroy", "--yes", "--skip-preview", code=code, **settings)
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        """The CLI at work, with both outputs in one pipe."""
-        return subprocess.Popen(
-            ["pulumi", *words],
-            cwd=self.folder,
-            env={**os.environ, **self.settings},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        """The CLI at work."""
+        return start(["pulumi", *words], self.folder, **self.settings)
 
     def set(self, key: str, value: str) -> None:
         """``pulumi config set``."""

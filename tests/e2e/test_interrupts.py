@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from tests.conftest import ask, pg_variables, until
-from tests.e2e.conftest import NOTHING, WHAT_IS_THERE, Stack, copy_project, readme_block, run
+from tests.e2e.conftest import NOTHING, WHAT_IS_THERE, Stack, copy_project, readme_block, run, start
 
 SLEEP = "SELECT pg_sleep(600)"
 ASLEEP = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
@@ -27,26 +27,12 @@ PULUMI = {"up": ["up", "--yes", "--skip-preview"], "destroy": ["destroy", "--yes
 NEWEST = {"up": "0001_create_embeddings", "destroy": "0002_b"}
 
 
-def start(words: Sequence[str], folder: Path, settings: Mapping[str, str]) -> subprocess.Popen[str]:
-    """A command in a group of its own, as a terminal starts it."""
-    return subprocess.Popen(
-        words,
-        cwd=folder,
-        env={**os.environ, **settings},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
 @contextmanager
 def at_work(
     words: Sequence[str], folder: Path, settings: Mapping[str, str], conninfo: str
 ) -> Iterator[subprocess.Popen[str]]:
     """A command, once the server is at the statement that does not end."""
-    with start(words, folder, settings) as process:
+    with start(words, folder, **settings) as process:
         until(lambda: process.poll() is not None or ask(conninfo, ASLEEP))
         assert process.poll() is None, process.communicate()[0]
         yield process
@@ -98,7 +84,7 @@ def test_stand_alone_while_it_waits_for_the_extension(project: Path, empty_datab
     waiting = f"{ASLEEP.split(' WHERE ')[0]} WHERE wait_event = 'relation' AND datname = current_database()"
     with psycopg.connect(empty_database) as holder:
         holder.execute("LOCK TABLE pg_extension IN SHARE MODE")
-        process = start([*STANDALONE, "up"], project, pg_variables(empty_database))
+        process = start([*STANDALONE, "up"], project, **pg_variables(empty_database))
         until(lambda: ask(empty_database, waiting))
         process.send_signal(signal.SIGINT)
         printed = process.communicate()[0]

@@ -10,7 +10,6 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ import pytest
 
 from local.server import Server
 from tests.conftest import ask, own_conninfo, until
-from tests.e2e.conftest import readme_block, run
+from tests.e2e.conftest import readme_block, run, start
 from tests.thief import Thief, thief
 
 STANDALONE = {"ENGINE": "standalone"}
@@ -232,15 +231,7 @@ def test_the_database_of_the_environment(clone: Path) -> None:
 def test_an_interrupt_at_any_point_is_made_up_for(clone: Path, moment: float) -> None:
     """Ctrl-C reaches the whole group of processes, as from a terminal."""
     make(clone, "destroy", YES="1")
-    process = subprocess.Popen(
-        ["make", "up"],
-        cwd=clone,
-        env={**os.environ, **STANDALONE},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    process = start(["make", "up"], clone, **STANDALONE)
     time.sleep(moment)  # the moment itself is what is tried
     os.killpg(process.pid, signal.SIGINT)
     said = process.communicate()[0]
@@ -354,15 +345,7 @@ def test_an_up_that_ends_inside_a_migration(clone: Path, sent: signal.Signals) -
 def stop_inside(clone: Path, sent: signal.Signals, engine: str) -> str:
     """Run make up, send a signal to its group while the slow migration runs, and see that the server leaves that."""
     own = own_conninfo(Server(clone / ".local" / "18", 18))
-    process = subprocess.Popen(
-        ["make", "up"],
-        cwd=clone,
-        env={**os.environ, "ENGINE": engine},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    process = start(["make", "up"], clone, ENGINE=engine)
     while ask(own, ASLEEP) == [(0,)]:
         assert process.poll() is None, process.communicate()[0]
     os.killpg(process.pid, sent)

@@ -119,7 +119,7 @@ def test_a_fault_of_a_host_that_is_known_late_is_told(stack: Stack) -> None:
     assert "connects by TCP" in stack.up(code=1)
 
 
-def test_a_killed_up_is_continued_while_its_sql_still_runs(stack: Stack) -> None:
+def test_a_killed_up_is_continued(stack: Stack) -> None:
     """Kill -9 of the CLI in the middle of a migration, then cancel, then up."""
     stack.write("migrations/0002_slow.up.sql", SLOW)
     stack.write("migrations/0003_c.up.sql", "CREATE TABLE c ()")
