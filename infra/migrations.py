@@ -49,8 +49,9 @@ ANOTHER_DATABASE = (
     "Run: pulumi stack init NAME, or set the database back"
 )
 WITHOUT_OWNER = (
-    "the tables belong to {}, and the stack would have no roles any more. Set them again (after make up, in a shell of "
-    'eval "$(make env)"): {}. To do without them, and keep the data: docs/roles.md, "A stack without roles again"'
+    "the tables belong to {}, and the stack would have no roles any more. Set them again (with make, first: "
+    'eval "$(make env)"; for a role that was there before the stack, roles.KIND.existing): {}. To do without them, and '
+    'keep the data: docs/roles.md, "A stack without roles again"'
 )
 
 

@@ -66,7 +66,7 @@ def run(major: int, program: str, words: Sequence[str], *, home: Path, stdin: st
 
 
 def path(major: int, program: str) -> Path:
-    """Return where a program is that its caller runs by itself."""
+    """Return the path of a program that the caller runs itself."""
     return _wheel() / WHEEL / INSTALLED[major] / "bin" / program
 
 

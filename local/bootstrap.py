@@ -102,7 +102,7 @@ def works(python: str) -> bool:
 def server(environment: "Mapping[str, str]") -> str:
     """The server that the make target will use, in one line, as far as it is known before packages are."""
     if environment.get("DATABASE") != "env":
-        user = ", run as nobody, whose other programs can change it" if os.geteuid() == 0 else ""
+        user = ", run as nobody: other programs of that user can change it" if os.geteuid() == 0 else ""
         return "this folder's own PostgreSQL %s%s (DATABASE=env uses the one in PG*)" % (
             environment.get("PG") or "18",
             user,

@@ -134,10 +134,12 @@ class StandaloneEngine:
         return f"stand-alone: {self.reason}"
 
     def run(self, verb: str) -> int:
-        """Run it, unless the deployment has roles. Those of the configuration it refuses by itself."""
+        """Run the program. Raises RefusedError if the deployment has an owner role."""
         owner = find_owner(self.workspace)
         if owner:
-            raise RefusedError(f"the tables belong to {owner}, and roles need Pulumi's engine", "Use ENGINE=pulumi")
+            raise RefusedError(
+                f"the tables belong to {owner}, and roles need Pulumi's engine", "Install Pulumi, and use ENGINE=pulumi"
+            )
         return command.run([sys.executable, "-m", "local", "standalone", verb], self.workspace.environment())
 
 

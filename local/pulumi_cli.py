@@ -30,7 +30,7 @@ class Pulumi:
     environment: Mapping[str, str] = field(repr=False)
 
     def ask(self, *words: str, text: str = "") -> str:
-        """What the CLI answers to ``text`` on its standard input. Raises Error with its last words when it fails."""
+        """Run the CLI with ``text`` on its standard input, and return its output. Raises Error with its last words."""
         asked = subprocess.run(
             [self.executable, *words, "--non-interactive"],
             env=self.environment,
@@ -52,7 +52,9 @@ def find(environment: Mapping[str, str]) -> Pulumi:
     """
     executable = installed() or _install()
     path = on_path(Path(executable).parent, environment.get("PATH", os.defpath))
-    pulumi = Pulumi(executable, {**environment, "PATH": path})
+    # The provider's driver ends on PGREQUIREAUTH. What it says to our own connections can stand in a service file.
+    known = {name: value for name, value in environment.items() if name != "PGREQUIREAUTH"}
+    pulumi = Pulumi(executable, {**known, "PATH": path})
     _ensure_plugin(pulumi)
     return pulumi
 

@@ -32,9 +32,9 @@ class State:
         return next((found for found in self._resources(MIGRATIONS_TYPE) if "inputs" in found), None)
 
     def forget(self, keep_roles: Container[str]) -> None:
-        """Take the migrations, the extension, all roles but these, and what depends on them, out of the state.
+        """Delete the migrations, the extension, the roles not in ``keep_roles``, and their dependents, from the state.
 
-        What they stand for is left alone.
+        The database is left alone.
         """
         while gone := [
             found

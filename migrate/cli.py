@@ -139,7 +139,8 @@ def apply(*, directory: Path, schema: str | None, as_json: bool, **given: Any) -
 def down(*, to: str, directory: Path, schema: str | None, as_json: bool, **given: Any) -> None:
     """Undo what was applied after ID, newest first.
 
-    A down is run from its file, and must be what the ledger keeps; from the ledger if the file is gone.
+    Each down is run from its file, which must be what the ledger keeps. If the file is gone, the ledger's
+    copy is run, unless another role may write to the ledger.
 
     Example: python -m migrate down --to 0001_create_embeddings
     """

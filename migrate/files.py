@@ -8,9 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from postgres.errors import InputError
-from postgres.ledger import Applied
+
+if TYPE_CHECKING:
+    from postgres.ledger import Applied
 
 _NAME = re.compile(r"(?P<id>(?P<number>\d{4})_[a-z0-9_]+)\.(?P<way>up|down)\.sql")
 

@@ -61,7 +61,7 @@ def _wait(connection: Connection, report: Report) -> None:
 
 
 def _left(connection: Connection) -> str:
-    """What an interrupt left, by the ledger: it may have come while the server committed."""
+    """Describe the ledger after an interrupt, which may have come while the server committed."""
     try:
         ledger = read_ledger(connection)
     except (psycopg.Error, Error):

@@ -14,9 +14,10 @@ from postgres.errors import RefusedError
 from postgres.ledger import Ledger, refuse_if_others_write
 
 _CHANGED = (
-    "Put the file back as it was applied. Or let the ledger have the file as it is now, and then undo again: "
-    "python -m migrate apply (Pulumi: pulumi up --refresh)"
+    "Put the file back as it was applied. Or have the ledger record the file as it is now, with whatever else is "
+    "pending, and then undo again: python -m migrate apply (Pulumi: pulumi up --refresh)"
 )
+_MISSING = "Put the file back: the ledger has a down, and its up is still a file."
 _ALONE = (
     "Put the file back, and nothing is run from the ledger. Or read what the ledger has, in psql: SELECT id, down FROM "
     "pgvector_seed.migrations; SELECT unfinished FROM pgvector_seed.deployment; and only then: {revoke};"
@@ -24,14 +25,17 @@ _ALONE = (
 
 
 def refuse_untrusted(ledger: Ledger, migrations: Sequence[Migration], undo: Sequence[str] = ()) -> None:
-    """Raise RefusedError if SQL from the ledger is about to run that its file or its writers speak against.
+    """Raise RefusedError if a down differs from its file, or SQL that only the ledger holds may be another role's.
 
     ``undo`` has the ids whose down is about to run. What was begun outside of a transaction counts, too.
     """
     files = dict(texts(migrations))
     downs = {down_file(id_): ledger.migrations[id_].down for id_ in undo}
     with_files = {down_file(id_) for id_ in undo if up_file(id_) in files}
-    changed = [file for file in downs if file in with_files and files.get(file) != downs[file]]
+    missing = [file for file in downs if file in with_files and file not in files]
+    if missing:
+        raise RefusedError(f"{', '.join(missing)} is missing", _MISSING)
+    changed = [file for file in downs if file in with_files and files[file] != downs[file]]
     if changed:
         raise RefusedError(f"{', '.join(changed)} is not what the ledger keeps", _CHANGED)
     alone = [file for file in downs if file not in with_files]
@@ -48,7 +52,8 @@ def refuse_another_schema(recorded: str, named: str) -> None:
         name = shlex.quote(recorded)
         raise RefusedError(
             f"this database's migrations were applied in the schema {recorded}, not {named}",
-            f"Name that one: --schema {name} (Pulumi: pulumi config set schema {name})",
+            f"If the deployment is there, name it: --schema {name} (Pulumi: pulumi config set schema {name}). If it is "
+            "not, another role has changed the ledger: see who may write to it, with python -m seed verify",
         )
 
 

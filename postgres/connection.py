@@ -40,12 +40,12 @@ REMEDIES = {
     "password authentication failed": f"{_LOGIN}, which may also have expired: ALTER ROLE ... VALID UNTIL.",
     "no password supplied": f"{_LOGIN}.",
     '"!password" failed': (
-        "Without TLS, whoever has taken the server's port could be told the password. If it is the one that you mean: "
+        "Another program may have taken the server's port, and would be told the password. If the server is right: "
         "PGREQUIREAUTH=password before the same command (Pulumi: require_auth=password in a service file)."
     ),
     '"scram-sha-256" failed': (
-        "It is not the server that make brings: that has another port, or is down. Run: make up, and in this shell "
-        'again: eval "$(make env)"'
+        "PGREQUIREAUTH asks for a server that knows the password, and this one does not show that it does. If it "
+        'should be the server that make brings, that is down or has another port: make up, then eval "$(make env)"'
     ),
     "certificate verify failed": (
         f"{_ROOT} the certificate of the authority that vouches for the server. If it is that one, the server's own "
@@ -106,10 +106,10 @@ def _open(conninfo: str) -> Connection:
 
 
 def _require_auth(conninfo: str) -> dict[str, str]:
-    """Tell a server on this machine no password in clear, unless the user said otherwise.
+    """Return the require_auth that keeps the password from an unproved server on this machine.
 
-    Any program may have taken its port while it was down, and without TLS nobody has proved who answers. One that lets
-    everybody in needs no password, and passes; make's own server must prove that it knows it.
+    While a server is down any program may take its port, and without TLS nobody proves who answers. A server that
+    lets everybody in needs no password, and passes; make's own must prove that it knows the password.
     """
     try:
         known = resolve(conninfo_to_dict(conninfo))

@@ -4,7 +4,7 @@ The tree, with the exit code of the ``python -m`` commands::
 
     Error
     ├── InputError          2  bad usage, configuration or files
-    │   └── RefusedError    2  the plan would break a promise, such as edited history
+    │   └── RefusedError    2  the plan would break a promise, such as edited history, or trust a stranger's ledger
     ├── UnreachableError    3  no connection, or no login
     ├── InterruptError    130  the user stopped it
     └── WrongResultError    1  the work was tried, and failed or gave a wrong result
@@ -67,7 +67,7 @@ class UnreachableError(Error):
 
 
 class InterruptError(Error):
-    """The user stopped the work. ``left`` says what there is of it."""
+    """The user stopped the work. ``left`` is what is on record."""
 
     exit_code = 130
 

@@ -30,15 +30,15 @@ _at_work: set[psycopg.Connection[Any]] = set()
 
 
 def ending_with_client(*, local: bool) -> sql.Composed:
-    """Return the statement after which the server ends a statement whose client is gone, within a second.
+    """Return SQL that has the server end this session's statements within a second of losing the client.
 
-    ``local`` is until the end of the transaction, for a session that a pooler may give to others.
+    ``local`` limits it to this transaction, for a session that a pooler may give to others.
     """
     return _ENDING_WITH_CLIENT.format(local=sql.Literal(local))
 
 
 def stop() -> None:
-    """End what is done inside of ``stoppable`` in any thread, now and from now on. Returns at once."""
+    """Cancel the statements of every ``stoppable`` connection, and refuse new work. Returns at once."""
     _stopped.set()
     Thread(target=_cancel, daemon=True).start()
 
@@ -53,8 +53,8 @@ def _cancel() -> None:
 
 def pause(seconds: float) -> None:
     """Wait. Raises InterruptError after ``stop``."""
-    time.sleep(seconds)
-    refuse_to_go_on()
+    if _stopped.wait(seconds):
+        raise InterruptError
 
 
 def refuse_to_go_on() -> None:
@@ -65,10 +65,11 @@ def refuse_to_go_on() -> None:
 
 @contextlib.contextmanager
 def stoppable(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """Inside, ``stop`` cancels the connection's statement. Raises InterruptError then.
+    """Let ``stop`` cancel this connection's statements. Raises InterruptError then.
 
-    What is raised inside leaves the connection free to be asked what is on record.
+    The connection can still be asked what is on record.
     """
+    outer = connection in _at_work
     _at_work.add(connection)
     try:
         refuse_to_go_on()
@@ -79,4 +80,5 @@ def stoppable(connection: psycopg.Connection[Any]) -> Iterator[None]:
         refuse_to_go_on()
         raise
     finally:
-        _at_work.discard(connection)
+        if not outer:
+            _at_work.discard(connection)

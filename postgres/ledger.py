@@ -147,8 +147,8 @@ def read_ledger(connection: Connection, *, to_write: bool = False) -> Ledger | N
 def deployment_schema(ledger: Ledger | None, named: str | None) -> str:
     """Return the deployment's schema: the one that was named, or else the ledger's; without a ledger, the default.
 
-    Raises RefusedError if the ledger alone names it and another role could have written that. The functions and
-    operators of the schema are found by what then runs there. In the default one nobody else may create any.
+    Raises RefusedError if the ledger alone names it and another role could have written that: what then runs would
+    find the functions and operators of that schema first. The default one is what runs without a ledger, too.
     """
     recorded = ledger.declaration.schema if ledger else Declaration.schema
     if ledger and named is None and recorded != Declaration.schema:
@@ -158,7 +158,7 @@ def deployment_schema(ledger: Ledger | None, named: str | None) -> str:
 
 
 def refuse_if_others_write(ledger: Ledger, what: str, remedy: str) -> None:
-    """Raise RefusedError if another role than the owner could have written ``what`` the ledger alone says."""
+    """Raise RefusedError if a role other than the owner may write to the ledger, which alone has ``what``."""
     if ledger.writers.names:
         names = ", ".join(ledger.writers.names)
         raise RefusedError(f"{what} is only in the ledger, to which {names} may write", remedy)

@@ -33,7 +33,7 @@ def _run(module: str) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, InterruptError) as error:
-        click.echo(str(error) or str(InterruptError()), err=True)
+        click.echo("\n".join(lines(str(error) or str(InterruptError()))), err=True)
         return INTERRUPTED
     except OSError as error:
         words = f"{error.filename or 'the output'}: {error.strerror}" if error.strerror else str(error)[-200:]

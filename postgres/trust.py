@@ -68,7 +68,8 @@ WITH relations AS (
 )
 SELECT CASE others.oid WHEN 0 THEN rolname ELSE pg_catalog.quote_ident(rolname) END,
        pg_catalog.bool_or(grants.grantee IS NOT NULL),
-       coalesce(pg_catalog.bool_or(privilege_type = 'TRIGGER'), false)
+       coalesce(pg_catalog.bool_or(privilege_type = 'TRIGGER'), false),
+       others.oid <> 0 AND pg_catalog.pg_has_role(others.oid, 'pg_write_all_data', 'MEMBER')
 FROM others
 LEFT JOIN grants ON grantee = others.oid
   AND privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER')
@@ -77,8 +78,6 @@ WHERE grantee IS NOT NULL
 GROUP BY others.oid, rolname
 ORDER BY rolname
 """
-
-REVOKE = "REVOKE INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER ON ALL TABLES IN SCHEMA pgvector_seed FROM {} CASCADE"
 
 
 @dataclass(frozen=True)
@@ -101,16 +100,17 @@ class Writers:
     @property
     def revoke(self) -> str:
         """The SQL that takes the granted rights away."""
-        return REVOKE.format(", ".join(self.granted))
+        rights = "INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER ON ALL TABLES IN SCHEMA pgvector_seed"
+        return f"REVOKE {rights} FROM {', '.join(self.granted)} CASCADE"
 
 
 def find_writers(connection: Connection) -> Writers:
     """Return the roles that may write to the ledger beside its owner. Call it under ``nothing_on_path``."""
     rows = connection.execute(_WRITERS).fetchall()
     return Writers(
-        granted=tuple(name for name, granted, _ in rows if granted),
-        of_all_data=tuple(name for name, granted, _ in rows if not granted),
-        triggers=tuple(name for name, _, trigger in rows if trigger),
+        granted=tuple(name for name, granted, _, _ in rows if granted),
+        of_all_data=tuple(name for name, _, _, member in rows if member),
+        triggers=tuple(name for name, _, trigger, _ in rows if trigger),
     )
 
 
