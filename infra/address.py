@@ -7,7 +7,6 @@ and prefers PGSERVICE to the host it is given.
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,6 +44,7 @@ class Address:
         return make_conninfo(
             "",
             host=self.host,
+            hostaddr="",  # given, so that PGHOSTADDR and a service's do not count
             port=self.port,
             dbname=self.dbname,
             user=self.user,
@@ -73,12 +73,16 @@ class Address:
             return first
 
 
+# The way to use it after all.
+_ON_PURPOSE = {"PGSERVICE": ". To have the stack use that service: pulumi config set service NAME"}
+
+
 def find(given: Mapping[str, str]) -> Address:
     """The address that ``given`` and libpq's environment lead to.
 
     Raises pulumi.RunError where the PostgreSQL provider could not follow.
     """
-    _refuse_environment(given)
+    _refuse_environment()
     try:
         found = resolve(given)
     except Error as error:
@@ -106,23 +110,14 @@ def is_port(text: str) -> bool:
     return text.isascii() and text.isdecimal() and 1 <= int(text) <= 65535
 
 
-def _refuse_environment(given: Mapping[str, str]) -> None:
-    """What would lead the provider elsewhere: its driver prefers two variables to what it is told.
-
-    Of a list in PGHOST it keeps all but the first, and goes there when its own host is down.
-    """
-    if {"host", "service"} & given.keys() and "," in os.environ.get("PGHOST", ""):
-        raise pulumi.RunError(
-            "PGHOST is a list, and the PostgreSQL provider would turn to its servers as well. "
-            "Run it without: env -u PGHOST pulumi up"
-        )
+def _refuse_environment() -> None:
+    """What would lead the two sides to two servers; it may well be there by accident."""
     for name in ("PGSERVICE", "PGHOSTADDR"):
         value = os.environ.get(name)
         if value:
-            instead = f"pulumi config set service {shlex.quote(value)}; " if name == "PGSERVICE" else ""
             raise pulumi.RunError(
                 f"{name} is set, and the PostgreSQL provider and libpq would not follow it to the same server. "
-                f"Run: {instead}env -u {name} pulumi up"
+                f"Run the same command without it: env -u {name} pulumi ...{_ON_PURPOSE.get(name, '')}"
             )
 
 

@@ -13,6 +13,7 @@ import pulumi_postgresql as postgresql
 from infra import policy
 from infra.address import Address
 from infra.migrations import Migrations
+from infra.preflight import enable, refuse_role
 from infra.rights import Place, Rights
 from infra.roles import Roles
 from infra.server import Server
@@ -21,7 +22,6 @@ from migrate.files import Migration, load
 from postgres.catalogue import EXTENSION
 from postgres.contract import Declaration
 from postgres.errors import Error
-from postgres.preflight import preflight, refuse_role
 
 COMPONENT_TYPE = "pgvector-seed:index:VectorDatabase"
 MIGRATIONS = "migrations"  # the folder, relative to the one the program runs in
@@ -63,12 +63,13 @@ class VectorDatabase(pulumi.ComponentResource):
     def __init__(self, name: str, args: VectorDatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(COMPONENT_TYPE, name, {}, opts)
         server = Server(
-            f"{name}-server",
+            name,
             args.connection,
             args.password,
             lambda address: _judge(args, address),
             pulumi.ResourceOptions(parent=self),
             superuser=args.superuser,
+            owner=args.roles.owner.name if args.roles else None,
         )
         # What is kept needs the extension and the roles; to drop an owner takes the grants on its tables along.
         retain = args.on_destroy == "retain"
@@ -77,7 +78,7 @@ class VectorDatabase(pulumi.ComponentResource):
         rights = _rights(name, args, server, kept)
         migrations = Migrations(
             f"{name}-migrations",
-            conninfo=server.conninfo.apply(rights.as_owner) if rights else server.conninfo,
+            conninfo=server.owners_conninfo,
             directory=MIGRATIONS,
             migrations=_load(),
             declaration=server.address.apply(lambda found: _declaration(args, found)),
@@ -104,7 +105,7 @@ def _extension(name: str, server: Server, opts: pulumi.ResourceOptions) -> postg
         # One that somebody made before is used where it is and as it is: with these two watched, the
         # second `up` would move it.
         ignore_changes=["schema", "version"],
-        hooks=server.before_create(f"{name}-preflight", lambda conninfo, _: preflight(conninfo)),
+        hooks=server.before_create(f"{name}-preflight", lambda conninfo, _: enable(conninfo)),
     )
     return postgresql.Extension(
         f"{name}-extension",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import pulumi
 from psycopg.conninfo import conninfo_to_dict
 
 from migrate.handover import before_handover
@@ -12,6 +13,10 @@ from postgres.connection import Connection, as_login, connect
 from postgres.errors import RefusedError, UnreachableError, translated
 from postgres.ledger import Ledger, read_ledger
 
+ANOTHER_DATABASE = (
+    "the stack's database was {} and is {} now: another database is another stack. "
+    "Run: pulumi stack init NAME, or set the database back"
+)
 WITHOUT_LEDGER = "the state is about the ledger {}, and this database has none: it is taken for a new one"
 TO_HAND_OVER = "the ledger is not the owner's: it was restored, or given away. The next up hands it over"
 
@@ -43,6 +48,20 @@ def own_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
             "pulumi state delete 'URN' (pulumi stack --show-urns tells it), and run pulumi up",
         )
     return ledger
+
+
+def refuse_another(conninfo: str, ledger_id: str) -> None:
+    """Raise RefusedError where the database has another ledger; one without any may be a new server."""
+    with connect_to_read(conninfo) as connection:
+        own_ledger(connection, ledger_id)
+
+
+async def ledger_of_state(name: str) -> str | None:
+    """The id of the ledger that the stack's state is about, by the name of the migrations' resource, if it has one."""
+    stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+    state = await pulumi.runtime.invoke_async("pulumi:pulumi:readStackResourceOutputs", {"stackName": stack})
+    ids = [found["outputs"].get("ledger") for urn, found in state["outputs"].items() if urn.endswith(f"::{name}")]
+    return ids[0] if ids else None
 
 
 def is_anothers(connection: Connection, conninfo: str) -> bool:

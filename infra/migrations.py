@@ -29,7 +29,15 @@ from pulumi.dynamic import (
 )
 
 from infra.interrupt import end_with_engine
-from infra.ledger import TO_HAND_OVER, WITHOUT_LEDGER, connect_to_read, is_anothers, own_ledger, refuse_later_up
+from infra.ledger import (
+    ANOTHER_DATABASE,
+    TO_HAND_OVER,
+    WITHOUT_LEDGER,
+    connect_to_read,
+    is_anothers,
+    own_ledger,
+    refuse_later_up,
+)
 from migrate.engine import Options, apply, revert
 from migrate.files import Migration, checksums, down_checksums, load, load_left
 from migrate.plan import Plan, plan
@@ -44,10 +52,6 @@ from postgres.ledger import Ledger
 Properties = dict[str, Any]
 INPUTS = ("conninfo", "directory", "migrations", "downs", "declaration", "options")
 
-ANOTHER_DATABASE = (
-    "the stack's database was {} and is {} now: another database is another stack. "
-    "Run: pulumi stack init NAME, or set the database back"
-)
 WITHOUT_OWNER = (
     "the tables belong to {}, and the stack would have no roles any more. Set them again (with make, first: "
     'eval "$(make env)"; for a role that was there before the stack, roles.KIND.existing): {}. To do without them, and '

@@ -15,7 +15,6 @@ import pulumi_postgresql as postgresql
 from infra.migrations import Migrations
 from infra.password import Password
 from infra.roles import Role, Roles
-from postgres.connection import as_role
 from postgres.ledger import RELATIONS, SCHEMA
 
 TABLES = {"writer": ("SELECT", "INSERT", "UPDATE", "DELETE"), "reader": ("SELECT",)}
@@ -47,10 +46,6 @@ class Rights:
     def declared(self) -> list[pulumi.Resource]:
         """What the migrations wait for."""
         return [self.last] if self.last else []
-
-    def as_owner(self, conninfo: str) -> str:
-        """The connection in which the migrations run."""
-        return as_role(conninfo, self.roles.owner.name)
 
     def declare_roles(self, hooks: pulumi.ResourceHookBinding) -> None:
         """The three roles, and what the owner needs before the migrations."""

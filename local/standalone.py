@@ -17,6 +17,7 @@ from psycopg import sql
 
 from infra.database import COMPONENT_TYPE
 from infra.migrations import apply_inputs, declaration, irreversible, options
+from infra.preflight import enable, preflight
 from local import consent, program
 from local.program import Registered
 from local.pulumi_state import EXTENSION_TYPE, MIGRATIONS_TYPE
@@ -28,9 +29,7 @@ from migrate.plan import Plan
 from postgres.catalogue import EXTENSION, extension
 from postgres.connection import Connection, connect
 from postgres.errors import InputError, translated
-from postgres.interrupt import ending_with_client
 from postgres.ledger import read_ledger
-from postgres.preflight import preflight
 
 NOTHING_TO_APPLY = ("pulumi:providers:postgresql", COMPONENT_TYPE)
 
@@ -107,7 +106,7 @@ def up() -> None:
         if resource.type in planned:
             show(resource, planned[resource.type])
         if resource.type == EXTENSION_TYPE:
-            create_extension(stack, resource)
+            enable(stack.conninfo)
         elif resource.type == MIGRATIONS_TYPE:
             outputs = apply_inputs(resource.inputs)
         return outputs
@@ -126,15 +125,6 @@ def _whole(value: Any) -> Any:
     if isinstance(value, list):
         return [_whole(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def create_extension(stack: Stack, resource: Registered) -> None:
-    """Enable the extension where it is missing; one that is there is used where it is."""
-    statement = sql.SQL("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {}")
-    names = (sql.Identifier(resource.inputs["name"]), sql.Identifier(resource.inputs["schema"]))
-    with connect(stack.conninfo) as connection, translated("creating the extension vector"):
-        connection.execute(ending_with_client(local=False))
-        connection.execute(statement.format(*names))
 
 
 def destroy(*, agreed: bool) -> None:

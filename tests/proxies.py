@@ -1,6 +1,6 @@
 """What may stand between a client and its server: a connection that falls silent, a transaction pooler.
 
-Each proxy listens on a free port, of 127.0.0.1 where no other address is given. It reads the messages of
+Each proxy listens on a free port of 127.0.0.1 where no other address is given. It reads the messages of
 PostgreSQL's protocol 3: a kind of one byte, a length of four that counts itself, and a body. A connection's
 first message has no kind.
 """
@@ -58,11 +58,12 @@ class Link:
         self._ends = (client.dup(), backend.dup())  # TLS takes the client's socket over; this can still end it
 
     def run(self) -> None:
-        """Forward until one side hangs up, and hang up on the other then."""
+        """Forward until one side hangs up, and hang up on the other then, unless it is halted."""
         with suppress(OSError, EOFError):
             self._forward()
         if not self.is_halted():
             self.end()
+            self.close()
 
     def end(self) -> None:
         """Hang up on both sides."""
@@ -71,7 +72,7 @@ class Link:
                 side.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Free the sockets, when nothing is running any more."""
+        """Free the sockets, of which select takes no more than 1024."""
         for side in (self.client, self.backend, *self._ends):
             side.close()
 
@@ -129,12 +130,16 @@ class Proxy:
     """Accepts clients on ``port``, and serves each one in a thread."""
 
     def __init__(
-        self, server: Server, link: Callable[[socket.socket, socket.socket], Link] = Link, host: str = HOST
+        self,
+        server: Server,
+        link: Callable[[socket.socket, socket.socket], Link] = Link,
+        host: str = HOST,
+        port: int = 0,
     ) -> None:
         self._target = (HOST, int(server.environment["PGPORT"]))
         self._link = link
         self._served: list[tuple[Link, Thread]] = []
-        self._listener = socket.create_server((host, 0))
+        self._listener = socket.create_server((host, port))
         self.port: int = self._listener.getsockname()[1]
         self._accepting = Thread(target=self._accept)
         self._accepting.start()

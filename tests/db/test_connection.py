@@ -11,9 +11,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from infra.preflight import preflight
 from postgres.connection import OWN_SERVER, connect
 from postgres.errors import InputError, UnreachableError
-from postgres.preflight import preflight
 from tests.thief import thief
 
 

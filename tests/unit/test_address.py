@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pulumi
 import pytest
+from psycopg._conninfo_attempts import conninfo_attempts
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import PGconn
 
 from infra.address import find
 from postgres.connection import as_login, as_role, is_loopback, resolve
@@ -44,10 +46,26 @@ def test_a_service_is_resolved_and_an_unknown_one_is_named(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("name", ["PGSERVICE", "PGHOSTADDR"])
 def test_the_program_refuses_what_one_side_alone_would_follow(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The provider would dial one server, and the migrations another."""
+    """The provider would dial one server, and the migrations another. It is said under any verb."""
     monkeypatch.setenv(name, "192.0.2.1")
-    with pytest.raises(pulumi.RunError, match=f"env -u {name} pulumi up"):
+    with pytest.raises(pulumi.RunError, match=rf"Run the same command without it: env -u {name} pulumi \.\.\."):
         find({"host": "db"})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.1,localhost"])
+def test_psycopg_goes_to_the_host_that_it_is_told(host: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Regression: PGHOSTADDR led it elsewhere, and PGSERVICE would, in a refresh or a destroy of an earlier up."""
+    conninfo = find({"host": host, "port": "5", "dbname": "app", "user": "al"}).conninfo("")
+    services = tmp_path / "services"
+    services.write_text("[there]\nhost=192.0.2.1\nhostaddr=192.0.2.1\nport=7\n")
+    for name, value in {"PGHOSTADDR": "192.0.2.1", "PGSERVICE": "there", "PGSERVICEFILE": str(services)}.items():
+        monkeypatch.setenv(name, value)
+    attempts = [make_conninfo("", **attempt) for attempt in conninfo_attempts(conninfo_to_dict(conninfo))]
+    for attempt in attempts:
+        dialled = PGconn.connect_start(attempt.encode())
+        assert (dialled.hostaddr, dialled.port) in ((b"127.0.0.1", b"5"), (b"::1", b"5"))
+        dialled.finish()
+    assert len(attempts) >= len(host.split(","))
 
 
 @pytest.mark.parametrize("host", ["", "/var/run/postgresql"])
