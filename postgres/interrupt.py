@@ -69,7 +69,6 @@ def stoppable(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
     The connection can still be asked what is on record.
     """
-    outer = connection in _at_work
     _at_work.add(connection)
     try:
         refuse_to_go_on()
@@ -80,5 +79,4 @@ def stoppable(connection: psycopg.Connection[Any]) -> Iterator[None]:
         refuse_to_go_on()
         raise
     finally:
-        if not outer:
-            _at_work.discard(connection)
+        _at_work.discard(connection)  # of an outer one, too: what is asked of it next is short, and is to be answered
