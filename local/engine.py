@@ -68,15 +68,16 @@ class PulumiEngine:
         recorded = self.state.migrations()
         if recorded is None or self.workspace.server is None:
             return
-        ledger, outputs = self._ledger(), recorded["outputs"]
+        ledger, outputs = self._ledger(_owner(recorded)), recorded["outputs"]
         there = ledger is not None and ledger.id == outputs["ledger"]
         if there and whole and ledger:
             there = outputs["applied"].items() <= ledger.checksums.items()
         if not there:
             self.state.forget(keep_roles=find_roles())
 
-    def _ledger(self) -> Ledger | None:
-        with connect(owners_conninfo(self.workspace)) as connection, translated("reading the ledger"):
+    def _ledger(self, owner: str | None = None) -> Ledger | None:
+        """Read the ledger, with the rights of the owner that the state names."""
+        with connect(owners_conninfo(self.workspace, owner)) as connection, translated("reading the ledger"):
             return read_ledger(connection)
 
     def _ask_before_destroying(self) -> None:
@@ -92,7 +93,7 @@ class PulumiEngine:
             return
         declaration = json.loads(recorded["inputs"]["declaration"])
         self._refuse_another_server(declaration["connection"])
-        self._refuse_later_up(declaration["on_destroy"])
+        self._refuse_later_up(declaration["on_destroy"], _owner(recorded))
         consent.require(declaration["on_destroy"], today, declaration["connection"], agreed=self.agreed)
 
     def _refuse_unknown_ledger(self) -> None:
@@ -100,9 +101,9 @@ class PulumiEngine:
         if self.workspace.server and self._ledger():
             raise RefusedError("this database has a deployment that Pulumi's state does not know", "Run make up first.")
 
-    def _refuse_later_up(self, recorded: str) -> None:
+    def _refuse_later_up(self, recorded: str, owner: str | None) -> None:
         """The last `up` may have been stand-alone, which Pulumi's state does not know."""
-        ledger = self._ledger() if self.workspace.server else None
+        ledger = self._ledger(owner) if self.workspace.server else None
         if ledger and ledger.declaration.on_destroy != recorded:
             raise RefusedError(
                 f"the last up said onDestroy {ledger.declaration.on_destroy}, "
@@ -120,6 +121,12 @@ class PulumiEngine:
                 f"Pulumi's state is about the server {':'.join(there)}, and this folder's is {':'.join(here)}",
                 "Run make up first, so that both are the same.",
             )
+
+
+def _owner(recorded: dict[str, Any]) -> str | None:
+    """Return the owner role that the state's migrations declare."""
+    owner: str | None = json.loads(recorded["inputs"]["declaration"]).get("roles", {}).get("owner")
+    return owner
 
 
 class StandaloneEngine:

@@ -1,13 +1,13 @@
 """The roles on this folder's own server, and acting as the one that owns the deployment there.
 
-A superuser trusts nobody's ledger for being there (postgres/trust.py): whoever may create a schema could have planted
-it. On the own server nobody else may. Its one login from the start is the superuser's, whose password is in this
-folder, and all other roles are what that user's stack or that user made. So there the catalogue may say who the owner
-is, and nowhere else.
+A superuser's session that acts as a role can still do everything (RESET ROLE), and so could what a stranger put into a
+ledger of its own. So the catalogue alone is not believed: the owner must be the one that the stack's configuration or
+Pulumi's state names.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import LiteralString
 
@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from local.workspace import Workspace
 from postgres.connection import as_role, connect, nothing_on_path
-from postgres.errors import translated
+from postgres.errors import RefusedError, translated
 
 _OWNER = """
 SELECT pg_catalog.pg_get_userbyid(nspowner) FROM pg_catalog.pg_namespace
@@ -38,10 +38,22 @@ def _names(query: LiteralString) -> list[str]:
         return [name for (name,) in connection.execute(query)]
 
 
-def owners_conninfo(workspace: Workspace) -> str:
-    """Return how this process reaches the deployment with the rights of its owner."""
+def owners_conninfo(workspace: Workspace, in_state: str | None = None) -> str:
+    """Return how this process reaches the deployment with the rights of its owner.
+
+    ``in_state`` is the owner that Pulumi's state names. Raises RefusedError if the ledger is of a role that neither
+    the state nor the configuration names.
+    """
     owner = find_owner(workspace)
-    return as_role("", owner) if owner else ""
+    if owner is None:
+        return ""
+    if owner not in (in_state, workspace.declared_owner()):
+        raise RefusedError(
+            f"the ledger in the schema pgvector_seed belongs to {owner}, which is not the owner that the stack names",
+            f'If it should be: eval "$(make env)"; pulumi config set --path roles.owner {shlex.quote(owner)}. If not, '
+            "see in psql who made it (\\dn+ pgvector_seed, \\d pgvector_seed.*) before you drop it or use it.",
+        )
+    return as_role("", owner)
 
 
 def owners_environment(workspace: Workspace) -> Mapping[str, str]:

@@ -50,6 +50,12 @@ class Workspace:
         """The copy of the stack's file that the engine may write to."""
         return self.folder / f"Pulumi.{STACK}.yaml"
 
+    def declared_owner(self) -> str | None:
+        """Return the owner role that the stack's configuration names."""
+        roles = _parse(files.read(self.config_file))["config"].get(f"{PROJECT}:roles")
+        owner = (_yaml(roles) if isinstance(roles, str) else roles or {}).get("owner")
+        return owner.get("existing") if isinstance(owner, dict) else owner
+
     def prepare(self) -> None:
         """Make what Pulumi needs, where it is missing."""
         (self.folder / "state").mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -148,12 +154,16 @@ class Workspace:
             )
 
 
-def _parse(text: str | None) -> dict[str, Any]:
+def _yaml(text: str) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(text or "")
+        data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(f"Pulumi.{STACK}.yaml is not YAML: {' '.join(str(error).split())}", "Mend it.") from error
-    stack = found if isinstance(found, dict) else {}
+    return data if isinstance(data, dict) else {}
+
+
+def _parse(text: str | None) -> dict[str, Any]:
+    stack = _yaml(text or "")
     config = stack.get("config") or {}
     if not isinstance(config, dict):
         raise InputError(f"the config of Pulumi.{STACK}.yaml is not a map: {config!r}", "Mend it.")

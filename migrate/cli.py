@@ -148,7 +148,7 @@ def down(*, to: str, directory: Path, schema: str | None, as_json: bool, **given
     from migrate.files import load_left
 
     with _database(as_json=as_json) as connection:
-        migrations, schema = load_left(directory), _declaration(connection, schema).schema
+        migrations, schema = load_left(directory), _declaration(connection, schema, to_undo=True).schema
         ids = undo(connection, migrations, schema, to, _report(as_json=as_json), _limits(**given))
     if as_json:
         _show({"undone": ids})
@@ -260,14 +260,14 @@ def _load(directory: Path) -> list[Migration]:
     return load(directory)
 
 
-def _declaration(connection: Connection, schema: str | None) -> Declaration:
+def _declaration(connection: Connection, schema: str | None, *, to_undo: bool = False) -> Declaration:
     """What a new ledger is to declare; one that is there keeps what it declares but for the schema, which must fit."""
     from postgres.contract import Declaration
     from postgres.errors import translated
     from postgres.ledger import deployment_schema, read_ledger
 
     with translated("reading the ledger"):
-        schema = deployment_schema(read_ledger(connection), schema)
+        schema = deployment_schema(read_ledger(connection), schema, to_undo=to_undo)
     info = connection.info
     return Declaration(schema=schema, connection={"host": info.host, "port": info.port, "dbname": info.dbname})
 
@@ -285,8 +285,12 @@ def _limits(*, lock_timeout: str = "", statement_timeout: str = "") -> Limits:
 
 
 def _report(*, as_json: bool) -> Callable[[str], None]:
-    return lambda line: click.echo(line, err=as_json)
+    from postgres.errors import printable
+
+    return lambda line: click.echo(printable(line), err=as_json)
 
 
 def _show(data: dict[str, Any] | str) -> None:
-    click.echo(data if isinstance(data, str) else json.dumps(data, indent=2))
+    from postgres.errors import lines
+
+    click.echo("\n".join(lines(data)) if isinstance(data, str) else json.dumps(data, indent=2))

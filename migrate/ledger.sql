@@ -22,20 +22,3 @@ CREATE TABLE pgvector_seed.migrations (
   version text NOT NULL,
   applied_by text NOT NULL DEFAULT session_user
 );
-
--- Default privileges of the role that makes it may have let others in. Nobody else writes, or reads a down.
-DO $$
-DECLARE
-  grantee text;
-BEGIN
-  FOR grantee IN
-    SELECT DISTINCT CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(g.grantee)) END
-    FROM pg_catalog.pg_namespace n
-    JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
-    CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl || c.relacl) g
-    WHERE n.nspname = 'pgvector_seed' AND g.grantee <> c.relowner
-  LOOP
-    EXECUTE 'REVOKE ALL ON ALL TABLES IN SCHEMA pgvector_seed FROM ' || grantee;
-    EXECUTE 'REVOKE ALL ON SCHEMA pgvector_seed FROM ' || grantee;
-  END LOOP;
-END $$;

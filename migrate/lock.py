@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from postgres.connection import Connection
 from postgres.errors import Error, InterruptError
@@ -39,12 +40,14 @@ def locked(connection: Connection, report: Report) -> Iterator[None]:
     """
     refuse_pooler(connection)
     connection.execute(ending_with_client(local=False))
+    holding = False
     try:
         with stoppable(connection):
             _wait(connection, report)
+            holding = True
             yield
     except (KeyboardInterrupt, InterruptError) as interrupt:
-        raise InterruptError(_left(connection)) from interrupt
+        raise InterruptError(_left(connection) if holding else "nothing was run") from interrupt
     finally:
         if not connection.closed and not connection.broken:
             connection.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", (LOCK_KEY,))
@@ -62,6 +65,8 @@ def _wait(connection: Connection, report: Report) -> None:
 
 def _left(connection: Connection) -> str:
     """Describe the ledger after an interrupt, which may have come while the server committed."""
+    if connection.info.transaction_status != TransactionStatus.IDLE:
+        return ""  # what it would see is not committed
     try:
         ledger = read_ledger(connection)
     except (psycopg.Error, Error):
@@ -69,7 +74,7 @@ def _left(connection: Connection) -> str:
     ids = [*ledger.migrations] if ledger else []
     newest = f"{ids[-1]} is the newest migration on record" if ids else "no migration is on record"
     begun = f"{ledger.unfinished['file']} was begun outside of a transaction" if ledger and ledger.unfinished else ""
-    return f"{newest}; {begun or 'what was running was rolled back'}"
+    return f"{newest}; {begun or ('nothing after it was kept' if ids else 'nothing was kept')}"
 
 
 def _try(connection: Connection) -> bool:

@@ -59,5 +59,5 @@ def refuse_another_schema(recorded: str, named: str) -> None:
 
 def _revoke(ledger: Ledger) -> str:
     writers = ledger.writers
-    members = f"REVOKE pg_write_all_data FROM {', '.join(writers.of_all_data)}"
+    members = f"REVOKE pg_write_all_data FROM {', '.join(writers.of_all_data)} CASCADE"
     return "; ".join([*([writers.revoke] if writers.granted else []), *([members] if writers.of_all_data else [])])

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from migrate.files import Migration
 from postgres.catalogue import require_extension, vector_tables
-from postgres.connection import Connection
+from postgres.connection import Connection, nothing_on_path
 from postgres.contract import Declaration, contract
 from postgres.ledger import Ledger, read_ledger
 from postgres.version import version
@@ -24,12 +24,22 @@ FROM pgvector_seed.migrations
 _ACCEPT = "UPDATE pgvector_seed.migrations SET checksum = %s, down = %s WHERE id = %s"
 _BEGUN = "UPDATE pgvector_seed.deployment SET unfinished = %s"
 _NO_PROMISE = "UPDATE pgvector_seed.deployment SET catalogue = '{}', contract = '{}'"
+# As SQL quotes their names.
+_GRANTEES = """
+SELECT DISTINCT CASE g.grantee WHEN 0 THEN 'PUBLIC'
+                               ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(g.grantee)) END
+FROM pg_catalog.pg_namespace n
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
+CROSS JOIN LATERAL pg_catalog.aclexplode(pg_catalog.array_cat(n.nspacl, c.relacl)) g
+WHERE n.nspname = 'pgvector_seed' AND g.grantee <> c.relowner
+"""
 _SCHEMA_IS_MISSING = "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s)"
 
 
 def create(connection: Connection, declaration: Declaration) -> None:
     """Create the ledger, and the deployment's schema where it is missing."""
     connection.execute(files("migrate").joinpath("ledger.sql").read_bytes(), prepare=False)
+    _close(connection)
     row = connection.execute(_SCHEMA_IS_MISSING, (declaration.schema,)).fetchone()
     missing = row is not None and row[0]
     if missing:
@@ -38,6 +48,15 @@ def create(connection: Connection, declaration: Declaration) -> None:
         "INSERT INTO pgvector_seed.deployment (declaration, schema_created) VALUES (%s, %s)",
         (Jsonb(dataclasses.asdict(declaration)), missing),
     )
+
+
+def _close(connection: Connection) -> None:
+    """Leave no right on the ledger to roles that the default privileges of its owner let in."""
+    with nothing_on_path(connection):
+        names = [name for (name,) in connection.execute(_GRANTEES)]
+    for name in map(sql.SQL, names):
+        connection.execute(sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA pgvector_seed FROM {}").format(name))
+        connection.execute(sql.SQL("REVOKE ALL ON SCHEMA pgvector_seed FROM {}").format(name))
 
 
 def applied(connection: Connection, migration: Migration, seconds: float = 0) -> None:

@@ -6,8 +6,10 @@ import ipaddress
 import logging
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import zip_longest
 from typing import Any, TypeAlias
 
 import psycopg
@@ -115,11 +117,30 @@ def _require_auth(conninfo: str) -> dict[str, str]:
         known = resolve(conninfo_to_dict(conninfo))
     except InputError:
         return {}  # connecting ends by the same rules, and tells which
-    hosts = known.get("hostaddr") or known.get("host") or ""
-    if os.environ.get(OWN_SERVER) == f"{hosts}:{known['port']}":
+    hosts = _dialled(known.get("host", ""), known.get("hostaddr", ""))
+    if os.environ.get(OWN_SERVER) == f"{','.join(hosts)}:{known['port']}":
         return {"require_auth": SCRAM}
-    maybe_plain = known.get("sslmode") in MAYBE_PLAIN and any(map(is_loopback, hosts.split(",")))
-    return {"require_auth": NOT_IN_CLEAR} if maybe_plain and "require_auth" not in known else {}
+    may_be_plain = known.get("sslmode") in MAYBE_PLAIN and "require_auth" not in known
+    return {"require_auth": NOT_IN_CLEAR} if may_be_plain and any(map(_leads_here, hosts)) else {}
+
+
+def _dialled(hosts: str, addresses: str) -> list[str]:
+    """Return what libpq dials: of each server its address, or else its host."""
+    pairs = zip_longest(hosts.split(","), addresses.split(","), fillvalue="")
+    return [address or host for host, address in pairs]
+
+
+def _leads_here(host: str) -> bool:
+    """Return True if a name or an address, in any spelling, leads to this machine's loopback."""
+    if not host or host.startswith(("/", "@")):
+        return False  # a socket, whose folder's owner says who answers
+    try:
+        answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False  # connecting fails as well, and tells why
+    addresses = [ipaddress.ip_address(str(answer[4][0]).partition("%")[0]) for answer in answers]
+    plain = [getattr(address, "ipv4_mapped", None) or address for address in addresses]
+    return any(address.is_loopback or address.is_unspecified for address in plain)
 
 
 def _timeout(conninfo: str) -> dict[str, int]:

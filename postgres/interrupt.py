@@ -37,9 +37,14 @@ def ending_with_client(*, local: bool) -> sql.Composed:
     return _ENDING_WITH_CLIENT.format(local=sql.Literal(local))
 
 
+def note() -> None:
+    """Have ``stoppable`` raise InterruptError, and refuse new work."""
+    _stopped.set()
+
+
 def stop() -> None:
     """Cancel the statements of every ``stoppable`` connection, and refuse new work. Returns at once."""
-    _stopped.set()
+    note()
     Thread(target=_cancel, daemon=True).start()
 
 

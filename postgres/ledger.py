@@ -144,14 +144,15 @@ def read_ledger(connection: Connection, *, to_write: bool = False) -> Ledger | N
     return Ledger(id_, _declaration(declaration), schema_created, unfinished, catalogue, contract, migrations, writers)
 
 
-def deployment_schema(ledger: Ledger | None, named: str | None) -> str:
+def deployment_schema(ledger: Ledger | None, named: str | None, *, to_undo: bool = False) -> str:
     """Return the deployment's schema: the one that was named, or else the ledger's; without a ledger, the default.
 
     Raises RefusedError if the ledger alone names it and another role could have written that: what then runs would
-    find the functions and operators of that schema first. The default one is what runs without a ledger, too.
+    find the functions and operators of that schema first. The default one is used without a ledger, too, and only
+    ``to_undo`` must it be named: what is dropped there could be another's.
     """
     recorded = ledger.declaration.schema if ledger else Declaration.schema
-    if ledger and named is None and recorded != Declaration.schema:
+    if ledger and named is None and (to_undo or recorded != Declaration.schema):
         remedy = f"Name it: --schema {shlex.quote(recorded)}, if it is that."
         refuse_if_others_write(ledger, "the name of the schema", remedy)
     return named or recorded

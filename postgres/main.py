@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from types import FrameType
 
 INTERRUPTED = 130  # as InterruptError has it, which is not imported yet when it is needed
 
@@ -12,10 +14,21 @@ def run(module: str) -> None:
 
     The module is imported here, so that an interrupt at that moment ends as quietly as a later one.
     """
+    signal.signal(signal.SIGINT, _interrupt)
     try:
-        sys.exit(_run(module))
+        code = _run(module)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        code = INTERRUPTED
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what was to be done is done
+    sys.exit(code)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, and have it known: the driver may put an error of its own in its place."""
+    interrupt = sys.modules.get("postgres.interrupt")
+    if interrupt:
+        interrupt.note()
+    raise KeyboardInterrupt
 
 
 def _run(module: str) -> int:

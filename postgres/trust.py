@@ -40,14 +40,15 @@ SELECT EXISTS (
                     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
                       AND (a.attgenerated <> '' OR t.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace))))
 """
+# Also the server's own triggers: they enforce a foreign key that refers to the ledger, whose table may have any.
 _RUNS_ON_WRITING = """
 SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_class c ON c.oid = g.tgrelid
                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-               WHERE n.nspname = 'pgvector_seed' AND NOT g.tgisinternal)
+               WHERE n.nspname = 'pgvector_seed')
 """
 # Who may write to the ledger beside its owners, their members and superusers: by a grant on a table or a column, or as
 # a member of pg_write_all_data (NOINHERIT ones can SET ROLE to it). Those two are all ways that has_table_privilege
-# knows. Names are quoted as SQL needs them.
+# knows. Names are quoted as SQL needs them. A right that another than the owner gave is revoked from the giver.
 _WRITERS = """
 WITH relations AS (
   SELECT c.oid, c.relowner, n.nspowner, c.relacl
@@ -61,18 +62,20 @@ WITH relations AS (
                        OR pg_catalog.pg_has_role(r.oid, nspowner, 'MEMBER'))
   UNION ALL SELECT 0, 'PUBLIC'
 ), grants AS (
-  SELECT g.grantee, g.privilege_type FROM relations CROSS JOIN LATERAL pg_catalog.aclexplode(relacl) g
+  SELECT g.*, relowner FROM relations CROSS JOIN LATERAL pg_catalog.aclexplode(relacl) g
   UNION ALL
-  SELECT g.grantee, g.privilege_type FROM relations JOIN pg_catalog.pg_attribute a ON a.attrelid = relations.oid
+  SELECT g.*, relowner FROM relations JOIN pg_catalog.pg_attribute a ON a.attrelid = relations.oid
   CROSS JOIN LATERAL pg_catalog.aclexplode(a.attacl) g
 )
 SELECT CASE others.oid WHEN 0 THEN rolname ELSE pg_catalog.quote_ident(rolname) END,
        pg_catalog.bool_or(grants.grantee IS NOT NULL),
-       coalesce(pg_catalog.bool_or(privilege_type = 'TRIGGER'), false),
-       others.oid <> 0 AND pg_catalog.pg_has_role(others.oid, 'pg_write_all_data', 'MEMBER')
+       coalesce(pg_catalog.bool_or(privilege_type IN ('REFERENCES', 'TRIGGER')), false),
+       others.oid <> 0 AND pg_catalog.pg_has_role(others.oid, 'pg_write_all_data', 'MEMBER'),
+       coalesce(pg_catalog.array_agg(DISTINCT pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(grantor)))
+                FILTER (WHERE grantor <> relowner), '{}')
 FROM others
 LEFT JOIN grants ON grantee = others.oid
-  AND privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER')
+  AND privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER')
 WHERE grantee IS NOT NULL
    OR others.oid <> 0 AND pg_catalog.pg_has_role(others.oid, 'pg_write_all_data', 'MEMBER')
 GROUP BY others.oid, rolname
@@ -85,12 +88,14 @@ class Writers:
     """Roles that may write to the ledger though they are not its owner's, as SQL quotes their names.
 
     ``granted`` were given a right on it, ``of_all_data`` are members of pg_write_all_data. ``triggers`` are those of
-    the granted that may put a trigger on it.
+    the granted that may have a trigger run when it is written to. ``givers`` are others than the owner, with its
+    GRANT OPTION, who gave a right.
     """
 
     granted: tuple[str, ...] = ()
     of_all_data: tuple[str, ...] = ()
     triggers: tuple[str, ...] = ()
+    givers: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,17 +105,18 @@ class Writers:
     @property
     def revoke(self) -> str:
         """The SQL that takes the granted rights away."""
-        rights = "INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER ON ALL TABLES IN SCHEMA pgvector_seed"
-        return f"REVOKE {rights} FROM {', '.join(self.granted)} CASCADE"
+        rights = "INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER ON ALL TABLES IN SCHEMA pgvector_seed"
+        return f"REVOKE {rights} FROM {', '.join(dict.fromkeys((*self.granted, *self.givers)))} CASCADE"
 
 
 def find_writers(connection: Connection) -> Writers:
     """Return the roles that may write to the ledger beside its owner. Call it under ``nothing_on_path``."""
     rows = connection.execute(_WRITERS).fetchall()
     return Writers(
-        granted=tuple(name for name, granted, _, _ in rows if granted),
-        of_all_data=tuple(name for name, _, _, member in rows if member),
-        triggers=tuple(name for name, _, trigger, _ in rows if trigger),
+        granted=tuple(name for name, granted, *_ in rows if granted),
+        of_all_data=tuple(name for name, _, _, member, _ in rows if member),
+        triggers=tuple(name for name, _, trigger, *_ in rows if trigger),
+        givers=tuple(giver for *_, givers in rows for giver in givers),
     )
 
 
@@ -121,13 +127,14 @@ def refuse_to_write(connection: Connection, writers: Writers) -> None:
         raise _refused(row[0], can_log_in=row[1])
     if connection.execute(_RUNS_ON_WRITING).fetchone() != (False,):
         raise RefusedError(
-            "the ledger in the schema pgvector_seed has a trigger, which would run with the rights of this login",
+            "the ledger in the schema pgvector_seed has a trigger, or a foreign key refers to it: another role's code "
+            "would run with the rights of this login",
             "See who made it, in psql: \\d pgvector_seed.*; then drop it.",
         )
     if writers.triggers:
         raise RefusedError(
-            f"{', '.join(writers.triggers)} may put a trigger on the ledger in the schema pgvector_seed, which would "
-            "run with the rights of this login",
+            f"{', '.join(writers.triggers)} may put a trigger on the ledger in the schema pgvector_seed, or a foreign "
+            "key that refers to it, which would run with the rights of this login",
             f"In psql: {writers.revoke};",
         )
 

@@ -55,6 +55,13 @@ ON_THIS_MACHINE = {
     "one of several": "host=127.0.0.1,192.0.2.1 port={0},{0} connect_timeout=2",
     "TLS where there is some": "host=127.0.0.1 port={} sslmode=prefer",
     "no TLS": "host=127.0.0.1 port={} sslmode=disable",
+    "name in capitals": "host=LOCALHOST port={}",
+    "address in short": "host=127.1 port={}",
+    "address as a number": "host=2130706433 port={}",
+    "any address": "host=0.0.0.0 port={}",
+    "address mapped": "host=::ffff:127.0.0.1 port={}",
+    "hostaddr that is any": "host=db.example hostaddr=0.0.0.0 port={}",
+    "hostaddr for another": "host=localhost,x hostaddr=,192.0.2.1 port={0},{0} connect_timeout=2",
 }
 
 

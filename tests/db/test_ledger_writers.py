@@ -16,7 +16,7 @@ from migrate.engine import Options
 from postgres.connection import as_role, connect
 from postgres.errors import RefusedError
 from postgres.ledger import read_ledger
-from tests.conftest import ask, pg_variables
+from tests.conftest import ask, declare, pg_variables
 from tests.db.helpers import MARK, applied, ledger_of, run, undo_all, write
 
 ATTACK = "UPDATE pgvector_seed.migrations SET down = 'DROP TABLE a; ALTER ROLE mallory SUPERUSER'"
@@ -79,13 +79,13 @@ def test_a_down_that_others_changed_is_not_run(database: str, folder: Path, mall
     grant, first = WAYS[way]
     ask(database, grant)
     ask(mallory, first + ATTACK)
-    differs = migrate(database, "down", "--to", "base", "--directory", str(folder))
+    differs = migrate(database, "down", "--to", "base", "--schema", "public", "--directory", str(folder))
     assert (differs.returncode, ask(database, IS_SUPERUSER)) == (2, [(False,)]), differs.stderr
     assert "0001_a.down.sql is not what the ledger keeps" in differs.stderr
     for file in folder.iterdir():
         file.unlink()
     write(folder, a1_up="CREATE TABLE b ()")
-    gone = migrate(database, "down", "--to", "base", "--directory", str(folder / "gone"))
+    gone = migrate(database, "down", "--to", "base", "--schema", "public", "--directory", str(folder / "gone"))
     assert (gone.returncode, ask(database, IS_SUPERUSER)) == (2, [(False,)]), gone.stderr
     assert "0001_a.down.sql is only in the ledger" in gone.stderr
     assert applied(database) == ["0001_a"]
@@ -209,6 +209,8 @@ def test_a_new_ledger_is_nobody_elses_whatever_the_default_privileges(
     ledger = ledger_of(database)
     assert ledger is not None
     assert ledger.writers.names == ()
+    ask(database, "ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM mallory, PUBLIC")
+    ask(database, "ALTER DEFAULT PRIVILEGES REVOKE ALL ON SCHEMAS FROM mallory")
     for statement in ("SELECT FROM pgvector_seed.migrations", "CREATE TABLE pgvector_seed.x ()"):
         with pytest.raises(errors.InsufficientPrivilege):
             ask(mallory, statement)
@@ -261,3 +263,82 @@ def test_a_handover_takes_nothing_from_a_schema_that_others_named(database: str,
     ask(database, "REVOKE ALL ON SCHEMA public FROM middle")
     owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname IN ('private', 'public', 'pgvector_seed')"
     assert ask(database, owners) == [("postgres",)]
+
+
+FOREIGN_KEY = """
+CREATE TABLE own.fk (id text REFERENCES pgvector_seed.migrations (id) ON DELETE CASCADE);
+INSERT INTO own.fk VALUES ('0001_a');
+CREATE FUNCTION own.f() RETURNS trigger LANGUAGE plpgsql AS
+  $$BEGIN EXECUTE 'ALTER ROLE mallory SUPERUSER'; RETURN NULL; END$$;
+CREATE CONSTRAINT TRIGGER t AFTER DELETE ON own.fk DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION own.f();
+"""
+
+
+def test_a_foreign_key_that_refers_to_the_ledger_runs_nothing(database: str, folder: Path, mallory: str) -> None:
+    """Regression: its cascade set off a trigger of the other table with the rights of who undid a migration."""
+    write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
+    run(database, folder)
+    ask(
+        database,
+        "GRANT USAGE ON SCHEMA pgvector_seed TO mallory; GRANT REFERENCES ON pgvector_seed.migrations TO mallory",
+    )
+    ask(database, "CREATE SCHEMA own AUTHORIZATION mallory")
+    ask(mallory, FOREIGN_KEY)
+    with pytest.raises(RefusedError, match="a foreign key refers to it"):
+        undo_all(database, folder)
+    ask(database, "ALTER TABLE own.fk DROP CONSTRAINT fk_id_fkey")
+    with pytest.raises(RefusedError, match="mallory may put a trigger on the ledger") as caught:
+        undo_all(database, folder)
+    ask(database, caught.value.remedy.removeprefix("In psql: "))
+    undo_all(database, folder)
+    assert ask(database, IS_SUPERUSER) == [(False,)]
+
+
+def test_an_operator_of_others_is_not_run_when_the_ledger_is_made(database: str, folder: Path, mallory: str) -> None:
+    """Regression: one for lists of rights, in the schema of the migrations, was taken for PostgreSQL's own."""
+    ask(database, "GRANT CREATE ON SCHEMA public TO mallory")
+    ask(
+        mallory,
+        "CREATE FUNCTION public.f(aclitem[], aclitem[]) RETURNS aclitem[] LANGUAGE plpgsql AS "
+        "$$BEGIN EXECUTE 'ALTER ROLE mallory SUPERUSER'; RETURN $1; END$$; "
+        "CREATE OPERATOR public.|| (LEFTARG = aclitem[], RIGHTARG = aclitem[], FUNCTION = public.f)",
+    )
+    write(folder, a1_up="CREATE TABLE a ()")
+    run(database, folder)
+    assert ask(database, IS_SUPERUSER) == [(False,)]
+
+
+def test_a_ledger_is_made_without_any_language(database: str, folder: Path) -> None:
+    ask(database, "DROP EXTENSION plpgsql")
+    write(folder, a1_up="CREATE TABLE a ()")
+    run(database, folder)
+    assert applied(database) == ["0001_a"]
+
+
+def test_a_right_that_another_gave_is_revoked_by_the_remedy(database: str, folder: Path, mallory: str) -> None:  # noqa: ARG001
+    """A member of the owner with GRANT OPTION: a REVOKE of the owner's alone changes nothing, and says nothing."""
+    write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
+    run(database, folder)
+    ask(database, "CREATE ROLE middle LOGIN PASSWORD 'm' NOINHERIT; GRANT postgres TO middle WITH INHERIT FALSE")
+    ask(database, "GRANT USAGE ON SCHEMA pgvector_seed TO middle")
+    ask(database, "GRANT UPDATE ON pgvector_seed.migrations TO middle WITH GRANT OPTION")
+    ask(make_conninfo(database, user="middle", password="m"), "GRANT UPDATE ON pgvector_seed.migrations TO mallory")
+    ledger = ledger_of(database)
+    assert ledger is not None
+    assert ledger.writers.granted == ("mallory",)
+    ask(database, ledger.writers.revoke)
+    after = ledger_of(database)
+    ask(database, "DROP OWNED BY middle")
+    assert after is not None
+    assert after.writers.names == ()
+
+
+def test_an_undo_wants_the_schema_named_while_others_may_write(database: str, folder: Path, mallory: str) -> None:
+    """Regression: led to the schema public, it dropped a table there that was not the deployment's."""
+    write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
+    run(database, folder, declare("app"))
+    ask(database, f"{WAYS['all data'][0]}; GRANT pg_read_all_data TO mallory; CREATE TABLE public.a ()")
+    ask(mallory, NAME_SCHEMA.format("public"))
+    led = migrate(database, "down", "--to", "base", "--directory", str(folder))
+    assert (led.returncode, "Name it: --schema public, if it is that." in led.stderr) == (2, True)
+    assert ask(database, "SELECT to_regclass('public.a')::text") == [("a",)]

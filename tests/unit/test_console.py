@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from types import SimpleNamespace
 
@@ -26,8 +27,10 @@ def test_names_of_others_forge_no_line_and_move_no_cursor(
 
     monkeypatch.setitem(sys.modules, "forger", SimpleNamespace(cli=cli))
     monkeypatch.setattr(sys, "argv", ["forger"])
+    handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(SystemExit) as left:
         run("forger")
+    signal.signal(signal.SIGINT, handler)
     assert left.value.code == error.exit_code
     told = capsys.readouterr().err
     assert "\x1b" not in told
