@@ -20,6 +20,7 @@ from local.server import Server
 from local.workspace import ROOT
 from migrate.engine import apply
 from migrate.files import load
+from migrate.lock import LOCK_KEY
 from postgres.connection import connect
 from tests.conftest import PASSWORD, ask, declare, pg_variables, until
 from tests.db.helpers import MARK, run, write
@@ -138,6 +139,27 @@ def test_a_killed_client_ends_its_statement(name: str, database: str, folder: Pa
         process.kill()
         process.wait()
         assert_gone(database)
+
+
+def test_an_interrupt_of_a_wait_says_that_nothing_was_run(database: str, folder: Path) -> None:
+    """Regression: it told of the other applier's work as if it were rolled back."""
+    write(folder, a1_up="CREATE TABLE a ()")
+    with psycopg.connect(database, autocommit=True) as holder:
+        holder.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
+        words = [sys.executable, "-u", "-m", "migrate", "apply", "--directory", str(folder)]
+        with subprocess.Popen(
+            words,
+            cwd=ROOT,
+            env={**os.environ, **pg_variables(database)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("waiting for postgres")
+            process.send_signal(signal.SIGINT)
+            printed = process.communicate()[0]
+    assert (process.returncode, printed) == (130, f"interrupted: nothing was run. {AGAIN}\n")
 
 
 def slow_to_verify(database: str, folder: Path, names: Names) -> tuple[str, str]:

@@ -128,6 +128,21 @@ OURS = [
 ]
 
 
+PLANT = "ALTER SCHEMA pgvector_seed OWNER TO {0}; ALTER TABLE pgvector_seed.migrations OWNER TO {0}"
+
+
+def test_make_does_not_act_as_an_owner_that_nobody_named(clone: Path) -> None:
+    """Regression: a role that had planted a ledger on this server had its code run as the superuser."""
+    own = own_conninfo(Server(clone / ".local" / "18", 18))
+    ask(own, f"CREATE ROLE analyst LOGIN; {PLANT.format('analyst')}")
+    for target in ("seed", "verify"):
+        refused = make(clone, target, code=2, **STANDALONE)
+        assert "belongs to analyst, which is not the owner that the stack names" in refused
+        assert "pulumi config set --path roles.owner analyst" in refused
+    ask(own, f"{PLANT.format('postgres')}; DROP ROLE analyst")
+    make(clone, "seed", **STANDALONE)
+
+
 @pytest.mark.parametrize("shell", [name for name in ("sh", "dash", "bash", "zsh") if shutil.which(name)])
 def test_psql_in_a_shell_of_make_env(clone: Path, shell: str) -> None:
     """Of the server only; the provider's driver would end on the variable. Another server is not held to it."""
