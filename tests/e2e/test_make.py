@@ -136,11 +136,11 @@ def test_make_does_not_act_as_an_owner_that_nobody_named(clone: Path) -> None:
     own = own_conninfo(Server(clone / ".local" / "18", 18))
     ask(own, f"CREATE ROLE analyst LOGIN; {PLANT.format('analyst')}")
     for target in ("seed", "verify"):
-        refused = make(clone, target, code=2, **STANDALONE)
+        refused = make(clone, target, code=2)
         assert "belongs to analyst, which is not the owner that the stack names" in refused
         assert "pulumi config set --path roles.owner analyst" in refused
     ask(own, f"{PLANT.format('postgres')}; DROP ROLE analyst")
-    make(clone, "seed", **STANDALONE)
+    make(clone, "seed")
 
 
 @pytest.mark.parametrize("shell", [name for name in ("sh", "dash", "bash", "zsh") if shutil.which(name)])
