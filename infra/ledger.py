@@ -9,6 +9,7 @@ import pulumi
 from psycopg.conninfo import conninfo_to_dict
 
 from migrate.handover import before_handover
+from postgres.catalogue import extension
 from postgres.connection import Connection, as_login, connect
 from postgres.errors import RefusedError, UnreachableError, translated
 from postgres.ledger import Ledger, read_ledger
@@ -51,9 +52,14 @@ def own_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
 
 
 def refuse_another(conninfo: str, ledger_id: str) -> None:
-    """Raise RefusedError where the database has another ledger; one without any may be a new server."""
-    with connect_to_read(conninfo) as connection:
-        own_ledger(connection, ledger_id)
+    """Raise RefusedError for a database that is another's: a new server has neither a ledger nor pgvector enabled."""
+    with connect_to_read(conninfo) as connection, translated("looking whose database it is"):
+        if own_ledger(connection, ledger_id) is None and extension(connection) is not None:
+            raise RefusedError(
+                f"this database has pgvector and no ledger, and the state is about {ledger_id}: another database",
+                "Look at the connection; if it is the stack's new one, forget the old one, which touches nothing: "
+                "pulumi stack rm --force --preserve-config, pulumi stack init NAME, and run pulumi up",
+            )
 
 
 async def ledger_of_state(name: str) -> str | None:

@@ -121,9 +121,12 @@ def test_the_database_moved(watched: Watched) -> None:
 
 
 def test_an_empty_database_at_another_address(watched: Watched) -> None:
-    """It is taken for a new server, as docs/operations.md has it."""
+    """It is taken for a new server, as docs/operations.md has it; one that has pgvector enabled is somebody's."""
     stack, other = watched.stack, watched.victim.server
     stack.up()
+    ask(watched.victim.conninfo, "DROP SCHEMA pgvector_seed CASCADE; DROP TABLE embeddings")
+    for verb in ("up", "destroy --run-program"):
+        watched.keeps_state(verb, {"PGHOST": ELSEWHERE}, "has pgvector and no ledger", asked=True)
     name = name_of(stack.conninfo)
     for statement in (f"DROP DATABASE {name} WITH (FORCE)", f"CREATE DATABASE {name} TEMPLATE template0"):
         ask(conninfo(other, "postgres"), statement)
