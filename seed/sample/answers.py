@@ -13,7 +13,7 @@ from pgvector.psycopg import register_vector
 from psycopg import errors, sql
 
 from postgres.catalogue import column_type, extension
-from postgres.connection import Connection, set_search_path
+from postgres.connection import Connection, nothing_on_path, set_search_path
 from postgres.errors import InputError, WrongResultError, one_line
 from postgres.interrupt import ending_with_client
 from postgres.ledger import deployment_schema, read_ledger
@@ -26,9 +26,22 @@ _REPLACE = """
 INSERT INTO embeddings (id, embedding) VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET embedding = EXCLUDED.embedding
 """
 # Materialised, so that no approximate index on the table can have a say in three rows.
-_DISTANCES = """
+_DISTANCES = sql.SQL("""
 WITH sample AS MATERIALIZED (SELECT id, embedding FROM embeddings WHERE id = ANY(%s))
-SELECT id, embedding <-> %s AS distance FROM sample ORDER BY distance
+SELECT id, embedding OPERATOR({extension}.<->) %s AS distance FROM sample ORDER BY distance
+""")
+# From the lock on, nobody can add a trigger.
+_LOCK = "LOCK TABLE embeddings IN ROW EXCLUSIVE MODE"
+# The triggers whose function is not the login's, its role's, the table's owner's or a superuser's.
+_STRANGE_TRIGGERS = """
+SELECT g.tgname, f.rolname
+FROM pg_catalog.pg_trigger g
+JOIN pg_catalog.pg_class c ON c.oid = g.tgrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_proc p ON p.oid = g.tgfoid
+JOIN pg_catalog.pg_roles f ON f.oid = p.proowner
+WHERE n.nspname = %s AND c.relname = %s AND NOT g.tgisinternal
+  AND NOT f.rolsuper AND f.rolname NOT IN (session_user, current_user) AND f.oid <> c.relowner
 """
 _SEQUENCE = "SELECT pg_catalog.parse_ident(pg_catalog.pg_get_serial_sequence('embeddings', 'id'))"
 _LAST_ID = "SELECT last_value - (NOT is_called)::int FROM {sequence}"
@@ -53,14 +66,17 @@ def run(connection: Connection, schema: str | None = None, *, replace: bool) -> 
     under one of the ids and ``replace`` is False; nothing is changed then.
     """
     with connection.transaction():
-        _prepare(connection, schema)
+        home = _prepare(connection, schema)
         _upsert(connection, replace=replace)
         _move_sequence(connection)
-        return _ask(connection)
+        return _ask(connection, home)
 
 
-def _prepare(connection: Connection, schema: str | None) -> None:
-    """Find the article's table, make sure that it is as the article has it, and make its type known."""
+def _prepare(connection: Connection, schema: str | None) -> str:
+    """Find the article's table, make sure that it is as the article has it, and make its type known.
+
+    Returns the schema of the extension.
+    """
     connection.execute(ending_with_client(local=True))
     ledger, found = read_ledger(connection), extension(connection)
     if ledger is None or found is None:
@@ -73,7 +89,22 @@ def _prepare(connection: Connection, schema: str | None) -> None:
             f"the column embedding of {schema}.{article.TABLE} is {kind or 'not there'}, not {article.TYPE}",
             "The sample fits the article's table only: migrations/0001_create_embeddings.up.sql",
         )
+    _refuse_strange_triggers(connection, schema)
     register_vector(connection)
+    return found.schema
+
+
+def _refuse_strange_triggers(connection: Connection, schema: str) -> None:
+    """Raise InputError if an insert would run another role's code with the rights of this login."""
+    connection.execute(_LOCK)
+    with nothing_on_path(connection):
+        row = connection.execute(_STRANGE_TRIGGERS, (schema, article.TABLE)).fetchone()
+    if row is not None:
+        raise InputError(
+            f"the trigger {row[0]} on {schema}.{article.TABLE} runs a function of {row[1]} with this login's rights",
+            f"See in psql what it does: \\d {schema}.{article.TABLE}; then drop it, or give its function to the owner "
+            "of the table.",
+        )
 
 
 def _upsert(connection: Connection, *, replace: bool) -> None:
@@ -123,15 +154,16 @@ def _value(connection: Connection, query: LiteralString | sql.Composed) -> Any:
     return row[0] if row else None
 
 
-def _ask(connection: Connection) -> Answers:
-    nearest = _distances(connection, article.NEAREST_TO)
+def _ask(connection: Connection, home: str) -> Answers:
+    nearest = _distances(connection, home, article.NEAREST_TO)
     return Answers(
         rows=_stored(connection),
         nearest=next(iter(nearest)),
-        distances=dict(sorted(_distances(connection, article.DISTANCES_FROM).items())),
+        distances=dict(sorted(_distances(connection, home, article.DISTANCES_FROM).items())),
     )
 
 
-def _distances(connection: Connection, origin: list[float]) -> dict[int, float]:
-    """Id to distance from ``origin``, nearest first."""
-    return dict(connection.execute(_DISTANCES, (list(article.VECTORS), Vector(origin))).fetchall())
+def _distances(connection: Connection, home: str, origin: list[float]) -> dict[int, float]:
+    """Return id to distance from ``origin``, nearest first. ``home`` is the schema of the extension."""
+    query = _DISTANCES.format(extension=sql.Identifier(home))
+    return dict(connection.execute(query, (list(article.VECTORS), Vector(origin))).fetchall())

@@ -342,3 +342,30 @@ def test_an_undo_wants_the_schema_named_while_others_may_write(database: str, fo
     led = migrate(database, "down", "--to", "base", "--directory", str(folder))
     assert (led.returncode, "Name it: --schema public, if it is that." in led.stderr) == (2, True)
     assert ask(database, "SELECT to_regclass('public.a')::text") == [("a",)]
+
+
+FUNCTION = """
+CREATE FUNCTION own.f() RETURNS trigger LANGUAGE plpgsql AS
+  $$BEGIN EXECUTE 'ALTER ROLE mallory SUPERUSER'; RETURN NEW; END$$;
+CREATE TRIGGER t BEFORE INSERT ON public.embeddings FOR EACH ROW EXECUTE FUNCTION own.f();
+"""
+OPERATOR = """
+CREATE FUNCTION own.f(ext.vector, ext.vector) RETURNS float8 LANGUAGE plpgsql AS
+  $$BEGIN EXECUTE 'ALTER ROLE mallory SUPERUSER'; RETURN 1; END$$;
+CREATE OPERATOR public.<-> (LEFTARG = ext.vector, RIGHTARG = ext.vector, FUNCTION = own.f);
+"""
+
+
+@pytest.mark.parametrize(("planted", "code"), [(FUNCTION, 2), (OPERATOR, 0)], ids=["trigger", "operator"])
+def test_the_sample_runs_no_code_of_others(database: str, folder: Path, mallory: str, planted: str, code: int) -> None:
+    """Regression: a trigger, and a distance of that name, ran with the rights of the superuser who filled the table."""
+    ask(database, "CREATE SCHEMA ext; ALTER EXTENSION vector SET SCHEMA ext; CREATE SCHEMA own AUTHORIZATION mallory")
+    write(folder, a1_up="CREATE TABLE embeddings (id serial PRIMARY KEY, embedding vector(4))")
+    run(database, folder)
+    ask(database, "GRANT ALL ON embeddings TO mallory; GRANT CREATE ON SCHEMA public TO mallory")
+    ask(database, "GRANT USAGE ON SCHEMA ext TO mallory")
+    ask(mallory, planted)
+    seed = [sys.executable, "-m", "seed", "sample"]
+    environment = {"PATH": "", **pg_variables(database)}
+    done = subprocess.run(seed, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, ask(database, IS_SUPERUSER)) == (code, [(False,)]), done.stderr
