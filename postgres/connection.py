@@ -47,7 +47,7 @@ REMEDIES = {
     ),
     '"scram-sha-256" failed': (
         "PGREQUIREAUTH asks for a server that knows the password, and this one does not show that it does. If it "
-        'should be the server that make brings, that is down or has another port: make up, then eval "$(make env)"'
+        'should be the server that make brings, that is down or has another port. Run: make up; eval "$(make env)"'
     ),
     "certificate verify failed": (
         f"{_ROOT} the certificate of the authority that vouches for the server. If it is that one, the server's own "

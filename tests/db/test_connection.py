@@ -102,13 +102,6 @@ def test_a_user_may_say_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [SECRET.encode() in heard for heard in its.heard] == [True, True]
 
 
-def test_where_tls_must_be_the_rule_is_not_needed() -> None:
-    """A thief that has none is left before it could ask."""
-    with thief() as its, pytest.raises(UnreachableError, match="SSL"):
-        open_and_close(f"host=127.0.0.1 port={its.port} password={SECRET} sslmode=require")
-    assert its.asked == 0
-
-
 def test_makes_own_server_must_know_the_password(
     database: str, old_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

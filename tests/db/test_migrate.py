@@ -299,7 +299,7 @@ def test_an_applier_that_was_stopped_is_continued(
         (folder / f"{number:04}_a.up.sql").write_text(text)
     whole = new_database()
     run(whole, folder)
-    dice = random.Random(8)
+    dice, told = random.Random(8), 0
     for _ in range(tries(10, soak=100)):
         conninfo = new_database()
         with applier(conninfo, folder) as process:
@@ -312,6 +312,8 @@ def test_an_applier_that_was_stopped_is_continued(
         if sent == signal.SIGINT:
             assert process.returncode in (0, 130), printed
         if "on record" in printed:
+            told += 1
             assert f"interrupted: {(applied(conninfo) or ['no migration'])[-1]} is " in printed
         run(conninfo, folder)
         assert everything(conninfo) == everything(whole)
+    assert told or sent == signal.SIGKILL

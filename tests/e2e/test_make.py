@@ -128,6 +128,7 @@ OURS = [
 ]
 
 
+DESTROY = "destroy --yes --skip-preview"
 PLANT = "ALTER SCHEMA pgvector_seed OWNER TO {0}; ALTER TABLE pgvector_seed.migrations OWNER TO {0}"
 
 
@@ -152,6 +153,7 @@ def test_psql_in_a_shell_of_make_env(clone: Path, shell: str) -> None:
     )
     said = run([shell, "-uc", script], clone).stdout
     assert said.splitlines()[:2] == ["42", "clean"], said
+    assert said.splitlines()[-1] == "other", said
 
 
 @pytest.mark.parametrize("command", OURS)
@@ -166,7 +168,7 @@ def test_a_program_on_the_port_of_a_stopped_server_is_told_no_password(clone: Pa
 
 
 @pytest.mark.usefixtures("cli")
-@pytest.mark.parametrize("verb", ["preview", "up --yes --skip-preview", "destroy --yes --skip-preview"])
+@pytest.mark.parametrize("verb", ["preview", "up --yes --skip-preview", DESTROY])
 def test_nor_is_it_by_pulumi(clone: Path, verb: str) -> None:
     """Our own connection comes first, before something is created and before it is dropped."""
     for known in (True, False):
@@ -175,6 +177,7 @@ def test_nor_is_it_by_pulumi(clone: Path, verb: str) -> None:
             make(clone, "destroy", YES="1", ENGINE="pulumi")
         with stopped(clone) as its:
             said = run(["sh", "-c", f'eval "$(make -s env)"; pulumi {verb}'], clone).stdout
+        assert its.asked or (verb == DESTROY and not known), said  # destroyed already: nobody is asked
         assert its.heard == [], said
     make(clone, "up")
 
