@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from types import FrameType
 
 INTERRUPTED = 130  # as InterruptError has it, which is not imported yet when it is needed
 
@@ -14,16 +12,18 @@ def run(module: str) -> None:
 
     The module is imported here, so that an interrupt at that moment ends as quietly as a later one.
     """
-    signal.signal(signal.SIGINT, _interrupt)
     try:
+        import signal
+
+        signal.signal(signal.SIGINT, _interrupt)
         code = _run(module)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what was to be done is done
     except KeyboardInterrupt:
         code = INTERRUPTED
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what was to be done is done
     sys.exit(code)
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+def _interrupt(_signal: int, _frame: object) -> None:
     """Raise KeyboardInterrupt, and have it known: the driver may put an error of its own in its place."""
     interrupt = sys.modules.get("postgres.interrupt")
     if interrupt:

@@ -139,7 +139,7 @@ def test_another_home_of_the_provider_is_learnt_by_one_up(stack: Stack, way: str
         old.write_text(text.replace("MigrationsProvider", "OtherProvider"))
     else:
         old.rename(old.with_name("elsewhere.py"))
-        for user in ("database.py", "rights.py"):
+        for user in ("database.py", "rights.py", "preflight.py"):
             file = stack.folder / "infra" / user
             file.write_text(file.read_text().replace("infra.migrations", "infra.elsewhere"))
     assert "1 updated" in stack.up()

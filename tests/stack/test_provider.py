@@ -425,7 +425,7 @@ def test_cancel_ends_the_wait_for_another(provider: Provider, database: str, fol
         provider.stub.Cancel(empty_pb2.Empty())
         with pytest.raises(grpc.RpcError) as caught:
             creating.result(60)
-    assert "interrupted: no migration is on record" in caught.value.details()
+    assert "interrupted: nothing was run" in caught.value.details()
     assert ask(database, "SELECT to_regclass('a')") == [(None,)]
 
 
