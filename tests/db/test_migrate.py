@@ -304,12 +304,13 @@ def test_an_applier_that_was_stopped_is_continued(
         conninfo = new_database()
         with applier(conninfo, folder) as process:
             assert process.stdout is not None
-            for _ in range(dice.randrange(len(numbers))):
+            lines = dice.randrange(len(numbers))
+            for _ in range(lines):
                 process.stdout.readline()
             time.sleep(dice.uniform(0, 0.02))  # the moment itself is what is tried
             process.send_signal(sent)
             printed = process.communicate()[0]
-        if sent == signal.SIGINT:
+        if sent == signal.SIGINT and lines:  # before, it may meet Python's own start
             assert process.returncode in (0, 130), printed
         if "on record" in printed:
             told += 1

@@ -135,7 +135,7 @@ class Stack:
         (self.folder / name).write_text(text)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cli() -> None:
     """Pulumi's CLI, or a reason to skip; under REQUIRE_PULUMI=1 a failure."""
     if shutil.which("pulumi") is None:

@@ -14,7 +14,7 @@ from tests.e2e.conftest import readme_block, run
 from tests.roles import ODD, Names, quoted
 
 NAMES = Names(*(f"{ODD} {kind}" for kind in ("owner", "writer", "reader")))
-pytestmark = pytest.mark.usefixtures("cli", "roles")
+pytestmark = pytest.mark.usefixtures("roles")
 
 
 def make(clone: Path, *words: str, code: int = 0, **settings: str) -> str:
@@ -38,7 +38,7 @@ def set_roles() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def roles(clone: Path) -> None:
+def roles(cli: None, clone: Path) -> None:  # noqa: ARG001
     """A stack that was up without roles, and is now up with them."""
     make(clone, "up")
     shell(clone, "\n".join(set_roles()))
