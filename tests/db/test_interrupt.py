@@ -23,7 +23,7 @@ from migrate.files import load
 from migrate.lock import LOCK_KEY
 from postgres.connection import connect
 from tests.conftest import PASSWORD, ask, declare, pg_variables, until
-from tests.db.helpers import MARK, run, write
+from tests.db.helpers import MARK, applier, run, write
 from tests.roles import Names, new_names, quoted
 
 OURS = "FROM pg_stat_activity WHERE application_name = 'pgvector-seed' AND datname = current_database()"
@@ -146,15 +146,7 @@ def test_an_interrupt_of_a_wait_says_that_nothing_was_run(database: str, folder:
     write(folder, a1_up="CREATE TABLE a ()")
     with psycopg.connect(database, autocommit=True) as holder:
         holder.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
-        words = [sys.executable, "-u", "-m", "migrate", "apply", "--directory", str(folder)]
-        with subprocess.Popen(
-            words,
-            cwd=ROOT,
-            env={**os.environ, **pg_variables(database)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process:
+        with applier(database, folder) as process:
             assert process.stdout is not None
             assert process.stdout.readline().startswith("waiting for postgres")
             process.send_signal(signal.SIGINT)
