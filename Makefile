@@ -25,7 +25,7 @@ lint: ## check style, types, the direction of imports and the pipelines' files
 	$(VENV) -m ruff check .
 	$(VENV) -m ruff format --check .
 	$(VENV) -m mypy
-	$(VENV) -m migrate lint
+	$(VENV) -m seed migrate lint
 	$(VENV) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 	.ci/lint-pipelines
 

@@ -2,9 +2,9 @@
 
 import pulumi
 
-from infra.database import VectorDatabase
-from infra.interrupt import leave_quietly_on_interrupt
-from infra.settings import load
+from pgvector_seed.infra.config import load
+from pgvector_seed.infra.database import VectorDatabase
+from pgvector_seed.infra.interrupt import leave_quietly_on_interrupt
 
 leave_quietly_on_interrupt()
 settings = load()

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.server import Server
-from migrate.engine import apply, preview
-from migrate.files import checksums, load
-from migrate.plan import plan
-from postgres.connection import Connection, connect
-from postgres.contract import Declaration
+from pgvector_seed.migrate.contract import Declaration
+from pgvector_seed.migrate.files import checksums, load
+from pgvector_seed.migrate.plan import plan
+from pgvector_seed.migrate.runner import apply, preview
+from pgvector_seed.postgres.connection import Connection, connect
 
 ROUNDS = 15
 SIZES = (1000, 1)
@@ -44,8 +44,8 @@ class History:
         return f"dbname={self.name}"
 
     def command(self, verb: str) -> float:
-        """Seconds of a whole ``python -m migrate``, the interpreter's start included."""
-        words = [sys.executable, "-m", "migrate", verb, "--directory", str(self.folder)]
+        """Seconds of a whole ``python -m seed migrate``, the interpreter's start included."""
+        words = [sys.executable, "-m", "seed", "migrate", verb, "--directory", str(self.folder)]
         environment = {**self.environment, "PGDATABASE": self.name}
         return seconds(lambda: subprocess.run(words, check=True, env=environment, stdout=subprocess.DEVNULL, cwd=ROOT))
 
@@ -124,8 +124,8 @@ def main() -> None:
         show("plan, pure", History.plan, long, short)
         show("files, ledger and plan", History.compare, long, short)
         show("the same, nothing applied", History.pending, long, short)
-        show("python -m migrate plan", lambda history: history.command("plan"), long, short)
-        show("python -m migrate apply", lambda history: history.command("apply"), long, short)
+        show("python -m seed migrate plan", lambda history: history.command("plan"), long, short)
+        show("python -m seed migrate apply", lambda history: history.command("apply"), long, short)
         print(f"queries of an apply with nothing to do: {long.queries()} against {short.queries()}")
     finally:
         home = server.home

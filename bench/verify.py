@@ -17,12 +17,12 @@ from typing import Any
 
 from bench.migrations import seconds
 from local.server import Server
-from postgres.connection import Connection, connect
+from pgvector_seed.postgres.connection import Connection, connect
 from seed.verify.checks import CHECKS
-from seed.verify.clock import Clock
 from seed.verify.contract import Contract, convert
-from seed.verify.outcome import Result, Status
-from seed.verify.run import verify
+from seed.verify.deadline import Clock
+from seed.verify.model import Result, Status
+from seed.verify.runner import verify
 
 ROUNDS = 7
 ROWS = 1_000_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from postgres.main import run
+from pgvector_seed.common.console import run
 
 if __name__ == "__main__":
     run("local.cli")

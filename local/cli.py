@@ -19,8 +19,8 @@ from local.pulumi_cli import installed, on_path
 from local.roles import owners_environment
 from local.server import HOST, Server
 from local.workspace import LOCAL, Workspace
-from postgres.connection import OWN_SERVER, SCRAM
-from postgres.errors import InputError
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.postgres.auth import OWN_SERVER, SCRAM
 
 
 @click.group()

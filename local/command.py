@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from local.workspace import ROOT
-from postgres.main import INTERRUPTED
+from pgvector_seed.common.console import INTERRUPTED
 
 
 def run(words: Sequence[str], environment: Mapping[str, str]) -> int:

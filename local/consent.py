@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from postgres.errors import InputError, RefusedError
+from pgvector_seed.common.errors import InputError, RefusedError
 
 MEANS = {
     "revert": "undo every migration: the tables and what is in them are dropped, and then the extension",

@@ -13,9 +13,10 @@ from local.pulumi_state import State
 from local.roles import find_owner, find_roles, owners_conninfo
 from local.server import HOST
 from local.workspace import PROJECT, STACK, Workspace
-from postgres.connection import connect
-from postgres.errors import InputError, RefusedError, translated
-from postgres.ledger import Ledger, read_ledger
+from pgvector_seed.common.errors import InputError, RefusedError
+from pgvector_seed.migrate.ledger import Ledger, read_ledger
+from pgvector_seed.postgres.connection import connect
+from pgvector_seed.postgres.errors import translated
 
 
 class Engine(Protocol):
@@ -82,7 +83,7 @@ class PulumiEngine:
 
     def _ask_before_destroying(self) -> None:
         """Destroying obeys the state, not today's configuration."""
-        from infra.settings import KEYS  # with Pulumi's SDK behind it, half a second
+        from pgvector_seed.infra.config import KEYS  # with Pulumi's SDK behind it, half a second
 
         config = json.loads(self.pulumi.ask("config", "--json"))
         today = config.get(f"{PROJECT}:onDestroy", {"value": KEYS["onDestroy"].default})["value"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from local.binaries import INSTALLED
-from postgres.errors import InputError
+from pgvector_seed.common.errors import InputError
 
 CHOICES = {"PG": tuple(map(str, INSTALLED)), "DATABASE": ("own", "env"), "ENGINE": ("auto", "pulumi", "standalone")}
 

@@ -18,8 +18,8 @@ from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mocks, test
 
 from local.workspace import PROJECT, ROOT, STACK
-from postgres.errors import InputError
-from postgres.interrupt import refuse_to_go_on, stop
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.postgres.interrupt import refuse_to_go_on, stop
 
 
 @dataclass(frozen=True)

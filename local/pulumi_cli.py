@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from local.workspace import LOCAL
-from postgres.errors import Error
+from pgvector_seed.common.errors import Error
 
 FOLDER = LOCAL / "pulumi"
 PLUGIN = "postgresql"

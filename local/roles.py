@@ -14,8 +14,11 @@ from typing import LiteralString
 from psycopg.conninfo import conninfo_to_dict
 
 from local.workspace import Workspace
-from postgres.connection import as_role, connect, nothing_on_path
-from postgres.errors import RefusedError, translated
+from pgvector_seed.common.errors import RefusedError
+from pgvector_seed.postgres.connection import connect
+from pgvector_seed.postgres.conninfo import as_role
+from pgvector_seed.postgres.errors import translated
+from pgvector_seed.postgres.snapshot import nothing_on_path
 
 _OWNER = """
 SELECT pg_catalog.pg_get_userbyid(nspowner) FROM pg_catalog.pg_namespace

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import psutil
 
-from local import binaries, files
-from postgres.errors import Error, InputError
+from local import binaries
+from pgvector_seed.common import files
+from pgvector_seed.common.errors import Error, InputError
 
 HOST = "127.0.0.1"
 USER = "postgres"

@@ -15,21 +15,22 @@ from typing import Any
 import pulumi
 from psycopg import sql
 
-from infra.database import COMPONENT_TYPE
-from infra.migrations import apply_inputs, declaration, irreversible, options
-from infra.preflight import enable, preflight
 from local import consent, program
 from local.program import Registered
 from local.pulumi_state import EXTENSION_TYPE, MIGRATIONS_TYPE
 from local.workspace import STACK
-from migrate.engine import preview as compare
-from migrate.engine import revert
-from migrate.files import load, load_left
-from migrate.plan import Plan
-from postgres.catalogue import EXTENSION, extension
-from postgres.connection import Connection, connect
-from postgres.errors import InputError, translated
-from postgres.ledger import read_ledger
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.infra.database import COMPONENT_TYPE
+from pgvector_seed.infra.migrations import apply_inputs, declaration, irreversible, options
+from pgvector_seed.infra.preflight import enable, preflight
+from pgvector_seed.migrate.files import load, load_left
+from pgvector_seed.migrate.ledger import read_ledger
+from pgvector_seed.migrate.plan import Plan
+from pgvector_seed.migrate.runner import preview as compare
+from pgvector_seed.migrate.runner import revert
+from pgvector_seed.postgres.connection import Connection, connect
+from pgvector_seed.postgres.errors import translated
+from pgvector_seed.vectors.extension import EXTENSION, extension
 
 NOTHING_TO_APPLY = ("pulumi:providers:postgresql", COMPONENT_TYPE)
 

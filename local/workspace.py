@@ -12,11 +12,12 @@ from typing import Any
 import yaml
 from psycopg import pq
 
-from local import files
 from local.options import Options
 from local.server import Server
-from postgres.connection import OWN_SERVER, resolve
-from postgres.errors import InputError
+from pgvector_seed.common import files
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.postgres.auth import OWN_SERVER
+from pgvector_seed.postgres.conninfo import resolve
 
 ROOT = Path(__file__).parent.parent
 LOCAL = ROOT / ".local"

@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from local.binaries import INSTALLED
 from local.server import HOST, USER, Server
-from postgres.contract import Declaration
+from pgvector_seed.migrate.contract import Declaration
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # how fast it is, is not tested
 hypothesis.settings.load_profile("any machine")

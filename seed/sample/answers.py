@@ -12,12 +12,17 @@ from pgvector import Vector
 from pgvector.psycopg import register_vector
 from psycopg import errors, sql
 
-from postgres.catalogue import column_type, extension
-from postgres.connection import Connection, nothing_on_path, set_search_path
-from postgres.errors import InputError, WrongResultError, one_line
-from postgres.interrupt import ending_with_client
-from postgres.ledger import deployment_schema, read_ledger
-from seed.sample import article
+from pgvector_seed.common.commands import PROGRAM
+from pgvector_seed.common.errors import InputError, WrongResultError
+from pgvector_seed.migrate.ledger import deployment_schema, read_ledger
+from pgvector_seed.postgres.catalog import column_type
+from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.errors import one_line
+from pgvector_seed.postgres.interrupt import ending_with_client
+from pgvector_seed.postgres.snapshot import nothing_on_path, set_search_path
+from pgvector_seed.vectors.extension import extension
+
+from . import article
 
 # The table is named without its schema, which heads the search_path.
 _STORED = "SELECT id, embedding FROM embeddings WHERE id = ANY(%s) ORDER BY id"
@@ -121,7 +126,7 @@ def _upsert(connection: Connection, *, replace: bool) -> None:
         found = "; ".join(f"id {id_}: expected {article.VECTORS[id_]}, actual {stored[id_]}" for id_ in different)
         raise WrongResultError(
             f"other vectors are stored under the sample's ids, and were left as they are: {found}",
-            "To overwrite them: python -m seed sample --replace",
+            f"To overwrite them: {PROGRAM} sample --replace",
         )
 
 

@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from seed.sample import article
-from seed.sample.answers import Answers, same
+from . import article
+from .answers import Answers, same
 
 
 @dataclass(frozen=True)
-class Check:
+class Comparison:
     """One answer beside what the article says."""
 
     name: str
@@ -20,19 +20,21 @@ class Check:
     right: bool
 
 
-def checks(answers: Answers) -> list[Check]:
+def compare(answers: Answers) -> list[Comparison]:
     """The rows as they went in (float4), the nearest, and the distances to 1e-6."""
-    found = [_row(id_, vector, answers.rows.get(id_, [])) for id_, vector in article.VECTORS.items()]
+    comparisons = [_row(id_, vector, answers.rows.get(id_, [])) for id_, vector in article.VECTORS.items()]
     nearest = answers.nearest
-    found.append(Check("nearest", article.NEAREST, nearest, nearest == article.NEAREST))
+    comparisons.append(Comparison("nearest", article.NEAREST, nearest, nearest == article.NEAREST))
     for id_, expected in article.DISTANCES.items():
         actual = answers.distances.get(id_, math.nan)
-        found.append(Check(f"distance of {id_}", expected, actual, abs(actual - expected) <= article.TOLERANCE))
-    return found
+        comparisons.append(
+            Comparison(f"distance of {id_}", expected, actual, abs(actual - expected) <= article.TOLERANCE)
+        )
+    return comparisons
 
 
-def _row(id_: int, expected: list[float], actual: list[float]) -> Check:
-    return Check(f"row {id_}", expected, shown(actual), same(actual, expected))
+def _row(id_: int, expected: list[float], actual: list[float]) -> Comparison:
+    return Comparison(f"row {id_}", expected, shown(actual), same(actual, expected))
 
 
 def shown(vector: list[float]) -> list[float]:

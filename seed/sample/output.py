@@ -4,63 +4,50 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
-from postgres.errors import Error
-from seed.sample import article
-from seed.sample.answers import Answers
-from seed.sample.check import Check, shown
+from . import article
+from .answers import Answers
+from .check import Comparison, shown
 
 
-def as_json(answers: Answers, checks: list[Check]) -> str:
-    """One document: the answers, the checks, and ``right``, which is true when all of them are."""
+def as_json(answers: Answers, comparisons: Sequence[Comparison]) -> str:
+    """Return one document: the answers, the checks, and ``right``, which is true if all of them are."""
     document = {
-        "right": all(check.right for check in checks),
+        "right": all(comparison.right for comparison in comparisons),
         "rows": {id_: shown(vector) for id_, vector in answers.rows.items()},
         "nearest": answers.nearest,
         "distances": answers.distances,
-        "checks": [dataclasses.asdict(check) for check in checks],
+        "checks": [dataclasses.asdict(comparison) for comparison in comparisons],
     }
     return json.dumps(document, indent=2)
 
 
-def error_as_json(error: Error) -> str:
-    """The document where there are no answers to judge."""
-    return json.dumps({"right": False, "error": error.message, "remedy": error.remedy}, indent=2)
-
-
-def print_tables(answers: Answers, checks: list[Check]) -> None:
-    """The three results, and then how they compare with the article's."""
-    console = Console(highlight=False)
-    rows = [(str(id_), _text(vector)) for id_, vector in answers.rows.items()]
-    _print_table(console, "Rows", ("id", "embedding"), rows)
-    nearest = (str(answers.nearest), _text(answers.rows[answers.nearest]))
-    _print_table(console, f"Nearest to {article.NEAREST_TO}", ("id", "embedding"), [nearest])
+def as_tables(answers: Answers, comparisons: Sequence[Comparison]) -> str:
+    """Return the three results, and how they compare with the article's."""
+    rows = {str(id_): str(shown(vector)) for id_, vector in answers.rows.items()}
+    nearest = str(answers.nearest)
     distances = [(str(id_), repr(distance)) for id_, distance in answers.distances.items()]
-    _print_table(console, f"Distances from {article.DISTANCES_FROM}", ("id", "distance"), distances)
-    _print_verdict(console, checks)
+    return "\n\n".join(
+        [
+            _table("Rows", ("id", "embedding"), list(rows.items())),
+            _table(f"Nearest to {article.NEAREST_TO}", ("id", "embedding"), [(nearest, rows[nearest])]),
+            _table(f"Distances from {article.DISTANCES_FROM}", ("id", "distance"), distances),
+            _verdict(comparisons),
+        ]
+    )
 
 
-def _print_verdict(console: Console, checks: list[Check]) -> None:
-    wrong = [check for check in checks if not check.right]
+def _verdict(comparisons: Sequence[Comparison]) -> str:
+    wrong = [comparison for comparison in comparisons if not comparison.right]
     if not wrong:
-        console.print(f"All {len(checks)} answers are the article's.", style="green")
-        return
-    rows = [(check.name, str(check.expected), str(check.actual)) for check in wrong]
-    _print_table(console, "Wrong", ("answer", "expected", "actual"), rows)
+        return f"All {len(comparisons)} answers are the article's."
+    rows = [(comparison.name, str(comparison.expected), str(comparison.actual)) for comparison in wrong]
+    return _table("Wrong", ("answer", "expected", "actual"), rows)
 
 
-def _print_table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    console.print(title, table, sep="\n", markup=False)
-    console.print()
-
-
-def _text(vector: list[float]) -> str:
-    return str(shown(vector))
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table with a title, and with columns as wide as their longest entry."""
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    body = ["   ".join(map(str.ljust, row, widths)).rstrip() for row in (columns, *rows)]
+    return "\n".join([title, body[0], "-" * (sum(widths) + 3 * len(widths) - 3), *body[1:]])

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from postgres.contract import CONTRACT
-from postgres.errors import InputError
-from postgres.metrics import OPERATORS
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.migrate.contract import CONTRACT
+from pgvector_seed.vectors.metrics import OPERATORS
 
 Text = Annotated[str, msgspec.Meta(min_length=1, pattern=r"^[^\x00]*$")]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -22,7 +22,7 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Every key may be absent, but those without a default here. None: not declared."""
 
 
-class Connection(_Part, frozen=True):
+class DeclaredConnection(_Part, frozen=True):
     """Where the database is, without a user and without a secret."""
 
     host: Text | None = None
@@ -31,7 +31,7 @@ class Connection(_Part, frozen=True):
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
 
 
-class Extension(_Part, frozen=True):
+class DeclaredExtension(_Part, frozen=True):
     """The vector extension; ``minimum`` is the oldest version."""
 
     name: Literal["vector"] | None = None
@@ -39,21 +39,21 @@ class Extension(_Part, frozen=True):
     minimum: Annotated[str, msgspec.Meta(pattern=r"^\d+(\.\d+)*$")] | None = None
 
 
-class Migration(_Part, frozen=True):
+class DeclaredMigration(_Part, frozen=True):
     """A migration, and the sha256 of its text."""
 
     id: Text
     checksum: Text | None = None
 
 
-class Ledger(_Part, frozen=True):
+class DeclaredLedger(_Part, frozen=True):
     """Which ledger, and what it has."""
 
     id: Text | None = None
-    migrations: tuple[Migration, ...] | None = None
+    migrations: tuple[DeclaredMigration, ...] | None = None
 
 
-class Index(_Part, frozen=True):
+class DeclaredIndex(_Part, frozen=True):
     """An index on the vector column. It must serve the table's metric."""
 
     name: Text
@@ -61,14 +61,14 @@ class Index(_Part, frozen=True):
     parameters: Mapping[str, int | str] | None = None
 
 
-class Recall(_Part, frozen=True):
+class DeclaredRecall(_Part, frozen=True):
     """The share of the ``k`` nearest neighbours that a reader must get, from 0 to 1."""
 
     k: Positive
     minimum: Share
 
 
-class Table(_Part, frozen=True):
+class DeclaredTable(_Part, frozen=True):
     """One table and one of its vector columns. ``name`` is written as in SQL, with its schema."""
 
     name: Text
@@ -79,15 +79,15 @@ class Table(_Part, frozen=True):
     metric: Text | None = None
     owner: Text | None = None
     rows: Count | None = None
-    indexes: tuple[Index, ...] | None = None
-    recall: Recall | None = None
+    indexes: tuple[DeclaredIndex, ...] | None = None
+    recall: DeclaredRecall | None = None
 
     def __post_init__(self) -> None:
         if self.metric is not None and self.metric not in OPERATORS:
             raise ValueError(f"metric must be one of {', '.join(OPERATORS)}")
 
 
-class Roles(_Part, frozen=True):
+class DeclaredRoles(_Part, frozen=True):
     """Who writes and who reads."""
 
     writer: Text | None = None
@@ -98,11 +98,11 @@ class Contract(_Part, frozen=True):
     """What a deployment promises."""
 
     contract: Literal[1]
-    connection: Connection = Connection()
-    extension: Extension = Extension()
-    ledger: Ledger = Ledger()
-    tables: tuple[Table, ...] = ()
-    roles: Roles = Roles()
+    connection: DeclaredConnection = DeclaredConnection()
+    extension: DeclaredExtension = DeclaredExtension()
+    ledger: DeclaredLedger = DeclaredLedger()
+    tables: tuple[DeclaredTable, ...] = ()
+    roles: DeclaredRoles = DeclaredRoles()
 
 
 def parse(text: str | bytes, source: str) -> Contract:

@@ -1,4 +1,4 @@
-"""Reading a whole table where the time allows it, and otherwise a part that says so."""
+"""Reading a whole table if the time allows it, and otherwise a part that says so."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TypeVar
 
 from psycopg import sql
 
-from search.sample import percentage
-from seed.verify.clock import OutOfTimeError
-from seed.verify.look import Look
+from pgvector_seed.vectors.queries import percentage
+
+from .context import Look
+from .deadline import OutOfTimeError
 
 T = TypeVar("T")
 

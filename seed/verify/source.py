@@ -11,13 +11,15 @@ from pathlib import Path
 
 from psycopg import errors
 
-from postgres.catalogue import vector_tables
-from postgres.connection import Connection
-from postgres.contract import CONTRACT
-from postgres.errors import InputError, UnreachableError, one_line
-from postgres.ledger import read_ledger
-from postgres.relation import parse_name
-from seed.verify.contract import Contract, convert, parse
+from pgvector_seed.common.errors import InputError, UnreachableError
+from pgvector_seed.migrate.contract import CONTRACT
+from pgvector_seed.migrate.ledger import read_ledger
+from pgvector_seed.postgres.catalog import parse_name
+from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.errors import one_line
+from pgvector_seed.vectors.tables import vector_tables
+
+from .contract import Contract, convert, parse
 
 STDIN = "-"
 _OTHERS = "Give one: --contract FILE, or --stack NAME; or check one table without any: --table NAME"

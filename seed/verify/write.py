@@ -7,25 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from postgres.errors import InputError
+from pgvector_seed.common import files
+from pgvector_seed.common.errors import InputError
 
 
 def write(path: Path, text: str) -> None:
-    """Write the whole text, or leave the file as it was. What is no ordinary file, such as a pipe, is written to.
+    """Write the whole text, or leave the file as it was.
 
-    Raises InputError, which names the file, when it cannot be written.
+    Raises InputError, which names the file, if it cannot be written.
     """
     with _told(path):
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
-            return
-        target = path.resolve()  # a link stays one
-        new = target.with_name(f".{target.name[:200]}.{os.getpid()}")
-        try:
-            new.write_text(text, encoding="utf-8")
-            new.replace(target)
-        finally:
-            new.unlink(missing_ok=True)
+        files.write(path, text, mode=0o666)
 
 
 def append_summary(text: str, path: Path | None) -> None:

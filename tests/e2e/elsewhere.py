@@ -16,9 +16,9 @@ from local import binaries
 from local.binaries import INSTALLED
 from local.server import HOST, USER, Server
 from local.workspace import ROOT
-from migrate.engine import apply
-from migrate.files import load
-from postgres.connection import connect
+from pgvector_seed.migrate.files import load
+from pgvector_seed.migrate.runner import apply
+from pgvector_seed.postgres.connection import connect
 from tests.conftest import PASSWORD, TEMPLATE, ask, conninfo, name_of, until
 from tests.conftest import declare as declaration
 from tests.e2e.conftest import Stack, run

@@ -7,7 +7,7 @@ import sys
 
 from psycopg.conninfo import make_conninfo
 
-from postgres.connection import as_role
+from pgvector_seed.postgres.conninfo import as_role
 from tests.conftest import pg_variables
 from tests.e2e.conftest import Stack, run
 from tests.roles import Names

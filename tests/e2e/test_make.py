@@ -122,9 +122,9 @@ OURS = [
     'psql -c "SELECT 1" | cat',
     "python -m seed sample",
     "python -m seed verify",
-    "python -m migrate status",
-    "python -m migrate plan",
-    "python -m migrate apply",
+    "python -m seed migrate status",
+    "python -m seed migrate plan",
+    "python -m seed migrate apply",
 ]
 
 

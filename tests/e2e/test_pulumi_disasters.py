@@ -8,7 +8,7 @@ import pytest
 
 from local import binaries
 from local.server import Server
-from postgres.connection import as_role
+from pgvector_seed.postgres.conninfo import as_role
 from tests.conftest import ask, conninfo, name_of
 from tests.e2e.conftest import NOTHING, WHAT_IS_THERE, Stack
 from tests.e2e.roles import SAMPLE, VERIFY, assert_no_drift, assert_right_for_all, declare, login, run_as

@@ -74,13 +74,13 @@ def test_tables_that_are_there_without_a_ledger(stack: Stack) -> None:
     ask(stack.conninfo, "CREATE TABLE embeddings AS SELECT 1 AS kept")
     said = stack.up(code=1)
     assert "42P07" in said
-    assert "python -m migrate baseline 0001_create_embeddings" in said
+    assert "python -m seed migrate baseline 0001_create_embeddings" in said
     assert ask(stack.conninfo, "SELECT kept FROM embeddings") == [(1,)]
 
 
 HOST_OF_A_RESOURCE = """
 import pulumi
-from infra.database import VectorDatabase, VectorDatabaseArgs
+from pgvector_seed.infra.database import VectorDatabase, VectorDatabaseArgs
 from made_here import Server
 
 host = Server("server", "{host}").host

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ask
-from tests.db.helpers import ARTICLES_TABLE
 from tests.e2e.conftest import EVERYTHING, NOTHING, WHAT_IS_THERE, Stack, readme_block, run
+from tests.migrate.helpers import ARTICLES_TABLE
 
 B_UP, B_DOWN = "migrations/0002_b.up.sql", "migrations/0002_b.down.sql"
 
 
 def migrate(stack: Stack, *words: str, code: int = 0) -> str:
-    """``python -m migrate`` in the stack's folder, on its database."""
-    done = run([sys.executable, "-m", "migrate", *words], stack.folder, **stack.settings)
+    """``python -m seed migrate`` in the stack's folder, on its database."""
+    done = run([sys.executable, "-m", "seed", "migrate", *words], stack.folder, **stack.settings)
     assert done.returncode == code, done.stdout
     return done.stdout
 
@@ -75,7 +75,7 @@ def test_a_repaired_history_is_accepted_after_a_refresh(stack: Stack) -> None:
     stack.up()
     file = "migrations/0001_create_embeddings.up.sql"
     stack.write(file, (stack.folder / file).read_text() + "-- a comment")
-    assert "python -m migrate repair" in stack.pulumi("preview", code=1)
+    assert "python -m seed migrate repair" in stack.pulumi("preview", code=1)
     migrate(stack, "repair", "0001_create_embeddings")
     stack.pulumi("refresh", "--yes", "--skip-preview")
     assert "applied in" not in stack.up()
@@ -109,7 +109,7 @@ def test_a_database_of_the_articles_terraform_is_taken_over(stack: Stack) -> Non
     """As the docs have it; nothing is lost and nothing is made anew."""
     ask(stack.conninfo, f"CREATE EXTENSION vector; {ARTICLES_TABLE}")
     before = ask(stack.conninfo, "SELECT tableoid, xmin, id FROM embeddings ORDER BY id")
-    assert "python -m migrate baseline 0001_create_embeddings" in stack.up(code=1)
+    assert "python -m seed migrate baseline 0001_create_embeddings" in stack.up(code=1)
     script = readme_block("run: take over", "docs/migrations.md")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = run(["bash", "-euc", script], stack.folder, **stack.settings, PATH=path)
@@ -123,7 +123,7 @@ def test_a_lost_ledger_is_told_by_refresh_and_up(stack: Stack) -> None:
     stack.up()
     ask(stack.conninfo, "DROP SCHEMA pgvector_seed CASCADE")
     assert "this database has none: it is taken for a new one" in stack.pulumi("refresh", "--yes", "--skip-preview")
-    assert "python -m migrate baseline 0001_create_embeddings" in stack.up(code=1)
+    assert "python -m seed migrate baseline 0001_create_embeddings" in stack.up(code=1)
     migrate(stack, "baseline", "0001_create_embeddings")
     stack.up()
     stack.up("--expect-no-changes")
@@ -141,7 +141,7 @@ def test_another_home_of_the_provider_is_learnt_by_one_up(stack: Stack, way: str
         old.rename(old.with_name("elsewhere.py"))
         for user in ("database.py", "rights.py", "preflight.py"):
             file = stack.folder / "infra" / user
-            file.write_text(file.read_text().replace("infra.migrations", "infra.elsewhere"))
+            file.write_text(file.read_text().replace("pgvector_seed.infra.migrations", "pgvector_seed.infra.elsewhere"))
     assert "1 updated" in stack.up()
     stack.up("--expect-no-changes")
     stack.destroy()

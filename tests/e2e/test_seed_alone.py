@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.conftest import ask, declare, pg_variables
-from tests.db.helpers import run as apply
 from tests.e2e.conftest import copy_project, readme_block, run
+from tests.migrate.helpers import run as apply
 
 TABLE = "CREATE TABLE embeddings (id serial PRIMARY KEY, embedding vector(4))"
 

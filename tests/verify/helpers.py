@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from migrate.statements import split
-from postgres.connection import connect
+from pgvector_seed.migrate.scanner import split
+from pgvector_seed.postgres.connection import connect
 from seed.verify.checks import CHECKS
-from seed.verify.clock import Clock
 from seed.verify.contract import convert
-from seed.verify.outcome import Result, Status
-from seed.verify.run import verify
+from seed.verify.deadline import Clock
+from seed.verify.model import Result, Status
+from seed.verify.runner import verify
 
 FAULTS = Path(__file__).parents[1] / "faults"
 CONTRACT: dict[str, Any] = json.loads((FAULTS / "contract.json").read_text())

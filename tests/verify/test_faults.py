@@ -8,7 +8,7 @@ import pytest
 
 from local.server import Server
 from seed.verify.checks import CHECKS
-from seed.verify.outcome import Status
+from seed.verify.model import Status
 from tests.conftest import ask, conninfo, tries
 from tests.verify.conftest import build
 from tests.verify.helpers import FAULTS, expected, failing, remedies, results, run_sql, with_status

@@ -11,13 +11,13 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from local.server import HOST
-from seed.verify.outcome import Status
+from seed.verify.model import Status
 from tests.conftest import ask, declare, pg_variables
-from tests.db.helpers import run as apply
-from tests.db.helpers import write
+from tests.migrate.helpers import run as apply
+from tests.migrate.helpers import write
 from tests.thief import thief
 from tests.verify.helpers import declared, results, run_sql, with_status
-from tests.verify.test_verify_command import FILE, run
+from tests.verify.test_command import FILE, run
 
 # It says when it was run, and as whom: it has stepped out of any role that was set.
 TRAP = """

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from seed.verify.outcome import Status
+from seed.verify.model import Status
 from tests.conftest import ask
-from tests.db.helpers import run, write
+from tests.migrate.helpers import run, write
 from tests.verify.helpers import failing, results, with_status
 
 

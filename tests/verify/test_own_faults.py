@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seed.verify.outcome import Status
+from seed.verify.model import Status
 from tests.conftest import ask
 from tests.verify.helpers import declared, failing, remedies, results, run_sql, with_status
 from tests.verify.own_faults import GRANTS, MENDED, OWN, Fault

@@ -10,13 +10,13 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from postgres.connection import Connection, connect
+from pgvector_seed.postgres.connection import Connection, connect
 from seed.verify.checks import CHECKS
-from seed.verify.clock import Clock
+from seed.verify.context import LOCK_SECONDS, Look
 from seed.verify.contract import convert
-from seed.verify.look import LOCK_SECONDS, Look
-from seed.verify.outcome import Outcome, Status, passed
-from seed.verify.run import verify
+from seed.verify.deadline import Clock
+from seed.verify.model import Outcome, Status, passed
+from seed.verify.runner import verify
 from tests.conftest import ask
 from tests.verify.helpers import CONTRACT, declared, failing, results, run_sql, with_status
 

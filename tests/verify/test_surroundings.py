@@ -12,13 +12,13 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from local.server import HOST, Server
-from seed.verify.outcome import Status
+from seed.verify.model import Status
 from tests.conftest import ask, conninfo, until
 from tests.proxies import frozen, pooler
 from tests.servers import old_server, standby
 from tests.tls import encrypted
 from tests.verify.helpers import CONTRACT, declared, failing, results, with_status
-from tests.verify.test_verify_command import FILE, document, run, statuses
+from tests.verify.test_command import FILE, document, run, statuses
 
 ASKS_FOR_TLS = declared(connection={"sslmode": "verify-full"})
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from seed.verify.check import Check
-from seed.verify.checks import (
+from ..model import Check
+from . import (
     bloat,
     column,
     connect,

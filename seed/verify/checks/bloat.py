@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from seed.verify.check import Check
-from seed.verify.look import LARGE, Look
-from seed.verify.outcome import Outcome, failed, passed
+from ..context import LARGE, Look
+from ..model import Check, Outcome, failed, passed
 
 # The counters are lost in a crash, and a copy of a database has none: the rows that ANALYZE saw stand in for them.
 # And a session tells its counts up to a minute late: those of rows that a VACUUM has removed may come in after it.
@@ -23,7 +22,7 @@ _EXPECTED = "fewer dead rows than live ones"
 
 def judge(look: Look) -> Outcome:
     """Judge by the server's counters, where it has them."""
-    row = look.connection.execute(_COUNTERS, ([leaf.oid for leaf in look.there.leaves],)).fetchone()
+    row = look.connection.execute(_COUNTERS, ([leaf.oid for leaf in look.leaves],)).fetchone()
     dead, live = row or (0, 0)
     found = f"{dead:,} dead rows beside {live:,} live ones"
     if dead > max(live, LARGE / 2):

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from postgres.catalogue import EXTENSION
-from postgres.relation import Column, column
-from seed.verify.check import Check
-from seed.verify.look import Look, NotAllowedError
-from seed.verify.outcome import Fault, Outcome, failed_by, not_declared, passed
+from pgvector_seed.common.commands import PROGRAM
+from pgvector_seed.postgres.catalog import Column, column
+from pgvector_seed.vectors.extension import EXTENSION
+
+from ..context import Look, NotAllowedError
+from ..model import Check, Fault, Outcome, failed_by, not_declared, passed
 
 # Whether a unique index has this column alone. Of a partitioned table it must have the partition key too,
 # and then only the rows can tell.
@@ -63,7 +64,7 @@ def _faults_of_vector(look: Look) -> Iterator[Fault]:
     if table.vector is None:
         return
     if found is None:
-        yield Fault(f"there is no column {table.vector}", "See what was applied: python -m migrate status")
+        yield Fault(f"there is no column {table.vector}", f"See what was applied: {PROGRAM} migrate status")
         return
     other_type = table.type not in (None, found.type) or found.type_schema not in (_home(look, found), None)
     if other_type or found.modifier <= 0 or table.dimensions not in (None, found.modifier):
@@ -89,7 +90,7 @@ def _faults_of_id(look: Look) -> Iterator[Fault]:
         return
     found = column(look.connection, look.there.oid, name)
     if found is None:
-        yield Fault(f"there is no column {name}", "See what was applied: python -m migrate status")
+        yield Fault(f"there is no column {name}", f"See what was applied: {PROGRAM} migrate status")
         return
     row = look.connection.execute(_UNIQUE, {"table": look.there.oid, "column": found.number}).fetchone()
     alone = row[0] if row else None

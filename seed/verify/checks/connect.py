@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from postgres.connection import OLDEST_SERVER
-from seed.verify.check import Check
-from seed.verify.look import Look
-from seed.verify.outcome import AS_READER, Fault, Outcome, failed, failed_by, passed
+from pgvector_seed.postgres.connection import OLDEST_SERVER
+
+from ..context import Look
+from ..model import AS_READER, Check, Fault, Outcome, failed, failed_by, passed
 
 _ROLES = """
 SELECT rolname, rolcanlogin, rolvaliduntil < pg_catalog.now(),

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from postgres.catalogue import EXTENSION, available_version, is_older
-from search.reader import load_library
-from seed.verify.check import Check
-from seed.verify.look import Look
-from seed.verify.outcome import Outcome, failed, not_declared, passed
+from pgvector_seed.vectors.extension import EXTENSION, available_version, is_older
+from pgvector_seed.vectors.reader import load_library
+
+from ..context import Look
+from ..model import Check, Outcome, failed, not_declared, passed
 
 # PostgreSQL 18 tells which version of the library this session has loaded.
 _LOADED = "SELECT version FROM pg_catalog.pg_get_loaded_modules() WHERE module_name = %s"

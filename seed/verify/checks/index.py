@@ -3,59 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from psycopg import sql
 
-from postgres.metrics import INDEX_DEFAULTS, OPERATORS
-from seed.verify.check import Check
-from seed.verify.contract import Index
-from seed.verify.look import Look
-from seed.verify.outcome import AS_READER, Fault, Outcome, failed_by, not_declared, passed, skipped
+from pgvector_seed.vectors.indexes import VectorIndex, create_index, indexes_named
+from pgvector_seed.vectors.metrics import OPERATORS
 
-# An index with the indexes of its partitions. What orders by it is the operator class's, whatever its name.
-_INDEXES = """
-SELECT pg_catalog.format('%%I.%%I', n.nspname, x.relname), i.indrelid, m.amname, i.indisvalid, i.indisready,
-       pg_catalog.pg_get_expr(i.indpred, i.indrelid),
-       pg_catalog.array_to_string(ARRAY(
-         SELECT CASE WHEN key = 0 THEN 'an expression' ELSE a.attname END
-         FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS keys (key, place)
-         LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = key ORDER BY place), ', '),
-       ARRAY(SELECT o.oprname
-             FROM pg_catalog.pg_opclass c
-             JOIN pg_catalog.pg_amop s ON s.amopfamily = c.opcfamily AND s.amoppurpose = 'o'
-             JOIN pg_catalog.pg_operator o ON o.oid = s.amopopr
-             WHERE c.oid = i.indclass[0]),
-       ARRAY(SELECT pg_catalog.format('%%s=%%s', option_name, option_value)
-             FROM pg_catalog.pg_options_to_table(x.reloptions))
-FROM pg_catalog.pg_class root
-JOIN pg_catalog.pg_namespace r ON r.oid = root.relnamespace AND r.nspname = %s
-JOIN LATERAL (SELECT root.oid AS relid UNION SELECT relid FROM pg_catalog.pg_partition_tree(root.oid)) AS tree ON true
-JOIN pg_catalog.pg_class x ON x.oid = tree.relid
-JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
-JOIN pg_catalog.pg_index i ON i.indexrelid = x.oid
-JOIN pg_catalog.pg_am m ON m.oid = x.relam
-WHERE root.relname = %s AND root.relkind IN ('i', 'I')
-ORDER BY x.oid <> root.oid, 1
-"""
-
-
-class _Found(NamedTuple):
-    name: str
-    table: int
-    method: str
-    valid: bool
-    ready: bool
-    predicate: str | None
-    columns: str
-    operators: list[str]
-    options: list[str]
-
-    @property
-    def parameters(self) -> dict[str, str]:
-        """What it is built with, the method's defaults where it does not say."""
-        said = dict(option.split("=", 1) for option in self.options)
-        return {key: str(value) for key, value in INDEX_DEFAULTS.get(self.method, {}).items()} | said
+from ..context import Look
+from ..contract import DeclaredIndex
+from ..model import AS_READER, Check, Fault, Outcome, failed_by, not_declared, passed, skipped
 
 
 class _IndexFault(NamedTuple):
@@ -82,14 +39,14 @@ def judge(look: Look) -> Outcome:
     return failed_by(expected, plain, blocks=AS_READER if useless else frozenset())
 
 
-def _words(index: Index, metric: str | None) -> str:
+def _words(index: DeclaredIndex, metric: str | None) -> str:
     parameters = ", ".join(f"{name} = {value}" for name, value in (index.parameters or {}).items())
     words = [index.name, index.method, metric and f"for {metric}", parameters and f"with {parameters}"]
     return " ".join(filter(None, words))
 
 
-def _faults(look: Look, index: Index) -> Iterator[_IndexFault]:
-    found = [_Found(*row) for row in look.connection.execute(_INDEXES, (look.name.schema, index.name))]
+def _faults(look: Look, index: DeclaredIndex) -> Iterator[_IndexFault]:
+    found = indexes_named(look.connection, look.name.schema, index.name)
     if not found or found[0].table != look.there.oid:
         create = _create(look, index)
         if not found:
@@ -104,7 +61,7 @@ def _faults(look: Look, index: Index) -> Iterator[_IndexFault]:
             yield _IndexFault(f"{one.name} {what}", remedy, useless)
 
 
-def _differences(look: Look, index: Index, found: _Found) -> Iterator[tuple[str, bool]]:
+def _differences(look: Look, index: DeclaredIndex, found: VectorIndex) -> Iterator[tuple[str, bool]]:
     if not found.ready:
         yield "is not ready: its build was interrupted", True
     elif not found.valid:
@@ -124,32 +81,26 @@ def _differences(look: Look, index: Index, found: _Found) -> Iterator[tuple[str,
             yield f"has {name} = {has.get(name, 'nothing')}", False
 
 
-def _reindex(found: _Found) -> str:
+def _reindex(found: VectorIndex) -> str:
     return f"REINDEX INDEX CONCURRENTLY {found.name};"
 
 
-def _replace(look: Look, index: Index) -> str:
+def _replace(look: Look, index: DeclaredIndex) -> str:
     drop = sql.SQL("DROP INDEX {};").format(sql.Identifier(look.name.schema, index.name)).as_string()
     return f"{drop}\n{_create(look, index)}"
 
 
-def _create(look: Look, index: Index) -> str:
-    """What to type. Where the table is partitioned, an index can't be built concurrently in one statement."""
+def _create(look: Look, index: DeclaredIndex) -> str:
     table = look.table
     kind = table.type or (look.vector.type if look.vector else "vector")
-    defaults: dict[str, Any] = dict(INDEX_DEFAULTS.get(index.method or "hnsw", {}))
-    parameters = {**defaults, **(index.parameters or {})}
-    create = sql.SQL("CREATE INDEX {concurrently}{name} ON {table} USING {method} ({column} {ops}) WITH ({with_});")
-    return create.format(
-        concurrently=sql.SQL("CONCURRENTLY " if look.there.kind == "r" else ""),
-        name=sql.Identifier(index.name),
-        table=look.sql_name,
-        method=sql.Identifier(index.method or "hnsw"),
-        column=sql.Identifier(table.vector or "embedding"),
-        ops=sql.Identifier(f"{kind}_{table.metric or 'l2'}_ops"),
-        with_=sql.SQL(", ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(value)) for name, value in parameters.items()
-        ),
+    return create_index(
+        index.name,
+        look.sql_name,
+        table.vector or "embedding",
+        f"{kind}_{table.metric or 'l2'}_ops",
+        method=index.method or "hnsw",
+        parameters=index.parameters or {},
+        concurrently=look.there.kind == "r",
     ).as_string()
 
 

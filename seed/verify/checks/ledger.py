@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from postgres.ledger import Ledger, read_ledger
-from postgres.trust import StrangersLedgerError
-from seed.verify.check import Check
-from seed.verify.contract import Migration
-from seed.verify.look import Look, NotAllowedError
-from seed.verify.outcome import Fault, Outcome, failed, failed_by, not_declared, passed
+from pgvector_seed.common.commands import PROGRAM
+from pgvector_seed.migrate.ledger import Ledger, read_ledger
+from pgvector_seed.migrate.trust import StrangersLedgerError
 
-_REMEDY = "Compare with the files: python -m migrate status"
+from ..context import Look, NotAllowedError
+from ..contract import DeclaredMigration
+from ..model import Check, Fault, Outcome, failed, failed_by, not_declared, passed
+
+_REMEDY = f"Compare with the files: {PROGRAM} migrate status"
 
 
 def judge(look: Look) -> Outcome:
@@ -48,7 +49,7 @@ def _counted(number: int) -> str:
     return f"{number} migration" if number == 1 else f"{number} migrations"
 
 
-def _faults(declared: tuple[Migration, ...] | None, ledger: Ledger) -> Iterator[str]:
+def _faults(declared: tuple[DeclaredMigration, ...] | None, ledger: Ledger) -> Iterator[str]:
     if declared is None:
         return
     found = ledger.checksums

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from postgres.relation import Leaf
-from search.plan import Scan, forget_tuning, plan_cached, plan_once
-from search.question import VectorColumn
-from search.sample import stored_vectors
-from seed.verify.check import Check
-from seed.verify.look import LARGE, Look
-from seed.verify.outcome import Outcome, failed, not_declared, passed, skipped
+from pgvector_seed.vectors.column import VectorColumn
+from pgvector_seed.vectors.explain import Scan, forget_tuning, plan_cached, plan_once
+from pgvector_seed.vectors.queries import stored_vectors
+from pgvector_seed.vectors.tables import Leaf
+
+from ..context import LARGE, Look
+from ..model import Check, Outcome, failed, not_declared, passed, skipped
 
 NEIGHBOURS = 10  # where the contract does not say how many a reader asks for
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
-from search.question import VectorColumn
-from search.recall import Recall, interval, measure
-from search.sample import stored_vectors
-from seed.verify.check import Check
-from seed.verify.clock import OutOfTimeError
-from seed.verify.contract import Recall as Declared
-from seed.verify.look import Look
-from seed.verify.outcome import Outcome, failed, not_declared, passed, skipped
+from pgvector_seed.vectors.column import VectorColumn
+from pgvector_seed.vectors.queries import stored_vectors
+from pgvector_seed.vectors.recall import Recall, interval, measure
+
+from ..context import Look
+from ..contract import DeclaredRecall
+from ..deadline import OutOfTimeError
+from ..model import Check, Outcome, failed, not_declared, passed, skipped
 
 # More queries narrow the interval: 400 tell a recall of 0.90 from a declared 0.95, also where whole queries miss.
 QUERIES = 400
@@ -41,7 +41,7 @@ def judge(look: Look) -> Outcome:
     return passed(words, expected) if found.high >= declared.minimum else failed(expected, words, _REMEDY)
 
 
-def _measure(look: Look, column: VectorColumn, queries: list[str], declared: Declared) -> Recall:
+def _measure(look: Look, column: VectorColumn, queries: list[str], declared: DeclaredRecall) -> Recall:
     """By as many of the queries as a sixth of the time that is left allows."""
     end = time.monotonic() + _PART_OF_TIME * look.clock.left
     recalls: list[float] = []

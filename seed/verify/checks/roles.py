@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from seed.verify.abilities import READING, WRITING, cannot_read, cannot_write
-from seed.verify.check import Check
-from seed.verify.look import Look
-from seed.verify.outcome import AS_READER, Fault, Outcome, failed_by, not_declared, passed, skipped
-from seed.verify.privileges import Place, excess, excess_of_public
+from ..context import Look
+from ..model import AS_READER, Check, Fault, Outcome, failed_by, not_declared, passed, skipped
+from .abilities import READING, WRITING, cannot_read, cannot_write
+from .privileges import TableScope, excess, excess_of_public
 
 _READER = {"TABLE": set(READING)}
 _WRITER = {"TABLE": set(WRITING), "SEQUENCE": {"SELECT", "USAGE", "UPDATE"}}
@@ -47,7 +46,7 @@ def _owner(look: Look) -> Iterator[Fault]:
 
 def _excess(look: Look, reader: str | None, writer: str | None) -> Iterator[Fault]:
     home = look.extension.schema if look.extension else look.name.schema
-    place = Place(look.there.oid, look.table.owner, [look.name.schema, home])
+    place = TableScope(look.there.oid, look.table.owner, [look.name.schema, home])
     yield from excess_of_public(look.connection, place)
     for role in dict.fromkeys(filter(None, (reader, writer))):
         if role != look.table.owner:  # the contract itself lets it do everything

@@ -6,10 +6,9 @@ import math
 
 from psycopg import sql
 
-from seed.verify.check import Check
-from seed.verify.look import Look
-from seed.verify.outcome import Outcome, failed, not_declared, passed
-from seed.verify.sampling import whole_or_sampled
+from ..context import Look
+from ..model import Check, Outcome, failed, not_declared, passed
+from ..sampling import whole_or_sampled
 
 _COUNT = "SELECT pg_catalog.count(*) FROM {} {}"
 _BLOCKS = 10_000

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from postgres.relation import column
-from seed.verify.check import Check
-from seed.verify.look import Look, NotAllowedError
-from seed.verify.outcome import Outcome, failed, not_declared, passed, skipped
+from pgvector_seed.postgres.catalog import column
+
+from ..context import Look, NotAllowedError
+from ..model import Check, Outcome, failed, not_declared, passed, skipped
 
 # The sequence that belongs to an identity column, or that the column's default takes its value from as it is.
 _SEQUENCE = """

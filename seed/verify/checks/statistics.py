@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from postgres.relation import Leaf
-from seed.verify.check import Check
-from seed.verify.look import LARGE, Look
-from seed.verify.outcome import Outcome, failed, passed
+from pgvector_seed.vectors.tables import Leaf
+
+from ..context import LARGE, Look
+from ..model import Check, Outcome, failed, passed
 
 # Autovacuum analyzes after a change of a tenth; twice as much has been left alone.
 _STALE = 0.2

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from postgres.relation import Relation
-from seed.verify.check import Check
-from seed.verify.look import Look
-from seed.verify.outcome import Fault, Outcome, failed, failed_by, passed
+from pgvector_seed.common.commands import PROGRAM
+from pgvector_seed.vectors.tables import Leaf
+
+from ..context import Look
+from ..model import Check, Fault, Outcome, failed, failed_by, passed
 
 _KINDS = {"r": "a table", "p": "a partitioned table", "v": "a view", "m": "a materialized view", "f": "a foreign table"}
 _KINDS_OF_TABLES = ("r", "p")
@@ -18,18 +19,18 @@ def judge(look: Look) -> Outcome:
     """Judge the relation that bears the name, and its partitions."""
     found = look.relation
     if found is None:
-        return failed(_EXPECTED, "it is not there", "See what was applied: python -m migrate status")
+        return failed(_EXPECTED, "it is not there", f"See what was applied: {PROGRAM} migrate status")
     if found.kind not in _KINDS_OF_TABLES:
         return failed(_EXPECTED, _KINDS[found.kind], "Correct the contract, or make it a table by a migration.")
-    faults = list(_faults(found))
+    faults = list(_faults(look.leaves))
     if faults:
         return failed_by(_EXPECTED, faults)
-    partitions = f" with {len(found.leaves)} partitions" if found.kind == "p" else ""
+    partitions = f" with {len(look.leaves)} partitions" if found.kind == "p" else ""
     return passed(_KINDS[found.kind] + partitions, _EXPECTED)
 
 
-def _faults(found: Relation) -> Iterator[Fault]:
-    for leaf in found.leaves:
+def _faults(leaves: Sequence[Leaf]) -> Iterator[Fault]:
+    for leaf in leaves:
         if leaf.persistence == "u":
             yield Fault(f"{leaf.name} is unlogged: a crash empties it", f"ALTER TABLE {leaf.name} SET LOGGED;")
         if leaf.persistence == "t":

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from seed.verify.check import Check
-from seed.verify.look import Look
-from seed.verify.outcome import Outcome, failed, not_declared, passed, skipped
+from ..context import Look
+from ..model import Check, Outcome, failed, not_declared, passed, skipped
 
 ASKING = ("require", "verify-ca", "verify-full")
 

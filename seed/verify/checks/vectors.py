@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from psycopg import sql
 
-from search.question import VectorColumn
-from seed.verify.check import Check
-from seed.verify.look import Look
-from seed.verify.outcome import Fault, Outcome, failed_by, not_declared, passed
-from seed.verify.sampling import whole_or_sampled
+from pgvector_seed.vectors.column import VectorColumn
+
+from ..context import Look
+from ..model import Check, Fault, Outcome, failed_by, not_declared, passed
+from ..sampling import whole_or_sampled
 
 # The root of the mean square of a vector's numbers. Read in the wrong byte order, or as numbers of another width,
 # they are spread over the type's whole range: a float4 up to 1e38, a float16 up to 65504.

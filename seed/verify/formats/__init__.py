@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from seed.verify.formats.data import as_json
-from seed.verify.formats.github import as_github
-from seed.verify.formats.junit import as_junit
-from seed.verify.formats.text import as_text
-from seed.verify.outcome import Report
+from ..model import Report
+from .data import as_json
+from .github import as_github
+from .junit import as_junit
+from .text import as_text
 
 FORMATS: dict[str, Callable[[Report], str]] = {
     "text": as_text,

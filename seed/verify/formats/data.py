@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from seed.verify.outcome import Report, Result
+from ..model import Report, Result
 
 VERSION = 1
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from postgres.errors import lines, printable
-from seed.verify.formats.words import details, label, summary, to_mend
-from seed.verify.outcome import Report, Result, Status
+from pgvector_seed.common.text import lines, printable
+
+from ..model import Report, Result, Status
+from .words import details, label, summary, to_mend
 
 # What GitHub allows the title of an annotation, in characters.
 LONGEST_TITLE = 255

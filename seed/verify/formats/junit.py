@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
-from postgres.errors import printable
-from seed.verify.formats.words import details, to_mend
-from seed.verify.outcome import Outcome, Report, Result, Status
+from pgvector_seed.common.text import printable
+
+from ..model import Outcome, Report, Result, Status
+from .words import details, to_mend
 
 
 def as_junit(report: Report) -> str:

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from postgres.errors import lines, printable
-from seed.verify.formats.words import details, summary
-from seed.verify.outcome import Report, Result, Status
+from pgvector_seed.common.text import lines, printable
+
+from ..model import Report, Result, Status
+from .words import details, summary
 
 # A longer name moves the rest of its own line only.
 WIDEST = 48

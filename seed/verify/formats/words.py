@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from postgres.errors import lines, printable
-from seed.verify.outcome import Outcome, Report, Result, Status
+from pgvector_seed.common.text import lines, printable
+
+from ..model import Outcome, Report, Result, Status
 
 _COUNTED = {Status.PASS: "passed", Status.FAIL: "failed", Status.SKIP: "skipped", Status.NOT_DECLARED: "not declared"}
 

@@ -1,0 +1,1 @@
+"""Declare a pgvector database, fill it, and prove that it answers right."""

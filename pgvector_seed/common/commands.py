@@ -1,0 +1,47 @@
+"""Declaring click commands whose work is imported when it is done, and naming them in remedies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pgvector_seed.common.errors import Error
+from pgvector_seed.common.text import os_error
+
+_CHECKOUT = "python -m seed"
+# How the job's commands are called here: an installation has them inside of this package.
+PROGRAM = "pgvector-seed" if Path(__file__).parents[1].joinpath("seed").is_dir() else _CHECKOUT
+
+
+def deferred(declared: Callable[..., None]) -> Callable[..., None]:
+    """Make a click command's body of the function of the same name in the module ``work`` beside it.
+
+    That module, and the driver with it, is imported when the command is run: --help does not wait for it. With
+    --json an error is printed as a JSON document, too.
+    """
+
+    @wraps(declared)
+    def run_work(**options: Any) -> None:
+        work = import_module(".work", declared.__module__.rpartition(".")[0])
+        with _json_error(wanted=options.get("as_json", False)):
+            getattr(work, declared.__name__)(**options)
+
+    run_work.__doc__ = (declared.__doc__ or "").replace(_CHECKOUT, PROGRAM)
+    return run_work
+
+
+@contextmanager
+def _json_error(*, wanted: bool) -> Iterator[None]:
+    """Print an error as JSON before it goes on its way, if wanted."""
+    try:
+        yield
+    except (Error, OSError) as error:
+        if wanted:
+            message, remedy = (error.message, error.remedy) if isinstance(error, Error) else (os_error(error), "")
+            print(json.dumps({"right": False, "error": message, "remedy": remedy}, indent=2))
+        raise

@@ -1,0 +1,44 @@
+"""Files that are whole or absent, and private from the start."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+
+def write(path: Path, text: str, mode: int = 0o600) -> None:
+    """Write a file in one step: a reader, or a crash, meets the old text or the new one.
+
+    A link stays a link. What is no ordinary file, such as a pipe, is written to. The file gets this ``mode``, less
+    the umask.
+    """
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")
+        return
+    target = path.resolve()
+    new = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.new")
+    try:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        new.replace(target)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def read(path: Path) -> str | None:
+    """Return the text of a file, or None if there is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def secret(path: Path) -> str:
+    """Return the random text that this file keeps, made at the first call."""
+    text = read(path)
+    if text is None:
+        text = secrets.token_urlsafe(24)
+        write(path, text)
+    return text

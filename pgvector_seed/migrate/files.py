@@ -1,0 +1,143 @@
+"""The migrations a user writes: ``0001_create_embeddings.up.sql`` and, to undo it, ``.down.sql``."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgvector_seed.common.errors import InputError
+
+if TYPE_CHECKING:
+    from pgvector_seed.migrate.ledger import Applied
+
+_UP = "-- What this migration makes. The SQL names tables without a schema.\n"
+_DOWN = "-- What undoes it. Without this file, it cannot be undone.\n"
+_NAME = re.compile(r"(?P<id>(?P<number>\d{4})_[a-z0-9_]+)\.(?P<way>up|down)\.sql")
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One step of the schema. ``down`` is None where it cannot be undone."""
+
+    id: str
+    up: str
+    down: str | None
+
+    @property
+    def checksum(self) -> str:
+        """sha256 of the up text, in hexadecimal. Line endings do not count: git may change them."""
+        return sha256(self.up)
+
+
+def up_file(id_: str) -> str:
+    """The name of the file that makes what a migration makes."""
+    return f"{id_}.up.sql"
+
+
+def down_file(id_: str) -> str:
+    """The name of the file that undoes it, where there is one."""
+    return f"{id_}.down.sql"
+
+
+def checksums(migrations: Iterable[Migration]) -> dict[str, str]:
+    """Id to checksum, in the order of the files."""
+    return {migration.id: migration.checksum for migration in migrations}
+
+
+def down_checksums(migrations: Iterable[Migration | Applied]) -> dict[str, str]:
+    """Id to the sha256 of the down text; "" where there is none."""
+    return {migration.id: sha256(migration.down) if migration.down is not None else "" for migration in migrations}
+
+
+def sha256(text: str) -> str:
+    """In hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load(directory: Path) -> list[Migration]:
+    """The migrations of a folder, in order.
+
+    Raises InputError that names every fault of every file at once.
+    """
+    faults: list[str] = []
+    texts: dict[tuple[str, str], str] = {}
+    for path in _sql_files(directory):
+        match = _NAME.fullmatch(path.name)
+        if match is None:
+            faults.append(f"{path}: the name must be like 0001_create_embeddings.up.sql")
+            continue
+        text, fault = _read(path, directory)
+        faults += [fault] if fault else []
+        texts[match["id"], match["way"]] = text
+    ups = sorted(name for name, way in texts if way == "up")
+    downs = {name for name, way in texts if way == "down"}
+    faults += [f"{directory / down_file(id_)}: there is no {up_file(id_)}" for id_ in sorted(downs - set(ups))]
+    faults += _numbers(ups)
+    if not ups and not faults:
+        faults.append(f"{directory}: there are no migrations in this folder")
+    if faults:
+        raise InputError("; ".join(faults), "Mend the files and run the same command again.")
+    return [Migration(name, texts[name, "up"], texts.get((name, "down"))) for name in ups]
+
+
+def load_left(directory: Path) -> list[Migration]:
+    """Return the migrations of a folder as ``load`` does, or none if the folder or its files are gone."""
+    return load(directory) if directory.is_dir() and _sql_files(directory) else []
+
+
+def _sql_files(directory: Path) -> list[Path]:
+    try:
+        return sorted(path for path in directory.iterdir() if path.suffix.lower() == ".sql")
+    except OSError as error:
+        raise InputError(f"{directory}: {error.strerror}", "The folder of the migrations must be readable.") from error
+
+
+def _read(path: Path, directory: Path) -> tuple[str, str]:
+    """The text of a file, and what is wrong with it ("" when nothing is)."""
+    try:
+        if path.is_symlink() and not path.resolve(strict=True).is_relative_to(directory.resolve()):
+            return "", f"{path}: a symbolic link out of the folder"
+        if not path.is_file():
+            return "", f"{path}: not a file"
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, RuntimeError) as error:  # the latter for links in a circle
+        return "", f"{path}: {getattr(error, 'strerror', None) or 'a symbolic link to itself'}"
+    except UnicodeDecodeError as error:
+        return "", f"{path}: not UTF-8 (byte {error.start})"
+    if "\0" in text:
+        return "", f"{path}: a NUL byte, at which PostgreSQL would stop reading"
+    return text, "" if text.strip() else f"{path}: empty"
+
+
+def _numbers(names: list[str]) -> Iterator[str]:
+    """A gap is a file that was lost, or one that is still to come and would be refused then."""
+    for before, name in pairwise(["0000", *names]):
+        if name[:4] == before[:4]:
+            yield f"{before}, {name}: two migrations with the number {name[:4]}"
+        elif int(name[:4]) != int(before[:4]) + 1:
+            yield f"{name}: there is no migration with the number {int(before[:4]) + 1:04}"
+
+
+def create(directory: Path, name: str) -> list[Path]:
+    """Create ``NNNN_name.up.sql`` and ``.down.sql``, which hold a comment each, and return their paths.
+
+    Raises InputError where the name, or the folder, cannot be used.
+    """
+    words = re.sub(r"[\s-]+", "_", name.strip().lower())
+    if not re.fullmatch(r"[a-z0-9_]+", words):
+        raise InputError(f"a name has letters from a to z, digits and _; got {name!r}", "Such as: add_label")
+    directory.mkdir(parents=True, exist_ok=True)
+    number = max((int(path.name[:4]) for path in directory.glob("[0-9][0-9][0-9][0-9]_*.sql")), default=0) + 1
+    if number > 9999:
+        raise InputError("the numbers end at 9999", "Begin another folder with a schema of its own.")
+    id_ = f"{number:04}_{words}"
+    files = {directory / up_file(id_): _UP, directory / down_file(id_): _DOWN}
+    for path, text in files.items():
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    return list(files)

@@ -1,0 +1,73 @@
+"""Giving a deployment to the role that now owns it: a stack that gains roles, or another owner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any
+
+from psycopg import sql
+
+from pgvector_seed.migrate import records
+from pgvector_seed.migrate.ledger import SCHEMA, read_ledger
+from pgvector_seed.migrate.lock import Progress
+from pgvector_seed.migrate.provenance import refuse_another_schema
+from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.snapshot import ONE_SNAPSHOT, nothing_on_path
+
+# Who owns the ledger, and the role that this session has taken on, where these are two.
+_GIVER = """
+SELECT pg_catalog.pg_get_userbyid(nspowner), current_user::text
+FROM pg_catalog.pg_namespace
+WHERE nspname = %s AND current_user <> session_user AND pg_catalog.pg_get_userbyid(nspowner) <> current_user
+"""
+
+
+def reassign(connection: Connection, schema: str, report: Progress) -> None:
+    """Give the ledger, and all that its owner has in the deployment's ``schema``, to the role of this session.
+
+    It is done with the rights of the login, and only where the login could write to that ledger. What others own
+    there is left alone.
+    """
+    with before_handover(connection) as parties:
+        if parties is None:
+            return
+        giver, taker = parties
+        ledger = read_ledger(connection, to_write=True)
+        assert ledger is not None, "its owner was just seen"
+        refuse_another_schema(ledger.declaration.schema, schema)
+        whole = [SCHEMA, schema] if ledger.schema_created else [SCHEMA]
+        statements = [_give("SCHEMA", sql.Identifier(name), taker) for name in whole]
+        for name in (SCHEMA, schema):
+            statements += [_give(kind, sql.SQL(identity), taker) for kind, identity in _owned(connection, name, giver)]
+        for statement in statements:
+            connection.execute(statement)
+        records.promise_nothing(connection)
+    report(f"{len(statements)} objects of {giver} in {schema} and {SCHEMA} belong to {taker} now")
+
+
+@contextmanager
+def before_handover(connection: Connection) -> Iterator[tuple[str, str] | None]:
+    """A transaction with the rights of the login, where the ledger is another's than this session's role.
+
+    Yields the two, giver and taker; or None, where there is nothing to give.
+    """
+    with connection.transaction():
+        connection.execute(ONE_SNAPSHOT)
+        with nothing_on_path(connection):
+            row = connection.execute(_GIVER, (SCHEMA,)).fetchone()
+        if row is not None:
+            connection.execute("SET LOCAL ROLE NONE")
+        yield row and (row[0], row[1])
+
+
+def _owned(connection: Connection, schema: str, owner: str) -> list[tuple[Any, ...]]:
+    """Kind and name of each, as ALTER ... OWNER TO takes them: the server has quoted the names."""
+    query = files("pgvector_seed.migrate").joinpath("handover.sql").read_bytes()
+    with nothing_on_path(connection):
+        return connection.execute(query, {"schema": schema, "owner": owner}).fetchall()
+
+
+def _give(kind: str, name: sql.Composable, taker: str) -> sql.Composed:
+    return sql.SQL("ALTER {} {} OWNER TO {}").format(sql.SQL(kind), name, sql.Identifier(taker))

@@ -1,0 +1,92 @@
+"""One applier at a time: a session advisory lock, which the server frees when its holder dies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from pgvector_seed.common.errors import Error, InterruptError
+from pgvector_seed.migrate.ledger import read_ledger
+from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.interrupt import ending_with_client, pause, stoppable
+from pgvector_seed.postgres.pooler import refuse_pooler
+
+Progress = Callable[[str], None]  # gets a line of progress
+
+# The first 8 bytes of sha256("pgvector_seed") as a signed bigint: a key nobody else takes by chance.
+LOCK_KEY = -8128092972461669087
+
+POLL_SECONDS = 0.2
+
+_HOLDER = """
+SELECT a.usename, a.application_name, a.client_addr::text, a.pid,
+       pg_catalog.date_trunc('second', pg_catalog.now() - a.backend_start)::text
+FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+  AND (l.classid::bigint << 32 | l.objid::bigint) = %s
+"""
+
+
+@contextmanager
+def locked(connection: Connection, report: Progress) -> Iterator[None]:
+    """Hold the lock; while somebody else holds it, say who, and wait.
+
+    Raises RefusedError where a session's lock would not be the session's own, and InterruptError, which says
+    what is on record, after an interrupt.
+    """
+    refuse_pooler(connection)
+    connection.execute(ending_with_client(local=False))
+    holding = False
+    try:
+        with stoppable(connection):
+            _wait(connection, report)
+            holding = True
+            yield
+    except (KeyboardInterrupt, InterruptError) as interrupt:
+        raise InterruptError(_left(connection) if holding else "nothing was run") from interrupt
+    finally:
+        if not connection.closed and not connection.broken:
+            connection.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", (LOCK_KEY,))
+
+
+def _wait(connection: Connection, report: Progress) -> None:
+    if _try(connection):
+        return
+    report(f"waiting for {_holder(connection)}")
+    # Asked again and again, not waited for in the server: an index that the holder builds concurrently
+    # waits for every running statement, so each would wait for the other.
+    while not _try(connection):
+        pause(POLL_SECONDS)
+
+
+def _left(connection: Connection) -> str:
+    """Describe the ledger after an interrupt, which may have come while the server committed."""
+    if connection.info.transaction_status != TransactionStatus.IDLE:
+        return ""  # what it would see is not committed
+    try:
+        ledger = read_ledger(connection)
+    except (psycopg.Error, Error):
+        return ""
+    ids = [*ledger.migrations] if ledger else []
+    newest = f"{ids[-1]} is the newest migration on record" if ids else "no migration is on record"
+    begun = f"{ledger.unfinished['file']} was begun outside of a transaction" if ledger and ledger.unfinished else ""
+    return f"{newest}; {begun or ('nothing after it was kept' if ids else 'nothing was kept')}"
+
+
+def _try(connection: Connection) -> bool:
+    row = connection.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _holder(connection: Connection) -> str:
+    row = connection.execute(_HOLDER, (LOCK_KEY,)).fetchone()
+    if row is None:
+        return "another applier of migrations, which is about to end"
+    user, application, address, pid, age = row
+    if age is None:
+        return f"server process {pid} (who that is, a role with pg_read_all_stats can see)"
+    return f"{user} ({application or 'unnamed'}, {address or 'local'}, server process {pid}, connected for {age})"

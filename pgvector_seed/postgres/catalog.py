@@ -1,0 +1,132 @@
+"""What the catalogue says of one table, its partitions and its columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg import errors
+
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.snapshot import nothing_on_path
+
+_AS_IN_SQL = 'Write it as in SQL: public.items, "My schema".items'
+
+_PARTS = "SELECT pg_catalog.parse_ident(%s)"
+_PATH = "SELECT pg_catalog.current_schemas(false)"
+# Without a schema: the first on the search_path that has such a table.
+_ON_PATH = """
+SELECT n.nspname
+FROM pg_catalog.unnest(%s::pg_catalog.name[]) WITH ORDINALITY AS path (schema, place)
+JOIN pg_catalog.pg_namespace n ON n.nspname = path.schema
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = %s
+ORDER BY path.place
+LIMIT 1
+"""
+_RELATION = """
+SELECT c.oid, c.relkind, pg_catalog.pg_get_userbyid(c.relowner), c.relrowsecurity
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+"""
+_COLUMN = """
+SELECT a.attnum, t.typname, n.nspname, a.atttypmod, a.attnotnull, coalesce(a.attstattarget, -1) <> 0
+FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+WHERE a.attrelid = %s AND a.attname = %s AND a.attnum > 0 AND NOT a.attisdropped
+"""
+_COLUMN_TYPE = """
+SELECT pg_catalog.format_type(a.atttypid, a.atttypmod)
+FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = %s AND a.attname = %s AND NOT a.attisdropped
+"""
+# What the role of this session owns: tables of all kinds and views, and sequences.
+_OWNED = """
+SELECT c.relname, c.relkind = 'S'
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+  AND pg_catalog.pg_get_userbyid(c.relowner) = current_user
+ORDER BY 1
+"""
+
+
+@dataclass(frozen=True)
+class Name:
+    """A table's name, with its schema."""
+
+    schema: str
+    table: str
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table, or what bears its name. ``kind`` is pg_class's letter."""
+
+    oid: int
+    kind: str
+    owner: str
+    row_security: bool
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column. ``modifier`` is its number of dimensions for the types of vectors, and -1 where it has none.
+
+    ``wants_statistics`` is False where its statistics target was set to 0.
+    """
+
+    number: int
+    type: str
+    type_schema: str
+    modifier: int
+    not_null: bool
+    wants_statistics: bool
+
+
+def parse_name(connection: Connection, text: str) -> Name:
+    """The table that ``text`` names, as in SQL: ``items``, ``public.items``, ``"My schema"."Items"``.
+
+    Raises InputError where it is no name of a table.
+    """
+    try:
+        row = connection.execute(_PARTS, (text,)).fetchone()
+    except errors.InvalidParameterValue as error:
+        raise InputError(f"{text} is no name of a table", _AS_IN_SQL) from error
+    assert row is not None
+    *schema, table = row[0]
+    if len(schema) > 1:
+        raise InputError(f"{text} has more parts than a schema and a table", _AS_IN_SQL)
+    if not schema:
+        ((path,),) = connection.execute(_PATH).fetchall()
+        with nothing_on_path(connection):
+            found = connection.execute(_ON_PATH, (path, table)).fetchone()
+        schema = [found[0] if found else "public"]
+    return Name(schema[0], table)
+
+
+def relation(connection: Connection, name: Name) -> Relation | None:
+    """The relation of that name, or None where there is none."""
+    row = connection.execute(_RELATION, (name.schema, name.table)).fetchone()
+    return Relation(*row) if row else None
+
+
+def column(connection: Connection, oid: int, name: str) -> Column | None:
+    """The column of that name, or None where the relation has none."""
+    row = connection.execute(_COLUMN, (oid, name)).fetchone()
+    return Column(*row) if row else None
+
+
+def owned(connection: Connection, schema: str) -> tuple[list[str], list[str]]:
+    """The names of the tables and views of ``schema`` that belong to the role of this session, and of the sequences."""
+    with nothing_on_path(connection):
+        rows = connection.execute(_OWNED, (schema,)).fetchall()
+    return [name for name, is_sequence in rows if not is_sequence], [name for name, is_sequence in rows if is_sequence]
+
+
+def column_type(connection: Connection, schema: str, table: str, column: str) -> str | None:
+    """The type with its dimensions, such as ``vector(4)``, or None where there is no such column."""
+    with nothing_on_path(connection):
+        row = connection.execute(_COLUMN_TYPE, (schema, table, column)).fetchone()
+    return row[0] if row else None

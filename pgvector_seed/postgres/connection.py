@@ -1,0 +1,116 @@
+"""Connecting by libpq's own rules: PG* variables, service files, password files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from pgvector_seed.common.errors import InputError, UnreachableError
+from pgvector_seed.postgres.auth import require_auth
+from pgvector_seed.postgres.conninfo import CONNECT_TIMEOUT_SECONDS, libpq_default
+from pgvector_seed.postgres.errors import one_line
+from pgvector_seed.postgres.interrupt import stoppable
+
+Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+
+APPLICATION = "pgvector-seed"
+OLDEST_SERVER = 16
+SEVERAL = "Multiple connection attempts failed. All failures were: "
+
+_ROOT = "Set PGSSLROOTCERT (Pulumi: pulumi config set sslrootcert) to"
+_LOGIN = "Set PGPASSWORD or PGPASSFILE (Pulumi: pulumi config set --secret password) to this user's password"
+_CERTIFICATE = (
+    "Set PGSSLCERT and PGSSLKEY (Pulumi: the keys sslcert and sslkey) to a certificate that the server accepts."
+)
+# By libpq's and the server's words, the first that fits.
+REMEDIES = {
+    "password authentication failed": f"{_LOGIN}, which may also have expired: ALTER ROLE ... VALID UNTIL.",
+    "no password supplied": f"{_LOGIN}.",
+    '"!password" failed': (
+        "Another program may have taken the server's port, and would be told the password. If the server is right: "
+        "PGREQUIREAUTH=password before the same command (Pulumi: require_auth=password in a service file)."
+    ),
+    '"scram-sha-256" failed': (
+        "PGREQUIREAUTH asks for a server that knows the password, and this one does not show that it does. If it "
+        'should be the server that make brings, that is down or has another port. Run: make up; eval "$(make env)"'
+    ),
+    "certificate verify failed": (
+        f"{_ROOT} the certificate of the authority that vouches for the server. If it is that one, the server's own "
+        "has expired. For PGSSLROOTCERT=system, SSL_CERT_FILE says where the system keeps its authorities."
+    ),
+    "does not match host name": (
+        "Set PGHOST (Pulumi: pulumi config set host) to a name that the certificate has; PGHOSTADDR may then have "
+        "the address."
+    ),
+    "root certificate file": f"{_ROOT} the file of the authority's certificate.",
+    "could not read root certificate": f"{_ROOT} the file of the authority's certificate.",
+    "private key file": "Only its owner may read a key: chmod 600 FILE.",
+    "valid client certificate": _CERTIFICATE,
+    "certificate required": _CERTIFICATE,
+    "definition of service": "Check PGSERVICE and PGSERVICEFILE.",
+    "too many": "Wait until other sessions have ended, or raise the limit.",
+    # starting up, shutting down, in recovery mode
+    "the database system is": "It is there, and not ready: run the same command again in a moment.",
+    "does not exist": "Check PGDATABASE and PGUSER (Pulumi: the keys database and user).",
+    "SSL": "Set PGSSLMODE (Pulumi: pulumi config set sslmode) to what the server offers.",
+}
+REMEDY = "Check PGHOST and PGPORT (Pulumi: the keys host and port), and that the server runs."
+
+
+@contextmanager
+def connect(conninfo: str = "", *, any_version: bool = False) -> Iterator[Connection]:
+    """A connection in autocommit mode to a server of a supported version, closed at the end.
+
+    Whatever ``conninfo`` leaves out, libpq takes from the environment. ``any_version`` lets an old server pass.
+
+    Raises UnreachableError when there is no connection or no login, InputError on a server that is too old.
+    """
+    connection = _open(conninfo)
+    try:
+        if not any_version:
+            _refuse_old(connection)
+        with stoppable(connection):
+            yield connection
+    finally:
+        connection.close()
+
+
+def _open(conninfo: str) -> Connection:
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what follows from an error that we report
+    try:
+        ours: dict[str, Any] = {**_timeout(conninfo), **require_auth(conninfo)}
+        settings = make_conninfo(conninfo, fallback_application_name=APPLICATION, client_encoding="UTF8", **ours)
+        return psycopg.connect(settings, autocommit=True, prepare_threshold=None)
+    except psycopg.ProgrammingError as error:
+        raise InputError(
+            f"the connection settings are not valid: {one_line(error)}", "Check the PG* variables."
+        ) from error
+    except psycopg.OperationalError as error:
+        # psycopg resolves names itself, and does not say which when the environment has it. Of several
+        # attempts it tells the last one, and then all.
+        words = one_line(error).replace("host None", f"host {libpq_default('host')!r}").rpartition(SEVERAL)[2]
+        raise UnreachableError(words, _remedy(words)) from error
+
+
+def _timeout(conninfo: str) -> dict[str, int]:
+    """Our own limit, unless libpq finds one: a server that never answers must not hold us for minutes."""
+    said = "connect_timeout" in conninfo_to_dict(conninfo) or libpq_default("connect_timeout")
+    return {} if said else {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
+
+
+def _remedy(words: str) -> str:
+    return next((remedy for said, remedy in REMEDIES.items() if said in words), REMEDY)
+
+
+def _refuse_old(connection: Connection) -> None:
+    major = connection.info.server_version // 10000
+    if major < OLDEST_SERVER:
+        raise InputError(
+            f"the server at {connection.info.host}:{connection.info.port} is PostgreSQL {major}",
+            f"PostgreSQL {OLDEST_SERVER} or later is needed: upgrade the server, or name another one.",
+        )

@@ -1,0 +1,96 @@
+"""Vector indexes: what the catalogue says of one, and the statement that makes one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from psycopg import sql
+
+from pgvector_seed.postgres.connection import Connection
+
+# What an index is built with where its definition does not say: the sections "HNSW" and "IVFFlat".
+INDEX_DEFAULTS: dict[str, dict[str, int | str]] = {
+    "hnsw": {"m": 16, "ef_construction": 64},
+    "ivfflat": {"lists": 100},
+}
+# An index with the indexes of its partitions. What orders by it is the operator class's, whatever its name.
+_INDEXES = """
+SELECT pg_catalog.format('%%I.%%I', n.nspname, x.relname), i.indrelid, m.amname, i.indisvalid, i.indisready,
+       pg_catalog.pg_get_expr(i.indpred, i.indrelid),
+       pg_catalog.array_to_string(ARRAY(
+         SELECT CASE WHEN key = 0 THEN 'an expression' ELSE a.attname END
+         FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS keys (key, place)
+         LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = key ORDER BY place), ', '),
+       ARRAY(SELECT o.oprname
+             FROM pg_catalog.pg_opclass c
+             JOIN pg_catalog.pg_amop s ON s.amopfamily = c.opcfamily AND s.amoppurpose = 'o'
+             JOIN pg_catalog.pg_operator o ON o.oid = s.amopopr
+             WHERE c.oid = i.indclass[0]),
+       ARRAY(SELECT pg_catalog.format('%%s=%%s', option_name, option_value)
+             FROM pg_catalog.pg_options_to_table(x.reloptions))
+FROM pg_catalog.pg_class root
+JOIN pg_catalog.pg_namespace r ON r.oid = root.relnamespace AND r.nspname = %s
+JOIN LATERAL (SELECT root.oid AS relid UNION SELECT relid FROM pg_catalog.pg_partition_tree(root.oid)) AS tree ON true
+JOIN pg_catalog.pg_class x ON x.oid = tree.relid
+JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
+JOIN pg_catalog.pg_index i ON i.indexrelid = x.oid
+JOIN pg_catalog.pg_am m ON m.oid = x.relam
+WHERE root.relname = %s AND root.relkind IN ('i', 'I')
+ORDER BY x.oid <> root.oid, 1
+"""
+
+
+class VectorIndex(NamedTuple):
+    """An index as the catalogue has it. ``operators`` are those it can order by; ``table`` is the oid of its table."""
+
+    name: str
+    table: int
+    method: str
+    valid: bool
+    ready: bool
+    predicate: str | None
+    columns: str
+    operators: list[str]
+    options: list[str]
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """What it is built with, the method's defaults where it does not say."""
+        said = dict(option.split("=", 1) for option in self.options)
+        return {key: str(value) for key, value in INDEX_DEFAULTS.get(self.method, {}).items()} | said
+
+
+def indexes_named(connection: Connection, schema: str, name: str) -> list[VectorIndex]:
+    """Return the index of that name, and after it the indexes of its partitions."""
+    return [VectorIndex(*row) for row in connection.execute(_INDEXES, (schema, name))]
+
+
+def create_index(
+    name: str,
+    table: sql.Composable,
+    column: str,
+    operator_class: str,
+    *,
+    method: str,
+    parameters: Mapping[str, Any],
+    concurrently: bool,
+) -> sql.Composed:
+    """Return the statement that builds an index, with the method's defaults for the parameters that are not named.
+
+    The index of a partitioned table cannot be built concurrently.
+    """
+    settings = {**INDEX_DEFAULTS.get(method, {}), **parameters}
+    return sql.SQL(
+        "CREATE INDEX {concurrently}{name} ON {table} USING {method} ({column} {ops}) WITH ({with_});"
+    ).format(
+        concurrently=sql.SQL("CONCURRENTLY " if concurrently else ""),
+        name=sql.Identifier(name),
+        table=table,
+        method=sql.Identifier(method),
+        column=sql.Identifier(column),
+        ops=sql.Identifier(operator_class),
+        with_=sql.SQL(", ").join(
+            sql.SQL("{} = {}").format(sql.Identifier(key), sql.Literal(value)) for key, value in settings.items()
+        ),
+    )

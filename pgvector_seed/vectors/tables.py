@@ -1,0 +1,111 @@
+"""The tables that hold vectors, with their partitions and sizes: nothing else asks for those."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.snapshot import nothing_on_path
+from pgvector_seed.vectors.extension import EXTENSION
+from pgvector_seed.vectors.indexes import INDEX_DEFAULTS
+from pgvector_seed.vectors.metrics import metric_of
+
+# A partition is judged with the table it belongs to. The types of the extension count, and bit where an index of the
+# extension says that it is searched.
+_VECTOR_TABLES = """
+SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname),
+       c.relname,
+       pg_catalog.pg_get_userbyid(c.relowner),
+       (SELECT k.attname
+        FROM pg_catalog.pg_index i
+        JOIN pg_catalog.pg_attribute k ON k.attrelid = i.indrelid AND k.attnum = i.indkey[0]
+        WHERE i.indrelid = c.oid AND i.indisprimary AND i.indnkeyatts = 1),
+       a.attname,
+       t.typname,
+       nullif(a.atttypmod, -1),
+       ARRAY(SELECT pg_catalog.jsonb_build_object(
+                      'name', x.relname, 'method', m.amname, 'class', o.opcname,
+                      'parameters', (SELECT pg_catalog.jsonb_object_agg(option_name, option_value)
+                                     FROM pg_catalog.pg_options_to_table(x.reloptions)))
+             FROM pg_catalog.pg_index i
+             JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+             JOIN pg_catalog.pg_am m ON m.oid = x.relam AND m.amname IN ('hnsw', 'ivfflat')
+             JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[0]
+             WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum
+             ORDER BY x.relname)
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped AND a.attnum > 0
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_catalog.pg_depend d
+  ON d.classid = 'pg_catalog.pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
+LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+  AND (e.extname = %s OR (t.oid = 'pg_catalog.bit'::regtype
+                          AND EXISTS (SELECT FROM pg_catalog.pg_index i
+                                      JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+                                      JOIN pg_catalog.pg_am m ON m.oid = x.relam AND m.amname IN ('hnsw', 'ivfflat')
+                                      WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum)))
+ORDER BY c.relname, a.attnum
+"""
+# pg_partition_tree knows nothing of a table without partitions, which is its own leaf here.
+_LEAVES = """
+SELECT c.oid, pg_catalog.format('%%I.%%I', n.nspname, c.relname), c.relname, c.relkind, c.relpersistence, c.reltuples
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind <> 'p' AND (c.oid = %(oid)s OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(%(oid)s)))
+ORDER BY 2
+"""
+# It waits for whoever locks a table.
+_BYTES = "SELECT coalesce(pg_catalog.sum(pg_catalog.pg_relation_size(oid)), 0) FROM pg_catalog.unnest(%s::oid[]) AS oid"
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A partition that holds rows, or the table itself. ``table`` is its name without the schema."""
+
+    oid: int
+    name: str
+    table: str
+    kind: str
+    persistence: str
+    reltuples: float
+
+
+def vector_tables(connection: Connection, schema: str) -> list[dict[str, Any]]:
+    """The tables of ``schema`` that hold vectors, one entry per vector column, as the contract writes them."""
+    with nothing_on_path(connection):
+        return [_entry(*row) for row in connection.execute(_VECTOR_TABLES, (schema, EXTENSION))]
+
+
+def _entry(
+    name: str, table: str, owner: str, key: str | None, column: str, kind: str, dimensions: int | None, indexes: Any
+) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": name, "table": table, "id": key, "vector": column, "type": kind}
+    entry |= {"dimensions": dimensions, "owner": owner}
+    metrics = {metric_of(index["class"]) for index in indexes}
+    entry["metric"] = metrics.pop() if len(metrics) == 1 else None
+    entry["indexes"] = [
+        {"name": index["name"], "method": index["method"], "parameters": _parameters(index)} for index in indexes
+    ]
+    return {field: value for field, value in entry.items() if value is not None}
+
+
+def _parameters(index: dict[str, Any]) -> dict[str, int | str]:
+    """What the index is built with, also where its definition leaves it to the defaults."""
+    said = index["parameters"] or {}
+    numbers = {name: int(value) if value.isdecimal() else value for name, value in said.items()}
+    return INDEX_DEFAULTS[index["method"]] | numbers
+
+
+def leaves(connection: Connection, oid: int) -> tuple[Leaf, ...]:
+    """Return the partitions of a table that hold rows, in the order of their names; without any, the table itself."""
+    return tuple(Leaf(*row) for row in connection.execute(_LEAVES, {"oid": oid}))
+
+
+def size_in_bytes(connection: Connection, parts: Sequence[Leaf]) -> int:
+    """Return the size of these partitions, without TOAST and indexes."""
+    row = connection.execute(_BYTES, ([leaf.oid for leaf in parts],)).fetchone()
+    return int(row[0]) if row else 0

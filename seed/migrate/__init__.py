@@ -1,0 +1,1 @@
+"""The commands of migrations: ``python -m seed migrate``."""

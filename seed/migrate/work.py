@@ -1,0 +1,143 @@
+"""What the commands of ``python -m seed migrate`` do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pgvector_seed.common.text import lines, printable
+from pgvector_seed.migrate import adopt, runner
+from pgvector_seed.migrate import lint as squawk
+from pgvector_seed.migrate.contract import Declaration, fault_of_schema
+from pgvector_seed.migrate.files import create, load, load_left
+from pgvector_seed.migrate.ledger import deployment_schema, read_ledger
+from pgvector_seed.migrate.session import Limits, fault_of_duration
+from pgvector_seed.postgres.connection import Connection, connect
+from pgvector_seed.postgres.errors import translated
+
+from .output import findings_as_text, plan_as_data, plan_as_text, status_as_data, status_as_text
+
+
+def plan(*, directory: Path, schema: str | None, allow_down: bool, as_json: bool) -> None:
+    """Show what ``apply`` would do."""
+    _refuse_bad_schema(schema)
+    with connect() as connection:
+        migrations = load(directory)
+        options = _options(allow_down=allow_down)
+        preview = runner.preview(connection, migrations, _declaration(connection, schema), options)
+    irreversible = {migration.id for migration in migrations if migration.down is None}
+    _show(plan_as_data(preview, irreversible) if as_json else plan_as_text(preview, irreversible))
+
+
+def status(*, directory: Path, as_json: bool) -> None:
+    """Show every migration, and leave with 1 if the ledger and the files do not fit."""
+    with connect() as connection, translated("reading the ledger"):
+        data = status_as_data(load(directory), read_ledger(connection))
+    _show(data if as_json else status_as_text(data))
+    if not data["right"]:
+        raise SystemExit(1)
+
+
+def apply(*, directory: Path, schema: str | None, as_json: bool, allow_down: bool, **limits: str) -> None:
+    """Run what the ledger does not have."""
+    _refuse_bad_schema(schema)
+    options = _options(allow_down=allow_down, **limits)
+    with connect() as connection:
+        migrations = load(directory)
+        declaration = _declaration(connection, schema)
+        done = runner.apply(connection, migrations, declaration, _report(as_json=as_json), options)
+    if as_json:
+        _show({"ledger": done.ledger.id, "undone": done.plan.undo, "applied": done.plan.apply})
+    elif not (done.plan.undo or done.plan.apply):
+        click.echo("Nothing to run: the database has every migration.")
+
+
+def down(*, to: str, directory: Path, schema: str | None, as_json: bool, **limits: str) -> None:
+    """Undo what was applied after ``to``."""
+    _refuse_bad_schema(schema)
+    limit = _limits(**limits)
+    with connect() as connection:
+        migrations, schema = load_left(directory), _declaration(connection, schema, to_undo=True).schema
+        ids = runner.undo(connection, migrations, schema, to, _report(as_json=as_json), limit)
+    if as_json:
+        _show({"undone": ids})
+    elif not ids:
+        click.echo(f"Nothing to undo: {to} is the newest.")
+
+
+def baseline(*, id_: str, directory: Path, schema: str | None, as_json: bool, **limits: str) -> None:
+    """Record the migrations up to ``id_`` without running them."""
+    _refuse_bad_schema(schema)
+    limit = _limits(**limits)
+    with connect() as connection:
+        migrations, declaration = load(directory), _declaration(connection, schema)
+        ids = adopt.baseline(connection, migrations, declaration, id_, _report(as_json=as_json), limit)
+    if as_json:
+        _show({"recorded": ids})
+    elif not ids:
+        click.echo(f"Nothing to record: {id_} is in the ledger.")
+
+
+def repair(*, id_: str, directory: Path, schema: str | None, as_json: bool, **limits: str) -> None:
+    """Accept an edited migration whose effect is in place."""
+    _refuse_bad_schema(schema)
+    limit = _limits(**limits)
+    with connect() as connection:
+        migrations, schema = load(directory), _declaration(connection, schema).schema
+        repaired = adopt.repair(connection, migrations, schema, id_, _report(as_json=as_json), limit)
+    if as_json:
+        _show({"repaired": repaired})
+    elif not repaired:
+        click.echo(f"Nothing to repair: the ledger has {id_} as it is in its files.")
+
+
+def new(*, name: str, directory: Path, as_json: bool) -> None:
+    """Create the files of a migration with the next number."""
+    paths = [str(path) for path in create(directory, name)]
+    _show({"created": paths} if as_json else "\n".join(paths))
+
+
+def lint(*, ids: tuple[str, ...], directory: Path, as_json: bool) -> None:
+    """Show what squawk finds, and leave with 1 if it finds something."""
+    findings = squawk.findings(directory, load(directory), ids)
+    _show({"right": not findings, "findings": findings} if as_json else findings_as_text(findings))
+    if findings:
+        raise SystemExit(1)
+
+
+def _declaration(connection: Connection, schema: str | None, *, to_undo: bool = False) -> Declaration:
+    """Return what a new ledger is to declare; a ledger keeps what it declares but for the schema, which must fit."""
+    with translated("reading the ledger"):
+        schema = deployment_schema(read_ledger(connection), schema, to_undo=to_undo)
+    info = connection.info
+    return Declaration(schema=schema, connection={"host": info.host, "port": info.port, "dbname": info.dbname})
+
+
+def _refuse_bad_schema(schema: str | None) -> None:
+    fault = "" if schema is None else fault_of_schema(schema)
+    if fault:
+        raise click.BadParameter(fault, param_hint="'--schema'")
+
+
+def _options(*, allow_down: bool, **limits: str) -> runner.ApplyOptions:
+    return runner.ApplyOptions(_limits(**limits), allow_down=allow_down, keep_declared=True)
+
+
+def _limits(**limits: str) -> Limits:
+    for name, limit in limits.items():
+        fault = fault_of_duration(limit) if limit else ""
+        if fault:
+            raise click.BadParameter(fault, param_hint=f"'--{name.replace('_', '-')}'")
+    return Limits(**limits)
+
+
+def _report(*, as_json: bool) -> Callable[[str], None]:
+    return lambda line: click.echo(printable(line), err=as_json)
+
+
+def _show(data: dict[str, Any] | str) -> None:
+    click.echo("\n".join(lines(data)) if isinstance(data, str) else json.dumps(data, indent=2))

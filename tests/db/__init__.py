@@ -1,1 +1,0 @@
-"""The engine, the sample and the embedded server on real servers."""

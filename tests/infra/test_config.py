@@ -1,0 +1,187 @@
+"""The stack's configuration: every fault at once, each with the command that mends it."""
+
+from __future__ import annotations
+
+import json
+
+import pulumi
+import pytest
+import yaml
+
+from local.workspace import ROOT
+from pgvector_seed.infra.config import KEYS, PASSWORDS, parse
+from pgvector_seed.infra.roles import Role, Roles
+from pgvector_seed.migrate.runner import ApplyOptions
+from pgvector_seed.migrate.session import Limits
+
+
+def faults(raw: dict[str, str], secret: tuple[str, ...] = ()) -> str:
+    with pytest.raises(pulumi.RunError) as caught:
+        parse(raw, secret)
+    return str(caught.value)
+
+
+def test_an_empty_configuration_is_a_valid_one() -> None:
+    settings = parse({})
+    assert settings.connection == {}
+    assert (settings.schema, settings.on_destroy, settings.password) == ("public", "retain", None)
+
+
+def test_every_key_is_read() -> None:
+    raw = {
+        "host": "db",
+        "port": "6543",
+        "database": "odd-name",
+        "user": "al",
+        "password": "s3cret",
+        "service": "app",
+        "sslmode": "verify-full",
+        "sslrootcert": "root.crt",
+        "sslcert": "client.crt",
+        "sslkey": "client.key",
+        "schema": "my schema",
+        "onDestroy": "revert",
+        "minimumVersion": "0.8.5",
+        "allowDown": "true",
+        "lockTimeout": "5s",
+        "statementTimeout": "30min",
+        "createExtension": "false",
+        "superuser": "false",
+        "writerPassword": "wr1ter",
+        "readerPassword": "re4der",
+        "passwordVersion": "2",
+        "importRoles": "true",
+        "policy": "warn",
+        "roles": json.dumps({"owner": "o", "writer": "w", "reader": "r"}),
+        "tables": json.dumps({"items": {"metric": "cosine", "rows": 5, "recall": {"k": 10, "minimum": 0.9}}}),
+    }
+    assert raw.keys() == {*KEYS, "tables", "roles"}
+    settings = parse(raw, PASSWORDS)
+    assert settings.connection == {
+        "host": "db",
+        "port": "6543",
+        "dbname": "odd-name",
+        "user": "al",
+        "service": "app",
+        "sslmode": "verify-full",
+        "sslrootcert": "root.crt",
+        "sslcert": "client.crt",
+        "sslkey": "client.key",
+    }
+    assert settings.options == ApplyOptions(Limits("5s", "30min"), allow_down=True)
+    assert settings.tables["items"]["recall"] == {"k": 10, "minimum": 0.9}
+    assert settings.password == "s3cret"
+    assert not settings.create_extension
+    assert not settings.superuser
+    assert settings.policy == "warn"
+    assert settings.roles == Roles(
+        Role("o"),
+        Role("w", password="wr1ter"),
+        Role("r", password="re4der"),
+        password_version="2",
+        import_existing=True,
+    )
+
+
+def test_the_example_for_rds_is_valid() -> None:
+    """People begin with a copy of it."""
+    found = yaml.safe_load((ROOT / "Pulumi.rds.yaml.example").read_text())["config"]
+    texts = {key.removeprefix("pgvector-seed:"): v if isinstance(v, str) else json.dumps(v) for key, v in found.items()}
+    settings = parse(texts)
+    assert settings.roles is not None
+    assert not settings.superuser
+    assert settings.connection["sslmode"] == "verify-full"
+
+
+@pytest.mark.parametrize(
+    ("roles", "words"),
+    [
+        ("app", "roles: must map owner, writer and reader to names"),
+        ({"owner": "o", "writer": "w"}, "roles.reader: must be a role's name"),
+        ({"owner": "o", "writer": "w", "reader": {"name": "r"}}, "config set --path 'roles.reader' app_reader"),
+        ({"owner": "o", "writer": "w", "reader": "r", "admin": "a"}, "config rm --path 'roles.admin'"),
+        ({"owner": "o", "writer": "w", "reader": "w"}, "must be three roles"),
+        ({"owner": "pg_monitor", "writer": "w", "reader": "r"}, "roles.owner: 'pg_monitor' is reserved"),
+        ({"owner": "o", "writer": "w" * 64, "reader": "r"}, "63 bytes"),
+    ],
+)
+def test_roles_that_cannot_be(roles: object, words: str) -> None:
+    assert words in faults({"roles": json.dumps(roles)})
+
+
+@pytest.mark.parametrize("raw", [{}, {"roles": '{"owner": "o", "writer": {"existing": "w"}, "reader": "r"}'}])
+def test_a_password_for_a_role_that_the_stack_does_not_make(raw: dict[str, str]) -> None:
+    """It would be set nowhere, and the operator would believe it was."""
+    assert "pulumi config rm writerPassword" in faults({**raw, "writerPassword": "x"}, ("writerPassword",))
+
+
+def test_the_password_is_not_in_the_repr() -> None:
+    """A settings object that lands in a log must not bring the password along."""
+    roles = '{"owner": "o", "writer": "w", "reader": "r"}'
+    raw = {"roles": roles, **dict.fromkeys(PASSWORDS, "s3cret")}
+    assert "s3cret" not in repr(parse(raw, PASSWORDS))
+
+
+def test_all_faults_are_reported_at_once() -> None:
+    """Mending one fault only to meet the next costs a deployment each time."""
+    said = faults({"port": "99999", "onDestroy": "keep", "shcema": "x"})
+    assert "pulumi config set port 5432" in said
+    assert "pulumi config set onDestroy retain" in said
+    assert "pulumi config rm shcema" in said
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("port", "0"),
+        ("port", "x"),
+        ("port", "5432.0"),
+        ("port", "٥٤٣٢"),
+        ("host", ""),
+        ("user", "a\0b"),
+        ("sslmode", "prefer"),
+        ("onDestroy", "Revert"),
+        ("schema", "pg_catalog"),
+        ("schema", "pgvector_seed"),
+        ("schema", "$user"),
+        ("schema", "ü" * 32),
+        ("minimumVersion", "latest"),
+        ("schema", "pgvector_seed_scratch"),
+        ("allowDown", "yes"),
+        ("lockTimeout", "5"),
+        ("statementTimeout", "5 s"),
+    ],
+)
+def test_a_bad_value_names_its_key_and_the_command(key: str, value: str) -> None:
+    assert f"{key}: " in faults({key: value})
+    assert f"pulumi config set {key}" in faults({key: value})
+
+
+@pytest.mark.parametrize(
+    ("value", "command"),
+    [
+        ("embeddings", "rm tables"),
+        ("[]", "rm tables"),
+        ('{"t": 1}', "rm --path 'tables[\"t\"]'"),
+        ('{"my.t": {"metric": "l3"}}', "set --path 'tables[\"my.t\"].metric' l2"),
+        ('{"t": {"rows": -1}}', "set --path 'tables[\"t\"].rows' 1000"),
+        ('{"t": {"rows": true}}', "set --path 'tables[\"t\"].rows' 1000"),
+        ('{"t": {"recall": {"k": 0, "minimum": 0.9}}}', "set --path 'tables[\"t\"].recall.k' 10"),
+        ('{"t": {"recall": {"k": 10}}}', "set --path 'tables[\"t\"].recall.minimum' --type float 0.9"),
+        (
+            '{"t": {"recall": {"k": 10, "minimum": "0.9"}}}',
+            "set --path 'tables[\"t\"].recall.minimum' --type float 0.9",
+        ),
+        ('{"t": {"recall": 0.9}}', "rm --path 'tables[\"t\"].recall'"),
+        ('{"t": {"metrics": "l2"}}', "rm --path 'tables[\"t\"].metrics'"),
+    ],
+)
+def test_a_bad_declaration_of_a_table_comes_with_the_whole_command(value: str, command: str) -> None:
+    assert f"pulumi config {command}" in faults({"tables": value})
+
+
+def test_a_password_in_plain_text_is_refused_and_not_repeated() -> None:
+    """A password that was set without --secret is in a file that is committed."""
+    said = faults({"password": "s3cret"})
+    assert "pulumi config set --secret password" in said
+    assert "s3cret" not in said

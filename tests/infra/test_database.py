@@ -1,0 +1,205 @@
+"""The Pulumi program under the SDK's mocks: what it declares."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mocks
+
+from local import program
+from local.program import Registered
+from local.pulumi_state import EXTENSION_TYPE, MIGRATIONS_TYPE
+from local.server import Server
+from local.workspace import ROOT
+from pgvector_seed.infra.database import VectorDatabase, VectorDatabaseArgs
+from pgvector_seed.infra.password import PasswordProvider, verifier
+from pgvector_seed.infra.roles import Role, Roles
+from pgvector_seed.migrate.files import checksums, load
+from tests.conftest import PASSWORD, ask, pg_variables
+from tests.conftest import conninfo as server_conninfo
+
+OUTPUTS: dict[str, dict[str, Any]] = {
+    MIGRATIONS_TYPE: {"tables": ["embeddings"], "sequences": []},
+    "pulumi-python:dynamic/pgvector_seed:Password": {"verifier": "SCRAM-SHA-256$...", "password": "generated"},
+}
+PROVIDER_TYPE = "pulumi:providers:postgresql"
+SECRET = "4dabf18193072939515e22adb298388d"  # the key by which the SDK marks a secret on the wire
+
+
+@pytest.fixture
+def run_program(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> Callable[[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Run ``__main__.py`` with a configuration, and get the inputs of each resource by its type and by its name."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    for name in ("PULUMI_CONFIG", "PULUMI_CONFIG_SECRET_KEYS"):
+        monkeypatch.setenv(name, "")  # the runner sets them; the fixture puts them back
+
+    def run(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        file = tmp_path / "Pulumi.dev.yaml"
+        file.write_text(
+            json.dumps(
+                {"config": {f"pgvector-seed:{key}": value for key, value in {"policy": "warn", **config}.items()}}
+            )
+        )
+        monkeypatch.setenv("PULUMI_OPTION_CONFIG_FILE", str(file))
+        found: dict[str, dict[str, Any]] = {}
+
+        def handle(resource: Registered) -> dict[str, Any]:
+            found[resource.type] = found[resource.name] = resource.inputs
+            return OUTPUTS.get(resource.type, {})
+
+        program.run(handle, preview=False)
+        return found
+
+    return run
+
+
+def test_both_sides_get_the_same_address(run_program: Any) -> None:
+    """The provider and the migrations must never reach two different servers."""
+    found = run_program({"host": "db.example", "port": 6543, "database": "odd-name", "user": "al"})
+    provider, migrations = found[PROVIDER_TYPE], conninfo_to_dict(found[MIGRATIONS_TYPE]["conninfo"])
+    assert (provider["host"], json.loads(provider["port"])) == ("db.example", 6543)
+    assert (migrations["host"], migrations["port"]) == ("db.example", "6543")
+    assert (provider["database"], provider["username"]) == (migrations["dbname"], migrations["user"])
+    assert provider["password"] == migrations["password"] == PASSWORD
+    assert provider["sslmode"] == migrations["sslmode"] == "require"
+
+
+def test_both_sides_get_the_same_certificates(run_program: Any, tmp_path: Path) -> None:
+    files = {name: str(tmp_path / name) for name in ("sslrootcert", "sslcert", "sslkey")}
+    for file in files.values():
+        Path(file).touch(mode=0o600)
+    found = run_program({"host": "db.example", "sslmode": "verify-full", **files})
+    provider, migrations = found[PROVIDER_TYPE], conninfo_to_dict(found[MIGRATIONS_TYPE]["conninfo"])
+    assert provider["sslmode"] == migrations["sslmode"] == "verify-full"
+    assert provider["sslrootcert"] == migrations["sslrootcert"] == files["sslrootcert"]
+    assert json.loads(provider["clientcert"]) == {"cert": files["sslcert"], "key": files["sslkey"]}
+    assert (migrations["sslcert"], migrations["sslkey"]) == (files["sslcert"], files["sslkey"])
+
+
+def test_the_provider_gets_the_one_of_two_hosts_that_is_reached(
+    run_program: Any, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It knows one host; where that is not a secret, a preview can show it."""
+    port = conninfo_to_dict(database)["port"]
+    for name, value in pg_variables(database).items():
+        monkeypatch.setenv(name, value)
+    found = run_program({"host": "127.0.0.1,localhost", "port": f"1,{port}"})
+    assert (found[PROVIDER_TYPE]["host"], found[PROVIDER_TYPE]["port"]) == ("localhost", str(port))
+    assert json.loads(found[MIGRATIONS_TYPE]["declaration"])["connection"]["port"] == f"1,{port}"
+
+
+def test_the_extension_has_its_name_and_never_cascades(run_program: Any) -> None:
+    """Without a name Pulumi gives it a random suffix; with cascade a destroy takes the tables along."""
+    extension = run_program({"host": "db"})[EXTENSION_TYPE]
+    assert extension["name"] == "vector"
+    assert extension["schema"] == "public"
+    assert not {"dropCascade", "createCascade"} & extension.keys()
+
+
+def test_the_state_gets_checksums_and_no_sql(run_program: Any) -> None:
+    found = run_program({"host": "db", "onDestroy": "revert"})[MIGRATIONS_TYPE]
+    assert found["migrations"] == checksums(load(ROOT / "migrations"))
+    assert "CREATE TABLE" not in json.dumps(found)
+    assert PASSWORD not in found["declaration"]
+    assert json.loads(found["declaration"])["on_destroy"] == "revert"
+
+
+def test_the_password_is_a_secret_for_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is not marked lands in the state in plain text."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    plain: list[str] = []
+    hidden: list[str] = []
+
+    class Watch(Mocks):
+        def call(self, args: MockCallArgs) -> tuple[dict[str, Any], None]:
+            raise AssertionError(args.token)
+
+        def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
+            for value in args.inputs.values():
+                secret = isinstance(value, dict) and SECRET in value
+                (hidden if secret else plain).append(json.dumps(value))
+            return args.name, args.inputs
+
+    set_mocks(Watch())
+    declare({"host": "db"})
+    assert len([value for value in hidden if PASSWORD in value]) == 2
+    assert len([value for value in hidden if "given-passw0rd" in value]) == 1
+    assert not [value for value in plain if PASSWORD in value or "given-passw0rd" in value]
+    assert json.dumps("db") in plain, "where the server is, a preview shows"
+
+
+@pulumi.runtime.test  # type: ignore[untyped-decorator]
+def declare(connection: dict[str, Any]) -> pulumi.Output[Any]:
+    roles = Roles(Role("o"), Role("w", password="given-passw0rd"), Role("r"))
+    args = VectorDatabaseArgs(connection, None, "public", "retain", "0.8.4", {}, roles=roles, policy="warn")
+    return VectorDatabase("database", args).contract
+
+
+ROLES = {"owner": "app_owner", "writer": "app writer", "reader": {"existing": "app_reader"}}
+
+
+def test_each_role_gets_what_it_needs_and_no_more(run_program: Any) -> None:
+    found = run_program({"host": "127.0.0.1", "roles": ROLES, "superuser": "false"})
+    assert conninfo_to_dict(found[MIGRATIONS_TYPE]["conninfo"])["options"] == "-c role=app_owner"
+    assert json.loads(found[MIGRATIONS_TYPE]["declaration"])["roles"]["writer"] == "app writer"
+    assert "password" not in found["database-owner"]
+    assert not found["database-owner"]["login"]
+    assert found["database-writer"]["password"] == "SCRAM-SHA-256$..."
+    assert "database-reader" not in found
+    assert found["database-deployer-owner"]["grantRole"] == "app_owner"
+    assert found["database-reader-tables"]["privileges"] == ["SELECT"]
+    assert found["database-reader-tables"]["objects"] == ["embeddings"]
+    assert found["database-writer-later-tables"]["privileges"] == ["SELECT", "INSERT", "UPDATE", "DELETE"]
+    assert found["database-writer-ledger-tables"]["privileges"] == ["SELECT"]
+
+
+def test_no_objects_are_not_all_objects(run_program: Any) -> None:
+    """The provider takes an empty list for every object of the schema, also those of others."""
+    sequences = run_program({"host": "127.0.0.1", "roles": ROLES})["database-writer-sequences"]
+    assert (sequences["objectType"], sequences["privileges"]) == ("schema", ["USAGE"])
+
+
+def test_a_stack_without_roles_declares_none(run_program: Any) -> None:
+    found = run_program({"host": "127.0.0.1"})
+    assert "database-owner" not in found
+    assert "options" not in conninfo_to_dict(found[MIGRATIONS_TYPE]["conninfo"])
+
+
+def test_a_verifier_lets_in_who_knows_the_password(server: Server) -> None:
+    """The server never sees the password that it is to compare with."""
+    odd = "p\\'s \u00e9\U0001f600"
+    base = server_conninfo(server, "postgres")
+    ask(base, f"DROP ROLE IF EXISTS al; CREATE ROLE al LOGIN PASSWORD '{verifier(odd)}'")
+    try:
+        assert ask(make_conninfo(base, user="al", password=odd), "SELECT 1") == [(1,)]
+    finally:
+        ask(base, "DROP ROLE al")
+
+
+def test_a_password_stays_until_another_is_asked_for() -> None:
+    """Made anew by each up, every session of the application would be locked out."""
+    provider = PasswordProvider()
+    made = provider.create({"given": "", "version": "1"}).outs or {}
+    assert len(made["password"]) == 43
+    assert not provider.diff("", made, {"given": "", "version": "1"}).changes
+    assert (provider.update("", made, {"given": "", "version": "1"}).outs or {})["verifier"] == made["verifier"]
+    for asked in ({"given": "x", "version": "1"}, {"given": "", "version": "2"}):
+        assert provider.diff("", made, asked).changes
+        assert (provider.update("", made, asked).outs or {})["password"] != made["password"]
+
+
+def test_every_fault_of_the_configuration_is_told(run_program: Any) -> None:
+    with pytest.raises(pulumi.RunError) as caught:
+        run_program({"port": "x", "schmea": "y"})
+    assert "config set port" in str(caught.value)
+    assert "config rm schmea" in str(caught.value)

@@ -1,0 +1,64 @@
+"""The extension, made once for all who want it, and what is found before that."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.infra.preflight import enable, preflight
+from pgvector_seed.migrate.lock import LOCK_KEY
+from tests.conftest import ask, name_of, until
+
+EXTENSION = "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'vector'"
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_try_advisory_lock%'"
+
+
+@pytest.fixture
+def login(empty_database: str) -> Iterator[str]:
+    """A login that may create in the database, and is no superuser."""
+    role = f"al_{name_of(empty_database).strip(chr(34)).split()[-1]}"
+    ask(empty_database, f"CREATE ROLE {role} LOGIN PASSWORD 's3cret'")
+    ask(empty_database, f"ALTER DATABASE {name_of(empty_database)} OWNER TO {role}")
+    yield make_conninfo(empty_database, user=role, password="s3cret")
+    ask(empty_database, f"REASSIGN OWNED BY {role} TO CURRENT_USER; DROP ROLE {role}")
+
+
+def test_looking_makes_nothing(empty_database: str) -> None:
+    preflight(empty_database)
+    assert ask(empty_database, EXTENSION) == []
+
+
+@pytest.mark.parametrize("look", [preflight, enable])
+def test_who_may_not_is_told_what_to_have_done(login: str, look: Callable[[str], None]) -> None:
+    """By looking already; and pgvector is not trusted, so that the database's owner may not."""
+    with pytest.raises(InputError, match=r"cannot enable pgvector: permission denied.*createExtension false"):
+        look(login)
+    assert ask(login, EXTENSION) == []
+
+
+@pytest.mark.parametrize("look", [preflight, enable])
+def test_who_may_not_need_not_where_it_is_there(login: str, empty_database: str, look: Callable[[str], None]) -> None:
+    ask(empty_database, "CREATE SCHEMA elsewhere; CREATE EXTENSION vector SCHEMA elsewhere")
+    look(login)
+    assert ask(login, EXTENSION) == [("elsewhere",)]
+
+
+def test_it_is_made_once_and_in_turn(empty_database: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """While another deployment is at work, it is waited for, and this is said."""
+    with closing(psycopg.connect(empty_database, autocommit=True)) as holder:
+        holder.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
+        threads = [threading.Thread(target=enable, args=(empty_database,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(ask(empty_database, WAITING)) > len(threads))  # this question, too
+        assert ask(empty_database, EXTENSION) == []
+    for thread in threads:
+        thread.join()
+    assert ask(empty_database, EXTENSION) == [("public",)]
+    assert "waiting for postgres" in capsys.readouterr().out

@@ -1,0 +1,71 @@
+"""What the tests of the migration engine do over and over."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from local.workspace import ROOT
+from pgvector_seed.migrate.contract import Declaration
+from pgvector_seed.migrate.files import load
+from pgvector_seed.migrate.ledger import Ledger, read_ledger
+from pgvector_seed.migrate.runner import CAREFUL, ApplyOptions, apply, revert
+from pgvector_seed.postgres.connection import connect
+from tests.conftest import declare, pg_variables
+
+MARK = "-- pgvector-seed: no-transaction\n"
+
+# What the article's Terraform leaves: the provider's extension, and the up of its one migration.
+ARTICLES_TABLE = """
+CREATE TABLE public.embeddings (id SERIAL PRIMARY KEY, embedding VECTOR(4));
+INSERT INTO embeddings VALUES (1, '[0.1, 0.8, 0.5, 0.3]'), (2, '[0.4, 0.2, 0.7, 0.9]'), (3, '[0.9, 0.5, 0.1, 0.6]')
+"""
+
+
+def write(folder: Path, **texts: str) -> None:
+    """``write(folder, a1_up=...)`` writes 0001_a.up.sql."""
+    for name, text in texts.items():
+        letter, number, way = name[0], name[1], name[3:]
+        (folder / f"000{number}_{letter}.{way}.sql").write_text(text)
+
+
+def run(
+    conninfo: str, folder: Path, declaration: Declaration | None = None, options: ApplyOptions = CAREFUL
+) -> tuple[Ledger, list[str]]:
+    """Apply a folder; the ledger, and what was reported."""
+    said: list[str] = []
+    with connect(conninfo) as connection:
+        return apply(connection, load(folder), declaration or declare(), said.append, options).ledger, said
+
+
+def undo_all(conninfo: str, folder: Path | None = None, schema: str = "public") -> list[str]:
+    """Revert, by the files of a folder if there is one, and return what was reported."""
+    said: list[str] = []
+    with connect(conninfo) as connection:
+        revert(connection, load(folder) if folder else [], schema, said.append)
+    return said
+
+
+def ledger_of(conninfo: str) -> Ledger | None:
+    with connect(conninfo) as connection:
+        return read_ledger(connection)
+
+
+def applied(conninfo: str) -> list[str]:
+    """The ids in the ledger, in its order; none where there is no ledger."""
+    ledger = ledger_of(conninfo)
+    return list(ledger.checksums) if ledger else []
+
+
+def applier(conninfo: str, folder: Path) -> subprocess.Popen[str]:
+    """A process that applies a folder: what the tests kill and run side by side."""
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "seed", "migrate", "apply", "--directory", str(folder)],
+        env={**os.environ, **pg_variables(conninfo)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+    )

@@ -1,0 +1,38 @@
+"""The contract: the declaration joined with the catalogue."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.migrate.contract import contract
+from pgvector_seed.vectors.metrics import OPERATORS, metric_of
+from tests.conftest import declare
+
+CATALOGUE = {"schema": "public", "tables": [{"table": "items", "name": "public.items", "metric": "cosine"}]}
+
+
+def test_what_the_stack_declares_is_joined_with_what_the_catalogue_said() -> None:
+    declaration = declare(connection={"host": "db"}, tables={"items": {"rows": 3, "metric": "l2"}})
+    assert contract(declaration, "the-id", {"0001_a": "sum"}, CATALOGUE) == {
+        "contract": 1,
+        "connection": {"host": "db"},
+        "extension": {"name": "vector", "schema": "public", "minimum": "0.8.4"},
+        "ledger": {"id": "the-id", "migrations": [{"id": "0001_a", "checksum": "sum"}]},
+        "tables": [{"name": "public.items", "metric": "l2", "rows": 3}],
+    }
+
+
+def test_a_declared_table_that_nobody_made_is_named() -> None:
+    """A promise about a table that does not exist would fail the check after every deployment."""
+    declaration = declare(tables={"itmes": {"rows": 3}})
+    with pytest.raises(InputError, match="itmes"):
+        contract(declaration, "the-id", {}, CATALOGUE)
+
+
+def test_every_operator_class_of_pgvector_tells_its_metric() -> None:
+    of_bits = ["hamming", "jaccard"]
+    of_numbers = [metric for metric in OPERATORS if metric not in of_bits]
+    for kind, metrics in {"vector": of_numbers, "halfvec": of_numbers, "sparsevec": of_numbers, "bit": of_bits}.items():
+        assert [metric_of(f"{kind}_{metric}_ops") for metric in metrics] == metrics
+    assert metric_of("text_ops") is None

@@ -1,0 +1,123 @@
+"""Logins that are refused, and a name that leads to two addresses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from local.server import HOST, Server
+from local.workspace import ROOT
+from pgvector_seed.common.errors import UnreachableError
+from pgvector_seed.postgres.connection import connect
+from tests.conftest import ask, name_of, pg_variables
+from tests.names import half_dead
+
+LOGINS, LIMIT = 50, 5
+COMMANDS = (("seed", "migrate", "status"), ("seed", "verify"), ("seed", "sample"))
+
+
+@pytest.fixture
+def role(database: str) -> Iterator[Callable[[str], str]]:
+    """Make a login without special rights, and get the conninfo with it."""
+    name = f"al_{name_of(database).strip(chr(34)).split()[-1]}"
+
+    def make(options: str) -> str:
+        ask(database, f"CREATE ROLE {name} LOGIN PASSWORD 's3cret' {options}")
+        return make_conninfo(database, user=name, password="s3cret")
+
+    yield make
+    ask(database, f"DROP ROLE {name}")
+
+
+def run(words: tuple[str, ...], conninfo: str, *prefix: str, **settings: str) -> tuple[int, str]:
+    """The exit code of ``python -m ...``, and all that it says."""
+    environment = {**os.environ, **pg_variables(conninfo), **settings}
+    done = subprocess.run(
+        [*prefix, sys.executable, "-m", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("limited", ["DATABASE", "ROLE"])
+def test_many_logins_at_once_against_a_limit(role: Callable[[str], str], database: str, limited: str) -> None:
+    """Each of them gets in or is told why not, none waits, and what is full for one command is so for all."""
+    login = role("")
+    name = name_of(database) if limited == "DATABASE" else login.split("user=")[1].split()[0]
+    ask(database, f"ALTER {limited} {name} CONNECTION LIMIT {LIMIT}")
+    everybody = Barrier(LOGINS + 1)
+
+    def log_in(_: int) -> str:
+        try:
+            with connect(login):
+                everybody.wait()
+                everybody.wait()
+                return "in"
+        except UnreachableError as refused:
+            everybody.wait()
+            everybody.wait()
+            return str(refused)
+
+    with ThreadPoolExecutor(LOGINS) as threads:
+        said = threads.map(log_in, range(LOGINS))
+        everybody.wait(60)
+        try:
+            for command in COMMANDS:
+                code, words = run(command, login)
+                assert code == 3
+                assert f"too many connections for {limited.lower()}" in words
+                assert "Wait until other sessions have ended" in words
+        finally:
+            everybody.wait(60)
+    told = list(said)
+    assert told.count("in") == LIMIT
+    refusals = set(told) - {"in"}
+    assert all(f"too many connections for {limited.lower()}" in words for words in refusals)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[-1])
+def test_an_expired_password(role: Callable[[str], str], command: tuple[str, ...]) -> None:
+    """The server says no more than that the login failed."""
+    code, said = run(command, role("VALID UNTIL 'yesterday'"))
+    assert code == 3
+    assert "password authentication failed" in said
+    assert "may also have expired" in said
+    assert "s3cret" not in said
+
+
+def test_a_contract_of_several_hosts_is_followed(database: str) -> None:
+    """As a stack of several hosts declares it; the first one is down."""
+    settings = pg_variables(database)
+    where = {"host": f"{HOST},{HOST}", "port": f"1,{settings.pop('PGPORT')}"}
+    contract = json.dumps({"contract": 1, "connection": where, "extension": {"name": "vector"}})
+    del settings["PGHOST"]
+    done = subprocess.run(
+        [sys.executable, "-m", "seed", "verify", "--contract", "-"],
+        cwd=ROOT,
+        env={**os.environ, **settings},
+        input=contract,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_name_whose_first_address_is_dead(server: Server, database: str, tmp_path: Path) -> None:
+    """A name of two servers, or of one with an address that is reached from elsewhere only."""
+    with half_dead(server, tmp_path) as name:
+        for command in (("seed", "migrate", "apply"), ("seed", "sample"), ("seed", "verify")):
+            code, said = run(command, database, *name.prefix, **name.settings)
+            assert code == 0, said
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT count(*) FROM embeddings").fetchone() == (3,)

@@ -1,0 +1,153 @@
+"""TLS as it goes wrong: what libpq says of a certificate, and the next thing to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from local.binaries import INSTALLED
+from local.server import Server
+from local.workspace import ROOT
+from pgvector_seed.common.errors import UnreachableError
+from pgvector_seed.postgres.connection import connect
+from tests.conftest import pg_variables
+from tests.tls import Authority, speaking_tls
+
+COMMANDS = (("seed", "migrate", "status"), ("seed", "verify"))
+
+
+@pytest.fixture
+def server(start_server: Callable[[int], Server]) -> Server:
+    """The newest major version only: TLS is the proxy's."""
+    return start_server(max(INSTALLED))
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
+    """One that nobody trusts by default."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return Authority(tmp_path)
+
+
+def tls(conninfo: str, port: int, **settings: str) -> str:
+    """The database's conninfo through TLS."""
+    return make_conninfo(conninfo, **{"host": "localhost", "port": str(port), "sslmode": "verify-full"} | settings)
+
+
+def told(conninfo: str) -> str:
+    """What is said of a connection that fails."""
+    with pytest.raises(UnreachableError) as caught, connect(conninfo):
+        pass
+    return str(caught.value)
+
+
+def run(words: tuple[str, ...], conninfo: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """``python -m ...`` with this connection in the environment."""
+    environment = {**os.environ, **pg_variables(conninfo), **settings}
+    return subprocess.run(
+        [sys.executable, "-m", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+WRONG = {
+    "expired": (lambda one, _: one.server(expired=True), "certificate verify failed", "has expired"),
+    "another name": (
+        lambda one, _: one.server("db.example.org"),
+        'server certificate for "db.example.org" does not match host name "localhost"',
+        "pulumi config set host",
+    ),
+    "another authority": (
+        lambda _, other: other.server(),
+        "certificate verify failed",
+        "pulumi config set sslrootcert",
+    ),
+    "a client's is asked for": (
+        lambda one, _: one.server(asks=True),
+        "connection requires a valid client certificate",
+        "PGSSLCERT",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "words", "remedy"), WRONG.values(), ids=WRONG)
+def test_a_certificate_that_is_wrong(
+    make: Callable[[Authority, Authority], ssl.SSLContext],
+    words: str,
+    remedy: str,
+    authority: Authority,
+    server: Server,
+    database: str,
+    tmp_path: Path,
+) -> None:
+    """By each command with exit code 3, the words and what to do; and by no traceback."""
+    other = tmp_path / "other"
+    other.mkdir()
+    with speaking_tls(server, make(authority, Authority(other))) as proxy:
+        for command in COMMANDS:
+            done = run(command, tls(database, proxy.port), PGSSLMODE="verify-full", PGSSLROOTCERT=str(authority.root))
+            said = done.stdout + done.stderr
+            assert done.returncode == 3, said
+            assert words in said
+            assert remedy in said
+            assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
+def test_a_clients_certificate_lets_in(
+    command: tuple[str, ...], authority: Authority, server: Server, database: str
+) -> None:
+    certificate, key = authority.client("al")
+    settings = {"PGSSLCERT": str(certificate), "PGSSLKEY": str(key), "PGSSLROOTCERT": str(authority.root)}
+    assert run(("seed", "migrate", "apply"), database).returncode == 0
+    assert run(("seed", "sample"), database).returncode == 0
+    with speaking_tls(server, authority.server(asks=True)) as proxy:
+        done = run(command, tls(database, proxy.port), PGSSLMODE="verify-full", **settings)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_default_files_are_found(authority: Authority, server: Server, database: str, tmp_path: Path) -> None:
+    home = tmp_path / "home" / ".postgresql"
+    home.mkdir(parents=True)
+    certificate, key = authority.client("al")
+    for source, name in ((authority.root, "root.crt"), (certificate, "postgresql.crt"), (key, "postgresql.key")):
+        shutil.copy(source, home / name)
+    with speaking_tls(server, authority.server(asks=True)) as proxy, connect(tls(database, proxy.port)) as connection:
+        assert connection.pgconn.ssl_in_use
+
+
+def test_the_systems_authorities(
+    authority: Authority, server: Server, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver's own OpenSSL may not know where the system keeps them; both sides obey SSL_CERT_FILE."""
+    with speaking_tls(server, authority.server()) as proxy:
+        systems = tls(database, proxy.port, sslrootcert="system")
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        assert "SSL_CERT_FILE says where" in told(systems)
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.root))
+        with connect(systems) as connection:
+            assert connection.pgconn.ssl_in_use
+
+
+def test_files_that_cannot_be_used(authority: Authority, server: Server, database: str) -> None:
+    certificate, key = authority.client("al")
+    key.chmod(0o644)
+    with speaking_tls(server, authority.server(asks=True)) as proxy:
+        here = tls(database, proxy.port, sslrootcert=str(authority.root))
+        assert "chmod 600" in told(make_conninfo(here, sslcert=str(certificate), sslkey=str(key)))
+        missing = told(make_conninfo(here, sslrootcert="nowhere"))
+    assert 'root certificate file "nowhere" does not exist' in missing
+    assert "pulumi config set sslrootcert" in missing
+
+
+def test_a_server_without_tls(authority: Authority, database: str) -> None:
+    said = told(make_conninfo(database, sslmode="verify-full", sslrootcert=str(authority.root)))
+    assert "server does not support SSL" in said
+    assert "PGSSLMODE" in said

@@ -1,0 +1,162 @@
+"""``python -m seed sample`` on a provisioned database."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from local.workspace import ROOT
+from pgvector_seed.migrate.files import load
+from pgvector_seed.migrate.runner import apply
+from pgvector_seed.postgres.connection import connect
+from tests.conftest import ask, declare, pg_variables
+
+
+def provision(conninfo: str, migrations: Path = ROOT / "migrations", schema: str = "public") -> str:
+    with connect(conninfo) as connection:
+        apply(connection, load(migrations), declare(schema), lambda _: None)
+    return conninfo
+
+
+@pytest.fixture
+def provisioned(database: str) -> str:
+    """The conninfo of a database that the article's migration was applied to."""
+    return provision(database)
+
+
+def sample(conninfo: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "seed", "sample", *options],
+        cwd=ROOT,
+        env={**os.environ, **pg_variables(conninfo), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_articles_three_results(provisioned: str) -> None:
+    run = sample(provisioned)
+    assert (run.returncode, run.stderr) == (0, "")
+    for words in (
+        "1    [0.1, 0.8, 0.5, 0.3]",
+        "Nearest to [0.3, 0.1, 0.6, 0.5]",
+        "1.1045361146699684",
+        "1.7635192467093759",
+        "1.3038404993264",
+        "All 7 answers are the article's.",
+    ):
+        assert words in run.stdout
+
+
+def test_json_is_one_document(provisioned: str) -> None:
+    run = sample(provisioned, "--json")
+    document = json.loads(run.stdout)
+    assert (run.returncode, document["right"], document["nearest"]) == (0, True, 2)
+    assert document["rows"]["3"] == [0.9, 0.5, 0.1, 0.6]
+    assert len(document["checks"]) == 7
+
+
+def test_it_runs_again_with_the_same_result(provisioned: str) -> None:
+    first, second = sample(provisioned), sample(provisioned)
+    assert (first.returncode, first.stdout) == (second.returncode, second.stdout)
+    assert ask(provisioned, "SELECT count(*) FROM embeddings") == [(3,)]
+
+
+def test_the_next_generated_id_does_not_collide(provisioned: str) -> None:
+    """The article forgets the sequence: its next insert without an id fails."""
+    sample(provisioned)
+    sample(provisioned)
+    assert ask(provisioned, "INSERT INTO embeddings (embedding) VALUES ('[1,2,3,4]') RETURNING id") == [(4,)]
+
+
+def test_the_sequence_never_goes_back(provisioned: str) -> None:
+    ask(provisioned, "SELECT setval('embeddings_id_seq', 900)")
+    sample(provisioned)
+    assert ask(provisioned, "INSERT INTO embeddings (embedding) VALUES ('[1,2,3,4]') RETURNING id") == [(901,)]
+
+
+def test_other_rows_are_neither_touched_nor_judged(provisioned: str) -> None:
+    """Also with an approximate index, whose answers over the whole table would be others."""
+    ask(
+        provisioned,
+        "SELECT setseed(0.5); INSERT INTO embeddings SELECT i, ARRAY[random(), random(), random(), random()]::vector "
+        "FROM generate_series(4, 20000) i; INSERT INTO embeddings VALUES (0, '[0.3,0.1,0.6,0.5]'), (-1, NULL); "
+        "CREATE INDEX ON embeddings USING hnsw (embedding vector_l2_ops); ANALYZE embeddings",
+    )
+    digest = "SELECT md5(string_agg(e::text, ',' ORDER BY id)) FROM embeddings e WHERE id NOT BETWEEN 1 AND 3"
+    before = ask(provisioned, digest)
+    assert sample(provisioned).returncode == 0
+    assert ask(provisioned, digest) == before
+
+
+@pytest.mark.parametrize("other", ["'[1,1,1,1]'", "NULL"])
+def test_another_vector_under_an_id_stops_it_unless_replace(provisioned: str, other: str) -> None:
+    """A row that is not ours stays."""
+    ask(provisioned, f"INSERT INTO embeddings VALUES (2, {other})")
+    run = sample(provisioned)
+    assert run.returncode == 1
+    assert "id 2: expected [0.4, 0.2, 0.7, 0.9], actual [" in run.stderr
+    assert "--replace" in run.stderr
+    assert json.loads(sample(provisioned, "--json").stdout)["right"] is False
+    assert ask(provisioned, "SELECT id FROM embeddings") == [(2,)]
+    assert sample(provisioned, "--replace").returncode == 0
+
+
+def test_a_column_of_another_type_is_bad_input(database: str, folder: Path) -> None:
+    (folder / "0001_a.up.sql").write_text("CREATE TABLE embeddings (id int PRIMARY KEY, embedding vector(5))")
+    run = sample(provision(database, folder))
+    assert run.returncode == 2
+    assert "vector(5), not vector(4)" in run.stderr
+
+
+def test_a_table_with_more_that_must_be_given_is_bad_input(database: str, folder: Path) -> None:
+    (folder / "0001_a.up.sql").write_text(
+        "CREATE TABLE embeddings (id int PRIMARY KEY, embedding vector(4), label text NOT NULL)"
+    )
+    run = sample(provision(database, folder))
+    assert run.returncode == 2
+    assert "label" in run.stderr
+
+
+def test_a_database_that_was_not_provisioned_is_bad_input(database: str) -> None:
+    run = sample(database)
+    assert run.returncode == 2
+    assert "pulumi up" in run.stderr
+
+
+def test_odd_schemas_and_an_extension_elsewhere(new_database: Callable[..., str]) -> None:
+    conninfo = new_database("template0")
+    ask(conninfo, "CREATE SCHEMA ext; CREATE EXTENSION vector SCHEMA ext")
+    run = sample(provision(conninfo, schema='my "%s" schema'))
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("PGPASSWORD", "wr0ng-passw0rd", "password authentication failed"),
+        ("PGPORT", "1", "Connection refused"),
+        ("PGHOST", "nosuch.invalid", "nosuch.invalid"),
+        ("PGDATABASE", "nosuch", "does not exist"),
+        ("PGSERVICE", "nosuch", "nosuch"),
+    ],
+)
+def test_a_database_that_cannot_be_reached(provisioned: str, setting: str, value: str, words: str) -> None:
+    run = sample(provisioned, **{setting: value})
+    assert run.returncode == 3
+    assert words in run.stderr
+    assert "Traceback" not in run.stderr
+    assert "wr0ng-passw0rd" not in run.stderr
+
+
+def test_bad_usage_is_told_in_the_commands_own_way(provisioned: str) -> None:
+    run = sample(provisioned, "--replce")
+    assert run.returncode == 2
+    assert "--replace" in run.stderr

@@ -1,1 +1,0 @@
-"""The Pulumi program, and the provider as the engine meets it."""

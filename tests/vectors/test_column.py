@@ -1,0 +1,146 @@
+"""How a database is asked as its readers ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+
+from pgvector_seed.postgres.connection import connect
+from pgvector_seed.vectors.column import VectorColumn
+from pgvector_seed.vectors.exact import exact_distances
+from pgvector_seed.vectors.explain import plan_cached, plan_once
+from pgvector_seed.vectors.queries import stored_vectors
+from pgvector_seed.vectors.reader import CannotStandInError, Reader
+from pgvector_seed.vectors.recall import measure
+from tests.conftest import ask
+
+ROWS = 5000
+READER = "a_reader"
+POINTS = VectorColumn("public", "points", "at", "vector", "l2", "public")
+FILL = f"""
+CREATE TABLE points (id int PRIMARY KEY, at vector(3));
+INSERT INTO points SELECT i, ARRAY[i % 100, i / 100, i % 7]::vector FROM generate_series(1, {ROWS}) AS i;
+CREATE INDEX points_at ON points USING hnsw (at vector_l2_ops) WITH (m = 4, ef_construction = 8);
+ANALYZE points
+"""
+
+
+@pytest.fixture
+def points(database: str) -> str:
+    ask(database, FILL)
+    return database
+
+
+@pytest.fixture
+def reader(points: str) -> Iterator[str]:
+    ask(points, f"CREATE ROLE {READER} LOGIN PASSWORD 'x'; GRANT SELECT ON points TO {READER}")
+    yield READER
+    ask(points, f"DROP OWNED BY {READER}; DROP ROLE {READER}")
+
+
+@pytest.fixture
+def asking(points: str) -> Iterator[psycopg.Connection]:
+    """A connection inside of a transaction."""
+    with connect(points) as connection, connection.transaction():
+        yield connection
+
+
+def test_exact_neighbours_are_exact_whatever_the_settings(asking: psycopg.Connection) -> None:
+    """With the index, and few candidates, two of the three nearest would be missed."""
+    asking.execute("SET LOCAL enable_seqscan = off; SELECT '[1]'::vector; SET LOCAL hnsw.ef_search = 1")
+    by_hand = "SELECT sqrt(min((at <-> '[50,20,3]') ^ 2)) FROM points"
+    found = exact_distances(asking, POINTS, "[50,20,3]", 3)
+    assert found[0] == pytest.approx(asking.execute(by_hand).fetchone()[0])  # type: ignore[index]
+    assert len(found) == 3
+    assert found == sorted(found)
+
+
+def test_exact_neighbours_never_come_from_the_plan_of_the_others(asking: psycopg.Connection) -> None:
+    """Both asked in the same words, in one session, answered the same, and a recall of 0.8 was reported as 1."""
+    asking.execute("SELECT '[1]'::vector; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL hnsw.ef_search = 1")
+    asking.prepare_threshold = 0
+    recalls = list(measure(asking, POINTS, ["[50,20,3]"] * 7, 10))
+    assert max(recalls) <= 0.1, "one candidate at most was looked at"
+
+
+def test_rows_without_a_distance_are_nobodys_neighbours(points: str) -> None:
+    ask(points, "UPDATE points SET at = NULL WHERE id > 2; UPDATE points SET at = '[0,0,0]' WHERE id = 1")
+    cosine = VectorColumn("public", "points", "at", "vector", "cosine", "public")
+    with connect(points) as connection, connection.transaction():
+        assert len(exact_distances(connection, cosine, "[1,2,3]", 10)) == 1
+        assert stored_vectors(connection, POINTS, 1, 10) == ["[2,0,2]"]
+
+
+def test_the_settings_of_the_exact_search_do_not_stay(asking: psycopg.Connection) -> None:
+    before = asking.execute("SHOW max_parallel_workers_per_gather").fetchone()
+    list(measure(asking, POINTS, ["[50,20,3]"], 3))
+    assert asking.execute("SHOW max_parallel_workers_per_gather").fetchone() == before
+
+
+def test_a_prepared_statement_is_planned_until_the_server_has_settled(asking: psycopg.Connection) -> None:
+    """The generic plan is judged when it is the one that readers get, and no other time."""
+    assert {scan.index for scan in plan_once(asking, POINTS, "[1,2,3]", 5)} == {"points_at"}
+    assert {scan.index for scan in plan_cached(asking, POINTS, "[1,2,3]", 5)} == {"points_at"}
+    asking.execute("SET LOCAL enable_indexscan = off")
+    assert {scan.node for scan in plan_cached(asking, POINTS, "[1,2,3]", 5)} == {"Seq Scan"}
+    assert asking.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
+
+
+def settings_of(connection: psycopg.Connection, name: str) -> object:
+    with connection.transaction(force_rollback=True), Reader(READER).asking(connection, "public", row_security=False):
+        who = connection.execute("SELECT current_user, pg_catalog.current_setting(%s)", (name,)).fetchone()
+    assert who is not None
+    assert who[0] == READER
+    return who[1]
+
+
+@pytest.mark.usefixtures("reader")
+def test_the_most_special_setting_wins(points: str) -> None:
+    """As at the reader's own login: role in database, role, database, all."""
+    here = f'"{ask(points, "SELECT current_database()")[0][0]}"'
+    steps = [
+        ("ALTER ROLE ALL SET", "11"),
+        (f"ALTER DATABASE {here} SET", "12"),
+        (f"ALTER ROLE {READER} SET", "13"),
+        (f"ALTER ROLE {READER} IN DATABASE {here} SET", "14"),
+    ]
+    try:
+        for statement, value in steps:
+            ask(points, f"{statement} hnsw.ef_search = {value}")
+            with connect(points) as connection:
+                assert settings_of(connection, "hnsw.ef_search") == value
+            login = psycopg.conninfo.make_conninfo(points, user=READER, password="x")
+            assert ask(login, "SELECT '[1]'::vector, current_setting('hnsw.ef_search')")[0][1] == value, "as for real"
+    finally:
+        ask(points, "ALTER ROLE ALL RESET hnsw.ef_search")
+
+
+@pytest.mark.usefixtures("reader")
+def test_rows_that_only_the_reader_sees(points: str) -> None:
+    """A login that may not become the reader is shown other rows: it does not vouch for the reader's."""
+    ask(points, "CREATE ROLE a_checker LOGIN PASSWORD 'x'; GRANT SELECT ON points TO a_checker")
+    try:
+        login = psycopg.conninfo.make_conninfo(points, user="a_checker", password="x")
+        with connect(login) as connection, connection.transaction():
+            with Reader(READER).asking(connection, "public", row_security=False):
+                assert connection.execute("SELECT current_user").fetchone() == ("a_checker",)
+            with (
+                pytest.raises(CannotStandInError, match="row security"),
+                Reader(READER).asking(connection, "public", row_security=True),
+            ):
+                pass
+    finally:
+        ask(points, "DROP OWNED BY a_checker; DROP ROLE a_checker")
+
+
+def test_names_are_quoted(new_database: Callable[..., str]) -> None:
+    """A per cent sign in a name is no placeholder."""
+    database = new_database()
+    ask(database, 'CREATE TABLE "100 %s" ("%(at)s" vector(2)); INSERT INTO "100 %s" VALUES (\'[1,2]\'), (\'[1,2]\')')
+    odd = VectorColumn("public", "100 %s", "%(at)s", "vector", "l2", "public")
+    with connect(database) as connection, connection.transaction():
+        assert stored_vectors(connection, odd, 1, 5) == ["[1,2]", "[1,2]"]
+        assert list(measure(connection, odd, ["[1,2]"], 3)) == [1]
+        assert plan_once(connection, odd, "[1,2]", 1)

@@ -1,0 +1,260 @@
+"""The command: where its contract comes from, what it prints and writes, and how it exits."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from local.workspace import ROOT
+from seed.verify.checks import CHECKS
+from seed.verify.write import write as write_report
+from tests.conftest import ask, declare, pg_variables
+from tests.migrate.helpers import run as apply
+from tests.migrate.helpers import write
+from tests.verify.helpers import CONTRACT, FAULTS, declared, run_sql
+
+FILE = str(FAULTS / "contract.json")
+SCHEMA = json.loads((ROOT / "seed/verify/formats/report.schema.json").read_text())
+
+
+def run(conninfo: str, *words: str, given: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    """``python -m seed verify`` with nothing but libpq's variables."""
+    return subprocess.run(
+        [sys.executable, "-m", "seed", "verify", *words],
+        input=given,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **pg_variables(conninfo), **variables},
+        check=False,
+    )
+
+
+def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The JSON report, held against its schema."""
+    found: dict[str, Any] = json.loads(done.stdout)
+    Draft202012Validator(SCHEMA).validate(found)
+    return found
+
+
+def statuses(found: Mapping[str, Any]) -> dict[str, str]:
+    return {check["name"]: check["status"] for check in found["checks"]}
+
+
+def test_all_is_right(base: str) -> None:
+    done = run(base, "--contract", FILE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\npass ") == len(CHECKS) - 2
+    assert "2 not declared" in done.stdout.splitlines()[-1]
+
+
+def test_a_failure_says_what_to_type(base: str) -> None:
+    ask(base, "DROP INDEX items_embedding_hnsw")
+    done = run(base, "--contract", FILE)
+    assert done.returncode == 1
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    create = next(line for line in lines if line.startswith("to mend: CREATE INDEX")).removeprefix("to mend: ")
+    run_sql(base, create)
+    assert run(base, "--contract", FILE).returncode == 0, "what it says to type mends it"
+
+
+def test_the_contract_comes_by_a_pipe(base: str) -> None:
+    assert run(base, "--contract", "-", given=json.dumps(CONTRACT)).returncode == 0
+
+
+def test_the_contract_that_the_database_keeps(database: str, folder: Path) -> None:
+    """Without anything else said, the database is held against its own promise."""
+    write(folder, a1_up="CREATE TABLE items (id bigint PRIMARY KEY, embedding vector(3))")
+    apply(database, folder, declare(tables={"items": {"rows": 1}}))
+    done = run(database, "--format", "json")
+    assert done.returncode == 1
+    assert statuses(document(done))["ledger"] == "pass"
+    assert statuses(document(done))["rows"] == "fail"
+    ask(database, "INSERT INTO items VALUES (1, '[1,2,3]')")
+    assert run(database).returncode == 0
+
+
+def test_a_table_without_any_contract(base: str) -> None:
+    """What the catalogue alone shows to be wrong, is."""
+    done = run(base, "--table", "items", "--format", "json")
+    assert done.returncode == 0
+    found = statuses(document(done))
+    assert {found[name] for name in ("column", "vectors", "sequence", "index", "plan", "statistics")} == {"pass"}
+    assert {found[name] for name in ("rows", "recall", "roles", "ledger")} == {"not declared"}
+    ask(base, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'items_embedding_hnsw'::regclass")
+    assert run(base, "--table", "public.items").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--contract", "nowhere.json"], "the contract 'nowhere.json' cannot be read: No such file or directory"),
+        (["--contract", "-"], "the contract from the standard input cannot be used: it is not JSON"),
+        (["--table", "nothing"], "there is no table nothing with vectors in the schema public"),
+        (["--table", 'a"b'], 'a"b is no name of a table'),
+        ([], "this database keeps no contract"),
+        (["--contract", "a", "--table", "b"], "Only one of --contract, --stack and --table"),
+        (["--only", "colour"], "no such check: colour"),
+        (["--only", "rows", "--skip", "rows"], "leave no check to make"),
+        (["--time-limit", "0"], "--time-limit"),
+        (["--time-limit", "nan"], "nan is no number of seconds"),
+        (["--output", "no/such/folder/f"], "there is no folder no/such/folder"),
+        (["--stack", "dev"], "pulumi cannot be asked: No such file or directory"),
+    ],
+)
+def test_bad_input_is_exit_2(database: str, words: list[str], said: str) -> None:
+    done = run(database, *words, PATH="/nowhere")
+    assert done.returncode == 2
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bad_input_is_a_document_too(database: str) -> None:
+    """A pipeline reads the report, also when there was nothing to check."""
+    done = run(database, "--contract", "-", "--format", "json", given='{"contract": 1}')
+    found = document(done)
+    assert (done.returncode, found["right"], found["checks"]) == (2, False, [])
+    assert "it declares nothing" in found["error"]
+    assert "it declares nothing" in done.stderr
+
+
+def test_no_connection_is_exit_3_with_a_report(base: str, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    done = run(base, "--contract", FILE, "--format", "json", "--output", str(report), PGPORT="1")
+    assert done.returncode == 3
+    found = json.loads(report.read_text())
+    Draft202012Validator(SCHEMA).validate(found)
+    assert statuses(found)["connect"] == "fail"
+    assert set(statuses(found).values()) == {"fail", "skip"}
+    assert "connect" in done.stdout
+
+
+def test_a_refused_login_is_exit_3_and_tells_no_password(base: str) -> None:
+    done = run(base, "--contract", FILE, PGPASSWORD="hunter2")
+    assert done.returncode == 3
+    assert "password authentication failed" in done.stdout
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_the_contract_says_where_the_database_is_and_the_environment_wins(base: str) -> None:
+    """A contract is enough to find the database; a tunnel on another port is possible all the same."""
+    variables = pg_variables(base)
+    address = {"host": variables["PGHOST"], "port": int(variables["PGPORT"]), "dbname": variables["PGDATABASE"]}
+    login = {name: value for name, value in variables.items() if name in ("PGUSER", "PGPASSWORD")}
+    here = json.dumps(declared(connection=address))
+    there = json.dumps(declared(connection={**address, "port": 1}))
+    assert run("", "--contract", "-", given=here, **login).returncode == 0
+    assert run("", "--contract", "-", given=there, **login).returncode == 3
+    assert run(base, "--contract", "-", given=there).returncode == 0
+
+
+def test_strict_lets_nothing_be_skipped(base: str) -> None:
+    ask(base, "ALTER ROLE items_reader PASSWORD 'x'")
+    reader = {"PGUSER": "items_reader", "PGPASSWORD": "x"}
+    assert run(base, "--contract", FILE, **reader).returncode == 0
+    done = run(base, "--contract", FILE, "--strict", **reader)
+    assert done.returncode == 1
+    assert "wrong: sequence public.items" in done.stdout
+    assert run(base, "--contract", FILE, "--strict").returncode == 0, "what is not declared is not skipped"
+
+
+def test_only_and_skip(base: str) -> None:
+    only = run(base, "--contract", FILE, "--format", "json", "--only", "rows,plan", "--only", "bloat")
+    assert list(statuses(document(only))) == ["rows", "plan", "bloat"]
+    rest = run(base, "--contract", FILE, "--format", "json", "--skip", "rows,plan", "--skip", "bloat")
+    assert list(statuses(document(rest))) == [name for name in CHECKS if name not in ("rows", "plan", "bloat")]
+
+
+def test_what_a_check_is_built_on_is_made_also_when_it_is_not_asked_for(base: str) -> None:
+    """To measure the recall of an index that is not there would blame the wrong thing."""
+    ask(base, "DROP INDEX items_embedding_hnsw")
+    done = run(base, "--contract", FILE, "--format", "json", "--only", "recall")
+    assert [(check["name"], check["found"]) for check in document(done)["checks"]] == [
+        ("recall", "after index, which failed")
+    ]
+
+
+def test_list_names_every_check() -> None:
+    done = run("host=nowhere", "--list")
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(CHECKS)
+
+
+def test_junit_in_a_file_and_text_on_the_terminal(base: str, tmp_path: Path) -> None:
+    ask(base, "DROP INDEX items_embedding_hnsw")
+    report = tmp_path / "report.xml"
+    done = run(base, "--contract", FILE, "--format", "junit", "--output", str(report))
+    assert done.returncode == 1
+    suite = ET.fromstring(report.read_text())[0]  # noqa: S314  # our own
+    assert [case.get("name") for case in suite if case.find("failure") is not None] == ["index"]
+    assert "fail  index" in done.stdout
+    assert list(tmp_path.iterdir()) == [report], "nothing else is left"
+
+
+def test_github_gets_annotations_and_a_summary(base: str, tmp_path: Path) -> None:
+    ask(base, "DROP INDEX items_embedding_hnsw")
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    done = run(base, "--contract", FILE, "--format", "github", GITHUB_STEP_SUMMARY=str(summary))
+    assert done.returncode == 1
+    assert "::error title=index public.items::" in done.stdout
+    assert summary.read_text().startswith("before\n### seed verify: wrong")
+
+
+def test_a_report_that_cannot_be_written_is_said(base: str) -> None:
+    done = run(base, "--contract", FILE, "--format", "json", "--output", "/dev/full")
+    assert done.returncode == 2
+    assert "the report cannot be written to /dev/full: No space left on device" in done.stderr
+    assert "pass  connect" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_report_that_fails_half_way_leaves_the_one_before(tmp_path: Path) -> None:
+    """Half a report is worse than yesterday's."""
+    report = tmp_path / "report.json"
+    report.write_text("yesterday's")
+    with pytest.raises(UnicodeEncodeError):
+        write_report(report, "x" * 100_000 + "\udc80")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("report.json", "yesterday's")]
+
+
+def test_a_server_that_is_too_old_fails_connect(base: str) -> None:
+    """The report says it, with the exit code of a failed check; nothing else is judged."""
+    code = "import pgvector_seed.postgres.connection as c, seed.verify.checks.connect as k; k.OLDEST_SERVER = 99; "
+    code += "import sys; sys.argv = ['seed', 'verify', '--contract', sys.argv[1], '--format', 'json']; "
+    code += "from pgvector_seed.common.console import run; run('seed.cli')"
+    done = subprocess.run(
+        [sys.executable, "-c", code, FILE],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **pg_variables(base)},
+        check=False,
+    )
+    found = statuses(document(done))
+    assert done.returncode == 1
+    assert found.pop("connect") == "fail"
+    assert set(found.values()) == {"skip"}
+
+
+def test_the_docs_describe_every_check_as_the_list_does() -> None:
+    text = (ROOT / "docs/verify.md").read_text()
+    for check in CHECKS.values():
+        assert f"| {check.name} | {check.fails_when} |" in text
+
+
+def test_the_docs_name_every_option() -> None:
+    done = run("", "--help")
+    options = set(re.findall(r"--[a-z-]+", done.stdout)) - {"--help"}
+    text = (ROOT / "docs/verify.md").read_text()
+    assert {option for option in options if f"`{option}" not in text} == set()

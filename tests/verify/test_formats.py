@@ -1,0 +1,405 @@
+"""The report in each of its formats, with names and messages that try to break out of them."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, ValidationError
+
+from pgvector_seed.common.errors import Error, UnreachableError
+from seed.verify import formats
+from seed.verify.formats import FORMATS
+from seed.verify.formats.data import as_data, as_json
+from seed.verify.formats.github import as_github, step_summary
+from seed.verify.formats.junit import as_junit
+from seed.verify.formats.text import as_text
+from seed.verify.model import Outcome, Report, Result, Status, failed, not_declared, passed, skipped
+
+SCHEMA = json.loads(Path(str(formats.__file__)).with_name("report.schema.json").read_text())
+VALIDATOR = Draft202012Validator(SCHEMA)
+
+REMEDY = "CREATE INDEX items_embedding_idx\n  ON public.items\n  USING hnsw (embedding vector_l2_ops)"
+MIXED = (
+    Result("extension", "", passed("vector 0.8.4"), 0.001),
+    Result("rows", "public.items", passed("5,000 rows"), 0.02),
+    Result("index", "public.items", failed("an hnsw index", "no index", REMEDY), 0.03),
+    Result("recall", "public.items", skipped("no index to ask"), 0.0),
+    Result("rows", "sales.orders", not_declared("rows"), 0.0),
+)
+LOST = UnreachableError("the connection was lost", "Run it again.")
+BROKEN = Report(MIXED[:1], "app on db:5432", LOST, version="0.1.0")
+
+HOSTILE = (
+    "a\nb",
+    "\r\n::error::owned",
+    "::error::owned",
+    "  ::stop-commands::x",
+    "##[add-mask]x",
+    "\x1b[2J\x1b]0;title\x07",
+    "\x9b31m",
+    "]]></failure><x>",
+    "\x00",
+    "a|b",
+    "`````` ```\n```",
+    "<img src=x>",
+    "![x](http://a)",
+    "\u202eltr\u2028\u2029\x85",
+    "\udc80",
+    "\ufffe",
+    "%0A::error::owned",
+    "x,file=/etc/passwd::owned",
+    "x" * 10_000,
+)
+
+
+def mixed(**changes: Any) -> Report:
+    """A report with an outcome of every kind."""
+    return Report(MIXED, "app on db:5432", seconds=0.41, version="0.1.0", **changes)
+
+
+def with_text(table: str, expected: str, found: str, remedy: str) -> Report:
+    """A report with one text of others in each place where there can be one."""
+    statuses = (Status.PASS, Status.FAIL, Status.SKIP, Status.NOT_DECLARED)
+    results = [Result("rows", table, Outcome(status, expected, found, remedy), 0.1) for status in statuses]
+    return Report(results, table, Error(found or "lost", remedy), version="0.1.0")
+
+
+def hostile(text: str) -> Report:
+    return with_text(text, text, text, text)
+
+
+def cases(report: Report) -> list[ET.Element]:
+    return ET.fromstring(as_junit(report)).findall("testsuite/testcase")  # noqa: S314  # our own document
+
+
+# Text
+
+
+def test_text_is_a_line_a_check_in_columns_and_a_failure_says_what_to_do() -> None:
+    """The remedy of several lines stays as it is written, and the last line names what is wrong."""
+    assert as_text(mixed()).splitlines() == [
+        "verifying app on db:5432",
+        "pass  extension                vector 0.8.4",
+        "pass  rows       public.items  5,000 rows",
+        "fail  index      public.items  no index",
+        "      expected an hnsw index",
+        "      to mend:",
+        "        CREATE INDEX items_embedding_idx",
+        "          ON public.items",
+        "          USING hnsw (embedding vector_l2_ops)",
+        "skip  recall     public.items  no index to ask",
+        "-     rows       sales.orders  the contract does not declare rows",
+        "5 checks: 2 passed, 1 failed, 1 skipped, 1 not declared, in 0.4 s; wrong: index public.items",
+    ]
+
+
+def test_a_remedy_of_lines_as_windows_ends_them_is_shown_as_lines() -> None:
+    text = as_text(Report([Result("index", "", failed("a", "b", "c\r\nd"), 0.0)]))
+    assert text.splitlines()[2:5] == ["      to mend:", "        c", "        d"]
+
+
+def test_text_ends_with_the_error() -> None:
+    """What ended the run is the last that a reader sees, not something among the checks."""
+    assert as_text(BROKEN).splitlines()[-3:] == [
+        "1 check: 1 passed, in 0.0 s",
+        "error: the connection was lost",
+        "  Run it again.",
+    ]
+
+
+def test_text_of_a_run_that_never_began_says_so() -> None:
+    assert as_text(Report([], failure=UnreachableError("no route"))).splitlines() == [
+        "0 checks: none was made, in 0.0 s",
+        "error: no route",
+    ]
+
+
+def test_strict_names_skips_as_wrong() -> None:
+    assert as_text(mixed(strict=True)).endswith("; wrong: index public.items, recall public.items")
+
+
+def test_colours_change_no_word() -> None:
+    """Columns are measured without the colours."""
+    coloured = as_text(mixed(), color=True)
+    assert click.style("pass", fg="green") in coloured
+    assert click.style("fail", fg="red") in coloured
+    assert click.style("skip", fg="yellow") in coloured
+    assert click.style("-   ", dim=True) in coloured
+    assert click.unstyle(coloured) == as_text(mixed())
+
+
+def test_a_very_long_name_moves_its_own_line_only() -> None:
+    """One name of 10,000 characters would otherwise make every line as long."""
+    report = Report([Result("rows", "x" * 10_000, passed("1 row"), 0.0), *MIXED])
+    assert all(len(line) < 120 for line in as_text(report).splitlines()[1:])
+
+
+# JSON
+
+
+def test_the_schema_is_a_schema() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("report", [mixed(), mixed(strict=True), BROKEN, Report([])])
+def test_json_is_what_its_schema_says(report: Report) -> None:
+    VALIDATOR.validate(json.loads(as_json(report)))
+
+
+def test_json_has_every_fact() -> None:
+    document = json.loads(as_json(mixed()))
+    assert document["checks"][0]["table"] is None
+    assert document["checks"][2] == {
+        "name": "index",
+        "table": "public.items",
+        "status": "fail",
+        "expected": "an hnsw index",
+        "found": "no index",
+        "remedy": REMEDY,
+        "seconds": 0.03,
+    }
+    del document["checks"]
+    assert document == {
+        "version": 1,
+        "tool": "0.1.0",
+        "subject": "app on db:5432",
+        "right": False,
+        "strict": False,
+        "seconds": 0.41,
+        "error": None,
+        "remedy": None,
+    }
+
+
+def test_right_is_what_the_exit_code_says() -> None:
+    skips = [result for result in MIXED if result.outcome.status is not Status.FAIL]
+    assert as_data(Report(skips))["right"] is True
+    assert as_data(Report(skips, strict=True))["right"] is False
+    assert as_data(BROKEN)["right"] is False
+
+
+def _unknown_key(document: dict[str, Any]) -> None:
+    document["more"] = 1
+
+
+def _unknown_key_of_a_check(document: dict[str, Any]) -> None:
+    document["checks"][0]["more"] = 1
+
+
+def _wrong_status(document: dict[str, Any]) -> None:
+    document["checks"][0]["status"] = "passed"
+
+
+def _wrong_name(document: dict[str, Any]) -> None:
+    document["checks"][0]["name"] = "Rows\n"
+
+
+def _empty_table(document: dict[str, Any]) -> None:
+    document["checks"][0]["table"] = ""
+
+
+def _other_version(document: dict[str, Any]) -> None:
+    document["version"] = 2
+
+
+FAULTS = (_unknown_key, _unknown_key_of_a_check, _wrong_status, _wrong_name, _empty_table, _other_version)
+
+
+@pytest.mark.parametrize("spoil", FAULTS)
+def test_the_schema_refuses(spoil: Callable[[dict[str, Any]], None]) -> None:
+    """A schema that lets everything through proves nothing."""
+    document = copy.deepcopy(as_data(mixed()))
+    spoil(document)
+    with pytest.raises(ValidationError):
+        VALIDATOR.validate(document)
+
+
+@pytest.mark.parametrize("key", [*as_data(mixed()), *as_data(mixed())["checks"][0]])
+def test_the_schema_refuses_a_missing_key(key: str) -> None:
+    document = as_data(mixed())
+    for owner in (document, *document["checks"]):
+        without = {name: value for name, value in owner.items() if name != key}
+        if without != owner:
+            whole = without if owner is document else {**document, "checks": [without]}
+            with pytest.raises(ValidationError):
+                VALIDATOR.validate(whole)
+
+
+# JUnit
+
+
+def test_junit_has_a_case_a_check_and_counts_them() -> None:
+    suite = ET.fromstring(as_junit(mixed()))[0]  # noqa: S314  # our own document
+    assert suite.attrib == {
+        "name": "seed verify",
+        "tests": "5",
+        "failures": "1",
+        "errors": "0",
+        "skipped": "2",
+        "time": "0.410",
+    }
+    assert [(case.get("classname"), case.get("name"), [child.tag for child in case]) for case in suite] == [
+        ("verify", "extension", []),
+        ("verify.public.items", "rows", []),
+        ("verify.public.items", "index", ["failure"]),
+        ("verify.public.items", "recall", ["skipped"]),
+        ("verify.sales.orders", "rows", ["skipped"]),
+    ]
+
+
+def test_junit_shows_what_was_found_expected_and_to_do() -> None:
+    """GitLab shows the text of a failure, Jenkins its message first: both must say it."""
+    failure = cases(mixed())[2][0]
+    assert failure.get("message") == "no index"
+    assert (failure.text or "").splitlines()[:4] == [
+        "found no index",
+        "expected an hnsw index",
+        "to mend:",
+        "  CREATE INDEX items_embedding_idx",
+    ]
+    assert cases(mixed())[3][0].get("message") == "no index to ask"
+
+
+def test_junit_of_a_strict_report_fails_skips_but_not_what_is_not_declared() -> None:
+    tags = [[child.tag for child in case] for case in cases(mixed(strict=True))]
+    assert tags == [[], [], ["failure"], ["failure"], ["skipped"]]
+
+
+def test_junit_has_a_case_for_the_error() -> None:
+    """A run that ended early must not look green because all that was asked had passed."""
+    last = cases(BROKEN)[-1]
+    assert (last.get("name"), last[0].tag, last[0].get("message")) == ("run", "error", "the connection was lost")
+    assert last[0].text == "to mend: Run it again."
+
+
+# GitHub
+
+
+def test_github_annotates_what_is_wrong_and_warns_of_skips() -> None:
+    remedy = REMEDY.replace("\n", "%0A  ")
+    assert as_github(mixed()).splitlines() == [
+        f"::error title=index public.items::no index%0Aexpected an hnsw index%0Ato mend:%0A  {remedy}",
+        "::warning title=recall public.items::no index to ask",
+        f"::notice title=seed verify::{as_text(mixed()).splitlines()[-1]}",
+    ]
+
+
+def test_github_fails_skips_of_a_strict_report() -> None:
+    assert "::error title=recall public.items::no index to ask" in as_github(mixed(strict=True)).splitlines()
+
+
+def test_github_annotates_the_error() -> None:
+    lines = as_github(BROKEN).splitlines()
+    assert lines[0] == "::error title=seed verify::the connection was lost%0Ato mend: Run it again."
+
+
+def test_github_escapes_what_would_add_a_property_or_end_the_title() -> None:
+    report = Report([Result("rows", "x,file=a::b%", failed("", "100%", "c"), 0.0)])
+    expected = "::error title=rows x%2Cfile=a%3A%3Ab%25::100%25%0Ato mend: c"
+    assert as_github(report).splitlines()[0] == expected
+
+
+def test_github_titles_a_check_of_the_whole_database_by_its_name_and_cuts_a_long_title() -> None:
+    """GitHub refuses an annotation whose title is too long."""
+    outcome = failed("a", "b", "c")
+    lines = as_github(Report([Result("extension", "", outcome, 0.0), Result("rows", "x" * 300, outcome, 0.0)]))
+    assert re.findall("^::error title=(.*?)::", lines, re.MULTILINE) == ["extension", f"rows {'x' * 250}"]
+
+
+def test_step_summary_is_a_table_and_the_remedies() -> None:
+    said = step_summary(mixed())
+    assert said.startswith("### seed verify: wrong\n\napp on db:5432\n\n| status | check | table | found |\n")
+    assert "\n| fail | index | public.items | no index |\n" in said
+    assert f"To mend index public.items (expected an hnsw index):\n\n```\n{REMEDY}\n```\n" in said
+    assert step_summary(Report(MIXED[:2])).startswith("### seed verify: right\n")
+
+
+def test_step_summary_has_the_error() -> None:
+    assert "error: the connection was lost\n\n```\nRun it again.\n```\n" in step_summary(BROKEN)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_cell_of_the_step_summary_breaks_out(text: str) -> None:
+    """A pipe, a newline or a tag in a name would make columns, rows or HTML of its own."""
+    rows = [line for line in step_summary(hostile(text)).splitlines() if line.startswith("| ")]
+    assert len(rows) == 2 + 4
+    assert {row.count("|") for row in rows} == {5}
+    assert not re.search(r"[<`\[]", "".join(rows))
+
+
+def test_the_fence_is_longer_than_what_it_holds() -> None:
+    report = Report([Result("rows", "", failed("", "", "a\n`````\nb"), 0.0)])
+    assert "\n``````\na\n`````\nb\n``````\n" in step_summary(report)
+
+
+# All of them
+
+ours = st.lists(st.sampled_from(HOSTILE[:-1]) | st.characters(), max_size=8).map("".join)
+
+
+def commands(said: str) -> list[str]:
+    """The lines that GitHub's runner takes for commands: it skips blanks before ``::``, and finds ``##[`` anywhere."""
+    return [line for line in re.split(r"[\r\n]", said) if line.lstrip().startswith("::") or "##[" in line]
+
+
+def judge(report: Report) -> None:
+    """What holds of each format, whatever others' text says."""
+    document = json.loads(as_json(report).encode())
+    assert document == as_data(report)
+    VALIDATOR.validate(document)
+    assert len(cases(report)) == len(report.results) + 1
+    github = as_github(report)
+    assert len(github.splitlines()) == len(commands(github)) == 4  # a failure, a skip, the error, the summary
+    assert [re.match("::[a-z]+ ", line).group() for line in commands(github)] == [  # type: ignore[union-attr]
+        "::error ",
+        "::warning ",
+        "::error ",
+        "::notice ",
+    ]
+    assert commands(as_text(report)) == []
+    for said in (as_text(report), github, step_summary(report), as_json(report), as_junit(report)):
+        assert said.encode()
+        assert all(char.isprintable() or char == "\n" for char in said)
+
+
+@given(ours, ours, ours, ours)
+def test_no_text_of_others_breaks_a_format(table: str, expected: str, found: str, remedy: str) -> None:
+    """A table's name can forge no line, no command, no tag, and move no cursor."""
+    judge(with_text(table, expected, found, remedy))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_hostile_text_breaks_a_format(text: str) -> None:
+    judge(hostile(text))
+
+
+@given(st.text())
+def test_json_keeps_every_text_that_utf8_can_hold(text: str) -> None:
+    """Programs get names as they are, not as they are shown."""
+    check = json.loads(as_json(hostile(text)))["checks"][0]
+    assert (check["table"] or "", check["found"], check["remedy"]) == (text, text, text)
+
+
+def test_a_lone_surrogate_is_spelled_out() -> None:
+    assert json.loads(as_json(hostile("a\udc80")))["subject"] == r"a\udc80"
+
+
+def test_text_shows_controls_as_escapes() -> None:
+    assert r"pass  rows  a\nb\x1b[2J" in as_text(Report([Result("rows", "a\nb\x1b[2J", passed("1 row"), 0.0)]))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_ends_without_a_newline(name: str) -> None:
+    """The caller prints it with one."""
+    said = FORMATS[name](mixed())
+    assert said == said.rstrip()
