@@ -14,6 +14,7 @@ from local.roles import find_owner, find_roles, owners_conninfo
 from local.server import HOST
 from local.workspace import PROJECT, STACK, Workspace
 from pgvector_seed.common.errors import InputError, RefusedError
+from pgvector_seed.migrate.contract import Declaration
 from pgvector_seed.migrate.ledger import Ledger, read_ledger
 from pgvector_seed.postgres.connection import connect
 from pgvector_seed.postgres.errors import translated
@@ -83,10 +84,8 @@ class PulumiEngine:
 
     def _ask_before_destroying(self) -> None:
         """Destroying obeys the state, not today's configuration."""
-        from pgvector_seed.infra.config import KEYS  # with Pulumi's SDK behind it, half a second
-
         config = json.loads(self.pulumi.ask("config", "--json"))
-        today = config.get(f"{PROJECT}:onDestroy", {"value": KEYS["onDestroy"].default})["value"]
+        today = config.get(f"{PROJECT}:onDestroy", {"value": Declaration.on_destroy})["value"]
         recorded = self.state.migrations()
         if recorded is None:
             self._refuse_unknown_ledger()

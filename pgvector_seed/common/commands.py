@@ -13,9 +13,9 @@ from typing import Any
 from pgvector_seed.common.errors import Error
 from pgvector_seed.common.text import os_error
 
-_CHECKOUT = "python -m seed"
+CHECKOUT = "python -m seed"
 # How the job's commands are called here: an installation has them inside of this package.
-PROGRAM = "pgvector-seed" if find_spec("pgvector_seed.seed") else _CHECKOUT
+PROGRAM = "pgvector-seed" if find_spec("pgvector_seed.seed") else CHECKOUT
 
 
 def help_width() -> int:
@@ -40,7 +40,7 @@ def deferred(declared: Callable[..., None]) -> Callable[..., None]:
         with _json_error(wanted=options.get("as_json", False)):
             getattr(work, declared.__name__)(**options)
 
-    run_work.__doc__ = (declared.__doc__ or "").replace(_CHECKOUT, PROGRAM)
+    run_work.__doc__ = (declared.__doc__ or "").replace(CHECKOUT, PROGRAM)
     return run_work
 
 

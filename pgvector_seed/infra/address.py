@@ -15,6 +15,7 @@ import pulumi
 from psycopg.conninfo import make_conninfo
 
 from pgvector_seed.common.errors import Error
+from pgvector_seed.common.remedies import setting, to_set
 from pgvector_seed.infra.tls import find_files, find_sslmode
 from pgvector_seed.postgres.connection import connect
 from pgvector_seed.postgres.conninfo import resolve
@@ -75,7 +76,7 @@ class Address:
 
 
 # The way to use it after all.
-_ON_PURPOSE = {"PGSERVICE": ". To have the stack use that service: pulumi config set service NAME"}
+_ON_PURPOSE = {"PGSERVICE": f". To have the stack use that service: {setting('service', 'NAME')}"}
 
 
 def find(given: Mapping[str, str]) -> Address:
@@ -125,8 +126,7 @@ def _refuse_environment() -> None:
 def _tcp(hosts: str) -> str:
     if any(not host or host.startswith(("/", "@")) for host in hosts.split(",")):
         raise pulumi.RunError(
-            f"the PostgreSQL provider connects by TCP; got {hosts or 'no host'!r}. "
-            "Run: pulumi config set host 127.0.0.1"
+            f"the PostgreSQL provider connects by TCP; got {hosts or 'no host'!r}. {to_set('host', '127.0.0.1')}"
         )
     return hosts
 
@@ -134,9 +134,7 @@ def _tcp(hosts: str) -> str:
 def _port(ports: str) -> int | str:
     """A number, or where there is one for each host, their list."""
     if not all(map(is_port, ports.split(","))):
-        raise pulumi.RunError(
-            f"the port must be a number from 1 to 65535; got {ports!r}. Run: pulumi config set port 5432"
-        )
+        raise pulumi.RunError(f"the port must be a number from 1 to 65535; got {ports!r}. {to_set('port', '5432')}")
     return int(ports) if ports.isdecimal() else ports
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +12,16 @@ import pulumi_postgresql as postgresql
 from pgvector_seed.common.errors import Error
 from pgvector_seed.infra import policy
 from pgvector_seed.infra.address import Address
+from pgvector_seed.infra.args import VectorDatabaseArgs
 from pgvector_seed.infra.grants import Rights, Scope
 from pgvector_seed.infra.migrations import Migrations
 from pgvector_seed.infra.preflight import enable, refuse_role
 from pgvector_seed.infra.provider import ServerAccess
-from pgvector_seed.infra.roles import Roles
 from pgvector_seed.migrate.contract import Declaration
 from pgvector_seed.migrate.files import Migration, load
-from pgvector_seed.migrate.runner import ApplyOptions
 from pgvector_seed.vectors.extension import EXTENSION
 
 COMPONENT_TYPE = "pgvector-seed:index:VectorDatabase"
-MIGRATIONS = "migrations"  # the folder, relative to the one the program runs in
-
-
-@dataclass(frozen=True)
-class VectorDatabaseArgs:
-    """What a VectorDatabase is made of.
-
-    ``connection`` has libpq's names (host, port, dbname, user, sslmode and others); what it leaves out, and the
-    password when it is None, libpq finds in the environment. ``create_extension`` is False where somebody else
-    enables pgvector, ``superuser`` where the login is none. ``policy`` is policy.ENFORCE or policy.WARN. The rest
-    is as in Declaration, ApplyOptions and Roles.
-    """
-
-    connection: Mapping[str, pulumi.Input[str]]
-    password: pulumi.Input[str] | None = field(repr=False)
-    schema: str
-    on_destroy: str
-    minimum_version: str
-    tables: Mapping[str, Mapping[str, Any]]
-    options: ApplyOptions = field(default_factory=ApplyOptions)
-    create_extension: bool = True
-    superuser: bool = True
-    roles: Roles | None = None
-    policy: str = policy.ENFORCE
 
 
 class VectorDatabase(pulumi.ComponentResource):
@@ -60,7 +34,10 @@ class VectorDatabase(pulumi.ComponentResource):
     contract: pulumi.Output[dict[str, Any]]
     passwords: dict[str, pulumi.Output[str]]
 
-    def __init__(self, name: str, args: VectorDatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: VectorDatabaseArgs | None = None, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        args = args or VectorDatabaseArgs()
         super().__init__(COMPONENT_TYPE, name, {}, opts)
         server = ServerAccess(
             name,
@@ -76,11 +53,12 @@ class VectorDatabase(pulumi.ComponentResource):
         kept = pulumi.ResourceOptions(parent=self, provider=server.provider, retain_on_delete=retain)
         extension = [_extension(name, server, kept)] if args.create_extension else []
         rights = _rights(name, args, server, kept)
+        directory = _as_relative(Path(args.migrations))
         migrations = Migrations(
             f"{name}-migrations",
             conninfo=server.owners_conninfo,
-            directory=MIGRATIONS,
-            migrations=_load(),
+            directory=str(directory),
+            migrations=_load(directory),
             declaration=server.address.apply(lambda found: _declaration(args, found)),
             options=args.options,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*extension, *(rights.declared if rights else ())]),
@@ -126,9 +104,23 @@ def _rights(name: str, args: VectorDatabaseArgs, server: ServerAccess, opts: pul
     return rights
 
 
-def _load() -> list[Migration]:
+def _as_relative(directory: Path) -> Path:
+    """Return the folder relative to the one that the program and, after it, the provider's process run in.
+
+    The state must not hold one machine's paths: with another's, the next ``up`` there would be a change, and a
+    destroy would find no files.
+    """
+    return Path(os.path.relpath(directory.resolve(), Path.cwd())) if directory.is_absolute() else directory
+
+
+def _load(directory: Path) -> list[Migration]:
+    if not directory.is_dir():
+        raise pulumi.RunError(
+            f"migrations: there is no folder {directory} in {Path.cwd()}, where the program runs. "
+            "Name it relative to that one: VectorDatabaseArgs(migrations=...)"
+        )
     try:
-        return load(Path(MIGRATIONS))
+        return load(directory)
     except Error as error:
         raise pulumi.RunError(str(error)) from error
 

@@ -30,6 +30,7 @@ from pulumi.dynamic import (
 
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import Error, InputError, RefusedError
+from pgvector_seed.common.remedies import OWN_PROGRAM
 from pgvector_seed.infra.interrupt import end_with_engine
 from pgvector_seed.infra.state import (
     ANOTHER_DATABASE,
@@ -54,11 +55,12 @@ from pgvector_seed.postgres.errors import translated
 Properties = dict[str, Any]
 INPUTS = ("conninfo", "directory", "migrations", "downs", "declaration", "options")
 
-WITHOUT_OWNER = (
-    "the tables belong to {}, and the stack would have no roles any more. Set them again (with make, first: "
-    'eval "$(make env)"; for a role that was there before the stack, roles.KIND.existing): {}. To do without them, and '
-    'keep the data: docs/roles.md, "A stack without roles again"'
+_WITHOUT_OWNER = (
+    "the tables belong to {}, and the stack would have no roles any more. Set them again ({}): {}. To do without them, "
+    'and keep the data: docs/roles.md, "A stack without roles again"'
 )
+_AGAIN = 'with make, first: eval "$(make env)"; for a role that was there before the stack, roles.KIND.existing'
+_AGAIN_ELSEWHERE = "for a role that was there before the stack, Role(NAME, existing=True)"
 
 
 class MigrationsProvider(ResourceProvider):
@@ -143,8 +145,11 @@ class MigrationsProvider(ResourceProvider):
 
 
 def _without_owner(roles: Mapping[str, str]) -> str:
-    again = [f"pulumi config set --path roles.{kind} {shlex.quote(name)}" for kind, name in roles.items()]
-    return WITHOUT_OWNER.format(roles["owner"], "; ".join(again))
+    if OWN_PROGRAM:
+        again = [f"pulumi config set --path roles.{kind} {shlex.quote(name)}" for kind, name in roles.items()]
+        return _WITHOUT_OWNER.format(roles["owner"], _AGAIN, "; ".join(again))
+    named = ", ".join(f"{kind}=Role({name!r})" for kind, name in roles.items())
+    return _WITHOUT_OWNER.format(roles["owner"], _AGAIN_ELSEWHERE, f"VectorDatabaseArgs(roles=Roles({named}))")
 
 
 def _is_applied(olds: Properties, news: Properties) -> bool:

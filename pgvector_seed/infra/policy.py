@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pulumi
 
 from pgvector_seed.common.errors import Error, UnreachableError
+from pgvector_seed.common.remedies import setting, to_set
 from pgvector_seed.infra.address import Address
 from pgvector_seed.infra.roles import Roles
 from pgvector_seed.postgres.connection import Connection, connect
@@ -43,9 +44,7 @@ def enforce(policy: str, faults: list[str]) -> None:
             pulumi.log.warn(fault)
     elif faults:
         told = "\n  ".join(faults)
-        raise pulumi.RunError(
-            f"the policy does not allow it:\n  {told}\nTo be warned only: pulumi config set policy {WARN}"
-        )
+        raise pulumi.RunError(f"the policy does not allow it:\n  {told}\nTo be warned only: {setting('policy', WARN)}")
 
 
 def faults_of_address(address: Address, on_destroy: str) -> Iterator[str]:
@@ -55,12 +54,11 @@ def faults_of_address(address: Address, on_destroy: str) -> Iterator[str]:
     if address.sslmode != "verify-full":
         yield (
             f"sslmode: {address.sslmode} does not prove that {address.host} is the server. "
-            "Run: pulumi config set sslmode verify-full"
+            f"{to_set('sslmode', 'verify-full')}"
         )
     if on_destroy == "revert":
         yield (
-            f"onDestroy: revert lets pulumi destroy drop the tables on {address.host}. "
-            "Run: pulumi config set onDestroy retain"
+            f"onDestroy: revert lets pulumi destroy drop the tables on {address.host}. {to_set('onDestroy', 'retain')}"
         )
 
 

@@ -6,6 +6,7 @@ import psycopg
 from psycopg import sql
 
 from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.remedies import OWN_PROGRAM, setting
 from pgvector_seed.infra.migrations import report
 from pgvector_seed.migrate.lock import locked
 from pgvector_seed.postgres.connection import Connection, connect
@@ -16,6 +17,13 @@ from pgvector_seed.vectors.extension import EXTENSION, available_version, extens
 
 _SUPERUSER = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
 _ROLE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %s)"
+
+_AS_IT_IS = "{existing: NAME}" if OWN_PROGRAM else "Role(NAME, existing=True)"
+_TAKE_OVER = (
+    "pulumi up --config importRoles=true; then pulumi config rm importRoles"
+    if OWN_PROGRAM
+    else "Roles(..., import_existing=True), for one pulumi up"
+)
 
 
 def preflight(conninfo: str) -> None:
@@ -47,8 +55,8 @@ def refuse_role(conninfo: str, name: str) -> None:
     if there:
         raise InputError(
             f"the role {name} is there, and the stack's state does not know it",
-            "If it is somebody else's, name another one, or use it as it is: {existing: NAME}. If this stack made it, "
-            "take it over: pulumi up --config importRoles=true; then pulumi config rm importRoles.",
+            f"If it is somebody else's, name another one, or use it as it is: {_AS_IT_IS}. If this stack made it, take "
+            f"it over: {_TAKE_OVER}.",
         )
 
 
@@ -81,5 +89,5 @@ def _create(connection: Connection) -> None:
         raise InputError(
             f"this login cannot enable pgvector: {one_line(error)}",
             f"Have somebody who may run, once, in this database: CREATE EXTENSION {EXTENSION}; and say that it is "
-            "there: pulumi config set createExtension false. Who may is told in docs/managed-servers.md",
+            f"there: {setting('createExtension', 'false')}. Who may is told in docs/managed-servers.md",
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pulumi
 import pulumi_postgresql as postgresql
@@ -31,7 +32,7 @@ class ServerAccess:
     def __init__(
         self,
         name: str,
-        connection: Mapping[str, pulumi.Input[str]],
+        connection: Mapping[str, pulumi.Input[Any]],
         password: pulumi.Input[str] | None,
         judge: Judge,
         opts: pulumi.ResourceOptions,
@@ -100,20 +101,24 @@ async def _known(conninfo: pulumi.Output[str]) -> str:
     return known
 
 
-def _address(connection: Mapping[str, pulumi.Input[str]], judge: Judge) -> pulumi.Output[Address]:
-    known = {name: value for name, value in connection.items() if isinstance(value, str)}
-    if len(known) == len(connection):  # then its faults are told before anything is declared
-        return pulumi.Output.from_input(_judged(known, judge))
+def _address(connection: Mapping[str, pulumi.Input[Any]], judge: Judge) -> pulumi.Output[Address]:
+    if all(isinstance(value, str | int) for value in connection.values()):
+        return pulumi.Output.from_input(_judged(connection, judge))  # its faults are told before anything is declared
     return pulumi.Output.all(**connection).apply(lambda given: _judged_late(given, judge))
 
 
-def _judged(given: Mapping[str, str], judge: Judge) -> Address:
-    address = find(given)
+def _judged(given: Mapping[str, Any], judge: Judge) -> Address:
+    address = find({name: _as_text(value) for name, value in given.items() if value is not None})
     judge(address)
     return address
 
 
-def _judged_late(given: Mapping[str, str], judge: Judge) -> Address:
+def _as_text(value: Any) -> str:
+    """Return a parameter as libpq takes it; a port that another resource tells may come as a float."""
+    return str(int(value)) if isinstance(value, float) else str(value)
+
+
+def _judged_late(given: Mapping[str, Any], judge: Judge) -> Address:
     try:
         return _judged(given, judge)
     except pulumi.RunError as error:

@@ -80,19 +80,22 @@ def _role(found: str | dict[str, str]) -> Role:
 def _faults(roles: dict[str, Any]) -> Iterator[str]:
     for kind in roles.keys() - set(KINDS):
         yield f"roles: no such key: {kind}. Run: pulumi config rm --path 'roles.{kind}'"
-    names = []
-    for kind in KINDS:
-        found = roles.get(kind)
-        name = found["existing"] if isinstance(found, dict) and found.keys() == {"existing"} else found
-        fault = fault_of_name(name)
+    for fault, kind in faults_of_names({kind: _name(roles.get(kind)) for kind in KINDS}):
+        yield f"{fault}. Run: pulumi config set --path 'roles.{kind}' app_{kind}"
+
+
+def _name(role: Any) -> Any:
+    return role["existing"] if isinstance(role, dict) and role.keys() == {"existing"} else role
+
+
+def faults_of_names(names: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the names of the roles by their kind, each with the kind that mends it."""
+    faults = {kind: fault_of_name(name) for kind, name in names.items()}
+    for kind, fault in faults.items():
         if fault:
-            yield f"roles.{kind}: {fault}. Run: pulumi config set --path 'roles.{kind}' app_{kind}"
-        names.append(name)
-    if not list(filter(fault_of_name, names)) and len(set(names)) < len(names):
-        yield (
-            "roles: owner, writer and reader must be three roles, or one could do what only another should. "
-            "Run: pulumi config set --path 'roles.reader' app_reader"
-        )
+            yield f"roles.{kind}: {fault}", kind
+    if not any(faults.values()) and len(set(names.values())) < len(names):
+        yield "roles: owner, writer and reader must be three roles, or one could do what only another should", "reader"
 
 
 def fault_of_name(name: Any) -> str:

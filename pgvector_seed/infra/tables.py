@@ -19,27 +19,29 @@ def read_tables(raw: str) -> tuple[Tables, list[str]]:
         tables = None
     if not isinstance(tables, dict):
         return {}, [f"tables: must map tables to what is declared of them; got {raw!r}. Run: pulumi config rm tables"]
-    return tables, [fault for name, table in tables.items() for fault in _faults(name, table)]
+    faults = [found for name, table in tables.items() for found in faults_of_table(name, table)]
+    return tables, [f"{fault}. Run: {command}" for fault, command in faults]
 
 
-def _faults(name: str, table: Any) -> Iterator[str]:
+def faults_of_table(name: str, table: Any) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the declaration of a table, each with the command that mends it in the configuration."""
     path = f"tables[{json.dumps(name)}]"
     if not isinstance(table, dict):
-        yield f"{path}: must be a map; got {table!r}. Run: pulumi config rm --path '{path}'"
+        yield f"{path}: must be a map; got {table!r}", f"pulumi config rm --path '{path}'"
         return
     for key in table.keys() - {"metric", "rows", "recall"}:
-        yield f"{path}: no such key: {key}. Run: pulumi config rm --path '{path}.{key}'"
+        yield f"{path}: no such key: {key}", f"pulumi config rm --path '{path}.{key}'"
     if table.get("metric", "l2") not in OPERATORS:
         metrics = ", ".join(OPERATORS)
-        yield f"{path}: metric must be one of {metrics}. Run: pulumi config set --path '{path}.metric' l2"
+        yield f"{path}: metric must be one of {metrics}", f"pulumi config set --path '{path}.metric' l2"
     if not _whole(table.get("rows", 0), least=0):
-        yield f"{path}: rows must be a whole number. Run: pulumi config set --path '{path}.rows' 1000"
+        yield f"{path}: rows must be a whole number", f"pulumi config set --path '{path}.rows' 1000"
     if not _recall(table.get("recall", {"k": 10, "minimum": 0.9})):
-        yield (
-            f"{path}: recall must have a whole k and a minimum from 0 to 1, and nothing else. Run: "
+        command = (
             f"pulumi config rm --path '{path}.recall'; pulumi config set --path '{path}.recall.k' 10; "
             f"pulumi config set --path '{path}.recall.minimum' --type float 0.9"
         )
+        yield f"{path}: recall must have a whole k and a minimum from 0 to 1, and nothing else", command
 
 
 def _recall(recall: Any) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pulumi
 
+from pgvector_seed.common.remedies import to_set
 from pgvector_seed.postgres.conninfo import is_loopback
 
 SSLMODES = ("disable", "require", "verify-ca", "verify-full")  # what both libpq and the provider know
@@ -30,7 +31,7 @@ def find_sslmode(found: Mapping[str, str], hosts: str) -> str:
         return "require" if named or not all(map(is_loopback, hosts.split(","))) else "disable"
     if said not in SSLMODES:
         raise pulumi.RunError(
-            f"sslmode must be one of {', '.join(SSLMODES)}; got {said!r}. Run: pulumi config set sslmode verify-full"
+            f"sslmode must be one of {', '.join(SSLMODES)}; got {said!r}. {to_set('sslmode', 'verify-full')}"
         )
     return said
 
@@ -60,7 +61,7 @@ def find_files(found: Mapping[str, str], sslmode: str) -> dict[str, str]:
 def _refuse_missing(name: str, path: str) -> None:
     """Without a root certificate libpq verifies nothing under ``require``, and the provider trusts the system's."""
     if not Path(path).is_file() and (name, path) != ("sslrootcert", SYSTEM):
-        raise pulumi.RunError(f"{name}: there is no file {path}. Run: pulumi config set {name} FILE")
+        raise pulumi.RunError(f"{name}: there is no file {path}. {to_set(name, 'FILE')}")
 
 
 def _refuse_open(key: str) -> None:

@@ -7,9 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.remedies import OWN_PROGRAM
 from pgvector_seed.vectors.extension import EXTENSION
 
 CONTRACT = 1
+_UNDECLARE = (
+    "run: pulumi config rm --path 'tables[\"{}\"]'; pulumi up"
+    if OWN_PROGRAM
+    else "take it out of VectorDatabaseArgs(tables=...)"
+)
 _RESERVED = ("pg_", "pgvector_seed")
 
 
@@ -57,7 +63,7 @@ def contract(
         name = min(unknown)
         raise InputError(
             f"the stack declares the table {name}, and the schema {declaration.schema} has no such table with vectors",
-            f"Add the migration that makes it, or run: pulumi config rm --path 'tables[\"{name}\"]'; pulumi up",
+            f"Add the migration that makes it, or {_UNDECLARE.format(name)}",
         )
     promise = {
         "contract": CONTRACT,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import RefusedError
+from pgvector_seed.common.remedies import setting
 
 NO_DOWN = "cannot be undone: it has no down"
 
@@ -15,7 +16,7 @@ REPAIR = f"Where the database already has what the edited file makes: {PROGRAM} 
 RENUMBER = "Give the new file the next number."
 ALLOW_DOWN = (
     f"Put the files back; or, to undo what they made: {PROGRAM} migrate apply --allow-down "
-    "(Pulumi: pulumi config set allowDown true)"
+    f"(Pulumi: {setting('allowDown', 'true')})"
 )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import RefusedError
+from pgvector_seed.common.remedies import setting
 from pgvector_seed.migrate.files import Migration, down_file, up_file
 from pgvector_seed.migrate.ledger import Ledger, refuse_if_others_write
 from pgvector_seed.migrate.script import texts
@@ -53,7 +54,7 @@ def refuse_another_schema(recorded: str, named: str) -> None:
         name = shlex.quote(recorded)
         raise RefusedError(
             f"this database's migrations were applied in the schema {recorded}, not {named}",
-            f"If the deployment is there, name it: --schema {name} (Pulumi: pulumi config set schema {name}). If it is "
+            f"If the deployment is there, name it: --schema {name} (Pulumi: {setting('schema', name)}). If it is "
             f"not, another role has changed the ledger: see who may write to it, with {PROGRAM} verify",
         )
 

@@ -11,6 +11,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgvector_seed.common.errors import InputError, UnreachableError
+from pgvector_seed.common.remedies import setting
 from pgvector_seed.postgres.auth import require_auth
 from pgvector_seed.postgres.conninfo import CONNECT_TIMEOUT_SECONDS, libpq_default
 from pgvector_seed.postgres.errors import one_line
@@ -22,8 +23,8 @@ APPLICATION = "pgvector-seed"
 OLDEST_SERVER = 16
 SEVERAL = "Multiple connection attempts failed. All failures were: "
 
-_ROOT = "Set PGSSLROOTCERT (Pulumi: pulumi config set sslrootcert) to"
-_LOGIN = "Set PGPASSWORD or PGPASSFILE (Pulumi: pulumi config set --secret password) to this user's password"
+_ROOT = f"Set PGSSLROOTCERT (Pulumi: {setting('sslrootcert')}) to"
+_LOGIN = f"Set PGPASSWORD or PGPASSFILE (Pulumi: {setting('password')}) to this user's password"
 _CERTIFICATE = (
     "Set PGSSLCERT and PGSSLKEY (Pulumi: the keys sslcert and sslkey) to a certificate that the server accepts."
 )
@@ -44,8 +45,8 @@ REMEDIES = {
         "has expired. For PGSSLROOTCERT=system, SSL_CERT_FILE says where the system keeps its authorities."
     ),
     "does not match host name": (
-        "Set PGHOST (Pulumi: pulumi config set host) to a name that the certificate has; PGHOSTADDR may then have "
-        "the address."
+        f"Set PGHOST (Pulumi: {setting('host')}) to a name that the certificate has; PGHOSTADDR may then have the "
+        "address."
     ),
     "root certificate file": f"{_ROOT} the file of the authority's certificate.",
     "could not read root certificate": f"{_ROOT} the file of the authority's certificate.",
@@ -57,7 +58,7 @@ REMEDIES = {
     # starting up, shutting down, in recovery mode
     "the database system is": "It is there, and not ready: run the same command again in a moment.",
     "does not exist": "Check PGDATABASE and PGUSER (Pulumi: the keys database and user).",
-    "SSL": "Set PGSSLMODE (Pulumi: pulumi config set sslmode) to what the server offers.",
+    "SSL": f"Set PGSSLMODE (Pulumi: {setting('sslmode')}) to what the server offers.",
 }
 REMEDY = "Check PGHOST and PGPORT (Pulumi: the keys host and port), and that the server runs."
 

@@ -14,6 +14,7 @@ from psycopg import errors, sql
 
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import InputError, WrongResultError
+from pgvector_seed.common.remedies import OWN_PROGRAM
 from pgvector_seed.migrate.ledger import deployment_schema, read_ledger
 from pgvector_seed.postgres.catalog import column_type
 from pgvector_seed.postgres.connection import Connection
@@ -25,6 +26,7 @@ from pgvector_seed.vectors.extension import extension
 from . import article
 
 # The table is named without its schema, which heads the search_path.
+_PROVISION = f"Run: pulumi up{' (on a laptop: make up)' if OWN_PROGRAM else ''}"
 _STORED = "SELECT id, embedding FROM embeddings WHERE id = ANY(%s) ORDER BY id"
 _INSERT = "INSERT INTO embeddings (id, embedding) VALUES (%s, %s) ON CONFLICT (id) DO NOTHING"
 _REPLACE = """
@@ -85,7 +87,7 @@ def _prepare(connection: Connection, schema: str | None) -> str:
     connection.execute(ending_with_client(local=True))
     ledger, found = read_ledger(connection), extension(connection)
     if ledger is None or found is None:
-        raise InputError("this database has not been provisioned", "Run: pulumi up (on a laptop: make up)")
+        raise InputError("this database has not been provisioned", _PROVISION)
     schema = deployment_schema(ledger, schema)
     set_search_path(connection, schema, found.schema)
     kind = column_type(connection, schema, article.TABLE, "embedding")

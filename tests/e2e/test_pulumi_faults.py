@@ -80,12 +80,12 @@ def test_tables_that_are_there_without_a_ledger(stack: Stack) -> None:
 
 HOST_OF_A_RESOURCE = """
 import pulumi
-from pgvector_seed.infra.database import VectorDatabase, VectorDatabaseArgs
+from pgvector_seed.infra.args import VectorDatabaseArgs
+from pgvector_seed.infra.database import VectorDatabase
 from made_here import Server
 
 host = Server("server", "{host}").host
-args = VectorDatabaseArgs({{"host": host}}, None, "public", "retain", "0.8.4", {{}})
-pulumi.export("contract", VectorDatabase("database", args).contract)
+pulumi.export("contract", VectorDatabase("database", VectorDatabaseArgs(host=host)).contract)
 """
 MADE_HERE = """
 import pulumi

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,8 @@ from local.program import Registered
 from local.pulumi_state import EXTENSION_TYPE, MIGRATIONS_TYPE
 from local.server import Server
 from local.workspace import ROOT
-from pgvector_seed.infra.database import VectorDatabase, VectorDatabaseArgs
+from pgvector_seed.infra.args import VectorDatabaseArgs
+from pgvector_seed.infra.database import VectorDatabase
 from pgvector_seed.infra.password import PasswordProvider, verifier
 from pgvector_seed.infra.roles import Role, Roles
 from pgvector_seed.migrate.files import checksums, load
@@ -131,7 +134,8 @@ def test_the_password_is_a_secret_for_the_engine(monkeypatch: pytest.MonkeyPatch
             return args.name, args.inputs
 
     set_mocks(Watch())
-    declare({"host": "db"})
+    roles = Roles(Role("o"), Role("w", password="given-passw0rd"), Role("r"))
+    declare(VectorDatabaseArgs(host="db", roles=roles, policy="warn"))
     assert len([value for value in hidden if PASSWORD in value]) == 2
     assert len([value for value in hidden if "given-passw0rd" in value]) == 1
     assert not [value for value in plain if PASSWORD in value or "given-passw0rd" in value]
@@ -139,10 +143,66 @@ def test_the_password_is_a_secret_for_the_engine(monkeypatch: pytest.MonkeyPatch
 
 
 @pulumi.runtime.test  # type: ignore[untyped-decorator]
-def declare(connection: dict[str, Any]) -> pulumi.Output[Any]:
-    roles = Roles(Role("o"), Role("w", password="given-passw0rd"), Role("r"))
-    args = VectorDatabaseArgs(connection, None, "public", "retain", "0.8.4", {}, roles=roles, policy="warn")
+def declare(args: VectorDatabaseArgs) -> pulumi.Output[Any]:
     return VectorDatabase("database", args).contract
+
+
+class Inputs(Mocks):
+    """What the engine is told of each type of resource."""
+
+    def __init__(self) -> None:
+        self.by_type: dict[str, dict[str, Any]] = {}
+        set_mocks(self)
+
+    def call(self, args: MockCallArgs) -> tuple[dict[str, Any], None]:
+        raise AssertionError(args.token)
+
+    def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        self.by_type[args.typ] = args.inputs
+        return args.name, args.inputs
+
+
+@pytest.mark.parametrize(
+    ("migrations", "recorded"),
+    [
+        ("migrations", "migrations"),
+        ("../shared/sql", "../shared/sql"),
+        (Path("/program/migrations"), "migrations"),
+        (Path("/shared/sql"), "../shared/sql"),
+    ],
+)
+def test_the_state_gets_no_path_of_one_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, migrations: str | Path, recorded: str
+) -> None:
+    """A laptop and a pipeline have one state, and each its own checkout."""
+    for folder in ("program/migrations", "shared/sql"):
+        shutil.copytree(ROOT / "migrations", tmp_path / folder)
+    monkeypatch.chdir(tmp_path / "program")
+    if isinstance(migrations, Path):
+        migrations = Path(f"{tmp_path}{migrations}")
+    told = Inputs()
+    declare(VectorDatabaseArgs(host="127.0.0.1", migrations=migrations))
+    assert told.by_type[MIGRATIONS_TYPE]["directory"] == recorded
+    assert str(tmp_path) not in json.dumps(told.by_type)
+
+
+def test_a_folder_that_is_missing_is_told_with_where_it_was_looked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A path that is relative to Pulumi.yaml is another one where Pulumi.yaml says main."""
+    monkeypatch.chdir(tmp_path)
+    Inputs()
+    with pytest.raises(pulumi.RunError, match=f"no folder sql in {re.escape(str(tmp_path))}, where the program runs"):
+        declare(VectorDatabaseArgs(host="127.0.0.1", migrations="sql"))
+
+
+def test_a_port_may_come_from_another_resource(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As text or as a number, which Pulumi may make a float."""
+    monkeypatch.chdir(ROOT)
+    for port in (6543, "6543", 6543.0):
+        told = Inputs()
+        declare(VectorDatabaseArgs(host="127.0.0.1", port=pulumi.Output.from_input(port)))  # type: ignore[arg-type]
+        assert json.loads(told.by_type[PROVIDER_TYPE]["port"]) == 6543
 
 
 ROLES = {"owner": "app_owner", "writer": "app writer", "reader": {"existing": "app_reader"}}
