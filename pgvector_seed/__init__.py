@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pgvector_seed.infra.database import VectorDatabase, VectorDatabaseArgs
+    from pgvector_seed.infra.args import VectorDatabaseArgs
+    from pgvector_seed.infra.database import VectorDatabase
+    from pgvector_seed.infra.roles import Role, Roles
 
-__all__ = ["VectorDatabase", "VectorDatabaseArgs"]
+__all__ = ["Role", "Roles", "VectorDatabase", "VectorDatabaseArgs"]
+_HOMES = {"Role": "roles", "Roles": "roles", "VectorDatabase": "database", "VectorDatabaseArgs": "args"}
 
 if not TYPE_CHECKING:  # with it a type checker would believe in every name
 
@@ -16,12 +20,11 @@ if not TYPE_CHECKING:  # with it a type checker would believe in every name
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         try:
-            from pgvector_seed.infra import database
+            return getattr(import_module(f"pgvector_seed.infra.{_HOMES[name]}"), name)
         except ModuleNotFoundError as error:
             if error.name not in ("pulumi", "pulumi_postgresql"):
                 raise
             raise ImportError(f"{name} needs Pulumi: pip install 'pgvector-seed[pulumi]'", name=error.name) from error
-        return getattr(database, name)
 
 
 def __dir__() -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 import pgvector_seed
 from local.workspace import ROOT
-from pgvector_seed.infra import database
+from pgvector_seed.infra import args, database, roles
 
 WITHOUT_PULUMI = "import sys; sys.modules['pulumi'] = None\n"
 
@@ -19,9 +19,10 @@ def python(program: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_component_is_at_the_top() -> None:
-    from pgvector_seed import VectorDatabase, VectorDatabaseArgs
+    from pgvector_seed import Role, Roles, VectorDatabase, VectorDatabaseArgs
 
-    assert (VectorDatabase, VectorDatabaseArgs) == (database.VectorDatabase, database.VectorDatabaseArgs)
+    assert (VectorDatabase, VectorDatabaseArgs) == (database.VectorDatabase, args.VectorDatabaseArgs)
+    assert (Role, Roles) == (roles.Role, roles.Roles)
     assert set(pgvector_seed.__all__) <= set(dir(pgvector_seed))
 
 
