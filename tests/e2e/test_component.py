@@ -1,0 +1,186 @@
+"""examples/component, a program of a user's own, with the wheel installed and nothing of the checkout."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from local.server import Server
+from local.workspace import ROOT
+from tests.conftest import ask, conninfo
+from tests.e2e.conftest import Stack, copy_project, kill_all_in, readme_block, run
+
+EXAMPLE = ROOT / "examples" / "component"
+README = "examples/component/README.md"
+FIRST, SECOND = "0001_create_products", "0002_b"
+THERE = "SELECT to_regclass('products')::text, to_regnamespace('pgvector_seed')::text, to_regtype('vector')::text"
+EVERYTHING, NOTHING = [("products", "pgvector_seed", "vector")], [(None, None, None)]
+# What only those can follow who have the checkout, or its program.
+OURS = ("python -m", "make ", "pulumi config set")
+
+
+@pytest.fixture(scope="session")
+def environment(cli: None, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001
+    """A virtual environment with what the example's requirements.txt names, pgvector-seed from its wheel."""
+    folder = tmp_path_factory.mktemp("installed")
+    project = copy_project(folder / "project")
+    pip = ["-m", "pip", "--disable-pip-version-check", "--quiet"]
+    build = ["wheel", "--no-build-isolation", "--no-deps", "-w", str(folder), str(project)]
+    subprocess.run([sys.executable, *pip, *build], check=True)
+    (wheel,) = folder.glob("*.whl")
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    install = ["install", f"{wheel}[pulumi]", "-r", str(EXAMPLE / "requirements.txt")]
+    subprocess.run([str(folder / "venv" / "bin" / "python"), *pip, *install], check=True)
+    shutil.rmtree(project)
+    return folder / "venv"
+
+
+@dataclass
+class Shop:
+    """The example's stack, and the database that it makes."""
+
+    stack: Stack
+    database: str
+
+    @property
+    def conninfo(self) -> str:
+        """How the database is reached."""
+        return make_conninfo(self.stack.conninfo, dbname=self.database)
+
+    def move_into(self, main: str) -> None:
+        """Have Pulumi.yaml say main, with the program and the migrations in that folder."""
+        folder = self.stack.folder
+        (folder / main).mkdir()
+        for name in ("__main__.py", "migrations"):
+            (folder / name).rename(folder / main / name)
+        with (folder / "Pulumi.yaml").open("a") as file:
+            file.write(f"main: {main}\n")
+        self.run("bash", "-euc", readme_block("run: main", README))
+
+    def run(self, *words: str, code: int = 0) -> str:
+        """Run a command with nothing but the stack's settings, and see its exit code."""
+        done = run(words, self.stack.folder, **self.stack.settings, PULUMI_OPTION_YES="true")
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    def migrate(self, *words: str) -> None:
+        """``pgvector-seed migrate`` on the shop's database."""
+        self.run("env", f"PGDATABASE={self.database}", ".venv/bin/pgvector-seed", "migrate", *words)
+
+
+@pytest.fixture
+def shop(environment: Path, server: Server, empty_database: str, tmp_path: Path) -> Iterator[Shop]:
+    """The example in a folder of its own. The database that it makes is dropped at the end."""
+    folder = shutil.copytree(EXAMPLE, tmp_path / "shop")
+    (folder / ".venv").symlink_to(environment)
+    stack = Stack(folder, empty_database, {"PGSSLMODE": "disable"})
+    del stack.settings["PGDATABASE"]
+    name = f"shop {secrets.token_hex(4)}"
+    stack.set("database", name)
+    yield Shop(stack, name)
+    kill_all_in(stack.folder)
+    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    ask(conninfo(server, "postgres"), drop.as_string())
+
+
+def test_nothing_comes_from_the_checkout(shop: Shop) -> None:
+    where = "import pgvector_seed.seed.cli, sys; print(pgvector_seed.seed.cli.__file__, *sys.path)"
+    printed = shop.run(".venv/bin/python", "-c", where)
+    assert printed.startswith(str(shop.stack.folder / ".venv" / "lib"))
+    assert str(ROOT) not in printed
+
+
+@pytest.mark.parametrize("main", ["", "infra"])
+def test_from_nothing_to_verified_and_back(shop: Shop, main: str) -> None:
+    """As the README has it; the provider's process finds the migrations wherever Pulumi.yaml has the program run."""
+    stack = shop.stack
+    if main:
+        shop.move_into(main)
+    assert "6 to create" in stack.pulumi("preview")
+    stack.pulumi("stack", "rm", "--yes", "--preserve-config")
+    printed = shop.run("bash", "-euc", readme_block("run: component", README))
+    assert f"{FIRST} applied in" in printed
+    assert "pass  index       public.products" in printed
+    assert "15 checks: 11 passed, 1 skipped, 3 not declared" in printed
+    assert ask(shop.conninfo, THERE) == EVERYTHING
+    stack.up("--expect-no-changes")
+    stack.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes")
+
+    stack.write(f"{main or '.'}/migrations/{SECOND}.up.sql", "CREATE TABLE b ()")
+    stack.write(f"{main or '.'}/migrations/{SECOND}.down.sql", "DROP TABLE b")
+    assert f"{SECOND} applied in" in stack.up()
+    ask(shop.conninfo, "DROP INDEX products_embedding")
+    wrong = shop.run(".venv/bin/pgvector-seed", "verify", "--stack", "dev", code=1)
+    assert "fail  index       public.products" in wrong
+
+    stack.destroy()
+    assert ask(shop.conninfo, THERE) == EVERYTHING
+    assert json.loads(stack.pulumi("stack", "export"))["deployment"].get("resources", []) == []
+
+
+@pytest.mark.parametrize(("main", "words"), [("", []), ("infra", []), ("infra", ["--run-program"])])
+def test_one_state_from_two_machines(shop: Shop, main: str, words: list[str]) -> None:
+    """What a laptop deployed, a pipeline finds unchanged in its own checkout, and undoes by its own files."""
+    stack = shop.stack
+    program = stack.folder / "__main__.py"
+    absolute = 'Path(__file__).resolve().parent / "migrations"'
+    text = program.read_text().replace('migrations="migrations"', f"migrations={absolute}")
+    program.write_text(f"from pathlib import Path\n{text}")
+    if main:
+        shop.move_into(main)
+    stack.set("onDestroy", "revert")
+    stack.up()
+    assert str(stack.folder) not in stack.pulumi("stack", "export", "--show-secrets")
+    stack.folder = stack.folder.rename(stack.folder.with_name("another checkout"))
+    stack.up("--expect-no-changes")
+    other = f"writes_all_{secrets.token_hex(4)}"  # with whom the downs that the ledger keeps are not run
+    ask(shop.conninfo, f"CREATE ROLE {other}; GRANT pg_write_all_data TO {other}")
+    try:
+        stack.pulumi("destroy", *words, "--yes", "--skip-preview")
+    finally:
+        ask(shop.conninfo, f"DROP ROLE {other}")
+    assert ask(shop.conninfo, THERE) == NOTHING
+
+
+def test_what_is_wrong_comes_with_a_remedy_that_works_here(shop: Shop) -> None:
+    """Regression: it named the configuration of our own program, and commands of the checkout."""
+    stack, second = shop.stack, f"migrations/{SECOND}.up.sql"
+
+    def refused(words: str, *command: str, **settings: str) -> None:
+        said = stack.pulumi(*(command or ("preview",)), code=1, **settings)
+        assert words in said
+        assert not [word for word in OURS if word in said], said
+
+    refused("VectorDatabaseArgs(host=", PGHOST="/tmp")
+    refused('VectorDatabaseArgs(sslmode="verify-full")', PGHOST="db.example", PGSSLMODE="require")
+    stack.set("onDestroy", "keep")
+    refused("on_destroy: must be one of retain, revert; got 'keep'")
+    stack.set("onDestroy", "retain")
+
+    stack.up()
+    ask(shop.conninfo, "DROP SCHEMA pgvector_seed CASCADE")
+    stack.pulumi("refresh", "--yes", "--skip-preview")
+    refused(f"pgvector-seed migrate baseline {FIRST}", "up", "--yes", "--skip-preview")
+    shop.migrate("baseline", FIRST)
+    stack.write(second, "CREATE TABLE b ()")
+    stack.up()
+    stack.write(second, "CREATE TABLE b (id int)")
+    refused(f"pgvector-seed migrate repair {SECOND}")
+    ask(shop.conninfo, "ALTER TABLE b ADD id int")
+    shop.migrate("repair", SECOND)
+    stack.pulumi("refresh", "--yes", "--skip-preview")
+    stack.up()
+    (stack.folder / second).unlink()
+    refused("VectorDatabaseArgs(allow_down=True)")
+    (stack.folder / "migrations").rename(stack.folder / "sql")
+    refused(f"no folder migrations in {stack.folder}, where the program runs")
