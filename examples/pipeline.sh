@@ -31,7 +31,7 @@ ask_server() {
   python - << 'PYTHON'
 import sys
 from pgvector_seed.postgres.connection import connect
-from pgvector_seed.postgres.errors import Error
+from pgvector_seed.common.errors import Error
 try:
     with connect() as connection:
         logged = connection.execute("SHOW log_statement").fetchone()[0]
@@ -69,7 +69,7 @@ verify() {
 as_owner() {
   python - "$REPORTS/contract.json" << 'PYTHON'
 import json, pathlib, sys
-from pgvector_seed.postgres.connection import escaped_role
+from pgvector_seed.postgres.conninfo import escaped_role
 found = json.loads(pathlib.Path(sys.argv[1]).read_text())
 owners = [table["owner"] for table in found["tables"] if "roles" in found]
 print(f"-c role={escaped_role(owners[0])}" if owners else "")

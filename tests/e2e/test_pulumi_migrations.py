@@ -133,14 +133,14 @@ def test_a_lost_ledger_is_told_by_refresh_and_up(stack: Stack) -> None:
 def test_another_home_of_the_provider_is_learnt_by_one_up(stack: Stack, way: str) -> None:
     """The state keeps the module and the name of the class; a destroy would look for the old ones."""
     stack.up()
-    old = stack.folder / "infra" / "migrations.py"
+    old = stack.folder / "pgvector_seed" / "infra" / "migrations.py"
     text = old.read_text()
     if way == "renamed":
         old.write_text(text.replace("MigrationsProvider", "OtherProvider"))
     else:
         old.rename(old.with_name("elsewhere.py"))
-        for user in ("database.py", "rights.py", "preflight.py"):
-            file = stack.folder / "infra" / user
+        for user in ("database.py", "grants.py", "preflight.py"):
+            file = old.with_name(user)
             file.write_text(file.read_text().replace("pgvector_seed.infra.migrations", "pgvector_seed.infra.elsewhere"))
     assert "1 updated" in stack.up()
     stack.up("--expect-no-changes")
