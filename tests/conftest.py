@@ -26,6 +26,12 @@ hypothesis.settings.load_profile("any machine")
 
 PASSWORD = "p@ss/w:rd%&#"  # every character that breaks a URL built by hand
 TEMPLATE = "template_vector"
+# Those who wait for the lock of the migrations. By our application_name: the test's own questions have these words,
+# too, and the server shows each until its session has ended, which may be after the next one has begun.
+WAITING = (
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'pgvector-seed' "
+    "AND query LIKE '%pg_try_advisory_lock%'"
+)
 VARIABLES = {
     "host": "PGHOST",
     "port": "PGPORT",
