@@ -19,7 +19,7 @@ from pgvector_seed.migrate.adopt import repair
 from pgvector_seed.migrate.files import load
 from pgvector_seed.migrate.runner import undo
 from pgvector_seed.postgres.connection import connect
-from tests.conftest import ask, pg_variables, until
+from tests.conftest import Process, ask, pg_variables, until
 from tests.migrate.helpers import MARK, applied, applier, ledger_of, run, undo_all, write
 
 TABLE = "CREATE TABLE a (id int, v vector(2)); INSERT INTO a VALUES (1, '[1,2]'), (1, '[3,4]')"
@@ -279,9 +279,7 @@ def interrupted_drop(database: str, folder: Path) -> None:
         holder.execute("SELECT * FROM a")
         command = [sys.executable, "-m", "seed", "migrate", "down", "--to", "0001_a"]
         environment = {**os.environ, **pg_variables(database)}
-        with subprocess.Popen(
-            command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        ) as down:
+        with Process(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as down:
             waiting = BUILDING.replace("CREATE", "DROP")
             ask(database, f"SELECT pg_terminate_backend({until(lambda: ask(database, waiting))[0][0]}, 10000)")
             down.communicate()
