@@ -18,7 +18,7 @@ import pytest
 from local.binaries import INSTALLED
 from local.server import Server
 from local.workspace import ROOT
-from tests.conftest import pg_variables, remove
+from tests.conftest import Process, pg_variables, remove
 from tests.roles import Names, new_names
 
 
@@ -51,9 +51,9 @@ def run(words: Sequence[str], folder: Path, **settings: str) -> subprocess.Compl
     return subprocess.CompletedProcess(words, process.returncode, printed)
 
 
-def start(words: Sequence[str], folder: Path, **settings: str) -> subprocess.Popen[str]:
+def start(words: Sequence[str], folder: Path, **settings: str) -> Process:
     """Start the same in a group of its own, as a terminal does: a signal to the group reaches no test."""
-    return subprocess.Popen(
+    return Process(
         words,
         cwd=folder,
         env={**os.environ, **settings},
@@ -122,7 +122,7 @@ class Stack:
         """``pulumi destroy`` without a preview."""
         return self.pulumi("destroy", "--yes", "--skip-preview", code=code, **settings)
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str) -> Process:
         """The CLI at work."""
         return start(["pulumi", *words], self.folder, **self.settings)
 
