@@ -1,15 +1,12 @@
 """Declare a pgvector database, fill it, and prove that it answers right."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # every command waits for this module, and typing's own would be an import
 if TYPE_CHECKING:
     from pgvector_seed.infra.database import VectorDatabase, VectorDatabaseArgs
 
 __all__ = ["VectorDatabase", "VectorDatabaseArgs"]
 
-if not TYPE_CHECKING:  # with it a type checker would believe in every name
+if not TYPE_CHECKING:  # a type checker would believe in every name
 
     def __getattr__(name: str) -> object:
         """Import Pulumi, which not every program has, once the component is asked for."""
