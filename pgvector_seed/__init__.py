@@ -1,10 +1,6 @@
 """Declare a pgvector database, fill it, and prove that it answers right."""
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # every command waits for this module, and typing's own would be an import
 if TYPE_CHECKING:
     from pgvector_seed.infra.args import VectorDatabaseArgs
     from pgvector_seed.infra.database import VectorDatabase
@@ -13,11 +9,13 @@ if TYPE_CHECKING:
 __all__ = ["Role", "Roles", "VectorDatabase", "VectorDatabaseArgs"]
 _HOMES = {"Role": "roles", "Roles": "roles", "VectorDatabase": "database", "VectorDatabaseArgs": "args"}
 
-if not TYPE_CHECKING:  # with it a type checker would believe in every name
+if not TYPE_CHECKING:  # a type checker would believe in every name
 
     def __getattr__(name: str) -> object:
         """Import Pulumi, which not every program has, once the component is asked for."""
-        if name not in __all__:
+        from importlib import import_module
+
+        if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         try:
             return getattr(import_module(f"pgvector_seed.infra.{_HOMES[name]}"), name)

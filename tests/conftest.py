@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,8 +25,16 @@ from pgvector_seed.migrate.contract import Declaration
 hypothesis.settings.register_profile("any machine", deadline=None)  # how fast it is, is not tested
 hypothesis.settings.load_profile("any machine")
 
+pytest_plugins = ["tests.limits"]
+
 PASSWORD = "p@ss/w:rd%&#"  # every character that breaks a URL built by hand
 TEMPLATE = "template_vector"
+# Those who wait for the lock of the migrations. By our application_name: the test's own questions have these words,
+# too, and the server shows each until its session has ended, which may be after the next one has begun.
+WAITING = (
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'pgvector-seed' "
+    "AND query LIKE '%pg_try_advisory_lock%'"
+)
 VARIABLES = {
     "host": "PGHOST",
     "port": "PGPORT",
@@ -48,6 +57,15 @@ for name in list(os.environ):
 def tries(quick: int, soak: int) -> int:
     """How often a test of chance is repeated: in make test, and in make soak."""
     return soak if os.environ.get("SOAK") == "1" else quick
+
+
+class Process(subprocess.Popen[str]):
+    """A process whose ``with`` kills it when the test fails in there, where Popen would wait for its end."""
+
+    def __exit__(self, *failure: object) -> None:
+        if failure[0] is not None:
+            self.kill()
+        super().__exit__(*failure)  # type: ignore[arg-type]
 
 
 def ask(conninfo: str, statement: str) -> Any:

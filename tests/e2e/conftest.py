@@ -18,7 +18,7 @@ import pytest
 from local.binaries import INSTALLED
 from local.server import Server
 from local.workspace import ROOT
-from tests.conftest import pg_variables, remove
+from tests.conftest import Process, pg_variables, remove
 from tests.roles import Names, new_names
 
 
@@ -51,9 +51,9 @@ def run(words: Sequence[str], folder: Path, **settings: str) -> subprocess.Compl
     return subprocess.CompletedProcess(words, process.returncode, printed)
 
 
-def start(words: Sequence[str], folder: Path, **settings: str) -> subprocess.Popen[str]:
+def start(words: Sequence[str], folder: Path, **settings: str) -> Process:
     """Start the same in a group of its own, as a terminal does: a signal to the group reaches no test."""
-    return subprocess.Popen(
+    return Process(
         words,
         cwd=folder,
         env={**os.environ, **settings},
@@ -63,6 +63,38 @@ def start(words: Sequence[str], folder: Path, **settings: str) -> subprocess.Pop
         text=True,
         start_new_session=True,
     )
+
+
+def succeed(words: Sequence[str], folder: Path) -> None:
+    """Run a command, and see that it does."""
+    done = run(words, folder)
+    assert done.returncode == 0, done.stdout
+
+
+def install(wheel: Path, requirements: Path, folder: Path) -> Path:
+    """Make an environment with the wheel, and with what it needs as it is pinned; `pip check` agrees."""
+    environment = folder / "venv"
+    succeed([sys.executable, "-m", "venv", "--without-pip", str(environment)], folder)
+    pip = [sys.executable, "-m", "pip", "--python", str(environment)]
+    succeed([*pip, "install", "--require-hashes", "--requirement", str(requirements)], folder)
+    succeed([*pip, "install", "--no-index", "--no-deps", str(wheel)], folder)
+    succeed([*pip, "check"], folder)
+    return environment
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with a wheel and a sdist in dist/."""
+    folder = copy_project(tmp_path_factory.mktemp("a build") / "project")
+    succeed([sys.executable, "-m", "hatchling", "build"], folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(project: Path) -> Path:
+    """The wheel of that copy."""
+    (wheel,) = (project / "dist").glob("*.whl")
+    return wheel
 
 
 def kill_all_in(folder: Path) -> None:
@@ -122,7 +154,7 @@ class Stack:
         """``pulumi destroy`` without a preview."""
         return self.pulumi("destroy", "--yes", "--skip-preview", code=code, **settings)
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str) -> Process:
         """The CLI at work."""
         return start(["pulumi", *words], self.folder, **self.settings)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from psycopg.conninfo import make_conninfo
 from local.server import Server
 from local.workspace import ROOT
 from tests.conftest import ask, conninfo
-from tests.e2e.conftest import Stack, copy_project, kill_all_in, readme_block, run
+from tests.e2e.conftest import Stack, install, kill_all_in, readme_block, run, succeed
 
 EXAMPLE = ROOT / "examples" / "component"
 README = "examples/component/README.md"
@@ -30,19 +29,13 @@ OURS = ("python -m", "make ", "pulumi config set")
 
 
 @pytest.fixture(scope="session")
-def environment(cli: None, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001
-    """A virtual environment with what the example's requirements.txt names, pgvector-seed from its wheel."""
+def environment(cli: None, project: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001
+    """An environment with what the example's requirements.txt asks for, pgvector-seed from its wheel."""
     folder = tmp_path_factory.mktemp("installed")
-    project = copy_project(folder / "project")
-    pip = ["-m", "pip", "--disable-pip-version-check", "--quiet"]
-    build = ["wheel", "--no-build-isolation", "--no-deps", "-w", str(folder), str(project)]
-    subprocess.run([sys.executable, *pip, *build], check=True)
-    (wheel,) = folder.glob("*.whl")
-    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-    install = ["install", f"{wheel}[pulumi]", "-r", str(EXAMPLE / "requirements.txt")]
-    subprocess.run([str(folder / "venv" / "bin" / "python"), *pip, *install], check=True)
-    shutil.rmtree(project)
-    return folder / "venv"
+    environment = install(wheel, project / "requirements.txt", folder)
+    pip = [sys.executable, "-m", "pip", "--python", str(environment)]
+    succeed([*pip, "install", "--no-index", "--requirement", str(EXAMPLE / "requirements.txt")], folder)
+    return environment
 
 
 @dataclass

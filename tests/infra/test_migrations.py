@@ -29,7 +29,7 @@ from pgvector_seed.migrate.ledger import read_ledger
 from pgvector_seed.migrate.lock import LOCK_KEY
 from pgvector_seed.postgres.connection import connect
 from pgvector_seed.postgres.conninfo import as_role
-from tests.conftest import ask, declare, name_of, until
+from tests.conftest import WAITING, ask, declare, name_of, until
 from tests.migrate.helpers import run
 from tests.roles import new_names, quoted
 
@@ -418,11 +418,10 @@ def test_cancel_ends_the_statement_and_says_what_is_on_record(provider: Provider
 
 def test_cancel_ends_the_wait_for_another(provider: Provider, database: str, folder: Path) -> None:
     (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
-    waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'pgvector-seed' AND query LIKE '%try_advisory%'"
     with psycopg.connect(database) as holder, ThreadPoolExecutor() as pool:
         holder.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
         creating = pool.submit(provider.create, inputs(database, folder))
-        until(lambda: ask(database, waiting))
+        until(lambda: ask(database, WAITING))
         provider.stub.Cancel(empty_pb2.Empty())
         with pytest.raises(grpc.RpcError) as caught:
             creating.result(60)

@@ -13,10 +13,9 @@ from psycopg.conninfo import make_conninfo
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.infra.preflight import enable, preflight
 from pgvector_seed.migrate.lock import LOCK_KEY
-from tests.conftest import ask, name_of, until
+from tests.conftest import WAITING, ask, name_of, until
 
 EXTENSION = "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'vector'"
-WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_try_advisory_lock%'"
 
 
 @pytest.fixture
@@ -56,7 +55,7 @@ def test_it_is_made_once_and_in_turn(empty_database: str, capsys: pytest.Capture
         threads = [threading.Thread(target=enable, args=(empty_database,)) for _ in range(4)]
         for thread in threads:
             thread.start()
-        until(lambda: len(ask(empty_database, WAITING)) > len(threads))  # this question, too
+        until(lambda: len(ask(empty_database, WAITING)) == len(threads))
         assert ask(empty_database, EXTENSION) == []
     for thread in threads:
         thread.join()

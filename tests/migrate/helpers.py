@@ -13,7 +13,7 @@ from pgvector_seed.migrate.files import load
 from pgvector_seed.migrate.ledger import Ledger, read_ledger
 from pgvector_seed.migrate.runner import CAREFUL, ApplyOptions, apply, revert
 from pgvector_seed.postgres.connection import connect
-from tests.conftest import declare, pg_variables
+from tests.conftest import Process, declare, pg_variables
 
 MARK = "-- pgvector-seed: no-transaction\n"
 
@@ -59,9 +59,9 @@ def applied(conninfo: str) -> list[str]:
     return list(ledger.checksums) if ledger else []
 
 
-def applier(conninfo: str, folder: Path) -> subprocess.Popen[str]:
+def applier(conninfo: str, folder: Path) -> Process:
     """A process that applies a folder: what the tests kill and run side by side."""
-    return subprocess.Popen(
+    return Process(
         [sys.executable, "-u", "-m", "seed", "migrate", "apply", "--directory", str(folder)],
         env={**os.environ, **pg_variables(conninfo)},
         stdout=subprocess.PIPE,

@@ -19,7 +19,7 @@ from pgvector_seed.migrate.lock import LOCK_KEY
 from pgvector_seed.migrate.runner import ApplyOptions, apply
 from pgvector_seed.migrate.session import Limits
 from pgvector_seed.postgres.connection import connect
-from tests.conftest import ask, conninfo, declare, kill, name_of, new_server, remove, tries, until
+from tests.conftest import WAITING, ask, conninfo, declare, kill, name_of, new_server, remove, tries, until
 from tests.migrate.helpers import applied, applier, run, undo_all, write
 
 TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1"
@@ -62,14 +62,14 @@ def test_the_server_is_killed_and_restarted_in_the_middle(own_server: Server, fo
 
 def test_a_connection_that_is_cut_while_it_waits_for_the_lock(database: str, folder: Path) -> None:
     write(folder, a1_up="CREATE TABLE a ()")
-    with psycopg.connect(database) as holder:
+    with psycopg.connect(database, autocommit=True) as holder:
         holder.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
         with applier(database, folder) as process:
-            waiting = (
-                "SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_try_advisory%' AND pid <> pg_backend_pid()"
-            )
-            pid = until(lambda: ask(database, waiting))[0][0]
-            ask(database, f"SELECT pg_terminate_backend({pid})")
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("waiting for")
+            # Well after an answer: libpq takes last words that come together with one for a notice.
+            cut = WAITING.replace("pid", "pg_terminate_backend(pid)") + " AND now() > state_change + interval '0.15 s'"
+            until(lambda: holder.execute(cut.encode()).fetchall())
             said = process.communicate()[0]
         assert process.returncode == 3
         assert "terminating connection due to administrator command" in said

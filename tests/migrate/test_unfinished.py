@@ -19,14 +19,17 @@ from pgvector_seed.migrate.adopt import repair
 from pgvector_seed.migrate.files import load
 from pgvector_seed.migrate.runner import undo
 from pgvector_seed.postgres.connection import connect
-from tests.conftest import ask, pg_variables, until
+from tests.conftest import Process, ask, pg_variables, until
 from tests.migrate.helpers import MARK, applied, applier, ledger_of, run, undo_all, write
 
 TABLE = "CREATE TABLE a (id int, v vector(2)); INSERT INTO a VALUES (1, '[1,2]'), (1, '[3,4]')"
 BUILD = MARK + "CREATE INDEX CONCURRENTLY i ON a USING hnsw (v vector_l2_ops);"
 UNIQUE = MARK + "CREATE UNIQUE INDEX CONCURRENTLY i ON a (id);"
 VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('i')"
-WAITING = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock'"
+BUILDING = (
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' "
+    "AND query LIKE '%CREATE INDEX CONCURRENTLY%'"
+)
 
 
 def test_an_index_is_built_and_dropped_concurrently(database: str, folder: Path) -> None:
@@ -96,7 +99,7 @@ def a_waiting_build(database: str, folder: Path) -> Iterator[tuple[psycopg.Conne
     with psycopg.connect(database) as holder:
         holder.execute("INSERT INTO a VALUES (3, '[5,6]')")
         with applier(database, folder) as process:
-            builder = until(lambda: ask(database, WAITING))[0][0]
+            builder = until(lambda: ask(database, BUILDING))[0][0]
             process.send_signal(signal.SIGSTOP)
             yield holder, builder
             process.kill()
@@ -276,10 +279,8 @@ def interrupted_drop(database: str, folder: Path) -> None:
         holder.execute("SELECT * FROM a")
         command = [sys.executable, "-m", "seed", "migrate", "down", "--to", "0001_a"]
         environment = {**os.environ, **pg_variables(database)}
-        with subprocess.Popen(
-            command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        ) as down:
-            waiting = WAITING.replace("CREATE", "DROP")
+        with Process(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as down:
+            waiting = BUILDING.replace("CREATE", "DROP")
             ask(database, f"SELECT pg_terminate_backend({until(lambda: ask(database, waiting))[0][0]}, 10000)")
             down.communicate()
         assert down.returncode == 3
@@ -325,7 +326,7 @@ def test_a_repair_after_an_interrupted_drop(database: str, folder: Path) -> None
     with psycopg.connect(database) as holder:
         holder.execute("SELECT * FROM a")
         with applier(database, folder) as process:
-            pid = until(lambda: ask(database, WAITING.replace("CREATE", "DROP")))[0][0]
+            pid = until(lambda: ask(database, BUILDING.replace("CREATE", "DROP")))[0][0]
             ask(database, f"SELECT pg_terminate_backend({pid}, 10000)")
             process.communicate()
     write(folder, a1_up=TABLE + ";")

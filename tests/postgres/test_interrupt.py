@@ -22,7 +22,7 @@ from pgvector_seed.migrate.files import load
 from pgvector_seed.migrate.lock import LOCK_KEY
 from pgvector_seed.migrate.runner import apply
 from pgvector_seed.postgres.connection import connect
-from tests.conftest import PASSWORD, ask, declare, pg_variables, until
+from tests.conftest import PASSWORD, Process, ask, declare, pg_variables, until
 from tests.migrate.helpers import MARK, applier, run, write
 from tests.roles import Names, new_names, quoted
 
@@ -103,7 +103,7 @@ def at_work(case: Case, database: str, folder: Path) -> Iterator[subprocess.Pope
 @contextmanager
 def started(database: str, words: str) -> Iterator[subprocess.Popen[str]]:
     """``python -m`` these words, once the server is at the statement that does not end."""
-    with subprocess.Popen(
+    with Process(
         [sys.executable, "-m", *words.split()],
         cwd=ROOT,
         env={**os.environ, **pg_variables(database)},

@@ -95,7 +95,7 @@ def test_a_server_that_stops_answering(server: Server, base: str, moment: str, k
 
 def test_a_connection_that_is_ended_in_the_middle(base: str) -> None:
     """The server was restarted: the run ends with what it knows."""
-    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'pgvector-seed'"
+    waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with psycopg.connect(base) as holder, ThreadPoolExecutor() as background:
         holder.execute("LOCK TABLE items")
         running = background.submit(run, base, "--contract", FILE, "--format", "json")

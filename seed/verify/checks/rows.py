@@ -12,7 +12,8 @@ from ..sampling import whole_or_sampled
 
 _COUNT = "SELECT pg_catalog.count(*) FROM {} {}"
 _BLOCKS = 10_000
-_DEVIATIONS = 3
+_MOST_ROWS = 291  # that a block of 8 kB can hold
+_DEVIATIONS = 4
 
 
 def judge(look: Look) -> Outcome:
@@ -23,13 +24,21 @@ def judge(look: Look) -> Outcome:
     look.must_see_all()
     expected = f"at least {declared:,} rows"
     counted, part, words = whole_or_sampled(look, _BLOCKS, lambda sample: _count(look, sample))
-    rows = counted * 100 / part
-    # Blocks are drawn one by one, so the number of those drawn varies like its root.
-    doubt = 0 if part == 100 else _DEVIATIONS * rows / math.sqrt(_BLOCKS)
-    found = f"{'about ' if words else ''}{rows:,.0f} rows{words}"
-    if rows + doubt >= declared:
-        return passed(found, expected)
-    return failed(expected, found, "Load the rest, by the job that fills the table.")
+    found = f"{'about ' if words else ''}{counted * 100 / part:,.0f} rows{words}"
+    if is_short(declared, counted, part):
+        return failed(expected, found, "Load the rest, by the job that fills the table.")
+    return passed(found, expected)
+
+
+def is_short(declared: int, counted: int, part: float) -> bool:
+    """Return True if a table certainly has fewer rows than declared, by those in a sample of its blocks.
+
+    ``part`` is the chance of each block to be in it, in per cent. The bound is for a table that has what is declared,
+    whichever of its blocks hold the rows: what the sample tells of them is wrong when it is unlucky.
+    """
+    share = part / 100
+    deviation = math.sqrt((1 - share) * share * declared * _MOST_ROWS)
+    return counted < share * declared - _DEVIATIONS * deviation
 
 
 def _count(look: Look, sample: sql.Composable) -> int:
