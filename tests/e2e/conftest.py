@@ -74,8 +74,8 @@ def succeed(words: Sequence[str], folder: Path) -> None:
 def install(wheel: Path, requirements: Path, folder: Path) -> Path:
     """Make an environment with the wheel, and with what it needs as it is pinned; `pip check` agrees."""
     environment = folder / "venv"
-    succeed([sys.executable, "-m", "venv", "--without-pip", str(environment)], folder)
-    pip = [sys.executable, "-m", "pip", "--python", str(environment)]
+    succeed([sys.executable, "-m", "venv", str(environment)], folder)  # whose pip the engine asks what is installed
+    pip = [str(environment / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
     succeed([*pip, "install", "--require-hashes", "--requirement", str(requirements)], folder)
     succeed([*pip, "install", "--no-index", "--no-deps", str(wheel)], folder)
     succeed([*pip, "check"], folder)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +32,8 @@ def environment(cli: None, project: Path, wheel: Path, tmp_path_factory: pytest.
     """An environment with what the example's requirements.txt asks for, pgvector-seed from its wheel."""
     folder = tmp_path_factory.mktemp("installed")
     environment = install(wheel, project / "requirements.txt", folder)
-    pip = [sys.executable, "-m", "pip", "--python", str(environment)]
-    succeed([*pip, "install", "--no-index", "--requirement", str(EXAMPLE / "requirements.txt")], folder)
+    pip = str(environment / "bin" / "pip")
+    succeed([pip, "install", "--no-index", "--requirement", str(EXAMPLE / "requirements.txt")], folder)
     return environment
 
 
