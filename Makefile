@@ -2,10 +2,10 @@ PYTHON ?= python3
 READY := $(PYTHON) local/bootstrap.py
 VENV := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy seed verify stop env lint test soak
+.PHONY: help up preview destroy seed verify stop env lint test soak requirements
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo 'Variables: PG=18|16  DATABASE=own|env  ENGINE=auto|pulumi|standalone  YES=1  PYTHON=python3'
 
 up: ## provision a pgvector database, insert the article's vectors, check the answers
@@ -36,3 +36,15 @@ test: ## run the whole test suite
 soak: ## run the long tests
 	@$(READY) requirements-dev.txt
 	SOAK=1 $(VENV) -m pytest -n 2 --dist loadfile
+
+# One resolution, that of all, holds the parts. Pins stay as they are: `make requirements NEWER=--upgrade` moves them.
+COMPILE := $(VENV) -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-strip-extras --annotation-style line --custom-compile-command 'make requirements'
+PINNED := --constraints requirements-dev.txt
+
+requirements: ## pin what pyproject.toml asks for, with hashes
+	@$(READY) requirements-dev.txt
+	$(COMPILE) --extra pulumi --group dev --output-file requirements-dev.txt $(NEWER)
+	$(COMPILE) $(PINNED) --extra pulumi --group local --output-file requirements-local.txt
+	$(COMPILE) $(PINNED) --extra pulumi --output-file requirements.txt
+	$(COMPILE) $(PINNED) --output-file requirements-seed.txt

@@ -12,7 +12,7 @@ import time
 
 ROUNDS = 15
 BARE = [sys.executable, "-c", "pass"]
-COMMANDS = ("seed", "migrate")
+COMMANDS = ("seed", "seed verify", "seed migrate", "seed migrate apply")
 
 
 def seconds(command: list[str]) -> float:
@@ -25,11 +25,11 @@ def seconds(command: list[str]) -> float:
 def main() -> None:
     """Print the medians and the ratio of each round."""
     for name in COMMANDS:
-        rounds = [(seconds([sys.executable, "-m", name, "--help"]), seconds(BARE)) for _ in range(ROUNDS)]
+        rounds = [(seconds([sys.executable, "-m", *name.split(), "--help"]), seconds(BARE)) for _ in range(ROUNDS)]
         ratios = sorted(shown / bare for shown, bare in rounds)
         medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
         print(
-            f"python -m {name:7} --help  {medians[0]:.3f} s, a bare interpreter {medians[1]:.3f} s, "
+            f"python -m {name:18} --help  {medians[0]:.3f} s, a bare interpreter {medians[1]:.3f} s, "
             f"ratio {ratios[0]:.1f} to {ratios[-1]:.1f}, median {statistics.median(ratios):.1f} ({ROUNDS} rounds)"
         )
 

@@ -60,15 +60,9 @@ def glibc() -> "tuple[int, int]":
 
 
 def fingerprint(requirements: str) -> str:
-    """A hash of the requirements and of all the files that they include."""
-    digest = hashlib.sha256()
-    waiting = [requirements]
-    while waiting:
-        with open(waiting.pop(), "rb") as file:
-            text = file.read()
-        digest.update(text)
-        waiting += [name.decode() for name in re.findall(rb"(?m)^-[rc] (\S+)", text)]
-    return digest.hexdigest()
+    """A hash of the requirements, which include no other file."""
+    with open(requirements, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def install(requirements: str) -> bool:
@@ -82,8 +76,8 @@ def install(requirements: str) -> bool:
                 return False
     if not works(python):
         subprocess.run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], check=True)
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]
-    subprocess.run(pip, check=True)
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+    subprocess.run(pip + ["-r", requirements], check=True)
     with open(stamp + ".new", "w") as file:
         file.write(wanted)
     os.replace(stamp + ".new", stamp)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from pgvector_seed.common.commands import help_width
 from pgvector_seed.common.version import VERSION
 
 from .migrate.command import migrate
@@ -11,7 +12,7 @@ from .sample.command import sample
 from .verify.command import verify
 
 
-@click.group()
+@click.group(context_settings={"terminal_width": help_width()})
 @click.version_option(VERSION, prog_name="pgvector-seed")
 def cli() -> None:
     """Fill a pgvector database, check what it answers, and migrate its tables.

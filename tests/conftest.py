@@ -77,7 +77,7 @@ class Process(subprocess.Popen[str]):
     def __exit__(self, *failure: object) -> None:
         if failure[0] is not None:
             self.kill()
-        super().__exit__(*failure)
+        super().__exit__(*failure)  # type: ignore[arg-type]
 
 
 def ask(conninfo: str, statement: str) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from importlib import import_module
-from pathlib import Path
+from importlib.util import find_spec
 from typing import Any
 
 from pgvector_seed.common.errors import Error
@@ -15,7 +15,16 @@ from pgvector_seed.common.text import os_error
 
 _CHECKOUT = "python -m seed"
 # How the job's commands are called here: an installation has them inside of this package.
-PROGRAM = "pgvector-seed" if Path(__file__).parents[1].joinpath("seed").is_dir() else _CHECKOUT
+PROGRAM = "pgvector-seed" if find_spec("pgvector_seed.seed") else _CHECKOUT
+
+
+def help_width() -> int:
+    """Return the width for help texts as click takes it, without shutil, which takes a tenth of --help's time."""
+    try:
+        columns = os.get_terminal_size().columns
+    except OSError:  # not a terminal
+        columns = 80
+    return max(min(columns, 80) - 2, 50)
 
 
 def deferred(declared: Callable[..., None]) -> Callable[..., None]:
@@ -42,6 +51,8 @@ def _json_error(*, wanted: bool) -> Iterator[None]:
         yield
     except (Error, OSError) as error:
         if wanted:
+            import json
+
             message, remedy = (error.message, error.remedy) if isinstance(error, Error) else (os_error(error), "")
             print(json.dumps({"right": False, "error": message, "remedy": remedy}, indent=2))
         raise

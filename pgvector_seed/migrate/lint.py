@@ -58,5 +58,5 @@ def _program() -> str:
     """The one of this Python's environment, or the one on PATH."""
     found = shutil.which("squawk", path=str(Path(sys.executable).parent)) or shutil.which("squawk")
     if found is None:
-        raise InputError("there is no squawk here, which does the work", "Run: pip install -r requirements-dev.txt")
+        raise InputError("there is no squawk here, which does the work", "Run: pip install squawk-cli")
     return found

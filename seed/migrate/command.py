@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 
@@ -25,7 +24,7 @@ def migrate() -> None:
 
 
 DIRECTORY = click.option(
-    "--directory", type=click.Path(path_type=Path), default="migrations", show_default=True, help="The SQL files."
+    "--directory", type=click.Path(), default="migrations", show_default=True, help="The SQL files."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")
 SCHEMA = click.option("--schema", help="Where the tables are. [default: the ledger's; public without one]")

@@ -22,32 +22,32 @@ from pgvector_seed.postgres.errors import translated
 from .output import findings_as_text, plan_as_data, plan_as_text, status_as_data, status_as_text
 
 
-def plan(*, directory: Path, schema: str | None, allow_down: bool, as_json: bool) -> None:
+def plan(*, directory: str, schema: str | None, allow_down: bool, as_json: bool) -> None:
     """Show what ``apply`` would do."""
     _refuse_bad_schema(schema)
     with connect() as connection:
-        migrations = load(directory)
+        migrations = load(Path(directory))
         options = _options(allow_down=allow_down)
         preview = runner.preview(connection, migrations, _declaration(connection, schema), options)
     irreversible = {migration.id for migration in migrations if migration.down is None}
     _show(plan_as_data(preview, irreversible) if as_json else plan_as_text(preview, irreversible))
 
 
-def status(*, directory: Path, as_json: bool) -> None:
+def status(*, directory: str, as_json: bool) -> None:
     """Show every migration, and leave with 1 if the ledger and the files do not fit."""
     with connect() as connection, translated("reading the ledger"):
-        data = status_as_data(load(directory), read_ledger(connection))
+        data = status_as_data(load(Path(directory)), read_ledger(connection))
     _show(data if as_json else status_as_text(data))
     if not data["right"]:
         raise SystemExit(1)
 
 
-def apply(*, directory: Path, schema: str | None, as_json: bool, allow_down: bool, **limits: str) -> None:
+def apply(*, directory: str, schema: str | None, as_json: bool, allow_down: bool, **limits: str) -> None:
     """Run what the ledger does not have."""
     _refuse_bad_schema(schema)
     options = _options(allow_down=allow_down, **limits)
     with connect() as connection:
-        migrations = load(directory)
+        migrations = load(Path(directory))
         declaration = _declaration(connection, schema)
         done = runner.apply(connection, migrations, declaration, _report(as_json=as_json), options)
     if as_json:
@@ -56,12 +56,12 @@ def apply(*, directory: Path, schema: str | None, as_json: bool, allow_down: boo
         click.echo("Nothing to run: the database has every migration.")
 
 
-def down(*, to: str, directory: Path, schema: str | None, as_json: bool, **limits: str) -> None:
+def down(*, to: str, directory: str, schema: str | None, as_json: bool, **limits: str) -> None:
     """Undo what was applied after ``to``."""
     _refuse_bad_schema(schema)
     limit = _limits(**limits)
     with connect() as connection:
-        migrations, schema = load_left(directory), _declaration(connection, schema, to_undo=True).schema
+        migrations, schema = load_left(Path(directory)), _declaration(connection, schema, to_undo=True).schema
         ids = runner.undo(connection, migrations, schema, to, _report(as_json=as_json), limit)
     if as_json:
         _show({"undone": ids})
@@ -69,12 +69,12 @@ def down(*, to: str, directory: Path, schema: str | None, as_json: bool, **limit
         click.echo(f"Nothing to undo: {to} is the newest.")
 
 
-def baseline(*, id_: str, directory: Path, schema: str | None, as_json: bool, **limits: str) -> None:
+def baseline(*, id_: str, directory: str, schema: str | None, as_json: bool, **limits: str) -> None:
     """Record the migrations up to ``id_`` without running them."""
     _refuse_bad_schema(schema)
     limit = _limits(**limits)
     with connect() as connection:
-        migrations, declaration = load(directory), _declaration(connection, schema)
+        migrations, declaration = load(Path(directory)), _declaration(connection, schema)
         ids = adopt.baseline(connection, migrations, declaration, id_, _report(as_json=as_json), limit)
     if as_json:
         _show({"recorded": ids})
@@ -82,12 +82,12 @@ def baseline(*, id_: str, directory: Path, schema: str | None, as_json: bool, **
         click.echo(f"Nothing to record: {id_} is in the ledger.")
 
 
-def repair(*, id_: str, directory: Path, schema: str | None, as_json: bool, **limits: str) -> None:
+def repair(*, id_: str, directory: str, schema: str | None, as_json: bool, **limits: str) -> None:
     """Accept an edited migration whose effect is in place."""
     _refuse_bad_schema(schema)
     limit = _limits(**limits)
     with connect() as connection:
-        migrations, schema = load(directory), _declaration(connection, schema).schema
+        migrations, schema = load(Path(directory)), _declaration(connection, schema).schema
         repaired = adopt.repair(connection, migrations, schema, id_, _report(as_json=as_json), limit)
     if as_json:
         _show({"repaired": repaired})
@@ -95,15 +95,15 @@ def repair(*, id_: str, directory: Path, schema: str | None, as_json: bool, **li
         click.echo(f"Nothing to repair: the ledger has {id_} as it is in its files.")
 
 
-def new(*, name: str, directory: Path, as_json: bool) -> None:
+def new(*, name: str, directory: str, as_json: bool) -> None:
     """Create the files of a migration with the next number."""
-    paths = [str(path) for path in create(directory, name)]
+    paths = [str(path) for path in create(Path(directory), name)]
     _show({"created": paths} if as_json else "\n".join(paths))
 
 
-def lint(*, ids: tuple[str, ...], directory: Path, as_json: bool) -> None:
+def lint(*, ids: tuple[str, ...], directory: str, as_json: bool) -> None:
     """Show what squawk finds, and leave with 1 if it finds something."""
-    findings = squawk.findings(directory, load(directory), ids)
+    findings = squawk.findings(Path(directory), load(Path(directory)), ids)
     _show({"right": not findings, "findings": findings} if as_json else findings_as_text(findings))
     if findings:
         raise SystemExit(1)

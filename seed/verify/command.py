@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from pgvector_seed.common.commands import deferred
@@ -31,7 +29,7 @@ TIME_LIMIT_SECONDS = 60.0
 @click.option("--format", "format_", type=click.Choice(NAMES), default="text", show_default=True)
 @click.option(
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False),
     help="Write the report there; print text.",
 )
 @deferred

@@ -1,4 +1,4 @@
-"""Reading a contract. Its keys are in docs/verify.md; how one is made is in postgres/contract.py."""
+"""Reading a contract. Its keys are in docs/verify.md; how one is made is in pgvector_seed/migrate/contract.py."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def verify(
     strict: bool,
     time_limit: float,
     format_: str,
-    output: Path | None,
+    output: str | None,
 ) -> None:
     """Make the checks, show the report, and leave with its exit code."""
     if list_:
@@ -41,10 +41,11 @@ def verify(
         raise click.UsageError("Only one of --contract, --stack and --table can say what is to be checked.")
     if time_limit != time_limit:
         raise click.BadParameter("nan is no number of seconds", param_hint="'--time-limit'")
-    if output is not None and not output.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
+    file = Path(output) if output is not None else None
+    if file is not None and not file.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {file.parent}", param_hint="--output")
     made = report(Wanted(contract, stack, table, names, time_limit, strict=strict))
-    _show(made, format_, output)
+    _show(made, format_, file)
     raise SystemExit(made.exit_code)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,11 @@ def test_what_the_script_refuses_is_documented() -> None:
     assert names is not None
     for name in (names[1], *(names[2] + option for option in names[3].split(","))):
         assert f"`{name}`" in page
+
+
+def test_the_action_installs_the_cli_of_the_pinned_sdk() -> None:
+    text = (ROOT / ".github" / "actions" / "pulumi" / "action.yml").read_text(encoding="utf-8")
+    command = re.search(r"\$\((sed .+)\)\"", text)
+    assert command is not None
+    done = subprocess.run(["sh", "-c", command[1]], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{version('pulumi')}\n"

@@ -243,7 +243,7 @@ def test_as_an_ordinary_user() -> None:
         packages = Path(place) / "packages"
         for found in [path for pattern in wanted for path in site.glob(pattern)]:
             copy(found, packages / found.name)
-        for name in ("local", "postgres"):
+        for name in ("local", "pgvector_seed"):
             copy(ROOT / name, Path(place) / "check out" / name)
         for path in (Path(place), *Path(place).rglob("*")):
             shutil.chown(path, "nobody", NOBODY.pw_gid)

@@ -79,17 +79,6 @@ def test_the_bootstrap_reads_as_old_python() -> None:
     assert "import annotations" not in text
 
 
-def test_the_fingerprint_follows_included_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new pin in an included file must be installed."""
-    monkeypatch.chdir(tmp_path)
-    Path("constraints.txt").write_text("a==1\n")
-    Path("base.txt").write_text("-c constraints.txt\nb==1\n")
-    Path("top.txt").write_text("-r base.txt\n")
-    before = bootstrap.fingerprint("top.txt")
-    Path("constraints.txt").write_text("a==2\n")
-    assert bootstrap.fingerprint("top.txt") != before
-
-
 def test_the_first_line_names_the_server() -> None:
     assert "PostgreSQL 16" in bootstrap.server({"PG": "16", "PGHOST": "prod"})
     assert "prod" not in bootstrap.server({"PGHOST": "prod"})

@@ -44,7 +44,7 @@ def test_a_pooler_gives_its_clients_a_key_of_its_own(pooled: str) -> None:
 @pytest.mark.parametrize("words", [["apply"], ["baseline", "0001_create_embeddings"]], ids=lambda words: words[0])
 def test_migrations_are_refused_through_a_pooler(pooled: str, database: str, words: list[str]) -> None:
     """The lock would be taken in a session that others use next: two appliers at once, or nobody ever again."""
-    done = command(pooled, "seed", "seed", "migrate", *words)
+    done = command(pooled, "seed", "migrate", *words)
     assert done.returncode == 2
     assert "a connection pooler stands in between" in done.stderr
     assert "PGHOST" in done.stderr

@@ -1,0 +1,106 @@
+"""The library and its command as another project gets them: built, and installed in a fresh environment."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pgvector_seed.common.version import VERSION
+from tests.conftest import ask, pg_variables
+from tests.e2e.conftest import copy_project, run
+
+TABLE = "CREATE TABLE embeddings (id serial PRIMARY KEY, embedding vector(4))"
+
+
+def succeed(words: list[str], folder: Path) -> None:
+    done = run(words, folder)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with a wheel and a sdist in dist/."""
+    folder = copy_project(tmp_path_factory.mktemp("a build") / "project")
+    succeed([sys.executable, "-m", "hatchling", "build"], folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(project: Path) -> Path:
+    (wheel,) = (project / "dist").glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def environment(project: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bin folder of an environment with the wheel, and with what it needs as it is pinned; `pip check` agrees."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    succeed([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], folder)
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "venv")]
+    succeed([*pip, "install", "--require-hashes", "--requirement", str(project / "requirements-seed.txt")], folder)
+    succeed([*pip, "install", "--no-index", "--no-deps", str(wheel)], folder)
+    succeed([*pip, "check"], folder)
+    return folder / "venv" / "bin"
+
+
+@pytest.fixture
+def outside(folder: Path) -> Path:
+    """A folder that knows nothing of the project, with one migration."""
+    (folder / "0001_create_embeddings.up.sql").write_text(TABLE)
+    return folder.parent
+
+
+def test_the_wheel_adds_one_name_and_misses_no_file(project: Path, wheel: Path) -> None:
+    """Regression: package data that nobody lists is what an installation misses."""
+    listed = subprocess.run(["git", "ls-files"], cwd=project, capture_output=True, text=True, check=True).stdout
+    library = {name for name in listed.splitlines() if name.startswith("pgvector_seed/")}
+    job = {f"pgvector_seed/{name}" for name in listed.splitlines() if name.startswith("seed/")}
+    contents = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert contents == library | job
+    assert contents > {
+        "pgvector_seed/py.typed",
+        "pgvector_seed/migrate/ledger.sql",
+        "pgvector_seed/seed/verify/formats/report.schema.json",
+    }
+
+
+def test_the_sdist_makes_the_same_wheel(project: Path, wheel: Path, tmp_path: Path) -> None:
+    """What builds from a sdist has no git and none of the other folders."""
+    (sdist,) = (project / "dist").glob("*.tar.gz")
+    succeed(
+        [sys.executable, "-m", "pip", "wheel", "--no-index", "--no-build-isolation", "--no-deps", str(sdist)], tmp_path
+    )
+    assert (tmp_path / wheel.name).read_bytes() == wheel.read_bytes()
+
+
+def test_the_command_deploys_fills_and_verifies(environment: Path, database: str, outside: Path) -> None:
+    """From an empty database to the verdict, without a checkout."""
+    there = {**pg_variables(database), "PATH": str(environment)}
+    for words in ("--version", "migrate apply", "sample", "verify"):
+        done = run(["pgvector-seed", *words.split()], outside, **there)
+        assert done.returncode == 0, done.stdout
+        assert words != "--version" or done.stdout == f"pgvector-seed, version {VERSION}\n"
+    ask(database, "DROP TABLE embeddings")
+    wrong = run(["pgvector-seed", "verify"], outside, **there)
+    assert wrong.returncode == 1, wrong.stdout
+    assert "pgvector-seed migrate status" in wrong.stdout
+    assert "python -m seed" not in wrong.stdout
+
+
+def test_the_help_names_the_command_as_it_is_typed(environment: Path, outside: Path) -> None:
+    for words in ("", "sample", "verify", "migrate", "migrate apply", "migrate baseline"):
+        printed = run([str(environment / "pgvector-seed"), *words.split(), "--help"], outside).stdout
+        assert printed.startswith(f"Usage: pgvector-seed {words}".rstrip()), printed
+        assert "python -m seed" not in printed
+
+
+def test_the_library_needs_pulumi_for_the_component_alone(environment: Path, outside: Path) -> None:
+    python = str(environment / "python")
+    succeed([python, "-c", "import pgvector_seed"], outside)
+    done = run([python, "-c", "from pgvector_seed import VectorDatabase"], outside)
+    assert done.returncode == 1
+    assert "VectorDatabase needs Pulumi: pip install 'pgvector-seed[pulumi]'" in done.stdout

@@ -1,0 +1,48 @@
+"""``import pgvector_seed``: light, and with Pulumi's part only if that is asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import pgvector_seed
+from local.workspace import ROOT
+from pgvector_seed.infra import database
+
+WITHOUT_PULUMI = "import sys; sys.modules['pulumi'] = None\n"
+
+
+def python(program: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_component_is_at_the_top() -> None:
+    from pgvector_seed import VectorDatabase, VectorDatabaseArgs
+
+    assert (VectorDatabase, VectorDatabaseArgs) == (database.VectorDatabase, database.VectorDatabaseArgs)
+    assert set(pgvector_seed.__all__) <= set(dir(pgvector_seed))
+
+
+def test_another_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'pgvector_seed' has no attribute 'nonsense'"):
+        getattr(pgvector_seed, "nonsense")  # noqa: B009  # a type checker knows that it is missing
+
+
+def test_the_import_alone_needs_no_pulumi_and_no_driver() -> None:
+    assert python("import pgvector_seed, sys; assert not {'pulumi', 'psycopg'} & {*sys.modules}").returncode == 0
+
+
+def test_without_pulumi_the_component_says_what_to_install() -> None:
+    done = python(WITHOUT_PULUMI + "from pgvector_seed import VectorDatabase")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: VectorDatabase needs Pulumi: pip install 'pgvector-seed[pulumi]'"
+    )
+
+
+def test_an_import_that_fails_for_another_reason_says_so() -> None:
+    """A broken installation is not told to install Pulumi."""
+    done = python("import sys; sys.modules['psycopg'] = None\nfrom pgvector_seed import VectorDatabase")
+    assert "psycopg" in done.stderr.splitlines()[-1]
