@@ -2,10 +2,10 @@ PYTHON ?= python3
 READY := $(PYTHON) local/bootstrap.py
 VENV := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy seed verify stop env lint test soak requirements
+.PHONY: help up preview destroy seed verify stop env lint test test-all soak requirements
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo 'Variables: PG=18|16  DATABASE=own|env  ENGINE=auto|pulumi|standalone  YES=1  PYTHON=python3'
 
 up: ## provision a pgvector database, insert the article's vectors, check the answers
@@ -29,13 +29,19 @@ lint: ## check style, types, the direction of imports and the pipelines' files
 	$(VENV) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 	.ci/lint-pipelines
 
-test: ## run the whole test suite
-	@$(READY) requirements-dev.txt
-	$(VENV) -m pytest -n 2 --dist loadfile
+# One test after the other goes to whichever process is free, but those of a group stay together.
+PYTEST := $(VENV) -m pytest -n 2 --dist loadgroup
 
-soak: ## run the long tests
+test: ## run the tests that a person waits for
 	@$(READY) requirements-dev.txt
-	SOAK=1 $(VENV) -m pytest -n 2 --dist loadfile
+	$(PYTEST) -m 'not rest'
+
+test-all: test ## run these, and then all others
+	$(PYTEST) -m rest
+
+soak: ## run all of them, those of chance many more times
+	@$(READY) requirements-dev.txt
+	SOAK=1 $(PYTEST)
 
 # One resolution, that of all, holds the parts. Pins stay as they are: `make requirements NEWER=--upgrade` moves them.
 COMPILE := $(VENV) -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \

@@ -24,6 +24,7 @@ from tests.conftest import ask, own_conninfo, until
 from tests.e2e.conftest import readme_block, run, start
 from tests.thief import Thief, thief
 
+pytestmark = pytest.mark.xdist_group("clone")
 STANDALONE = {"ENGINE": "standalone"}
 VARIABLE = [
     (re.compile(r", run as nobody: other programs of that user can change it"), ""),  # root is told

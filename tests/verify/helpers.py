@@ -7,15 +7,18 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from pgvector_seed.migrate.scanner import split
 from pgvector_seed.postgres.connection import connect
-from seed.verify.checks import CHECKS
+from seed.verify.checks import CHECKS, recall
 from seed.verify.contract import convert
 from seed.verify.deadline import Clock
 from seed.verify.model import Result, Status
 from seed.verify.runner import verify
+from tests.conftest import tries
 
+FEW_QUERIES = tries(40, soak=recall.QUERIES)  # where recall is not the point
 FAULTS = Path(__file__).parents[1] / "faults"
 CONTRACT: dict[str, Any] = json.loads((FAULTS / "contract.json").read_text())
 
@@ -38,9 +41,15 @@ def declared(table: Mapping[str, Any] | None = None, **changes: Any) -> dict[str
     return contract
 
 
-def results(conninfo: str, contract: Mapping[str, Any] = CONTRACT, *names: str, seconds: float = 60) -> list[Result]:
-    """What the checks say."""
-    with connect(conninfo) as connection:
+def results(
+    conninfo: str,
+    contract: Mapping[str, Any] = CONTRACT,
+    *names: str,
+    seconds: float = 60,
+    queries: int = FEW_QUERIES,
+) -> list[Result]:
+    """What the checks say; ``recall`` asks so many queries."""
+    with connect(conninfo) as connection, mock.patch.object(recall, "QUERIES", queries):
         found, lost = verify(connection, convert(contract, "of the test"), names or CHECKS, Clock(seconds))
     assert lost is None, lost
     return found
@@ -51,9 +60,11 @@ def with_status(found: Sequence[Result], status: Status) -> dict[str, str]:
     return {result.name: result.outcome.found for result in found if result.outcome.status is status}
 
 
-def failing(conninfo: str, contract: Mapping[str, Any] = CONTRACT, *names: str) -> dict[str, str]:
+def failing(
+    conninfo: str, contract: Mapping[str, Any] = CONTRACT, *names: str, queries: int = FEW_QUERIES
+) -> dict[str, str]:
     """Check to what it found, of those that fail."""
-    return with_status(results(conninfo, contract, *names), Status.FAIL)
+    return with_status(results(conninfo, contract, *names, queries=queries), Status.FAIL)
 
 
 def expected(path: Path) -> set[str]:

@@ -41,6 +41,11 @@ class Fault:
     contract: Mapping[str, Any] = field(default_factory=dict)
     undo: str = ""
 
+    @property
+    def is_about_recall(self) -> bool:
+        """True if it needs as many queries as a deployment gets."""
+        return "recall" in self.expect or self.name.startswith(("recall", "ivfflat"))
+
 
 OWN = [
     Fault(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from seed.verify.checks.recall import QUERIES
 from seed.verify.model import Status
 from tests.conftest import ask
-from tests.verify.helpers import declared, failing, remedies, results, run_sql, with_status
+from tests.verify.helpers import FEW_QUERIES, declared, failing, remedies, results, run_sql, with_status
 from tests.verify.own_faults import GRANTS, MENDED, OWN, Fault
 
 KINDS = {
@@ -18,13 +19,14 @@ KINDS = {
 COMBINATIONS = [(kind, metric) for kind, (_, metrics) in KINDS.items() for metric in metrics]
 
 
+@pytest.mark.on_16
 @pytest.mark.parametrize("fault", OWN, ids=lambda fault: fault.name)
 def test_exactly_what_is_wrong_is_found(base: str, fault: Fault) -> None:
     """A deployment that is wrong in this way passed, or a healthy one was blamed."""
     try:
         run_sql(base, fault.sql)
         contract = declared(fault.table, **fault.contract)
-        found = results(base, contract)
+        found = results(base, contract, queries=QUERIES if fault.is_about_recall else FEW_QUERIES)
         assert with_status(found, Status.FAIL).keys() == set(fault.expect)
         if fault.name in MENDED:
             run_sql(base, remedies(found))
@@ -33,11 +35,12 @@ def test_exactly_what_is_wrong_is_found(base: str, fault: Fault) -> None:
         run_sql(base, fault.undo)
 
 
+@pytest.mark.on_16
 @pytest.mark.parametrize(("kind", "metric"), COMBINATIONS)
 def test_every_type_with_every_metric(base: str, kind: str, metric: str) -> None:
     """A type whose functions have other names was taken for broken; an index for another metric passed."""
     cast, metrics = KINDS[kind]
-    ask(base, f"CREATE TABLE typed AS SELECT id, {cast} AS embedding FROM items")
+    ask(base, f"CREATE TABLE typed AS SELECT id, {cast} AS embedding FROM items WHERE id <= 3000")
     run_sql(base, "ALTER TABLE typed ADD PRIMARY KEY (id);" + GRANTS.format("typed"))
     other = metrics[metrics.index(metric) - 1]
     indexes = [{"name": "typed_index", "method": "hnsw"}]
