@@ -29,8 +29,7 @@ lint: ## check style, types, the direction of imports and the pipelines' files
 	$(VENV) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 	.ci/lint-pipelines
 
-# One test after the other goes to whichever process is free, but those of a group stay together.
-PYTEST := $(VENV) -m pytest -n 2 --dist loadgroup
+PYTEST := $(VENV) -m pytest -n 2
 
 test: ## run the tests that a person waits for
 	@$(READY) requirements-dev.txt

@@ -18,6 +18,8 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from local.binaries import INSTALLED
 from local.server import HOST, SETTINGS, USER, Server
@@ -64,6 +66,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         name = item.name.partition("[pg16-")[2]
         if cases and name and not name.startswith(cases.args):
             item.add_marker("rest")
+
+
+class OneByOne(LoadScopeScheduling):
+    """Gives a test to whichever process is free, and the tests of a file in e2e together: they share what is slow."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if "e2e/" in file else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneByOne:
+    """Spread the tests. The mark xdist_group is not seen by xdist 3.8 under pytest 9.2."""
+    return OneByOne(config, log)
 
 
 def tries(quick: int, soak: int) -> int:

@@ -14,7 +14,7 @@ from tests.e2e.conftest import readme_block, run
 from tests.roles import ODD, Names, quoted
 
 NAMES = Names(*(f"{ODD} {kind}" for kind in ("owner", "writer", "reader")))
-pytestmark = [pytest.mark.usefixtures("roles"), pytest.mark.xdist_group("clone")]
+pytestmark = pytest.mark.usefixtures("roles")
 
 
 def make(clone: Path, *words: str, code: int = 0, **settings: str) -> str:

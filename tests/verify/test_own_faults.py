@@ -47,6 +47,7 @@ def test_every_type_with_every_metric(base: str, kind: str, metric: str) -> None
     table = {
         "name": "public.typed",
         "type": kind,
+        "rows": 3000,
         "metric": metric,
         "indexes": indexes,
         "recall": {"k": 10, "minimum": 0.8},
