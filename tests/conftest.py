@@ -68,7 +68,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("rest")
 
 
-class OneByOne(LoadScopeScheduling):
+class OneByOne(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Gives a test to whichever process is free, and the tests of a file in e2e together: they share what is slow."""
 
     def _split_scope(self, nodeid: str) -> str:
