@@ -15,7 +15,8 @@ from local.server import HOST
 from local.workspace import PROJECT, STACK, Workspace
 from pgvector_seed.common.errors import InputError, RefusedError
 from pgvector_seed.migrate.contract import Declaration
-from pgvector_seed.migrate.ledger import Ledger, read_ledger
+from pgvector_seed.migrate.ledger.model import Ledger
+from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.connection import connect
 from pgvector_seed.postgres.errors import translated
 

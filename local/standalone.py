@@ -24,7 +24,7 @@ from pgvector_seed.infra.database import COMPONENT_TYPE
 from pgvector_seed.infra.migrations import apply_inputs, declaration, irreversible, options
 from pgvector_seed.infra.preflight import enable, preflight
 from pgvector_seed.migrate.files import load, load_left
-from pgvector_seed.migrate.ledger import read_ledger
+from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.plan import Plan
 from pgvector_seed.migrate.runner import preview as compare
 from pgvector_seed.migrate.runner import revert

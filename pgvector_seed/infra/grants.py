@@ -15,7 +15,7 @@ import pulumi_postgresql as postgresql
 from pgvector_seed.infra.migrations import Migrations
 from pgvector_seed.infra.password import Password
 from pgvector_seed.infra.roles import Role, Roles
-from pgvector_seed.migrate.ledger import RELATIONS, SCHEMA
+from pgvector_seed.migrate.ledger.facts import RELATIONS, SCHEMA
 
 TABLES = {"writer": ("SELECT", "INSERT", "UPDATE", "DELETE"), "reader": ("SELECT",)}
 SEQUENCES = {"writer": ("USAGE", "SELECT"), "reader": ("SELECT",)}  # the reader sees whether ids run out

@@ -43,7 +43,7 @@ from pgvector_seed.infra.state import (
 )
 from pgvector_seed.migrate.contract import Declaration
 from pgvector_seed.migrate.files import Migration, checksums, down_checksums, load, load_left
-from pgvector_seed.migrate.ledger import Ledger
+from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.plan import Plan, plan
 from pgvector_seed.migrate.runner import ApplyOptions, apply, revert
 from pgvector_seed.migrate.script import refuse_faults, texts

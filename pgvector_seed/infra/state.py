@@ -10,7 +10,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pgvector_seed.common.errors import RefusedError, UnreachableError
 from pgvector_seed.migrate.handover import before_handover
-from pgvector_seed.migrate.ledger import Ledger, read_ledger
+from pgvector_seed.migrate.ledger.model import Ledger
+from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.conninfo import as_login
 from pgvector_seed.postgres.errors import translated

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgvector_seed.common.errors import InputError, RefusedError
-from pgvector_seed.migrate import records
 from pgvector_seed.migrate.compare import differences
 from pgvector_seed.migrate.contract import Declaration
 from pgvector_seed.migrate.files import Migration, up_file
-from pgvector_seed.migrate.ledger import read_ledger
+from pgvector_seed.migrate.ledger import write
+from pgvector_seed.migrate.ledger.format import upgrade
+from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.lock import Progress, locked
 from pgvector_seed.migrate.provenance import refuse_another_schema, refuse_untrusted
 from pgvector_seed.migrate.runner import ApplyOptions, preview, refuse_not_applied
@@ -41,13 +42,14 @@ def baseline(
         new = [migration for migration in upto if migration.id in found.plan.apply]
         if new:
             _refuse_differences(connection, upto, found.declaration.schema, limits)
+            upgrade(connection, found.ledger, limits, report)
             with connection.transaction():
                 if found.ledger is None:
-                    records.create(connection, found.declaration)
+                    write.create(connection, found.declaration)
                 for migration in new:
-                    records.applied(connection, migration)
+                    write.applied(connection, migration)
                 if upto[-1] is migrations[-1]:
-                    records.declare(connection, found.declaration)
+                    write.declare(connection, found.declaration)
     for migration in new:
         report(f"{migration.id} recorded, not run: the database has what it makes")
     return [migration.id for migration in new]
@@ -82,11 +84,12 @@ def repair(
         finished = StepRunner(connection, ledger, ledger.declaration, limits, report).unfinished.unrecorded()
         upto += [found for found in migrations if found not in upto and up_file(found.id) == finished]
         _refuse_differences(connection, upto, schema, limits)
+        upgrade(connection, ledger, limits, report)
         with connection.transaction():
-            records.accept(connection, migration)
+            write.accept(connection, migration)
             if ledger.catalogue:
-                records.promise_nothing(connection)
-                records.declare(connection, ledger.declaration)
+                write.promise_nothing(connection)
+                write.declare(connection, ledger.declaration)
     report(f"{id_} recorded as it is in its files now, not run")
     return True
 

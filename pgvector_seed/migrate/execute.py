@@ -21,14 +21,14 @@ _BASELINE = (
     "It was there before, and the ledger does not say that this migration made it. "
     f"To take it over as it is: {PROGRAM} migrate baseline {{id}}. Or rename it, or use another schema."
 )
-_TIMEOUT = (
+ALLOW_MORE_TIME = (
     "Run the same command again when the database is less busy, or allow more time: --lock-timeout, "
     "--statement-timeout (Pulumi: the keys lockTimeout, statementTimeout)."
 )
 _REMEDIES = {
     **REMEDIES,
     **dict.fromkeys(("42P06", "42P07", "42701", "42710", "42723"), _BASELINE),
-    **dict.fromkeys(("55P03", "57014"), _TIMEOUT),
+    **dict.fromkeys(("55P03", "57014"), ALLOW_MORE_TIME),
     "25001": f"If it is the only statement of its file, put a first line there: {MARK}",
 }
 

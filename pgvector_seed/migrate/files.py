@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pgvector_seed.common.errors import InputError
 
 if TYPE_CHECKING:
-    from pgvector_seed.migrate.ledger import Applied
+    from pgvector_seed.migrate.ledger.model import Applied
 
 _UP = "-- What this migration makes. The SQL names tables without a schema.\n"
 _DOWN = "-- What undoes it. Without this file, it cannot be undone.\n"

@@ -9,19 +9,13 @@ from typing import Any
 
 from psycopg import sql
 
-from pgvector_seed.migrate import records
-from pgvector_seed.migrate.ledger import SCHEMA, read_ledger
+from pgvector_seed.migrate.ledger import write
+from pgvector_seed.migrate.ledger.facts import SCHEMA, find_facts
+from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.lock import Progress
 from pgvector_seed.migrate.provenance import refuse_another_schema
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import ONE_SNAPSHOT, nothing_on_path
-
-# Who owns the ledger, and the role that this session has taken on, where these are two.
-_GIVER = """
-SELECT pg_catalog.pg_get_userbyid(nspowner), current_user::text
-FROM pg_catalog.pg_namespace
-WHERE nspname = %s AND current_user <> session_user AND pg_catalog.pg_get_userbyid(nspowner) <> current_user
-"""
 
 
 def reassign(connection: Connection, schema: str, report: Progress) -> None:
@@ -43,23 +37,25 @@ def reassign(connection: Connection, schema: str, report: Progress) -> None:
             statements += [_give(kind, sql.SQL(identity), taker) for kind, identity in _owned(connection, name, giver)]
         for statement in statements:
             connection.execute(statement)
-        records.promise_nothing(connection)
+        write.promise_nothing(connection)
     report(f"{len(statements)} objects of {giver} in {schema} and {SCHEMA} belong to {taker} now")
 
 
 @contextmanager
 def before_handover(connection: Connection) -> Iterator[tuple[str, str] | None]:
-    """A transaction with the rights of the login, where the ledger is another's than this session's role.
+    """Begin a transaction, with the rights of the login if the ledger is another's than the role of this session.
 
-    Yields the two, giver and taker; or None, where there is nothing to give.
+    Yields the two, giver and taker; or None if there is nothing to give.
     """
     with connection.transaction():
         connection.execute(ONE_SNAPSHOT)
         with nothing_on_path(connection):
-            row = connection.execute(_GIVER, (SCHEMA,)).fetchone()
-        if row is not None:
-            connection.execute("SET LOCAL ROLE NONE")
-        yield row and (row[0], row[1])
+            facts = find_facts(connection)
+        if facts.owner in (None, facts.role) or facts.role == facts.login:
+            yield None
+            return
+        connection.execute("SET LOCAL ROLE NONE")
+        yield facts.owner, facts.role
 
 
 def _owned(connection: Connection, schema: str, owner: str) -> list[tuple[Any, ...]]:

@@ -9,7 +9,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from pgvector_seed.common.errors import Error, InterruptError
-from pgvector_seed.migrate.ledger import read_ledger
+from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.interrupt import ending_with_client, pause, stoppable
 from pgvector_seed.postgres.pooler import refuse_pooler

@@ -12,7 +12,8 @@ from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.common.remedies import setting
 from pgvector_seed.migrate.files import Migration, down_file, up_file
-from pgvector_seed.migrate.ledger import Ledger, refuse_if_others_write
+from pgvector_seed.migrate.ledger.model import Ledger
+from pgvector_seed.migrate.ledger.trust import refuse_if_others_write
 from pgvector_seed.migrate.script import texts
 
 _CHANGED = (

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.migrate import records
 from pgvector_seed.migrate.contract import Declaration
 from pgvector_seed.migrate.files import Migration, checksums
 from pgvector_seed.migrate.handover import reassign
-from pgvector_seed.migrate.ledger import Ledger, read_ledger
+from pgvector_seed.migrate.ledger import write
+from pgvector_seed.migrate.ledger.format import upgrade
+from pgvector_seed.migrate.ledger.model import Ledger
+from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.lock import Progress, locked
 from pgvector_seed.migrate.plan import Plan, plan, refuse_irreversible
 from pgvector_seed.migrate.provenance import refuse_another_schema, refuse_untrusted
@@ -94,7 +96,7 @@ def preview(
         if migration.id in ledger.migrations and ledger.migrations[migration.id].down != migration.down
     ]
     refuse_faults(texts(migration for migration in migrations if migration.id in {*steps.apply, *edited}))
-    return Preview(ledger, declaration, steps, edited, records.declaration_changes(ledger, declaration))
+    return Preview(ledger, declaration, steps, edited, write.declaration_changes(ledger, declaration))
 
 
 def apply(
@@ -122,6 +124,7 @@ def apply(
         chosen += [apply_step(by_id[id_]) for id_ in found.plan.apply]
         if chosen:
             refuse_closed_schema(connection, found.declaration.schema)
+        upgrade(connection, found.ledger, options.limits, report)
         steps = StepRunner(connection, found.ledger, found.declaration, options.limits, report)
         steps.unfinished.settle(chosen[0] if chosen else None)
         _record_downs(connection, [by_id[id_] for id_ in found.edited_downs], report)
@@ -129,7 +132,7 @@ def apply(
             steps.take(step, last=step is chosen[-1])
         if found.declaration_changes and not chosen:
             with connection.transaction():
-                records.declare(connection, found.declaration)
+                write.declare(connection, found.declaration)
         ledger = read_ledger(connection)
     assert ledger is not None, "apply always leaves a ledger"
     return Done(ledger, found.plan)
@@ -137,7 +140,7 @@ def apply(
 
 def _record_downs(connection: Connection, migrations: Iterable[Migration], report: Progress) -> None:
     for migration in migrations:
-        records.accept(connection, migration)
+        write.accept(connection, migration)
         report(f"{migration.id} has another down now, which is recorded")
 
 
@@ -195,7 +198,7 @@ def revert(
             return
         _undo(connection, ledger, migrations, schema, list(ledger.migrations)[::-1], limits, report)
         with connection.transaction():
-            records.drop(connection, ledger)
+            write.drop(connection, ledger)
             if at_end:
                 at_end(connection)
 
@@ -214,6 +217,7 @@ def _undo(
     refuse_untrusted(ledger, migrations, ids)
     chosen = [undo_step(ledger.migrations[id_]) for id_ in ids]
     refuse_faults((step.file, step.text) for step in chosen)  # the ledger may have been edited by hand
+    upgrade(connection, ledger, limits, report)
     steps = StepRunner(connection, ledger, ledger.declaration, limits, report)
     steps.unfinished.settle(chosen[0] if chosen else None)
     for step in chosen:

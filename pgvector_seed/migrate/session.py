@@ -28,7 +28,10 @@ SET standard_conforming_strings TO on;
 SET search_path TO {schemas};
 {ending_with_client};
 SELECT pg_catalog.set_config('statement_timeout', {statement}, false) WHERE {statement} <> '';
-SELECT pg_catalog.set_config('lock_timeout', coalesce(nullif({lock}, ''), {default}), false)
+{limit_lock_waits}
+""")
+_LIMIT_LOCK_WAITS = sql.SQL("""
+SELECT pg_catalog.set_config('lock_timeout', coalesce(nullif({lock}, ''), {default}), {local})
 WHERE {lock} <> '' OR pg_catalog.current_setting('lock_timeout') = '0'
 """)
 _CLOSED = """
@@ -68,14 +71,23 @@ def fault_of_duration(given: str) -> str:
 
 def clean_session(connection: Connection, limits: Limits, *schemas: str) -> None:
     """Give the next migration a session in which the one before left no setting and no role."""
-    names = sql.SQL(", ").join(map(sql.Identifier, schemas))
-    literals = {
-        "lock": sql.Literal(limits.lock_timeout),
-        "statement": sql.Literal(limits.statement_timeout),
-        "default": sql.Literal(LOCK_TIMEOUT),
-    }
-    ending = ending_with_client(local=False)
-    connection.execute(_CLEAN.format(schemas=names, ending_with_client=ending, **literals), prepare=False)
+    clean = _CLEAN.format(
+        schemas=sql.SQL(", ").join(map(sql.Identifier, schemas)),
+        ending_with_client=ending_with_client(local=False),
+        statement=sql.Literal(limits.statement_timeout),
+        limit_lock_waits=_limit_lock_waits(limits, local=False),
+    )
+    connection.execute(clean, prepare=False)
+
+
+def limit_lock_waits(connection: Connection, limits: Limits) -> None:
+    """Let no statement wait for a lock longer than ``limits`` say, until the transaction ends."""
+    connection.execute(_limit_lock_waits(limits, local=True))
+
+
+def _limit_lock_waits(limits: Limits, *, local: bool) -> sql.Composed:
+    lock, default = sql.Literal(limits.lock_timeout), sql.Literal(LOCK_TIMEOUT)
+    return _LIMIT_LOCK_WAITS.format(lock=lock, default=default, local=sql.Literal(local))
 
 
 def refuse_closed_schema(connection: Connection, schema: str) -> None:

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pgvector_seed.migrate import records
 from pgvector_seed.migrate.contract import Declaration
 from pgvector_seed.migrate.execute import execute_all, execute_alone
 from pgvector_seed.migrate.files import Migration, down_file, up_file
-from pgvector_seed.migrate.ledger import Applied, Ledger
+from pgvector_seed.migrate.ledger import write
+from pgvector_seed.migrate.ledger.model import Applied, Ledger
 from pgvector_seed.migrate.lock import Progress
 from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.migrate.script import parse
@@ -43,7 +43,7 @@ def apply_step(migration: Migration) -> Step:
         migration.up,
         "applied",
         MEND_UP,
-        lambda connection, seconds: records.applied(connection, migration, seconds),
+        lambda connection, seconds: write.applied(connection, migration, seconds),
     )
 
 
@@ -55,7 +55,7 @@ def undo_step(applied: Applied) -> Step:
         applied.down or "",
         "undone",
         MEND_DOWN,
-        lambda connection, _: records.undone(connection, applied.id),
+        lambda connection, _: write.undone(connection, applied.id),
     )
 
 
@@ -92,7 +92,7 @@ class StepRunner:
             seconds = time.monotonic() - started
             step.record(self.connection, seconds)
             if last:
-                records.declare(self.connection, self.declaration)
+                write.declare(self.connection, self.declaration)
         self.report(f"{step.id} {step.verb} in {seconds:.3f} s")
 
     def _clean_session(self) -> None:
@@ -102,5 +102,5 @@ class StepRunner:
 
     def _create_if_new(self) -> None:
         if self.new:
-            records.create(self.connection, self.declaration)
+            write.create(self.connection, self.declaration)
             self.new = False

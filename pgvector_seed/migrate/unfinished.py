@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import MigrationError, RefusedError
-from pgvector_seed.migrate import concurrently, records
+from pgvector_seed.migrate import concurrently
 from pgvector_seed.migrate.execute import execute_alone
+from pgvector_seed.migrate.ledger import write
 from pgvector_seed.migrate.script import parse, refuse_faults
 from pgvector_seed.migrate.session import lift_limits
 
@@ -48,7 +49,7 @@ class Unfinished:
         self._refuse_invalid(step, statement, found)
         if not concurrently.is_done(statement, found):
             self.record = {"file": step.file, "text": step.text}
-            records.begun(self.connection, self.record)
+            write.begun(self.connection, self.record)
         self.report(f"{step.id} runs outside of a transaction")
         self._execute_begun(step, statement)
 
@@ -112,7 +113,7 @@ class Unfinished:
         return (self.record.get("file"), self.record.get("text")) == (step.file, step.text)
 
     def _forget(self) -> None:
-        records.nothing_begun(self.connection)
+        write.nothing_begun(self.connection)
         self.record = {}
 
     def _execute_begun(self, step: Step, statement: Statement) -> None:
@@ -124,7 +125,7 @@ class Unfinished:
         except MigrationError:
             found = concurrently.look(self.connection, statement)
             if self.record and found and not found.valid:
-                records.begun(self.connection, {**self.record, "index": found.oid})
+                write.begun(self.connection, {**self.record, "index": found.oid})
             elif self.record:
                 self._forget()
             raise

@@ -7,7 +7,7 @@ from typing import Any
 
 from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.migrate.files import Migration, checksums
-from pgvector_seed.migrate.ledger import Applied, Ledger
+from pgvector_seed.migrate.ledger.model import Applied, Ledger
 from pgvector_seed.migrate.plan import NO_DOWN, plan
 from pgvector_seed.migrate.runner import Preview
 

@@ -14,7 +14,8 @@ from pgvector_seed.migrate import adopt, runner
 from pgvector_seed.migrate import lint as squawk
 from pgvector_seed.migrate.contract import Declaration, fault_of_schema
 from pgvector_seed.migrate.files import create, load, load_left
-from pgvector_seed.migrate.ledger import deployment_schema, read_ledger
+from pgvector_seed.migrate.ledger.read import read_ledger
+from pgvector_seed.migrate.ledger.trust import deployment_schema
 from pgvector_seed.migrate.session import Limits, fault_of_duration
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.errors import translated

@@ -15,7 +15,8 @@ from psycopg import errors, sql
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import InputError, WrongResultError
 from pgvector_seed.common.remedies import OWN_PROGRAM
-from pgvector_seed.migrate.ledger import deployment_schema, read_ledger
+from pgvector_seed.migrate.ledger.read import read_ledger
+from pgvector_seed.migrate.ledger.trust import deployment_schema
 from pgvector_seed.postgres.catalog import column_type
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import one_line

@@ -13,7 +13,7 @@ from psycopg import errors
 
 from pgvector_seed.common.errors import InputError, UnreachableError
 from pgvector_seed.migrate.contract import CONTRACT
-from pgvector_seed.migrate.ledger import read_ledger
+from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.catalog import parse_name
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import one_line

@@ -38,7 +38,8 @@ def test_the_wheel_adds_one_name_and_misses_no_file(project: Path, wheel: Path) 
     assert contents == library | job
     assert contents > {
         "pgvector_seed/py.typed",
-        "pgvector_seed/migrate/ledger.sql",
+        "pgvector_seed/migrate/ledger/0001.sql",
+        "pgvector_seed/migrate/ledger/facts.sql",
         "pgvector_seed/seed/verify/formats/report.schema.json",
     }
 

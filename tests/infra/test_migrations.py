@@ -25,7 +25,7 @@ from local.workspace import ROOT
 from pgvector_seed.infra.migrations import MigrationsProvider
 from pgvector_seed.migrate.adopt import repair
 from pgvector_seed.migrate.files import checksums, down_checksums, load
-from pgvector_seed.migrate.ledger import read_ledger
+from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.lock import LOCK_KEY
 from pgvector_seed.postgres.connection import connect
 from pgvector_seed.postgres.conninfo import as_role

@@ -10,11 +10,13 @@ from pathlib import Path
 from local.workspace import ROOT
 from pgvector_seed.migrate.contract import Declaration
 from pgvector_seed.migrate.files import load
-from pgvector_seed.migrate.ledger import Ledger, read_ledger
+from pgvector_seed.migrate.ledger.model import Ledger
+from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.runner import CAREFUL, ApplyOptions, apply, revert
 from pgvector_seed.postgres.connection import connect
 from tests.conftest import Process, declare, pg_variables
 
+LEDGER_SQL = "".join(path.read_text() for path in sorted((ROOT / "pgvector_seed/migrate/ledger").glob("0*.sql")))
 MARK = "-- pgvector-seed: no-transaction\n"
 
 # What the article's Terraform leaves: the provider's extension, and the up of its one migration.

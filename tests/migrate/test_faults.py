@@ -11,16 +11,15 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from local.server import Server
-from local.workspace import ROOT
 from pgvector_seed.common.errors import InputError, MigrationError, RefusedError, WrongResultError
 from pgvector_seed.migrate.files import load
-from pgvector_seed.migrate.ledger import read_ledger
+from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.lock import LOCK_KEY
 from pgvector_seed.migrate.runner import ApplyOptions, apply
 from pgvector_seed.migrate.session import Limits
 from pgvector_seed.postgres.connection import connect
 from tests.conftest import WAITING, ask, conninfo, declare, kill, name_of, new_server, remove, tries, until
-from tests.migrate.helpers import applied, applier, run, undo_all, write
+from tests.migrate.helpers import LEDGER_SQL, applied, applier, run, undo_all, write
 
 TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1"
 
@@ -173,9 +172,6 @@ def mallory(database: str) -> Iterator[str]:
     ask(database, "DROP OWNED BY mallory CASCADE; DROP ROLE mallory")
 
 
-LEDGER_SQL = (ROOT / "pgvector_seed" / "migrate" / "ledger.sql").read_text()
-
-
 def test_a_planted_view_is_not_read(database: str, mallory: str) -> None:
     """It would run its maker's code as the superuser who asks for the status."""
     ask(mallory, LEDGER_SQL)
@@ -185,7 +181,7 @@ def test_a_planted_view_is_not_read(database: str, mallory: str) -> None:
         "ALTER ROLE mallory SUPERUSER; RETURN gen_random_uuid(); END $$; DROP TABLE pgvector_seed.deployment;"
         "CREATE VIEW pgvector_seed.deployment AS SELECT true AS only_row, pgvector_seed.f() AS ledger, "
         "'{}'::jsonb AS declaration, false AS schema_created, '{}'::jsonb AS unfinished, '{}'::jsonb AS catalogue, "
-        "'{}'::jsonb AS contract",
+        "'{}'::jsonb AS contract, 2 AS format",
     )
     with connect(database) as connection, pytest.raises(RefusedError, match="belongs to mallory"):
         read_ledger(connection)
@@ -203,7 +199,11 @@ def test_a_planted_cast_is_not_run(database: str, mallory: str) -> None:
     )
     made = LEDGER_SQL.replace("CREATE SCHEMA pgvector_seed;", "")
     ask(mallory, made.replace("ledger uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid()", "ledger pgvector_seed.evil"))
-    ask(mallory, "INSERT INTO pgvector_seed.deployment VALUES (true, ROW(1), '{}', false)")
+    ask(
+        mallory,
+        "INSERT INTO pgvector_seed.deployment (ledger, declaration, schema_created, format) "
+        "VALUES (ROW(1), '{}', true, 2)",
+    )
     with connect(database) as connection, pytest.raises(RefusedError, match="belongs to mallory"):
         read_ledger(connection)
     assert ask(database, "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'") == [(False,)]

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from local.workspace import ROOT
 from pgvector_seed.common.errors import RefusedError, WrongResultError
-from pgvector_seed.migrate import ledger
-from pgvector_seed.migrate.ledger import read_ledger
-from pgvector_seed.migrate.trust import Writers, refuse_to_write
-from pgvector_seed.postgres.connection import Connection, connect
+from pgvector_seed.migrate.ledger import read
+from pgvector_seed.migrate.ledger.facts import Facts
+from pgvector_seed.migrate.ledger.model import Writers
+from pgvector_seed.migrate.ledger.read import read_ledger
+from pgvector_seed.migrate.ledger.trust import refuse_to_write
+from pgvector_seed.postgres.connection import connect
 from pgvector_seed.postgres.conninfo import as_role
 from tests.conftest import ask, declare, name_of
-from tests.migrate.helpers import applied, run, write
+from tests.migrate.helpers import LEDGER_SQL, applied, run, write
 
 OWNER = 'own "er" \\ 😀'
 QUOTED = '"own ""er"" \\ 😀"'
@@ -136,12 +137,12 @@ def test_a_ledger_that_appears_after_the_look_is_not_used(
     """Look and read are one snapshot: what is planted between them is not read, and its triggers never run."""
     write(folder, a1_up="CREATE TABLE a ()")
 
-    def look_and_plant(connection: Connection, writers: Writers) -> None:
-        refuse_to_write(connection, writers)
-        ask(roles["other"], (ROOT / "pgvector_seed" / "migrate" / "ledger.sql").read_text())
+    def look_and_plant(facts: Facts, writers: Writers) -> None:
+        refuse_to_write(facts, writers)
+        ask(roles["other"], LEDGER_SQL)
 
     with monkeypatch.context() as patched:
-        patched.setattr(ledger, "refuse_to_write", look_and_plant)
+        patched.setattr(read, "refuse_to_write", look_and_plant)
         with pytest.raises(WrongResultError, match='schema "pgvector_seed" already exists'):
             run(database, folder)
     with pytest.raises(RefusedError, match="belongs to other"):
@@ -167,7 +168,7 @@ def test_a_ledger_that_nobody_owns_any_more_is_not_written_to(
         database,
         f"CREATE ROLE orphan; GRANT orphan TO mallory; GRANT CREATE ON DATABASE {name_of(database)} TO mallory, orphan",
     )
-    ledger = (ROOT / "pgvector_seed" / "migrate" / "ledger.sql").read_text().replace("CREATE SCHEMA pgvector_seed;", "")
+    ledger = LEDGER_SQL.replace("CREATE SCHEMA pgvector_seed;", "")
     ask(make_conninfo(database, user="mallory", password="m"), PLANT.format(ledger=ledger))
     ask(database, "REVOKE orphan FROM mallory")
     write(folder, a1_up="CREATE TABLE a ()")

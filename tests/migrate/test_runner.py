@@ -16,7 +16,7 @@ from local.workspace import ROOT
 from pgvector_seed.common.errors import InputError, MigrationError, RefusedError, WrongResultError
 from pgvector_seed.migrate.compare import objects
 from pgvector_seed.migrate.files import load
-from pgvector_seed.migrate.ledger import read_ledger
+from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.lock import LOCK_KEY
 from pgvector_seed.migrate.runner import preview
 from pgvector_seed.postgres.connection import connect

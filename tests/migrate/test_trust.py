@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from local.workspace import ROOT
 from pgvector_seed.common.errors import RefusedError
-from pgvector_seed.migrate.ledger import read_ledger
+from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.runner import ApplyOptions
 from pgvector_seed.postgres.connection import connect
 from pgvector_seed.postgres.conninfo import as_role

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pgvector_seed.common.commands import PROGRAM
-from pgvector_seed.migrate.ledger import Ledger, read_ledger
-from pgvector_seed.migrate.trust import StrangersLedgerError
+from pgvector_seed.migrate.ledger.model import Ledger
+from pgvector_seed.migrate.ledger.read import read_ledger
+from pgvector_seed.migrate.ledger.trust import StrangersLedgerError
 
 from ..context import Look, NotAllowedError
 from ..contract import DeclaredMigration

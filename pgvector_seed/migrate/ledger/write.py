@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from importlib.resources import files
 from typing import Any
 
 from psycopg import errors, sql
@@ -12,7 +11,9 @@ from psycopg.types.json import Jsonb
 from pgvector_seed.common.version import VERSION
 from pgvector_seed.migrate.contract import Declaration, contract
 from pgvector_seed.migrate.files import Migration
-from pgvector_seed.migrate.ledger import Ledger, read_ledger
+from pgvector_seed.migrate.ledger.format import FORMAT, make
+from pgvector_seed.migrate.ledger.model import Ledger
+from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import nothing_on_path
 from pgvector_seed.vectors.extension import require_extension
@@ -39,16 +40,16 @@ _SCHEMA_IS_MISSING = "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHE
 
 
 def create(connection: Connection, declaration: Declaration) -> None:
-    """Create the ledger, and the deployment's schema where it is missing."""
-    connection.execute(files("pgvector_seed.migrate").joinpath("ledger.sql").read_bytes(), prepare=False)
+    """Create the ledger, and the deployment's schema if it is missing."""
+    make(connection)
     _close(connection)
     row = connection.execute(_SCHEMA_IS_MISSING, (declaration.schema,)).fetchone()
     missing = row is not None and row[0]
     if missing:
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(declaration.schema)))
     connection.execute(
-        "INSERT INTO pgvector_seed.deployment (declaration, schema_created) VALUES (%s, %s)",
-        (Jsonb(dataclasses.asdict(declaration)), missing),
+        "INSERT INTO pgvector_seed.deployment (format, declaration, schema_created) VALUES (%s, %s, %s)",
+        (FORMAT, Jsonb(dataclasses.asdict(declaration)), missing),
     )
 
 

@@ -1,0 +1,82 @@
+"""Reading the ledger: what was applied to this database, and what was promised of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pgvector_seed.migrate.contract import Declaration
+from pgvector_seed.migrate.ledger.facts import find_facts
+from pgvector_seed.migrate.ledger.format import read_format
+from pgvector_seed.migrate.ledger.model import Applied, Ledger, Writers, damaged, is_whole
+from pgvector_seed.migrate.ledger.trust import find_writers, refuse_to_read, refuse_to_write
+from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.snapshot import nothing_on_path
+
+_DEPLOYMENT = """
+SELECT ledger::text, declaration, schema_created, unfinished, catalogue, contract
+FROM pgvector_seed.deployment
+"""
+_MIGRATIONS = """
+SELECT id, checksum, down, pg_catalog.to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SSZ'),
+       extract(epoch FROM duration)::float, version, applied_by
+FROM pgvector_seed.migrations
+ORDER BY position
+"""
+_DECLARED = {
+    "schema": str,
+    "on_destroy": str,
+    "minimum_version": str,
+    "connection": dict,
+    "tables": dict,
+    "roles": dict,
+}
+
+
+def read_ledger(connection: Connection, *, to_write: bool = False) -> Ledger | None:
+    """Return the ledger of this database, or None if it has none; ``to_write`` if it will be written to.
+
+    A ledger of an older format is read as it is.
+
+    Raises RefusedError if there is only a part of one, or something that cannot be one, or a stranger's, or one of a
+    newer format.
+    """
+    with nothing_on_path(connection):
+        facts = find_facts(connection)
+        writers = find_writers(connection) if facts.exists else Writers()
+        if to_write:
+            refuse_to_write(facts, writers)
+        else:
+            refuse_to_read(facts)
+        if not facts.exists:
+            return None
+        format_ = read_format(connection, facts.columns)
+        row = connection.execute(_DEPLOYMENT).fetchone() if is_whole(format_, facts.columns) else None
+        applied = connection.execute(_MIGRATIONS).fetchall() if row else []
+    if row is None:
+        raise damaged("a part of it is gone")
+    return _ledger(format_, row, {migration[0]: Applied(*migration) for migration in applied}, writers)
+
+
+def _ledger(format_: int, row: tuple[Any, ...], migrations: dict[str, Applied], writers: Writers) -> Ledger:
+    id_, declaration, schema_created, unfinished, catalogue, contract = row
+    if not (format_ > 0 and _is_unfinished(unfinished) and _is_catalogue(catalogue) and isinstance(contract, dict)):
+        raise damaged("its record cannot be read")
+    declared = _declaration(declaration)
+    return Ledger(format_, id_, declared, schema_created, unfinished, catalogue, contract, migrations, writers)
+
+
+def _declaration(record: Any) -> Declaration:
+    if isinstance(record, dict):
+        record = {"roles": {}, **record}  # a record that was made before there were roles
+    if not isinstance(record, dict) or {name: type(value) for name, value in record.items()} != _DECLARED:
+        raise damaged("what it declares is unknown")
+    return Declaration(**record)
+
+
+def _is_unfinished(record: Any) -> bool:
+    whole = isinstance(record, dict) and all(isinstance(value, str) for value in record.values())
+    return whole and (not record or {"file", "text"} <= record.keys() <= {"file", "text", "index"})
+
+
+def _is_catalogue(record: Any) -> bool:
+    return record == {} or (isinstance(record, dict) and record.keys() == {"schema", "tables"})
