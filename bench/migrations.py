@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.server import Server
-from pgvector_seed.migrate.contract import Declaration
+from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.files import checksums, load
 from pgvector_seed.migrate.plan import plan
 from pgvector_seed.migrate.runner import apply, preview

@@ -17,9 +17,9 @@ from typing import Any
 
 from bench.migrations import seconds
 from local.server import Server
+from pgvector_seed.migrate.contract import Contract, convert
 from pgvector_seed.postgres.connection import Connection, connect
 from seed.verify.checks import CHECKS
-from seed.verify.contract import Contract, convert
 from seed.verify.deadline import Clock
 from seed.verify.model import Result, Status
 from seed.verify.runner import verify

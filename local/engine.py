@@ -14,7 +14,7 @@ from local.roles import find_owner, find_roles, owners_conninfo
 from local.server import HOST
 from local.workspace import PROJECT, STACK, Workspace
 from pgvector_seed.common.errors import InputError, RefusedError
-from pgvector_seed.migrate.contract import Declaration
+from pgvector_seed.migrate.declaration import NOTHING_DECLARED
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.connection import connect
@@ -86,7 +86,7 @@ class PulumiEngine:
     def _ask_before_destroying(self) -> None:
         """Destroying obeys the state, not today's configuration."""
         config = json.loads(self.pulumi.ask("config", "--json"))
-        today = config.get(f"{PROJECT}:onDestroy", {"value": Declaration.on_destroy})["value"]
+        today = config.get(f"{PROJECT}:onDestroy", {"value": NOTHING_DECLARED.on_destroy})["value"]
         recorded = self.state.migrations()
         if recorded is None:
             self._refuse_unknown_ledger()

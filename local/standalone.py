@@ -23,6 +23,7 @@ from pgvector_seed.common.errors import InputError
 from pgvector_seed.infra.database import COMPONENT_TYPE
 from pgvector_seed.infra.migrations import apply_inputs, declaration, irreversible, options
 from pgvector_seed.infra.preflight import enable, preflight
+from pgvector_seed.migrate.contract import as_data
 from pgvector_seed.migrate.files import load, load_left
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.plan import Plan
@@ -139,7 +140,7 @@ def destroy(*, agreed: bool) -> None:
             print("    nothing to destroy: this database has no ledger")
             return
         today = declaration(stack.migrations.inputs)
-        consent.require(ledger.declaration.on_destroy, today.on_destroy, today.connection, agreed=agreed)
+        consent.require(ledger.declaration.on_destroy, today.on_destroy, as_data(today.connection), agreed=agreed)
         done = "retained"
         if ledger.declaration.on_destroy == "revert":
             inputs = stack.migrations.inputs

@@ -14,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 import hypothesis
+import msgspec
 import psycopg
 import pytest
 from psycopg import sql
@@ -23,7 +24,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from local.binaries import INSTALLED
 from local.server import HOST, SETTINGS, USER, Server
-from pgvector_seed.migrate.contract import Declaration
+from pgvector_seed.migrate.declaration import Declaration
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # how fast it is, is not tested
 hypothesis.settings.load_profile("any machine")
@@ -114,7 +115,8 @@ def pg_variables(conninfo: str) -> dict[str, str]:
 
 def declare(schema: str = "public", on_destroy: str = "retain", **changes: Any) -> Declaration:
     """What a stack declares that says nothing special."""
-    return Declaration(schema, on_destroy, "0.8.4", **changes)
+    declared = {"schema": schema, "on_destroy": on_destroy, "minimum_version": "0.8.4", **changes}
+    return msgspec.convert(declared, Declaration)
 
 
 @pytest.fixture(scope="session")

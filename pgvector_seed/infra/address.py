@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import pulumi
 from psycopg.conninfo import make_conninfo
@@ -17,8 +16,9 @@ from psycopg.conninfo import make_conninfo
 from pgvector_seed.common.errors import Error
 from pgvector_seed.common.remedies import setting, to_set
 from pgvector_seed.infra.tls import find_files, find_sslmode
+from pgvector_seed.migrate.contract import DeclaredConnection
 from pgvector_seed.postgres.connection import connect
-from pgvector_seed.postgres.conninfo import resolve
+from pgvector_seed.postgres.conninfo import SslMode, resolve
 
 # What a service file may say of the server, and the provider cannot be told.
 LIBPQS_ALONE = ("hostaddr", "sslcrl", "sslcrldir")
@@ -35,7 +35,7 @@ class Address:
     port: int | str
     dbname: str
     user: str
-    sslmode: str
+    sslmode: SslMode
     files: Mapping[str, str]
     target_session_attrs: str | None
     require_auth: str | None
@@ -57,9 +57,9 @@ class Address:
             password=password or None,
         )
 
-    def declared(self) -> dict[str, Any]:
-        """What the contract says of the connection: no user and no secret."""
-        return {"host": self.host, "port": self.port, "dbname": self.dbname, "sslmode": self.sslmode}
+    def declared(self) -> DeclaredConnection:
+        """Return what the contract says of the connection: no user and no secret."""
+        return DeclaredConnection(host=self.host, port=self.port, dbname=self.dbname, sslmode=self.sslmode)
 
     def dialled(self, password: str) -> tuple[str, int]:
         """The one host and port for the provider: among several, those that libpq reaches now."""

@@ -12,7 +12,7 @@ import pulumi
 from pgvector_seed.infra.policy import ENFORCE, WARN
 from pgvector_seed.infra.roles import Roles, faults_of_names
 from pgvector_seed.infra.tables import faults_of_table
-from pgvector_seed.migrate.contract import Declaration, fault_of_schema
+from pgvector_seed.migrate.declaration import NOTHING_DECLARED, fault_of_schema
 from pgvector_seed.migrate.runner import ApplyOptions
 from pgvector_seed.migrate.session import Limits, fault_of_duration
 
@@ -64,9 +64,9 @@ class VectorDatabaseArgs:
     sslrootcert: pulumi.Input[str] | None = None
     sslcert: pulumi.Input[str] | None = None
     sslkey: pulumi.Input[str] | None = None
-    schema: str = Declaration.schema
-    on_destroy: str = Declaration.on_destroy
-    minimum_version: str = Declaration.minimum_version
+    schema: str = NOTHING_DECLARED.schema
+    on_destroy: str = NOTHING_DECLARED.on_destroy
+    minimum_version: str = NOTHING_DECLARED.minimum_version
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     roles: Roles | None = None
     allow_down: bool = False
@@ -93,19 +93,19 @@ class VectorDatabaseArgs:
         return ApplyOptions(Limits(self.lock_timeout or "", self.statement_timeout or ""), allow_down=self.allow_down)
 
 
-def one_of(*choices: str) -> Callable[[str], str]:
+def one_of(*choices: str) -> Callable[[str], str | None]:
     """Return a check that a value is one of ``choices``."""
-    return lambda value: "" if value in choices else f"must be one of {', '.join(choices)}; got {value!r}"
+    return lambda value: None if value in choices else f"must be one of {', '.join(choices)}; got {value!r}"
 
 
-def fault_of_version(value: str) -> str:
-    """What is wrong with a version; "" when nothing is."""
+def fault_of_version(value: str) -> str | None:
+    """Return what is wrong with a version, or None."""
     good = value.isascii() and all(part.isdecimal() for part in value.split("."))
-    return "" if good else f"must be a version such as 0.8.4; got {value!r}"
+    return None if good else f"must be a version such as 0.8.4; got {value!r}"
 
 
-# What is wrong with a value, by the name of its argument; "" when nothing is.
-CHECKS: Mapping[str, Callable[[str], str]] = {
+# What is wrong with a value, or None, by the name of its argument.
+CHECKS: Mapping[str, Callable[[str], str | None]] = {
     "schema": fault_of_schema,
     "on_destroy": one_of("retain", "revert"),
     "minimum_version": fault_of_version,

@@ -49,20 +49,20 @@ def parse(raw: Mapping[str, str], secret: Collection[str] = ()) -> VectorDatabas
     return VectorDatabaseArgs(tables=tables, roles=roles, **flags, **texts)  # type: ignore[arg-type]
 
 
-def _text(raw: str) -> str:
-    return "" if raw and "\0" not in raw else "must be text, not empty and without a NUL"
+def _text(raw: str) -> str | None:
+    return None if raw and "\0" not in raw else "must be text, not empty and without a NUL"
 
 
-def _port(raw: str) -> str:
+def _port(raw: str) -> str | None:
     good = all(is_port(part) for part in raw.split(","))
-    return "" if good else f"must be a whole number from 1 to 65535, or a list such as 5432,5433; got {raw!r}"
+    return None if good else f"must be a whole number from 1 to 65535, or a list such as 5432,5433; got {raw!r}"
 
 
 @dataclass(frozen=True)
 class Key:
-    """What is wrong with a value ("" when nothing is), and a good one."""
+    """A key of the configuration: a check of its value, which returns the fault or None, and a good value."""
 
-    wrong: Callable[[str], str]
+    wrong: Callable[[str], str | None]
     example: str
 
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pulumi
 import pulumi_postgresql as postgresql
 
@@ -17,7 +18,8 @@ from pgvector_seed.infra.grants import Rights, Scope
 from pgvector_seed.infra.migrations import Migrations
 from pgvector_seed.infra.preflight import enable, refuse_role
 from pgvector_seed.infra.provider import ServerAccess
-from pgvector_seed.migrate.contract import Declaration
+from pgvector_seed.migrate.contract import TableDeclaration
+from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.files import Migration, load
 from pgvector_seed.vectors.extension import EXTENSION
 
@@ -131,6 +133,6 @@ def _declaration(args: VectorDatabaseArgs, address: Address) -> Declaration:
         on_destroy=args.on_destroy,
         minimum_version=args.minimum_version,
         connection=address.declared(),
-        tables=args.tables,
+        tables=msgspec.convert(dict(args.tables), dict[str, TableDeclaration]),
         roles={kind: role.name for kind, role in args.roles.by_kind().items()} if args.roles else {},
     )

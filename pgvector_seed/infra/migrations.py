@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pulumi
 from pulumi.dynamic import (
     CheckFailure,
@@ -41,7 +42,8 @@ from pgvector_seed.infra.state import (
     own_ledger,
     refuse_later_up,
 )
-from pgvector_seed.migrate.contract import Declaration
+from pgvector_seed.migrate.contract import as_data
+from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.files import Migration, checksums, down_checksums, load, load_left
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.plan import Plan, plan
@@ -80,7 +82,7 @@ class MigrationsProvider(ResourceProvider):
         except InputError as refused:
             failures.append(CheckFailure("migrations", str(refused)))
         if all(isinstance(side.get("declaration"), str) for side in (olds, news)):  # or it is not known yet
-            before, after = (declaration(side).connection.get("dbname") for side in (olds, news))
+            before, after = (declaration(side).connection.dbname for side in (olds, news))
             if before != after:
                 failures.append(CheckFailure("declaration", ANOTHER_DATABASE.format(before, after)))
             if declaration(olds).roles and not declaration(news).roles:
@@ -221,8 +223,8 @@ def apply_inputs(props: Properties, ledger_id: str | None = None) -> Properties:
 
 
 def declaration(props: Properties) -> Declaration:
-    """What the stack declares beyond its migrations, from the resource's inputs."""
-    return Declaration(**json.loads(props["declaration"]))
+    """Return what the stack declares beyond its migrations, from the resource's inputs."""
+    return msgspec.json.decode(props["declaration"], type=Declaration)
 
 
 def options(props: Properties) -> ApplyOptions:
@@ -232,7 +234,8 @@ def options(props: Properties) -> ApplyOptions:
 
 
 def _as_text(value: Declaration | ApplyOptions) -> str:
-    return json.dumps(dataclasses.asdict(value), sort_keys=True)
+    data = as_data(value) if isinstance(value, Declaration) else dataclasses.asdict(value)
+    return json.dumps(data, sort_keys=True)
 
 
 def _outputs(connection: Connection, props: Properties, ledger: Ledger) -> Properties:

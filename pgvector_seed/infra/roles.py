@@ -9,8 +9,9 @@ from typing import Any
 
 import pulumi
 
+from pgvector_seed.postgres.catalog import LONGEST_NAME
+
 KINDS = ("owner", "writer", "reader")
-_LONGEST = 63  # bytes, PostgreSQL's limit for a name
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,10 @@ def faults_of_names(names: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "roles: owner, writer and reader must be three roles, or one could do what only another should", "reader"
 
 
-def fault_of_name(name: Any) -> str:
-    """What is wrong with the name of a role; "" when nothing is."""
+def fault_of_name(name: Any) -> str | None:
+    """Return what is wrong with the name of a role, or None."""
     if not isinstance(name, str) or not name or "\0" in name:
         return f"must be a role's name, or {{existing: NAME}} for one that is there; got {name!r}"
-    if len(name.encode()) > _LONGEST:
-        return f"must have {_LONGEST} bytes at most, PostgreSQL's limit for a name; got {name!r}"
-    return f"{name!r} is reserved" if name.startswith("pg_") or name in ("public", "none") else ""
+    if len(name.encode()) > LONGEST_NAME:
+        return f"must have {LONGEST_NAME} bytes at most, PostgreSQL's limit for a name; got {name!r}"
+    return f"{name!r} is reserved" if name.startswith("pg_") or name in ("public", "none") else None

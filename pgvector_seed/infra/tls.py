@@ -13,14 +13,14 @@ from pathlib import Path
 import pulumi
 
 from pgvector_seed.common.remedies import to_set
-from pgvector_seed.postgres.conninfo import is_loopback
+from pgvector_seed.postgres.conninfo import SSL_MODES, SslMode, is_loopback
 
-SSLMODES = ("disable", "require", "verify-ca", "verify-full")  # what both libpq and the provider know
+SSLMODES = tuple(mode for mode in SSL_MODES if mode not in ("allow", "prefer"))  # the provider knows no others
 DEFAULTS = {"sslrootcert": "root.crt", "sslcert": "postgresql.crt", "sslkey": "postgresql.key"}
 SYSTEM = "system"  # the authorities that the system trusts, and no file
 
 
-def find_sslmode(found: Mapping[str, str], hosts: str) -> str:
+def find_sslmode(found: Mapping[str, str], hosts: str) -> SslMode:
     """``prefer``, which libpq does by default, accepts a plain connection in silence: only loopback may.
 
     Who names an authority or a certificate wants TLS there as well.
@@ -29,11 +29,12 @@ def find_sslmode(found: Mapping[str, str], hosts: str) -> str:
     if said == "prefer":
         named = {"sslrootcert", "sslcert"} & found.keys()
         return "require" if named or not all(map(is_loopback, hosts.split(","))) else "disable"
-    if said not in SSLMODES:
+    sslmode = next((mode for mode in SSLMODES if mode == said), None)
+    if sslmode is None:
         raise pulumi.RunError(
             f"sslmode must be one of {', '.join(SSLMODES)}; got {said!r}. {to_set('sslmode', 'verify-full')}"
         )
-    return said
+    return sslmode
 
 
 def find_files(found: Mapping[str, str], sslmode: str) -> dict[str, str]:

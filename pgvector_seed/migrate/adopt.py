@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pgvector_seed.common.errors import InputError, RefusedError
 from pgvector_seed.migrate.compare import differences
-from pgvector_seed.migrate.contract import Declaration
+from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.files import Migration, up_file
 from pgvector_seed.migrate.ledger import write
 from pgvector_seed.migrate.ledger.format import upgrade

@@ -1,86 +1,175 @@
-"""What a deployment promises: what the stack declares, joined with what the catalogue said."""
+"""What a deployment promises: the one model by which it is declared, recorded and read.
+
+Its keys are described in docs/verify.md. How a contract is made is in ``declaration``.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.common.remedies import OWN_PROGRAM
-from pgvector_seed.vectors.extension import EXTENSION
+from pgvector_seed.postgres.conninfo import SslMode
+from pgvector_seed.vectors.metrics import OPERATORS
 
-CONTRACT = 1
-_UNDECLARE = (
-    "run: pulumi config rm --path 'tables[\"{}\"]'; pulumi up"
-    if OWN_PROGRAM
-    else "take it out of VectorDatabaseArgs(tables=...)"
-)
-_RESERVED = ("pg_", "pgvector_seed")
+CONTRACT: Literal[1] = 1  # the version of the contract, the only one that there is
+
+Text = Annotated[str, msgspec.Meta(min_length=1, pattern=r"^[^\x00]*$")]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+# A whole number stays one: 1 is recorded as 1, not as 1.0.
+Share = Annotated[int, msgspec.Meta(ge=0, le=1)] | Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
-@dataclass(frozen=True)
-class Declaration:
-    """What the stack says of a deployment, beyond its migrations.
+class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A part of the contract. Every key but those without a default here may be absent; None means not declared."""
 
-    ``tables`` maps a table's name to what the catalogue cannot know of it: ``metric``, ``rows``
-    (at least) and ``recall`` (``k``, ``minimum``). ``connection`` holds no user and no secret. ``roles``
-    maps owner, writer and reader to their names, or is empty: then the tables belong to who deploys.
+
+class DeclaredConnection(_Part, frozen=True, kw_only=True):
+    """Where the database is, without a user and without a secret."""
+
+    host: Text | None = None
+    port: int | Text | None = None
+    dbname: Text | None = None
+    sslmode: SslMode | None = None
+
+
+class DeclaredExtension(_Part, frozen=True, kw_only=True):
+    """The vector extension; ``minimum`` is the oldest version."""
+
+    name: Literal["vector"] | None = None
+    schema: Text | None = None
+    minimum: Annotated[str, msgspec.Meta(pattern=r"^\d+(\.\d+)*$")] | None = None
+
+
+class DeclaredMigration(_Part, frozen=True, kw_only=True):
+    """A migration, and the sha256 of its text."""
+
+    id: Text
+    checksum: Text | None = None
+
+
+class DeclaredLedger(_Part, frozen=True, kw_only=True):
+    """Which ledger, and what it has."""
+
+    id: Text | None = None
+    migrations: tuple[DeclaredMigration, ...] | None = None
+
+
+class DeclaredIndex(_Part, frozen=True, kw_only=True):
+    """An index on the vector column. It must serve the table's metric."""
+
+    name: Text
+    method: Literal["hnsw", "ivfflat"] | None = None
+    parameters: Mapping[str, int | str] | None = None
+
+
+class DeclaredRecall(_Part, frozen=True, kw_only=True):
+    """The share of the ``k`` nearest neighbours that a reader must get, from 0 to 1."""
+
+    k: Positive
+    minimum: Share
+
+
+class TableDeclaration(_Part, frozen=True, kw_only=True):
+    """What a stack says of a table, which the catalog cannot know. There are at least so many ``rows``."""
+
+    metric: Text | None = None
+    rows: Count | None = None
+    recall: DeclaredRecall | None = None
+
+    def __post_init__(self) -> None:
+        if self.metric is not None and self.metric not in OPERATORS:
+            raise ValueError(f"metric must be one of {', '.join(OPERATORS)}")
+
+
+class DeclaredTable(TableDeclaration, frozen=True, kw_only=True):
+    """One table and one of its vector columns. ``name`` is written as in SQL, with its schema."""
+
+    name: Text
+    id: Text | None = None
+    vector: Text | None = None
+    type: Literal["vector", "halfvec", "bit", "sparsevec"] | None = None
+    dimensions: Positive | None = None
+    owner: Text | None = None
+    indexes: tuple[DeclaredIndex, ...] | None = None
+
+
+class DeclaredRoles(_Part, frozen=True, kw_only=True):
+    """Who writes and who reads."""
+
+    writer: Text | None = None
+    reader: Text | None = None
+
+
+class Contract(_Part, frozen=True, kw_only=True):
+    """What a deployment promises."""
+
+    contract: Literal[1]
+    connection: DeclaredConnection = DeclaredConnection()
+    extension: DeclaredExtension = DeclaredExtension()
+    ledger: DeclaredLedger = DeclaredLedger()
+    tables: tuple[DeclaredTable, ...] | None = None
+    roles: DeclaredRoles = DeclaredRoles()
+
+
+def parse(text: str | bytes, source: str) -> Contract:
+    """Return the contract in a JSON text. Raises InputError, which names ``source``, the place and the fault."""
+    try:
+        data = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise _fault(source, f"it is not JSON: {error}") from error
+    return convert(data, source)
+
+
+def convert(data: Any, source: str) -> Contract:
+    """Return the contract in JSON data. Raises InputError, which names ``source``, the place and the fault."""
+    if not isinstance(data, dict) or data.get("contract") != CONTRACT:
+        raise _fault(source, f'it must be an object with "contract": {CONTRACT}, the only version that there is')
+    try:
+        _refuse_odd(data, "$")
+        contract = msgspec.convert(data, Contract)
+    except ValueError as error:
+        raise _fault(source, str(error)) from error
+    if contract in (Contract(contract=CONTRACT), Contract(contract=CONTRACT, tables=())):
+        raise _fault(source, "it declares nothing, so nothing could be checked")
+    return contract
+
+
+def as_data(part: msgspec.Struct) -> dict[str, Any]:
+    """Return a contract, a part of one or a declaration as JSON data, without what is not declared."""
+    data: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(part))  # to_builtins would leave tuples
+    return data
+
+
+def _fault(source: str, fault: str) -> InputError:
+    return InputError(f"the contract {source} cannot be used: {fault}", "Its keys are described in docs/verify.md.")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {max(names, key=names.count)} is there twice")
+    return data
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _refuse_odd(data: Any, path: str) -> None:
+    """Refuse half a character, which no database can hold, and null.
+
+    A null could mean "not declared", or a value that somebody failed to fill in: then a check would be lost.
     """
-
-    schema: str = "public"
-    on_destroy: str = "retain"
-    # The first pgvector without the known corruptions of an HNSW index (its issues 959, 988 and 993).
-    minimum_version: str = "0.8.4"
-    connection: Mapping[str, Any] = field(default_factory=dict)
-    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    roles: Mapping[str, str] = field(default_factory=dict)
-
-
-def fault_of_schema(name: str) -> str:
-    """What is wrong with the name of a deployment's schema; "" when nothing is."""
-    if not name or "\0" in name:
-        return "must be text, not empty and without a NUL"
-    if len(name.encode()) > 63:
-        return "must have 63 bytes at most, PostgreSQL's limit for a name"
-    # A search_path expands $user even in quotes.
-    return f"{name!r} is reserved" if name.startswith(_RESERVED) or name in ("$user", "information_schema") else ""
-
-
-def contract(
-    declaration: Declaration, ledger_id: str, migrations: Mapping[str, str], catalogue: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The contract, version 1, as JSON data.
-
-    ``migrations`` maps id to checksum in the order of the ledger. ``catalogue`` is ``{"schema": where the
-    extension is, "tables": vector_tables(...)}``, as it was in the transaction of the last migration.
-
-    Raises InputError when the stack declares a table that the catalogue does not have.
-    """
-    tables = [_table(entry, declaration.tables) for entry in catalogue["tables"]]
-    unknown = declaration.tables.keys() - {entry["table"] for entry in catalogue["tables"]}
-    if unknown:
-        name = min(unknown)
-        raise InputError(
-            f"the stack declares the table {name}, and the schema {declaration.schema} has no such table with vectors",
-            f"Add the migration that makes it, or {_UNDECLARE.format(name)}",
-        )
-    promise = {
-        "contract": CONTRACT,
-        "connection": dict(declaration.connection),
-        "extension": {"name": EXTENSION, "schema": catalogue["schema"], "minimum": declaration.minimum_version},
-        "ledger": {
-            "id": ledger_id,
-            "migrations": [{"id": name, "checksum": checksum} for name, checksum in migrations.items()],
-        },
-        "tables": tables,
-    }
-    # The owner is a matter of each table.
-    roles = {kind: name for kind, name in declaration.roles.items() if kind != "owner"}
-    return {**promise, "roles": roles} if roles else promise
-
-
-def _table(entry: Mapping[str, Any], declared: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    promised = {**entry, **declared.get(entry["table"], {})}
-    del promised["table"]
-    return promised
+    if data is None:
+        raise ValueError(f"null at {path}: leave the key out instead")
+    if isinstance(data, str) and not data.isascii() and data != data.encode(errors="replace").decode():
+        raise ValueError(f"half a character at {path}")
+    entries = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for key, value in entries:
+        _refuse_odd(value, f"{path}.{key}" if isinstance(data, dict) else f"{path}[{key}]")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.migrate.contract import Declaration
+from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.files import Migration, checksums
 from pgvector_seed.migrate.handover import reassign
 from pgvector_seed.migrate.ledger import write

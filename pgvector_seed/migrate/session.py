@@ -59,14 +59,14 @@ class Limits:
 SESSIONS_OWN = Limits()
 
 
-def fault_of_duration(given: str) -> str:
-    """What is wrong with a limit; "" when nothing is."""
+def fault_of_duration(given: str) -> str | None:
+    """Return what is wrong with a limit, or None."""
     match = _DURATION.fullmatch(given)
     if match is None:
         return f"must be like 500ms, 5s, 2min, or 0, which is for ever; got {given!r}"
     if match[1] and int(match[1]) * _MILLISECONDS[match[2]] > _LONGEST:
         return f"must be 24 days at most; got {given!r}"
-    return ""
+    return None
 
 
 def clean_session(connection: Connection, limits: Limits, *schemas: str) -> None:

@@ -10,11 +10,10 @@ from itertools import zip_longest
 from psycopg.conninfo import conninfo_to_dict
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.postgres.conninfo import resolve
+from pgvector_seed.postgres.conninfo import ASKING_FOR_TLS, resolve
 
 OWN_SERVER = "PGVECTOR_SEED_SERVER"  # host:port of the server that make brings
 SCRAM, NOT_IN_CLEAR = "scram-sha-256", "!password"
-MAYBE_PLAIN = ("disable", "allow", "prefer")
 
 
 def require_auth(conninfo: str) -> dict[str, str]:
@@ -30,7 +29,7 @@ def require_auth(conninfo: str) -> dict[str, str]:
     hosts = _dialled(known.get("host", ""), known.get("hostaddr", ""))
     if os.environ.get(OWN_SERVER) == f"{','.join(hosts)}:{known['port']}":
         return {"require_auth": SCRAM}
-    may_be_plain = known.get("sslmode") in MAYBE_PLAIN and "require_auth" not in known
+    may_be_plain = known.get("sslmode") not in ASKING_FOR_TLS and "require_auth" not in known
     return {"require_auth": NOT_IN_CLEAR} if may_be_plain and any(map(_leads_here, hosts)) else {}
 
 

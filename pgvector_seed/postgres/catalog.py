@@ -10,6 +10,8 @@ from pgvector_seed.common.errors import InputError
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import nothing_on_path
 
+LONGEST_NAME = 63  # bytes, PostgreSQL's limit for a name
+
 _AS_IN_SQL = 'Write it as in SQL: public.items, "My schema".items'
 
 _PARTS = "SELECT pg_catalog.parse_ident(%s)"

@@ -6,7 +6,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 import psycopg
 from psycopg import pq
@@ -17,6 +17,10 @@ from pgvector_seed.postgres.errors import one_line
 
 CONNECT_TIMEOUT_SECONDS = 10
 UNBALANCED = "neither-way"
+
+SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+SSL_MODES: tuple[SslMode, ...] = get_args(SslMode)  # from the weakest to the strongest
+ASKING_FOR_TLS = SSL_MODES[SSL_MODES.index("require") :]
 
 
 def libpq_default(keyword: str) -> str | None:

@@ -12,7 +12,8 @@ import click
 from pgvector_seed.common.text import lines, printable
 from pgvector_seed.migrate import adopt, runner
 from pgvector_seed.migrate import lint as squawk
-from pgvector_seed.migrate.contract import Declaration, fault_of_schema
+from pgvector_seed.migrate.contract import DeclaredConnection
+from pgvector_seed.migrate.declaration import Declaration, fault_of_schema
 from pgvector_seed.migrate.files import create, load, load_left
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.ledger.trust import deployment_schema
@@ -115,12 +116,13 @@ def _declaration(connection: Connection, schema: str | None, *, to_undo: bool = 
     with translated("reading the ledger"):
         schema = deployment_schema(read_ledger(connection), schema, to_undo=to_undo)
     info = connection.info
-    return Declaration(schema=schema, connection={"host": info.host, "port": info.port, "dbname": info.dbname})
+    here = DeclaredConnection(host=info.host, port=info.port, dbname=info.dbname)
+    return Declaration(schema=schema, connection=here)
 
 
 def _refuse_bad_schema(schema: str | None) -> None:
-    fault = "" if schema is None else fault_of_schema(schema)
-    if fault:
+    fault = None if schema is None else fault_of_schema(schema)
+    if fault is not None:
         raise click.BadParameter(fault, param_hint="'--schema'")
 
 
@@ -130,8 +132,8 @@ def _options(*, allow_down: bool, **limits: str) -> runner.ApplyOptions:
 
 def _limits(**limits: str) -> Limits:
     for name, limit in limits.items():
-        fault = fault_of_duration(limit) if limit else ""
-        if fault:
+        fault = fault_of_duration(limit) if limit else None
+        if fault is not None:
             raise click.BadParameter(fault, param_hint=f"'--{name.replace('_', '-')}'")
     return Limits(**limits)
 

@@ -10,6 +10,7 @@ from typing import Any, LiteralString
 
 from psycopg import sql
 
+from pgvector_seed.migrate.contract import Contract, DeclaredTable
 from pgvector_seed.postgres.catalog import Column, Name, Relation, column, relation
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.column import VectorColumn
@@ -17,7 +18,6 @@ from pgvector_seed.vectors.extension import Extension, extension
 from pgvector_seed.vectors.reader import Reader
 from pgvector_seed.vectors.tables import Leaf, leaves, size_in_bytes
 
-from .contract import Contract, DeclaredTable
 from .deadline import Clock
 
 # From so many rows on the planner should prefer an index, and needs statistics to do so.

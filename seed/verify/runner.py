@@ -10,6 +10,7 @@ import psycopg
 from psycopg import errors, sql
 
 from pgvector_seed.common.errors import Error, UnreachableError
+from pgvector_seed.migrate.contract import Contract
 from pgvector_seed.postgres.catalog import parse_name
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import REMEDIES, is_lost, one_line, translated
@@ -19,7 +20,6 @@ from pgvector_seed.vectors.reader import CannotStandInError, ReaderRefusedError
 
 from .checks import CHECKS
 from .context import Look, NotAllowedError
-from .contract import Contract
 from .deadline import Clock, OutOfTimeError, limit_locks, limit_statements
 from .model import Check, Outcome, Result, Status, failed, not_declared, skipped
 
@@ -41,7 +41,7 @@ def verify(
     """
     whole = Look(connection, contract, clock)
     with translated("looking for the tables"):
-        named = [(parse_name(connection, table.name), table) for table in contract.tables]
+        named = [(parse_name(connection, table.name), table) for table in contract.tables or ()]
     tables = [Look(connection, contract, clock, name, table) for name, table in named]
     made: dict[tuple[str, int], Outcome] = {}
     results: list[Result] = []

@@ -12,14 +12,12 @@ from pathlib import Path
 from psycopg import errors
 
 from pgvector_seed.common.errors import InputError, UnreachableError
-from pgvector_seed.migrate.contract import CONTRACT
+from pgvector_seed.migrate.contract import CONTRACT, Contract, convert, parse
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.catalog import parse_name
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import one_line
 from pgvector_seed.vectors.tables import vector_tables
-
-from .contract import Contract, convert, parse
 
 STDIN = "-"
 _OTHERS = "Give one: --contract FILE, or --stack NAME; or check one table without any: --table NAME"

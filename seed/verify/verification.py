@@ -7,21 +7,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import msgspec
 from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
 from pgvector_seed.common.errors import Error, UnreachableError
 from pgvector_seed.common.version import VERSION
+from pgvector_seed.migrate.contract import Contract, as_data
 from pgvector_seed.postgres.auth import NOT_IN_CLEAR
 from pgvector_seed.postgres.connection import Connection, connect
-from pgvector_seed.postgres.conninfo import connect_timeout, unless_said
+from pgvector_seed.postgres.conninfo import ASKING_FOR_TLS, connect_timeout, unless_said
 from pgvector_seed.postgres.errors import one_line, translated
 
 from .checks import CHECKS
-from .checks.tls import ASKING as ASKING_FOR_TLS
 from .context import LOCK_SECONDS
-from .contract import Contract
 from .deadline import Clock, OutOfTimeError, stopped_answering, watched
 from .model import Report, Result, failed, skipped
 from .runner import reading, verify
@@ -87,8 +85,7 @@ def _conninfo(contract: Contract | None, clock: Clock) -> str:
     A contract may come from somebody else: it can ask for more safety than libpq would, never for less, and the
     password is told to no server in clear because of it.
     """
-    given = msgspec.to_builtins(contract.connection) if contract else {}
-    address = {name: value for name, value in given.items() if value is not None}
+    address = as_data(contract.connection) if contract else {}
     if address.get("sslmode") not in ASKING_FOR_TLS:
         address.pop("sslmode", None)
     if address.get("sslmode") != "verify-full" and {"host", "port"} & address.keys():

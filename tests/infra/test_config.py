@@ -11,6 +11,7 @@ import yaml
 from local.workspace import ROOT
 from pgvector_seed.infra.config import KEYS, PASSWORDS, parse
 from pgvector_seed.infra.roles import Role, Roles
+from pgvector_seed.migrate.contract import TableDeclaration
 from pgvector_seed.migrate.runner import ApplyOptions
 from pgvector_seed.migrate.session import Limits
 
@@ -173,11 +174,32 @@ def test_a_bad_value_names_its_key_and_the_command(key: str, value: str) -> None
             "set --path 'tables[\"t\"].recall.minimum' --type float 0.9",
         ),
         ('{"t": {"recall": 0.9}}', "rm --path 'tables[\"t\"].recall'"),
+        ('{"t": {"rows": 5.0}}', "set --path 'tables[\"t\"].rows' 1000"),
+        ('{"t": {"rows": null}}', "set --path 'tables[\"t\"].rows' 1000"),
+        ('{"t": {"metric": null}}', "set --path 'tables[\"t\"].metric' l2"),
+        (
+            '{"t": {"recall": {"k": 10, "minimum": 1.5}}}',
+            "set --path 'tables[\"t\"].recall.minimum' --type float 0.9",
+        ),
+        ('{"t": {"recall": {"k": 10, "minimum": 0.9, "of": 1}}}', "rm --path 'tables[\"t\"].recall'"),
         ('{"t": {"metrics": "l2"}}', "rm --path 'tables[\"t\"].metrics'"),
     ],
 )
 def test_a_bad_declaration_of_a_table_comes_with_the_whole_command(value: str, command: str) -> None:
     assert f"pulumi config {command}" in faults({"tables": value})
+
+
+def test_a_bad_declaration_of_a_table_says_what_it_got_and_what_it_wants() -> None:
+    said = faults({"tables": '{"t": {"metric": "l3", "rows": -1, "recall": 0.9}}'})
+    assert "metric must be one of l2, ip, cosine, l1, hamming, jaccard; got 'l3'" in said
+    assert "rows must be a whole number; got -1" in said
+    assert "recall must be a map with a whole k and a minimum from 0 to 1, and nothing else; got 0.9" in said
+
+
+def test_every_key_of_a_declared_table_has_its_words() -> None:
+    """The keys are the contract's; what mends one is said here."""
+    for key in TableDeclaration.__struct_fields__:
+        assert f'pulumi config set --path \'tables["t"].{key}' in faults({"tables": json.dumps({"t": {key: []}})})
 
 
 def test_a_password_in_plain_text_is_refused_and_not_repeated() -> None:

@@ -10,8 +10,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pgvector_seed.infra.address import find
 from pgvector_seed.infra.config import parse
+from pgvector_seed.migrate.contract import as_data, convert
 from pgvector_seed.postgres.conninfo import resolve
-from seed.verify.contract import convert
 
 SERVICE = "[there]\nhost=db.example\nport=7777\nuser=al\ndbname=app\npassword=s3cret\nsslmode=require\n"
 
@@ -67,9 +67,9 @@ def test_the_migrations_keep_the_whole_list(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_contract_keeps_the_whole_list() -> None:
     """A failover changes no contract; and verify takes such a one."""
     declared = find({"host": "a,b", "port": "1111,2222", "dbname": "app"}).declared()
-    assert declared == {"host": "a,b", "port": "1111,2222", "dbname": "app", "sslmode": "require"}
-    assert find({"host": "a,b", "port": "1111"}).declared()["port"] == 1111
-    assert convert({"contract": 1, "connection": declared}, "made here").connection.port == "1111,2222"
+    assert as_data(declared) == {"host": "a,b", "port": "1111,2222", "dbname": "app", "sslmode": "require"}
+    assert find({"host": "a,b", "port": "1111"}).declared().port == 1111
+    assert convert({"contract": 1, "connection": as_data(declared)}, "made here").connection.port == "1111,2222"
 
 
 def test_the_provider_gets_the_first_where_none_is_reached(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import json
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from local.server import Server
 from local.workspace import ROOT
 from pgvector_seed.infra.migrations import MigrationsProvider
 from pgvector_seed.migrate.adopt import repair
+from pgvector_seed.migrate.contract import as_data
 from pgvector_seed.migrate.files import checksums, down_checksums, load
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.lock import LOCK_KEY
@@ -100,7 +100,7 @@ def provider(process: subprocess.Popen[str]) -> Iterator[Provider]:
 
 
 def declaration(on_destroy: str = "revert", dbname: str = "app") -> str:
-    return json.dumps(dataclasses.asdict(declare(on_destroy=on_destroy, connection={"dbname": dbname})))
+    return json.dumps(as_data(declare(on_destroy=on_destroy, connection={"dbname": dbname})))
 
 
 def inputs(conninfo: str, folder: Path, *, allow_down: bool = False, **changes: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from local.workspace import ROOT
-from pgvector_seed.migrate.contract import Declaration
+from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.files import load
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_ledger

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.migrate.contract import contract
+from pgvector_seed.migrate.contract import as_data, convert
 from pgvector_seed.vectors.metrics import OPERATORS, metric_of
 from tests.conftest import declare
 
@@ -14,7 +17,7 @@ CATALOGUE = {"schema": "public", "tables": [{"table": "items", "name": "public.i
 
 def test_what_the_stack_declares_is_joined_with_what_the_catalogue_said() -> None:
     declaration = declare(connection={"host": "db"}, tables={"items": {"rows": 3, "metric": "l2"}})
-    assert contract(declaration, "the-id", {"0001_a": "sum"}, CATALOGUE) == {
+    assert as_data(declaration.contract("the-id", {"0001_a": "sum"}, CATALOGUE)) == {
         "contract": 1,
         "connection": {"host": "db"},
         "extension": {"name": "vector", "schema": "public", "minimum": "0.8.4"},
@@ -23,11 +26,42 @@ def test_what_the_stack_declares_is_joined_with_what_the_catalogue_said() -> Non
     }
 
 
+def test_what_is_not_declared_is_left_out_and_an_empty_list_of_tables_is_not() -> None:
+    """What is recorded is compared with it: one key more or less, and every deployment would change once."""
+    assert as_data(declare().contract("the-id", {}, {"schema": "public", "tables": []})) == {
+        "contract": 1,
+        "connection": {},
+        "extension": {"name": "vector", "schema": "public", "minimum": "0.8.4"},
+        "ledger": {"id": "the-id", "migrations": []},
+        "tables": [],
+    }
+    assert as_data(declare()) == {
+        "schema": "public",
+        "on_destroy": "retain",
+        "minimum_version": "0.8.4",
+        "connection": {},
+        "tables": {},
+        "roles": {},
+    }
+
+
+def test_a_whole_share_stays_whole() -> None:
+    """1 and 1.0 are two texts in Pulumi's state, and an update between them."""
+    declared = as_data(declare(tables={"items": {"recall": {"k": 1, "minimum": 1}}}))
+    assert json.dumps(declared["tables"]) == '{"items": {"recall": {"k": 1, "minimum": 1}}}'
+
+
+@pytest.mark.parametrize("data", [{}, {"tables": []}, {"extension": {}, "roles": {}}])
+def test_a_contract_that_declares_nothing_is_refused(data: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="it declares nothing"):
+        convert({"contract": 1, **data}, "of the test")
+
+
 def test_a_declared_table_that_nobody_made_is_named() -> None:
     """A promise about a table that does not exist would fail the check after every deployment."""
     declaration = declare(tables={"itmes": {"rows": 3}})
     with pytest.raises(InputError, match="itmes"):
-        contract(declaration, "the-id", {}, CATALOGUE)
+        declaration.contract("the-id", {}, CATALOGUE)
 
 
 def test_every_operator_class_of_pgvector_tells_its_metric() -> None:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -15,8 +14,10 @@ from local.workspace import ROOT
 from pgvector_seed.common.errors import RefusedError, WrongResultError
 from pgvector_seed.common.version import VERSION
 from pgvector_seed.migrate.adopt import baseline, repair
+from pgvector_seed.migrate.contract import DeclaredRecall, as_data, convert
 from pgvector_seed.migrate.files import load
 from pgvector_seed.migrate.ledger.format import FORMAT
+from pgvector_seed.migrate.ledger.write import declaration_changes
 from pgvector_seed.migrate.runner import ApplyOptions, undo
 from pgvector_seed.migrate.session import Limits
 from pgvector_seed.postgres.connection import connect
@@ -305,10 +306,29 @@ def test_a_ledger_without_what_its_format_needs_is_damaged(old: str, folder: Pat
 
 
 def test_what_an_old_format_says_is_understood(old: str) -> None:
-    """The JSON, too, that the version recorded which made it."""
+    """The JSON, too, that the version recorded which made it: today's model makes the same of it."""
     ledger = ledger_of(old)
     assert ledger is not None
-    declared: dict[str, Any] = dict(ledger.declaration.tables)
-    assert (ledger.format, list(declared), ledger.declaration.roles["reader"]) == (1, ["embeddings"], "app_reader")
-    assert ledger.contract["tables"][0]["recall"] == {"k": 2, "minimum": 0.9}
+    assert ledger.format == 1
+    assert ledger.declaration.tables["embeddings"].recall == DeclaredRecall(k=2, minimum=0.9)
     assert [migration.version for migration in ledger.migrations.values()] == ["0.1.0", "0.1.0"]
+    ((declaration, contract),) = ask(old, "SELECT declaration, contract FROM pgvector_seed.deployment")
+    assert as_data(ledger.declaration) == declaration
+    assert as_data(convert(contract, "of the test")) == ledger.contract == contract
+    assert not declaration_changes(ledger, ledger.declaration)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "declaration - 'schema'",
+        "declaration || '{\"owner\": 1}'",
+        "jsonb_set(declaration, '{tables,embeddings,rows}', '-1')",
+        "'[]'",
+    ],
+)
+def test_a_declaration_that_cannot_be_is_damage(old: str, edit: str) -> None:
+    """A schema that nobody named would be the default one."""
+    ask(old, f"UPDATE pgvector_seed.deployment SET declaration = {edit}")
+    with pytest.raises(RefusedError, match="was damaged: what it declares is unknown"):
+        ledger_of(old)

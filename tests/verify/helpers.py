@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from pgvector_seed.migrate.contract import convert
 from pgvector_seed.migrate.scanner import split
 from pgvector_seed.postgres.connection import connect
 from seed.verify.checks import CHECKS, recall
-from seed.verify.contract import convert
 from seed.verify.deadline import Clock
 from seed.verify.model import Result, Status
 from seed.verify.runner import verify

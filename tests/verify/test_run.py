@@ -10,10 +10,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from pgvector_seed.migrate.contract import convert
 from pgvector_seed.postgres.connection import Connection, connect
 from seed.verify.checks import CHECKS
 from seed.verify.context import LOCK_SECONDS, Look
-from seed.verify.contract import convert
 from seed.verify.deadline import Clock
 from seed.verify.model import Outcome, Status, passed
 from seed.verify.runner import verify

@@ -9,7 +9,7 @@ import msgspec
 
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import RefusedError
-from pgvector_seed.migrate.contract import Declaration
+from pgvector_seed.migrate.declaration import Declaration
 
 # The columns that a format needs, each as "table column type". A ledger may have more: a later version of the same
 # format may have added some.

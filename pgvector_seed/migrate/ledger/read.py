@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pgvector_seed.migrate.contract import Declaration
+import msgspec
+
+from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.ledger.facts import find_facts
 from pgvector_seed.migrate.ledger.format import read_format
 from pgvector_seed.migrate.ledger.model import Applied, Ledger, Writers, damaged, is_whole
@@ -22,14 +24,6 @@ SELECT id, checksum, down, pg_catalog.to_char(applied_at AT TIME ZONE 'UTC', 'YY
 FROM pgvector_seed.migrations
 ORDER BY position
 """
-_DECLARED = {
-    "schema": str,
-    "on_destroy": str,
-    "minimum_version": str,
-    "connection": dict,
-    "tables": dict,
-    "roles": dict,
-}
 
 
 def read_ledger(connection: Connection, *, to_write: bool = False) -> Ledger | None:
@@ -66,11 +60,14 @@ def _ledger(format_: int, row: tuple[Any, ...], migrations: dict[str, Applied], 
 
 
 def _declaration(record: Any) -> Declaration:
-    if isinstance(record, dict):
-        record = {"roles": {}, **record}  # a record that was made before there were roles
-    if not isinstance(record, dict) or {name: type(value) for name, value in record.items()} != _DECLARED:
-        raise damaged("what it declares is unknown")
-    return Declaration(**record)
+    """Return what is recorded as declared: every key, but for ``roles`` in a record from before there were any."""
+    try:
+        declaration = msgspec.convert(record, Declaration)
+    except msgspec.ValidationError as error:
+        raise damaged(f"what it declares is unknown: {error}") from error
+    if not {*Declaration.__struct_fields__} <= {"roles", *record}:
+        raise damaged("what it declares is unknown: a part of it is missing")
+    return declaration
 
 
 def _is_unfinished(record: Any) -> bool:

@@ -12,7 +12,7 @@ import shlex
 from importlib.resources import files
 
 from pgvector_seed.common.errors import RefusedError
-from pgvector_seed.migrate.contract import Declaration
+from pgvector_seed.migrate.declaration import NOTHING_DECLARED
 from pgvector_seed.migrate.ledger.facts import Facts
 from pgvector_seed.migrate.ledger.model import Ledger, Writers
 from pgvector_seed.postgres.connection import Connection
@@ -69,8 +69,8 @@ def deployment_schema(ledger: Ledger | None, named: str | None, *, to_undo: bool
     find the functions and operators of that schema first. The default one is used without a ledger, too, and only
     ``to_undo`` must it be named: what is dropped there could be another's.
     """
-    recorded = ledger.declaration.schema if ledger else Declaration.schema
-    if ledger and named is None and (to_undo or recorded != Declaration.schema):
+    recorded = ledger.declaration.schema if ledger else NOTHING_DECLARED.schema
+    if ledger and named is None and (to_undo or recorded != NOTHING_DECLARED.schema):
         remedy = f"Name it: --schema {shlex.quote(recorded)}, if it is that."
         refuse_if_others_write(ledger, "the name of the schema", remedy)
     return named or recorded

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
 from pgvector_seed.common.version import VERSION
-from pgvector_seed.migrate.contract import Declaration, contract
+from pgvector_seed.migrate.contract import as_data
+from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.files import Migration
 from pgvector_seed.migrate.ledger.format import FORMAT, make
 from pgvector_seed.migrate.ledger.model import Ledger
@@ -49,7 +49,7 @@ def create(connection: Connection, declaration: Declaration) -> None:
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(declaration.schema)))
     connection.execute(
         "INSERT INTO pgvector_seed.deployment (format, declaration, schema_created) VALUES (%s, %s, %s)",
-        (FORMAT, Jsonb(dataclasses.asdict(declaration)), missing),
+        (FORMAT, Jsonb(as_data(declaration)), missing),
     )
 
 
@@ -109,10 +109,10 @@ def declare(connection: Connection, declaration: Declaration) -> None:
     assert ledger is not None, "create ran in this transaction or in an earlier one"
     known = ledger.catalogue if ledger.declaration.roles == declaration.roles else {}  # else owners may be others
     catalogue = known or _read_catalogue(connection, declaration)
-    promise = contract(declaration, ledger.id, ledger.checksums, catalogue)
+    promise = as_data(declaration.contract(ledger.id, ledger.checksums, catalogue))
     connection.execute(
         "UPDATE pgvector_seed.deployment SET declaration = %s, catalogue = %s, contract = %s",
-        (Jsonb(dataclasses.asdict(declaration)), Jsonb(catalogue), Jsonb(promise)),
+        (Jsonb(as_data(declaration)), Jsonb(catalogue), Jsonb(promise)),
     )
 
 
@@ -121,10 +121,10 @@ def _read_catalogue(connection: Connection, declaration: Declaration) -> dict[st
 
 
 def declaration_changes(ledger: Ledger, declaration: Declaration) -> bool:
-    """True when ``declare`` would change the record."""
+    """Return True if ``declare`` would change the record."""
     if not ledger.catalogue or ledger.declaration != declaration:
         return True
-    return ledger.contract != contract(declaration, ledger.id, ledger.checksums, ledger.catalogue)
+    return ledger.contract != as_data(declaration.contract(ledger.id, ledger.checksums, ledger.catalogue))
 
 
 def drop(connection: Connection, ledger: Ledger) -> None:

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from psycopg import sql
 
+from pgvector_seed.migrate.contract import DeclaredIndex
 from pgvector_seed.vectors.indexes import VectorIndex, create_index, indexes_named
 from pgvector_seed.vectors.metrics import OPERATORS
 
 from ..context import Look
-from ..contract import DeclaredIndex
 from ..model import AS_READER, Check, Fault, Outcome, failed_by, not_declared, passed, skipped
 
 

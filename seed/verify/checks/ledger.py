@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pgvector_seed.common.commands import PROGRAM
+from pgvector_seed.migrate.contract import DeclaredMigration
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.ledger.trust import StrangersLedgerError
 
 from ..context import Look, NotAllowedError
-from ..contract import DeclaredMigration
 from ..model import Check, Fault, Outcome, failed, failed_by, not_declared, passed
 
 _REMEDY = f"Compare with the files: {PROGRAM} migrate status"

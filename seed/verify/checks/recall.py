@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
+from pgvector_seed.migrate.contract import DeclaredRecall
 from pgvector_seed.vectors.column import VectorColumn
 from pgvector_seed.vectors.queries import stored_vectors
 from pgvector_seed.vectors.recall import Recall, interval, measure
 
 from ..context import Look
-from ..contract import DeclaredRecall
 from ..deadline import OutOfTimeError
 from ..model import Check, Outcome, failed, not_declared, passed, skipped
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from pgvector_seed.postgres.conninfo import ASKING_FOR_TLS
+
 from ..context import Look
 from ..model import Check, Outcome, failed, not_declared, passed, skipped
-
-ASKING = ("require", "verify-ca", "verify-full")
 
 
 def judge(look: Look) -> Outcome:
     """Judge this client's own session: behind a proxy, the server's view would be of another one."""
     sslmode = look.contract.connection.sslmode
-    if sslmode not in ASKING:
+    if sslmode not in ASKING_FOR_TLS:
         return not_declared("a connection that asks for TLS")
     connection = look.connection.pgconn
     expected = f"TLS, as sslmode {sslmode} says"

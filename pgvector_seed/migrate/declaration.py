@@ -1,0 +1,85 @@
+"""What a stack declares of a deployment, beyond its migrations, and the contract that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.remedies import OWN_PROGRAM
+from pgvector_seed.migrate.contract import CONTRACT, Contract, DeclaredConnection, TableDeclaration, as_data, convert
+from pgvector_seed.postgres.catalog import LONGEST_NAME
+from pgvector_seed.vectors.extension import EXTENSION
+
+_UNDECLARE = (
+    "run: pulumi config rm --path 'tables[\"{}\"]'; pulumi up"
+    if OWN_PROGRAM
+    else "take it out of VectorDatabaseArgs(tables=...)"
+)
+_RESERVED = ("pg_", "pgvector_seed")
+
+
+class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the stack says of a deployment, beyond its migrations.
+
+    ``tables`` maps a table's name, without its schema, to what is declared of it. ``connection`` holds no user and no
+    secret. ``roles`` maps owner, writer and reader to their names, or is empty: then the tables belong to who deploys.
+    """
+
+    schema: str = "public"
+    on_destroy: str = "retain"
+    # The first pgvector without the known corruptions of an HNSW index (its issues 959, 988 and 993).
+    minimum_version: str = "0.8.4"
+    connection: DeclaredConnection = DeclaredConnection()
+    tables: Mapping[str, TableDeclaration] = msgspec.field(default_factory=dict)
+    roles: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+    def contract(self, ledger_id: str, migrations: Mapping[str, str], catalogue: Mapping[str, Any]) -> Contract:
+        """Return the contract of a deployment that declares this.
+
+        ``migrations`` maps id to checksum in the order of the ledger. ``catalogue`` is ``{"schema": the extension's,
+        "tables": vector_tables(...)}``, as it was in the transaction of the last migration.
+
+        Raises InputError if a table is declared that the catalogue does not have.
+        """
+        self._refuse_unknown_tables({entry["table"] for entry in catalogue["tables"]})
+        checksums = [{"id": id_, "checksum": checksum} for id_, checksum in migrations.items()]
+        data = {
+            "contract": CONTRACT,
+            "connection": as_data(self.connection),
+            "extension": {"name": EXTENSION, "schema": catalogue["schema"], "minimum": self.minimum_version},
+            "ledger": {"id": ledger_id, "migrations": checksums},
+            "tables": [self._table(entry) for entry in catalogue["tables"]],
+        }
+        # The owner is a matter of each table.
+        roles = {kind: name for kind, name in self.roles.items() if kind != "owner"}
+        return convert({**data, "roles": roles} if roles else data, "of this deployment")
+
+    def _refuse_unknown_tables(self, names: set[str]) -> None:
+        unknown = self.tables.keys() - names
+        if unknown:
+            name = min(unknown)
+            raise InputError(
+                f"the stack declares the table {name}, and the schema {self.schema} has no such table with vectors",
+                f"Add the migration that makes it, or {_UNDECLARE.format(name)}",
+            )
+
+    def _table(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        declared = self.tables.get(entry["table"], TableDeclaration())
+        return {key: value for key, value in entry.items() if key != "table"} | as_data(declared)
+
+
+NOTHING_DECLARED = Declaration()
+
+
+def fault_of_schema(name: str) -> str | None:
+    """Return what is wrong with the name of a deployment's schema, or None."""
+    if not name or "\0" in name:
+        return "must be text, not empty and without a NUL"
+    if len(name.encode()) > LONGEST_NAME:
+        return f"must have {LONGEST_NAME} bytes at most, PostgreSQL's limit for a name"
+    # A search_path expands $user even in quotes.
+    reserved = name.startswith(_RESERVED) or name in ("$user", "information_schema")
+    return f"{name!r} is reserved" if reserved else None
