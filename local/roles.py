@@ -18,17 +18,17 @@ from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.postgres.connection import connect
 from pgvector_seed.postgres.conninfo import as_role
 from pgvector_seed.postgres.errors import translated
-from pgvector_seed.postgres.snapshot import nothing_on_path
+from pgvector_seed.postgres.snapshot import catalog_snapshot
 
 _OWNER = """
-SELECT pg_catalog.pg_get_userbyid(nspowner) FROM pg_catalog.pg_namespace
-WHERE nspname = 'pgvector_seed' AND pg_catalog.pg_get_userbyid(nspowner) <> session_user
+SELECT pg_get_userbyid(nspowner) FROM pg_namespace
+WHERE nspname = 'pgvector_seed' AND pg_get_userbyid(nspowner) <> session_user
 """
 
 
 def find_roles() -> set[str]:
     """Return the names of all roles of the server."""
-    return set(_names("SELECT rolname FROM pg_catalog.pg_roles"))
+    return set(_names("SELECT rolname FROM pg_roles"))
 
 
 def find_owner(workspace: Workspace) -> str | None:
@@ -37,7 +37,7 @@ def find_owner(workspace: Workspace) -> str | None:
 
 
 def _names(query: LiteralString) -> list[str]:
-    with connect() as connection, translated("looking for roles"), nothing_on_path(connection):
+    with connect() as connection, translated("looking for roles"), catalog_snapshot(connection):
         return [name for (name,) in connection.execute(query)]
 
 

@@ -17,22 +17,22 @@ from pgvector_seed.infra.roles import Roles
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.conninfo import is_loopback
 from pgvector_seed.postgres.errors import translated
-from pgvector_seed.postgres.snapshot import nothing_on_path
+from pgvector_seed.postgres.snapshot import catalog_snapshot
 from pgvector_seed.vectors.extension import available_version, extension, is_older
 
 ENFORCE, WARN = "enforce", "warn"
 
 _ROLES = """
-SELECT rolname, pg_catalog.quote_ident(rolname), rolsuper FROM pg_catalog.pg_roles WHERE rolname = ANY (%s)
+SELECT rolname, quote_ident(rolname), rolsuper FROM pg_roles WHERE rolname = ANY (%s)
 """
 # Who can become the owner, or administers it, and could not become this login anyway.
 _MEMBERS = """
-SELECT m.rolname, pg_catalog.quote_ident(m.rolname), pg_catalog.quote_ident(o.rolname)
-FROM pg_catalog.pg_roles o
-JOIN pg_catalog.pg_roles me ON me.rolname = session_user
-JOIN pg_catalog.pg_roles m ON pg_catalog.pg_has_role(m.oid, o.oid, 'MEMBER')
+SELECT m.rolname, quote_ident(m.rolname), quote_ident(o.rolname)
+FROM pg_roles o
+JOIN pg_roles me ON me.rolname = session_user
+JOIN pg_roles m ON pg_has_role(m.oid, o.oid, 'MEMBER')
 WHERE o.rolname = %s AND m.oid NOT IN (o.oid, me.oid) AND NOT m.rolsuper
-  AND NOT pg_catalog.pg_has_role(m.oid, me.oid, 'MEMBER')
+  AND NOT pg_has_role(m.oid, me.oid, 'MEMBER')
 ORDER BY 1
 """
 
@@ -77,7 +77,7 @@ def _faults_of_roles(connection: Connection, roles: Roles | None) -> Iterator[st
     if roles is None:
         return
     kinds = {role.name: kind for kind, role in roles.by_kind().items()}
-    with nothing_on_path(connection):
+    with catalog_snapshot(connection):
         found = connection.execute(_ROLES, (list(kinds),)).fetchall()
         members = connection.execute(_MEMBERS, (roles.owner.name,)).fetchall()
     for name, quoted, is_superuser in found:

@@ -12,11 +12,11 @@ from pgvector_seed.migrate.lock import locked
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.errors import is_lost, one_line, translated
 from pgvector_seed.postgres.pooler import refuse_pooler
-from pgvector_seed.postgres.snapshot import nothing_on_path
+from pgvector_seed.postgres.snapshot import catalog_snapshot
 from pgvector_seed.vectors.extension import EXTENSION, available_version, extension
 
-_SUPERUSER = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
-_ROLE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %s)"
+_SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+_ROLE = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)"
 
 _AS_IT_IS = "{existing: NAME}" if OWN_PROGRAM else "Role(NAME, existing=True)"
 _TAKE_OVER = (
@@ -75,7 +75,7 @@ def _is_missing(connection: Connection) -> bool:
 
 
 def _asked(connection: Connection, query: str, *values: str) -> bool:
-    with nothing_on_path(connection):
+    with catalog_snapshot(connection):
         row = connection.execute(query.encode(), values).fetchone()
     return row is not None and bool(row[0])
 

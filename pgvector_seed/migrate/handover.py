@@ -15,7 +15,9 @@ from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.lock import Progress
 from pgvector_seed.migrate.provenance import refuse_another_schema
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.snapshot import ONE_SNAPSHOT, nothing_on_path
+from pgvector_seed.postgres.snapshot import catalog_snapshot
+
+_ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
 
 
 def reassign(connection: Connection, schema: str, report: Progress) -> None:
@@ -43,25 +45,31 @@ def reassign(connection: Connection, schema: str, report: Progress) -> None:
 
 @contextmanager
 def before_handover(connection: Connection) -> Iterator[tuple[str, str] | None]:
-    """Begin a transaction, with the rights of the login if the ledger is another's than the role of this session.
+    """Begin a transaction, with the rights of the login, if the ledger is another's than the role of this session.
 
-    Yields the two, giver and taker; or None if there is nothing to give.
+    Yields the two, giver and taker; or None, without a transaction, if there is nothing to give.
     """
+    if _parties(connection) is None:
+        yield None
+        return
     with connection.transaction():
-        connection.execute(ONE_SNAPSHOT)
-        with nothing_on_path(connection):
-            facts = find_facts(connection)
-        if facts.owner in (None, facts.role) or facts.role == facts.login:
-            yield None
-            return
-        connection.execute("SET LOCAL ROLE NONE")
-        yield facts.owner, facts.role
+        connection.execute(_ONE_SNAPSHOT)
+        parties = _parties(connection)  # again: the ledger is read in this snapshot
+        if parties:
+            connection.execute("SET LOCAL ROLE NONE")
+        yield parties
+
+
+def _parties(connection: Connection) -> tuple[str, str] | None:
+    with catalog_snapshot(connection):
+        facts = find_facts(connection)
+    return None if facts.owner in (None, facts.role) or facts.role == facts.login else (facts.owner, facts.role)
 
 
 def _owned(connection: Connection, schema: str, owner: str) -> list[tuple[Any, ...]]:
     """Kind and name of each, as ALTER ... OWNER TO takes them: the server has quoted the names."""
     query = files("pgvector_seed.migrate").joinpath("handover.sql").read_bytes()
-    with nothing_on_path(connection):
+    with catalog_snapshot(connection):
         return connection.execute(query, {"schema": schema, "owner": owner}).fetchall()
 
 

@@ -16,7 +16,7 @@ from pgvector_seed.migrate.handover import reassign
 from pgvector_seed.migrate.ledger import write
 from pgvector_seed.migrate.ledger.format import upgrade
 from pgvector_seed.migrate.ledger.model import Ledger
-from pgvector_seed.migrate.ledger.read import read_ledger
+from pgvector_seed.migrate.ledger.read import read_ledger, read_own_ledger
 from pgvector_seed.migrate.lock import Progress, locked
 from pgvector_seed.migrate.plan import Plan, plan, refuse_irreversible
 from pgvector_seed.migrate.provenance import refuse_another_schema, refuse_untrusted
@@ -133,9 +133,7 @@ def apply(
         if found.declaration_changes and not chosen:
             with connection.transaction():
                 write.declare(connection, found.declaration)
-        ledger = read_ledger(connection)
-    assert ledger is not None, "apply always leaves a ledger"
-    return Done(ledger, found.plan)
+        return Done(read_own_ledger(connection), found.plan)
 
 
 def _record_downs(connection: Connection, migrations: Iterable[Migration], report: Progress) -> None:

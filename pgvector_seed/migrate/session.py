@@ -10,7 +10,7 @@ from psycopg import sql
 from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.interrupt import ending_with_client
-from pgvector_seed.postgres.snapshot import nothing_on_path
+from pgvector_seed.postgres.snapshot import catalog_snapshot
 
 LOCK_TIMEOUT = "10s"  # a statement that waits longer for its lock makes every later query wait behind it
 
@@ -35,11 +35,11 @@ SELECT pg_catalog.set_config('lock_timeout', coalesce(nullif({lock}, ''), {defau
 WHERE {lock} <> '' OR pg_catalog.current_setting('lock_timeout') = '0'
 """)
 _CLOSED = """
-SELECT pg_catalog.quote_ident(nspname), pg_catalog.quote_ident(current_user)
-FROM pg_catalog.pg_namespace
-WHERE nspname = %s AND NOT (pg_catalog.has_schema_privilege(oid, 'CREATE')
-                            AND pg_catalog.has_schema_privilege(oid, 'USAGE'))
-  AND oid <> ALL (SELECT extnamespace FROM pg_catalog.pg_extension WHERE extname = 'vector')
+SELECT quote_ident(nspname), quote_ident(current_user)
+FROM pg_namespace
+WHERE nspname = %s AND NOT (has_schema_privilege(oid, 'CREATE')
+                            AND has_schema_privilege(oid, 'USAGE'))
+  AND oid <> ALL (SELECT extnamespace FROM pg_extension WHERE extname = 'vector')
 """
 _WITHOUT_LIMITS = "SET lock_timeout TO 0; SET statement_timeout TO 0"
 
@@ -95,7 +95,7 @@ def refuse_closed_schema(connection: Connection, schema: str) -> None:
 
     That is the extension's, which is on the search_path for its types. Of that one the server's own words will do.
     """
-    with nothing_on_path(connection):
+    with catalog_snapshot(connection):
         row = connection.execute(_CLOSED, (schema,)).fetchone()
     if row is not None:
         name, role = row

@@ -8,7 +8,7 @@ from psycopg import errors
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.snapshot import nothing_on_path
+from pgvector_seed.postgres.snapshot import catalog_snapshot
 
 LONGEST_NAME = 63  # bytes, PostgreSQL's limit for a name
 
@@ -19,37 +19,37 @@ _PATH = "SELECT pg_catalog.current_schemas(false)"
 # Without a schema: the first on the search_path that has such a table.
 _ON_PATH = """
 SELECT n.nspname
-FROM pg_catalog.unnest(%s::pg_catalog.name[]) WITH ORDINALITY AS path (schema, place)
-JOIN pg_catalog.pg_namespace n ON n.nspname = path.schema
-JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = %s
+FROM unnest(%s::name[]) WITH ORDINALITY AS path (schema, place)
+JOIN pg_namespace n ON n.nspname = path.schema
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = %s
 ORDER BY path.place
 LIMIT 1
 """
 _RELATION = """
-SELECT c.oid, c.relkind, pg_catalog.pg_get_userbyid(c.relowner), c.relrowsecurity
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+SELECT c.oid, c.relkind, pg_get_userbyid(c.relowner), c.relrowsecurity
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
 _COLUMN = """
 SELECT a.attnum, t.typname, n.nspname, a.atttypmod, a.attnotnull, coalesce(a.attstattarget, -1) <> 0
-FROM pg_catalog.pg_attribute a
-JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+FROM pg_attribute a
+JOIN pg_type t ON t.oid = a.atttypid
+JOIN pg_namespace n ON n.oid = t.typnamespace
 WHERE a.attrelid = %s AND a.attname = %s AND a.attnum > 0 AND NOT a.attisdropped
 """
 _COLUMN_TYPE = """
-SELECT pg_catalog.format_type(a.atttypid, a.atttypmod)
-FROM pg_catalog.pg_attribute a
-JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+SELECT format_type(a.atttypid, a.atttypmod)
+FROM pg_attribute a
+JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
+JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND a.attname = %s AND NOT a.attisdropped
 """
 # What the role of this session owns: tables of all kinds and views, and sequences.
 _OWNED = """
 SELECT c.relname, c.relkind = 'S'
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-  AND pg_catalog.pg_get_userbyid(c.relowner) = current_user
+  AND pg_get_userbyid(c.relowner) = current_user
 ORDER BY 1
 """
 
@@ -102,7 +102,7 @@ def parse_name(connection: Connection, text: str) -> Name:
         raise InputError(f"{text} has more parts than a schema and a table", _AS_IN_SQL)
     if not schema:
         ((path,),) = connection.execute(_PATH).fetchall()
-        with nothing_on_path(connection):
+        with catalog_snapshot(connection):
             found = connection.execute(_ON_PATH, (path, table)).fetchone()
         schema = [found[0] if found else "public"]
     return Name(schema[0], table)
@@ -122,13 +122,13 @@ def column(connection: Connection, oid: int, name: str) -> Column | None:
 
 def owned(connection: Connection, schema: str) -> tuple[list[str], list[str]]:
     """The names of the tables and views of ``schema`` that belong to the role of this session, and of the sequences."""
-    with nothing_on_path(connection):
+    with catalog_snapshot(connection):
         rows = connection.execute(_OWNED, (schema,)).fetchall()
     return [name for name, is_sequence in rows if not is_sequence], [name for name, is_sequence in rows if is_sequence]
 
 
 def column_type(connection: Connection, schema: str, table: str, column: str) -> str | None:
     """The type with its dimensions, such as ``vector(4)``, or None where there is no such column."""
-    with nothing_on_path(connection):
+    with catalog_snapshot(connection):
         row = connection.execute(_COLUMN_TYPE, (schema, table, column)).fetchone()
     return row[0] if row else None

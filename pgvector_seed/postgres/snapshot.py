@@ -1,4 +1,4 @@
-"""Reading the system catalogs safely, and the search_path."""
+"""Query the system catalogs safely, and set the search_path."""
 
 from __future__ import annotations
 
@@ -9,27 +9,32 @@ from psycopg import pq, sql
 
 from pgvector_seed.postgres.connection import Connection
 
-ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+# Temporary objects would come first if they were not named.
+_PATH = "SET LOCAL search_path TO pg_catalog, pg_temp"
+_BEGIN = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_PATH}"  # a standby knows no SERIALIZABLE
+_ROLLBACK = "ROLLBACK"
+_BEGIN_INSIDE = f"SAVEPOINT catalog_snapshot; {_PATH}"
+_ROLLBACK_INSIDE = "ROLLBACK TO catalog_snapshot; RELEASE catalog_snapshot"
 
 
 def set_search_path(connection: Connection, *schemas: str) -> None:
-    """Until the transaction ends, unqualified names are looked up in these schemas."""
+    """Look up unqualified names in these schemas until the transaction ends."""
     names = sql.SQL(", ").join(map(sql.Identifier, schemas))
     connection.execute(sql.SQL("SET LOCAL search_path TO {}").format(names))
 
 
 @contextmanager
-def nothing_on_path(connection: Connection) -> Iterator[None]:
-    """Inside, names and operators are looked up in pg_catalog alone, and afterwards as before.
+def catalog_snapshot(connection: Connection) -> Iterator[None]:
+    """Query the system catalogs in one snapshot, always rolled back.
 
-    With another schema on the search_path, whoever may create in it can give a query of the catalogue an
-    operator that fits better than PostgreSQL's own, and run as whoever asks. The transaction, or a part of the
-    one around it, is rolled back: it is for reading.
-    All that is asked in it is of one moment, so that what was judged is what is then read.
+    Names and operators are looked up in pg_catalog alone: a look-alike operator in a user's schema would otherwise run
+    with the rights of this session (CVE-2018-1058). What is judged is what is then read, for all queries see one
+    moment; inside of a transaction they see that transaction's.
     """
     outermost = connection.info.transaction_status == pq.TransactionStatus.IDLE
-    with connection.transaction(force_rollback=True):
-        if outermost:
-            connection.execute(ONE_SNAPSHOT)
-        connection.execute("SELECT pg_catalog.set_config('search_path', '', true)")
+    connection.execute(_BEGIN if outermost else _BEGIN_INSIDE, prepare=False)
+    try:
         yield
+    finally:
+        if not connection.closed and connection.info.transaction_status != pq.TransactionStatus.IDLE:
+            connection.execute(_ROLLBACK if outermost else _ROLLBACK_INSIDE, prepare=False)

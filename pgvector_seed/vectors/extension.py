@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.snapshot import nothing_on_path
+from pgvector_seed.postgres.snapshot import catalog_snapshot
 
 EXTENSION = "vector"
 
 _EXTENSION = """
 SELECT n.nspname, e.extversion
-FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
 WHERE e.extname = %s
 """
 
-_AVAILABLE = "SELECT default_version FROM pg_catalog.pg_available_extensions WHERE name = %s"
+_AVAILABLE = "SELECT default_version FROM pg_available_extensions WHERE name = %s"
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Extension:
 
 def extension(connection: Connection) -> Extension | None:
     """The vector extension of this database, or None where it is not enabled."""
-    with nothing_on_path(connection):
+    with catalog_snapshot(connection):
         row = connection.execute(_EXTENSION, (EXTENSION,)).fetchone()
     return Extension(*row) if row else None
 
 
 def available_version(connection: Connection) -> str | None:
     """The version of pgvector that CREATE EXTENSION, or its UPDATE, would bring; None where none is installed."""
-    with nothing_on_path(connection):
+    with catalog_snapshot(connection):
         row = connection.execute(_AVAILABLE, (EXTENSION,)).fetchone()
     return row[0] if row else None
 

@@ -16,26 +16,26 @@ INDEX_DEFAULTS: dict[str, dict[str, int | str]] = {
 }
 # An index with the indexes of its partitions. What orders by it is the operator class's, whatever its name.
 _INDEXES = """
-SELECT pg_catalog.format('%%I.%%I', n.nspname, x.relname), i.indrelid, m.amname, i.indisvalid, i.indisready,
-       pg_catalog.pg_get_expr(i.indpred, i.indrelid),
-       pg_catalog.array_to_string(ARRAY(
+SELECT format('%%I.%%I', n.nspname, x.relname), i.indrelid, m.amname, i.indisvalid, i.indisready,
+       pg_get_expr(i.indpred, i.indrelid),
+       array_to_string(ARRAY(
          SELECT CASE WHEN key = 0 THEN 'an expression' ELSE a.attname END
-         FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS keys (key, place)
-         LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = key ORDER BY place), ', '),
+         FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS keys (key, place)
+         LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = key ORDER BY place), ', '),
        ARRAY(SELECT o.oprname
-             FROM pg_catalog.pg_opclass c
-             JOIN pg_catalog.pg_amop s ON s.amopfamily = c.opcfamily AND s.amoppurpose = 'o'
-             JOIN pg_catalog.pg_operator o ON o.oid = s.amopopr
+             FROM pg_opclass c
+             JOIN pg_amop s ON s.amopfamily = c.opcfamily AND s.amoppurpose = 'o'
+             JOIN pg_operator o ON o.oid = s.amopopr
              WHERE c.oid = i.indclass[0]),
-       ARRAY(SELECT pg_catalog.format('%%s=%%s', option_name, option_value)
-             FROM pg_catalog.pg_options_to_table(x.reloptions))
-FROM pg_catalog.pg_class root
-JOIN pg_catalog.pg_namespace r ON r.oid = root.relnamespace AND r.nspname = %s
-JOIN LATERAL (SELECT root.oid AS relid UNION SELECT relid FROM pg_catalog.pg_partition_tree(root.oid)) AS tree ON true
-JOIN pg_catalog.pg_class x ON x.oid = tree.relid
-JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
-JOIN pg_catalog.pg_index i ON i.indexrelid = x.oid
-JOIN pg_catalog.pg_am m ON m.oid = x.relam
+       ARRAY(SELECT format('%%s=%%s', option_name, option_value)
+             FROM pg_options_to_table(x.reloptions))
+FROM pg_class root
+JOIN pg_namespace r ON r.oid = root.relnamespace AND r.nspname = %s
+JOIN LATERAL (SELECT root.oid AS relid UNION SELECT relid FROM pg_partition_tree(root.oid)) AS tree ON true
+JOIN pg_class x ON x.oid = tree.relid
+JOIN pg_namespace n ON n.oid = x.relnamespace
+JOIN pg_index i ON i.indexrelid = x.oid
+JOIN pg_am m ON m.oid = x.relam
 WHERE root.relname = %s AND root.relkind IN ('i', 'I')
 ORDER BY x.oid <> root.oid, 1
 """

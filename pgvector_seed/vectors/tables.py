@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.snapshot import nothing_on_path
+from pgvector_seed.postgres.snapshot import catalog_snapshot
 from pgvector_seed.vectors.extension import EXTENSION
 from pgvector_seed.vectors.indexes import INDEX_DEFAULTS
 from pgvector_seed.vectors.metrics import metric_of
@@ -15,38 +15,38 @@ from pgvector_seed.vectors.metrics import metric_of
 # A partition is judged with the table it belongs to. The types of the extension count, and bit where an index of the
 # extension says that it is searched.
 _VECTOR_TABLES = """
-SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname),
+SELECT format('%%I.%%I', n.nspname, c.relname),
        c.relname,
-       pg_catalog.pg_get_userbyid(c.relowner),
+       pg_get_userbyid(c.relowner),
        (SELECT k.attname
-        FROM pg_catalog.pg_index i
-        JOIN pg_catalog.pg_attribute k ON k.attrelid = i.indrelid AND k.attnum = i.indkey[0]
+        FROM pg_index i
+        JOIN pg_attribute k ON k.attrelid = i.indrelid AND k.attnum = i.indkey[0]
         WHERE i.indrelid = c.oid AND i.indisprimary AND i.indnkeyatts = 1),
        a.attname,
        t.typname,
        nullif(a.atttypmod, -1),
-       ARRAY(SELECT pg_catalog.jsonb_build_object(
+       ARRAY(SELECT jsonb_build_object(
                       'name', x.relname, 'method', m.amname, 'class', o.opcname,
-                      'parameters', (SELECT pg_catalog.jsonb_object_agg(option_name, option_value)
-                                     FROM pg_catalog.pg_options_to_table(x.reloptions)))
-             FROM pg_catalog.pg_index i
-             JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
-             JOIN pg_catalog.pg_am m ON m.oid = x.relam AND m.amname IN ('hnsw', 'ivfflat')
-             JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[0]
+                      'parameters', (SELECT jsonb_object_agg(option_name, option_value)
+                                     FROM pg_options_to_table(x.reloptions)))
+             FROM pg_index i
+             JOIN pg_class x ON x.oid = i.indexrelid
+             JOIN pg_am m ON m.oid = x.relam AND m.amname IN ('hnsw', 'ivfflat')
+             JOIN pg_opclass o ON o.oid = i.indclass[0]
              WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum
              ORDER BY x.relname)
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped AND a.attnum > 0
-JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-LEFT JOIN pg_catalog.pg_depend d
-  ON d.classid = 'pg_catalog.pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
-LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped AND a.attnum > 0
+JOIN pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_depend d
+  ON d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
+LEFT JOIN pg_extension e ON e.oid = d.refobjid
 WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-  AND (e.extname = %s OR (t.oid = 'pg_catalog.bit'::regtype
-                          AND EXISTS (SELECT FROM pg_catalog.pg_index i
-                                      JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
-                                      JOIN pg_catalog.pg_am m ON m.oid = x.relam AND m.amname IN ('hnsw', 'ivfflat')
+  AND (e.extname = %s OR (t.oid = 'bit'::regtype
+                          AND EXISTS (SELECT FROM pg_index i
+                                      JOIN pg_class x ON x.oid = i.indexrelid
+                                      JOIN pg_am m ON m.oid = x.relam AND m.amname IN ('hnsw', 'ivfflat')
                                       WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum)))
 ORDER BY c.relname, a.attnum
 """
@@ -76,7 +76,7 @@ class Leaf:
 
 def vector_tables(connection: Connection, schema: str) -> list[dict[str, Any]]:
     """The tables of ``schema`` that hold vectors, one entry per vector column, as the contract writes them."""
-    with nothing_on_path(connection):
+    with catalog_snapshot(connection):
         return [_entry(*row) for row in connection.execute(_VECTOR_TABLES, (schema, EXTENSION))]
 
 

@@ -21,7 +21,7 @@ from pgvector_seed.postgres.catalog import column_type
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import one_line
 from pgvector_seed.postgres.interrupt import ending_with_client
-from pgvector_seed.postgres.snapshot import nothing_on_path, set_search_path
+from pgvector_seed.postgres.snapshot import catalog_snapshot, set_search_path
 from pgvector_seed.vectors.extension import extension
 
 from . import article
@@ -43,11 +43,11 @@ _LOCK = "LOCK TABLE embeddings IN ROW EXCLUSIVE MODE"
 # The triggers whose function is not the login's, its role's, the table's owner's or a superuser's.
 _STRANGE_TRIGGERS = """
 SELECT g.tgname, f.rolname
-FROM pg_catalog.pg_trigger g
-JOIN pg_catalog.pg_class c ON c.oid = g.tgrelid
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_proc p ON p.oid = g.tgfoid
-JOIN pg_catalog.pg_roles f ON f.oid = p.proowner
+FROM pg_trigger g
+JOIN pg_class c ON c.oid = g.tgrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_proc p ON p.oid = g.tgfoid
+JOIN pg_roles f ON f.oid = p.proowner
 WHERE n.nspname = %s AND c.relname = %s AND NOT g.tgisinternal
   AND NOT f.rolsuper AND f.rolname NOT IN (session_user, current_user) AND f.oid <> c.relowner
 """
@@ -105,7 +105,7 @@ def _prepare(connection: Connection, schema: str | None) -> str:
 def _refuse_strange_triggers(connection: Connection, schema: str) -> None:
     """Raise InputError if an insert would run another role's code with the rights of this login."""
     connection.execute(_LOCK)
-    with nothing_on_path(connection):
+    with catalog_snapshot(connection):
         row = connection.execute(_STRANGE_TRIGGERS, (schema, article.TABLE)).fetchone()
     if row is not None:
         raise InputError(

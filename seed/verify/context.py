@@ -26,7 +26,7 @@ LARGE = 2000
 
 LOCK_SECONDS = 2
 
-_ROLE_EXISTS = "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %s)"
+_ROLE_EXISTS = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)"
 # Columns that are not there need no right.
 _MAY_READ = """
 SELECT pg_catalog.has_any_column_privilege(%(table)s::pg_catalog.oid, 'SELECT')

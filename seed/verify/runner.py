@@ -15,7 +15,7 @@ from pgvector_seed.postgres.catalog import parse_name
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import REMEDIES, is_lost, one_line, translated
 from pgvector_seed.postgres.interrupt import ending_with_client
-from pgvector_seed.postgres.snapshot import nothing_on_path
+from pgvector_seed.postgres.snapshot import catalog_snapshot
 from pgvector_seed.vectors.reader import CannotStandInError, ReaderRefusedError
 
 from .checks import CHECKS
@@ -101,10 +101,8 @@ def _judge(check: Check, look: Look) -> Outcome:
 
 @contextmanager
 def reading(connection: Connection, clock: Clock, lock_seconds: float) -> Iterator[None]:
-    """A read-only transaction that is rolled back, in which nothing takes longer than the time that is left."""
-    connection.read_only = True
-    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED  # a standby knows no SERIALIZABLE
-    with nothing_on_path(connection):
+    """Read in a catalog_snapshot, in which no statement takes longer than the time that is left."""
+    with catalog_snapshot(connection):
         connection.execute(_CAREFUL.format(ending_with_client=ending_with_client(local=True)), prepare=False)
         limit_statements(connection, clock.left)
         limit_locks(connection, lock_seconds)

@@ -211,10 +211,12 @@ def test_two_appliers_at_once_upgrade_it_once(old: str, folder: Path) -> None:
     ask(old, WAIT_WITHIN)
     with psycopg.connect(old, autocommit=True) as holder:
         holder.execute("SELECT pg_advisory_lock(1)")
-        with applier(old, folder) as first, applier(old, folder) as second:
-            until(lambda: len(ask(old, BLOCKED)) == 2)
-            holder.execute("SELECT pg_advisory_unlock(1)")
-            said = first.communicate()[0] + second.communicate()[0]
+        with applier(old, folder) as first:
+            until(lambda: len(ask(old, BLOCKED)) == 1)  # it has altered the table, and not committed
+            with applier(old, folder) as second:
+                until(lambda: len(ask(old, BLOCKED)) == 2)
+                holder.execute("SELECT pg_advisory_unlock(1)")
+                said = first.communicate()[0] + second.communicate()[0]
     assert (first.returncode, second.returncode) == (0, 0), said
     assert said.count("the ledger had the format 1") == said.count("0003_c applied") == 1
     assert ask(old, NUMBER) == [(FORMAT,)]

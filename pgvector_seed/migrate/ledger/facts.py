@@ -35,7 +35,7 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 def find_facts(connection: Connection) -> Facts:
-    """Return what the catalog knows of the ledger. Call it under ``nothing_on_path``."""
+    """Return what the catalog knows of the ledger. Call it under ``catalog_snapshot``."""
     query = files(__package__).joinpath("facts.sql").read_bytes()
     with connection.cursor(row_factory=class_row(Facts)) as cursor:
         facts = cursor.execute(query).fetchone()

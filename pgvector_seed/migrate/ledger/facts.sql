@@ -1,42 +1,42 @@
 -- What the catalog knows of the ledger, in one row; the names of its columns are the fields of Facts.
 WITH relations AS (
   SELECT c.oid, c.relname, c.relowner, c.relkind, c.relrowsecurity, c.relhasrules, c.relhassubclass, c.relispartition
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE n.nspname = 'pgvector_seed'
 ), columns AS (
   SELECT r.oid AS relation, r.relkind, r.relrowsecurity, r.relname, a.attname, a.attgenerated, t.typname,
-         t.typnamespace = 'pg_catalog'::pg_catalog.regnamespace AS is_plain
+         t.typnamespace = 'pg_catalog'::regnamespace AS is_plain
   FROM relations r
-  JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
-  JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+  JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+  JOIN pg_type t ON t.oid = a.atttypid
 ), owners AS (
-  SELECT nspowner AS oid FROM pg_catalog.pg_namespace WHERE nspname = 'pgvector_seed'
+  SELECT nspowner AS oid FROM pg_namespace WHERE nspname = 'pgvector_seed'
   UNION SELECT relowner FROM relations
 ), strangers AS (
   -- Who owns the schema or anything in it, and is not this login, its role, a superuser or the owner of the database.
   SELECT o.rolname, o.rolcanlogin
-  FROM owners JOIN pg_catalog.pg_roles o ON o.oid = owners.oid
+  FROM owners JOIN pg_roles o ON o.oid = owners.oid
   WHERE NOT o.rolsuper AND o.rolname NOT IN (session_user, current_user)
-    AND o.oid <> (SELECT datdba FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+    AND o.oid <> (SELECT datdba FROM pg_database WHERE datname = current_database())
   ORDER BY o.rolname
   LIMIT 1
 )
 SELECT
   EXISTS (SELECT FROM relations) AS "exists",
-  (SELECT pg_catalog.pg_get_userbyid(nspowner) FROM pg_catalog.pg_namespace WHERE nspname = 'pgvector_seed') AS owner,
+  (SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'pgvector_seed') AS owner,
   current_user::text AS role,
   session_user::text AS login,
-  (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user) AS login_is_superuser,
+  (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) AS login_is_superuser,
   (SELECT rolname FROM strangers) AS stranger,
   coalesce((SELECT rolcanlogin FROM strangers), false) AS stranger_can_log_in,
   -- Those of ordinary tables. A view, or a column of a type with a cast of its own, would run its maker's code.
-  ARRAY(SELECT pg_catalog.concat_ws(' ', relname, attname, typname) FROM columns
+  ARRAY(SELECT concat_ws(' ', relname, attname, typname) FROM columns
         WHERE relkind = 'r' AND NOT relrowsecurity AND is_plain AND attgenerated = '') AS columns,
   -- What would run when the tables are only read, or planned to be.
-  EXISTS (SELECT FROM relations r LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = r.oid
+  EXISTS (SELECT FROM relations r LEFT JOIN pg_index i ON i.indexrelid = r.oid
           WHERE r.relkind NOT IN ('r', 'i') OR r.relrowsecurity OR r.relhasrules OR r.relhassubclass
              OR r.relispartition OR i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
-             OR EXISTS (SELECT FROM pg_catalog.pg_statistic_ext s WHERE s.stxrelid = r.oid))
+             OR EXISTS (SELECT FROM pg_statistic_ext s WHERE s.stxrelid = r.oid))
     OR EXISTS (SELECT FROM columns WHERE attgenerated <> '' OR NOT is_plain) AS runs_when_read,
   -- Also the server's own triggers: they enforce a foreign key that refers to the ledger, whose table may have any.
-  EXISTS (SELECT FROM pg_catalog.pg_trigger g JOIN relations r ON r.oid = g.tgrelid) AS runs_when_written
+  EXISTS (SELECT FROM pg_trigger g JOIN relations r ON r.oid = g.tgrelid) AS runs_when_written

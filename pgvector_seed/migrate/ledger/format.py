@@ -77,5 +77,5 @@ def upgrade(connection: Connection, ledger: Ledger | None, limits: Limits, repor
 
 def make(connection: Connection, *, after: int = 0) -> None:
     """Make the tables of the ledger, or what they lack if they have the format ``after``."""
-    for number in range(after + 1, FORMAT + 1):
-        connection.execute(files(__package__).joinpath(f"{number:04}.sql").read_bytes(), prepare=False)
+    steps = [files(__package__).joinpath(f"{number:04}.sql").read_bytes() for number in range(after + 1, FORMAT + 1)]
+    connection.execute(b"".join(steps), prepare=False)

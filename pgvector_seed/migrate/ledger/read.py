@@ -8,11 +8,11 @@ import msgspec
 
 from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.ledger.facts import find_facts
-from pgvector_seed.migrate.ledger.format import read_format
+from pgvector_seed.migrate.ledger.format import FORMAT, read_format
 from pgvector_seed.migrate.ledger.model import Applied, Ledger, Writers, damaged, is_whole
 from pgvector_seed.migrate.ledger.trust import find_writers, refuse_to_read, refuse_to_write
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.snapshot import nothing_on_path
+from pgvector_seed.postgres.snapshot import catalog_snapshot
 
 _DEPLOYMENT = """
 SELECT ledger::text, declaration, schema_created, unfinished, catalogue, contract
@@ -34,7 +34,7 @@ def read_ledger(connection: Connection, *, to_write: bool = False) -> Ledger | N
     Raises RefusedError if there is only a part of one, or something that cannot be one, or a stranger's, or one of a
     newer format.
     """
-    with nothing_on_path(connection):
+    with catalog_snapshot(connection):
         facts = find_facts(connection)
         writers = find_writers(connection) if facts.exists else Writers()
         if to_write:
@@ -44,14 +44,25 @@ def read_ledger(connection: Connection, *, to_write: bool = False) -> Ledger | N
         if not facts.exists:
             return None
         format_ = read_format(connection, facts.columns)
-        row = connection.execute(_DEPLOYMENT).fetchone() if is_whole(format_, facts.columns) else None
-        applied = connection.execute(_MIGRATIONS).fetchall() if row else []
+        if not is_whole(format_, facts.columns):
+            raise damaged("a part of it is gone")
+        return _read_rows(connection, format_, writers)
+
+
+def read_own_ledger(connection: Connection) -> Ledger:
+    """Return the ledger that this session has just written to, under the lock of the migrations.
+
+    Whose it is, and who else may write to it, was asked before: ``writers`` is empty.
+    """
+    with catalog_snapshot(connection):
+        return _read_rows(connection, FORMAT, Writers())
+
+
+def _read_rows(connection: Connection, format_: int, writers: Writers) -> Ledger:
+    row = connection.execute(_DEPLOYMENT).fetchone()
     if row is None:
         raise damaged("a part of it is gone")
-    return _ledger(format_, row, {migration[0]: Applied(*migration) for migration in applied}, writers)
-
-
-def _ledger(format_: int, row: tuple[Any, ...], migrations: dict[str, Applied], writers: Writers) -> Ledger:
+    migrations = {applied[0]: Applied(*applied) for applied in connection.execute(_MIGRATIONS)}
     id_, declaration, schema_created, unfinished, catalogue, contract = row
     if not (format_ > 0 and _is_unfinished(unfinished) and _is_catalogue(catalogue) and isinstance(contract, dict)):
         raise damaged("its record cannot be read")

@@ -24,7 +24,7 @@ class StrangersLedgerError(RefusedError):
 
 
 def find_writers(connection: Connection) -> Writers:
-    """Return the roles that may write to the ledger beside its owner. Call it under ``nothing_on_path``."""
+    """Return the roles that may write to the ledger beside its owner. Call it under ``catalog_snapshot``."""
     rows = connection.execute(files(__package__).joinpath("writers.sql").read_bytes()).fetchall()
     return Writers(
         granted=tuple(name for name, granted, *_ in rows if granted),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from psycopg import errors, sql
@@ -13,9 +14,9 @@ from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.files import Migration
 from pgvector_seed.migrate.ledger.format import FORMAT, make
 from pgvector_seed.migrate.ledger.model import Ledger
-from pgvector_seed.migrate.ledger.read import read_ledger
+from pgvector_seed.migrate.ledger.read import read_own_ledger
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.snapshot import nothing_on_path
+from pgvector_seed.postgres.snapshot import catalog_snapshot
 from pgvector_seed.vectors.extension import require_extension
 from pgvector_seed.vectors.tables import vector_tables
 
@@ -26,25 +27,26 @@ FROM pgvector_seed.migrations
 """
 _ACCEPT = "UPDATE pgvector_seed.migrations SET checksum = %s, down = %s WHERE id = %s"
 _BEGUN = "UPDATE pgvector_seed.deployment SET unfinished = %s"
+_FINISHED = "UPDATE pgvector_seed.deployment SET unfinished = '{}', catalogue = '{}', contract = '{}'"
 _NO_PROMISE = "UPDATE pgvector_seed.deployment SET catalogue = '{}', contract = '{}'"
 # As SQL quotes their names.
 _GRANTEES = """
-SELECT DISTINCT CASE g.grantee WHEN 0 THEN 'PUBLIC'
-                               ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(g.grantee)) END
-FROM pg_catalog.pg_namespace n
-JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
-CROSS JOIN LATERAL pg_catalog.aclexplode(pg_catalog.array_cat(n.nspacl, c.relacl)) g
+SELECT DISTINCT CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END
+FROM pg_namespace n
+JOIN pg_class c ON c.relnamespace = n.oid
+CROSS JOIN LATERAL aclexplode(array_cat(n.nspacl, c.relacl)) g
 WHERE n.nspname = 'pgvector_seed' AND g.grantee <> c.relowner
 """
-_SCHEMA_IS_MISSING = "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s)"
+_SCHEMA_EXISTS = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %s)"
 
 
 def create(connection: Connection, declaration: Declaration) -> None:
     """Create the ledger, and the deployment's schema if it is missing."""
     make(connection)
-    _close(connection)
-    row = connection.execute(_SCHEMA_IS_MISSING, (declaration.schema,)).fetchone()
-    missing = row is not None and row[0]
+    with catalog_snapshot(connection):
+        grantees = [sql.SQL(quoted) for (quoted,) in connection.execute(_GRANTEES)]
+        missing = connection.execute(_SCHEMA_EXISTS, (declaration.schema,)).fetchone() != (True,)
+    _revoke_all(connection, grantees)
     if missing:
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(declaration.schema)))
     connection.execute(
@@ -53,11 +55,9 @@ def create(connection: Connection, declaration: Declaration) -> None:
     )
 
 
-def _close(connection: Connection) -> None:
+def _revoke_all(connection: Connection, grantees: Iterable[sql.SQL]) -> None:
     """Leave no right on the ledger to roles that the default privileges of its owner let in."""
-    with nothing_on_path(connection):
-        names = [name for (name,) in connection.execute(_GRANTEES)]
-    for name in map(sql.SQL, names):
+    for name in grantees:
         connection.execute(sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA pgvector_seed FROM {}").format(name))
         connection.execute(sql.SQL("REVOKE ALL ON SCHEMA pgvector_seed FROM {}").format(name))
 
@@ -90,9 +90,8 @@ def undone(connection: Connection, id_: str) -> None:
 
 
 def _finished(connection: Connection) -> None:
-    """Nothing is begun any more, and nothing promised of what there is now."""
-    nothing_begun(connection)
-    promise_nothing(connection)
+    """Record that nothing is begun any more, and nothing promised of what there is now."""
+    connection.execute(_FINISHED)
 
 
 def promise_nothing(connection: Connection) -> None:
@@ -105,8 +104,7 @@ def declare(connection: Connection, declaration: Declaration) -> None:
 
     The catalogue is read once, with the last migration: a change made by hand later is no promise.
     """
-    ledger = read_ledger(connection)
-    assert ledger is not None, "create ran in this transaction or in an earlier one"
+    ledger = read_own_ledger(connection)
     known = ledger.catalogue if ledger.declaration.roles == declaration.roles else {}  # else owners may be others
     catalogue = known or _read_catalogue(connection, declaration)
     promise = as_data(declaration.contract(ledger.id, ledger.checksums, catalogue))

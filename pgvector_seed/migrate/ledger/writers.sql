@@ -3,31 +3,31 @@
 -- knows. Names are quoted as SQL needs them. A right that another than the owner gave is revoked from the giver.
 WITH relations AS (
   SELECT c.oid, c.relowner, n.nspowner, c.relacl
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE n.nspname = 'pgvector_seed' AND c.relkind <> 'i'
 ), others AS (
-  SELECT r.oid, r.rolname FROM pg_catalog.pg_roles r
+  SELECT r.oid, r.rolname FROM pg_roles r
   WHERE r.rolname <> 'pg_write_all_data'
     AND NOT EXISTS (SELECT FROM relations
-                    WHERE pg_catalog.pg_has_role(r.oid, relowner, 'MEMBER')
-                       OR pg_catalog.pg_has_role(r.oid, nspowner, 'MEMBER'))
+                    WHERE pg_has_role(r.oid, relowner, 'MEMBER')
+                       OR pg_has_role(r.oid, nspowner, 'MEMBER'))
   UNION ALL SELECT 0, 'PUBLIC'
 ), grants AS (
-  SELECT g.*, relowner FROM relations CROSS JOIN LATERAL pg_catalog.aclexplode(relacl) g
+  SELECT g.*, relowner FROM relations CROSS JOIN LATERAL aclexplode(relacl) g
   UNION ALL
-  SELECT g.*, relowner FROM relations JOIN pg_catalog.pg_attribute a ON a.attrelid = relations.oid
-  CROSS JOIN LATERAL pg_catalog.aclexplode(a.attacl) g
+  SELECT g.*, relowner FROM relations JOIN pg_attribute a ON a.attrelid = relations.oid
+  CROSS JOIN LATERAL aclexplode(a.attacl) g
 )
-SELECT CASE others.oid WHEN 0 THEN rolname ELSE pg_catalog.quote_ident(rolname) END,
-       pg_catalog.bool_or(grants.grantee IS NOT NULL),
-       coalesce(pg_catalog.bool_or(privilege_type IN ('REFERENCES', 'TRIGGER')), false),
-       others.oid <> 0 AND pg_catalog.pg_has_role(others.oid, 'pg_write_all_data', 'MEMBER'),
-       coalesce(pg_catalog.array_agg(DISTINCT pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(grantor)))
+SELECT CASE others.oid WHEN 0 THEN rolname ELSE quote_ident(rolname) END,
+       bool_or(grants.grantee IS NOT NULL),
+       coalesce(bool_or(privilege_type IN ('REFERENCES', 'TRIGGER')), false),
+       others.oid <> 0 AND pg_has_role(others.oid, 'pg_write_all_data', 'MEMBER'),
+       coalesce(array_agg(DISTINCT quote_ident(pg_get_userbyid(grantor)))
                 FILTER (WHERE grantor <> relowner), '{}')
 FROM others
 LEFT JOIN grants ON grantee = others.oid
   AND privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER')
 WHERE grantee IS NOT NULL
-   OR others.oid <> 0 AND pg_catalog.pg_has_role(others.oid, 'pg_write_all_data', 'MEMBER')
+   OR others.oid <> 0 AND pg_has_role(others.oid, 'pg_write_all_data', 'MEMBER')
 GROUP BY others.oid, rolname
 ORDER BY rolname

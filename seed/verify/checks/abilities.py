@@ -14,50 +14,50 @@ from ..model import Fault
 READING = {"SELECT": "r"}
 WRITING = {"SELECT": "r", "INSERT": "a", "UPDATE": "w", "DELETE": "d"}
 
-_SCHEMA = "SELECT pg_catalog.has_schema_privilege(%s::pg_catalog.name, %s, 'USAGE')"
-_COLUMN = "SELECT pg_catalog.has_column_privilege(%s::pg_catalog.name, %s::oid, %s::text, %s)"
-_TABLE = "SELECT pg_catalog.has_table_privilege(%s::pg_catalog.name, %s::oid, %s)"
+_SCHEMA = "SELECT has_schema_privilege(%s::name, %s, 'USAGE')"
+_COLUMN = "SELECT has_column_privilege(%s::name, %s::oid, %s::text, %s)"
+_TABLE = "SELECT has_table_privilege(%s::name, %s::oid, %s)"
 # Row security shows nothing to a role without a policy that permits something, nor through one that forbids all.
 _SHUT_OUT = """
 SELECT c.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
-   AND (c.relforcerowsecurity OR NOT pg_catalog.pg_has_role(r.oid, c.relowner, 'USAGE'))
-   AND (SELECT coalesce(pg_catalog.bool_and(shut) FILTER (WHERE permissive), true)
-            OR coalesce(pg_catalog.bool_or(shut) FILTER (WHERE NOT permissive), false)
+   AND (c.relforcerowsecurity OR NOT pg_has_role(r.oid, c.relowner, 'USAGE'))
+   AND (SELECT coalesce(bool_and(shut) FILTER (WHERE permissive), true)
+            OR coalesce(bool_or(shut) FILTER (WHERE NOT permissive), false)
         FROM (SELECT p.polpermissive AS permissive,
-                     ('false' IN (pg_catalog.pg_get_expr(p.polqual, c.oid),
-                                  pg_catalog.pg_get_expr(p.polwithcheck, c.oid))) IS TRUE AS shut
-              FROM pg_catalog.pg_policy p CROSS JOIN pg_catalog.unnest(p.polroles) AS target
+                     ('false' IN (pg_get_expr(p.polqual, c.oid),
+                                  pg_get_expr(p.polwithcheck, c.oid))) IS TRUE AS shut
+              FROM pg_policy p CROSS JOIN unnest(p.polroles) AS target
               WHERE p.polrelid = c.oid AND p.polcmd IN ('*', %s)
-                AND (target = 0 OR pg_catalog.pg_has_role(r.oid, target, 'USAGE'))) AS policies)
-FROM pg_catalog.pg_class c, pg_catalog.pg_roles r
+                AND (target = 0 OR pg_has_role(r.oid, target, 'USAGE'))) AS policies)
+FROM pg_class c, pg_roles r
 WHERE c.oid = %s AND r.rolname = %s
 """
 # The metric's operator is a function, which everybody may run unless that was taken away.
 _CLOSED_FUNCTION = """
-SELECT o.oprcode::pg_catalog.regprocedure::text
-FROM pg_catalog.pg_operator o
-JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
-JOIN pg_catalog.pg_type t ON t.oid = o.oprleft
+SELECT o.oprcode::regprocedure::text
+FROM pg_operator o
+JOIN pg_namespace n ON n.oid = o.oprnamespace
+JOIN pg_type t ON t.oid = o.oprleft
 WHERE n.nspname = %s AND o.oprname = %s AND t.typname = %s
-  AND NOT pg_catalog.has_function_privilege(%s::pg_catalog.name, o.oprcode, 'EXECUTE')
+  AND NOT has_function_privilege(%s::name, o.oprcode, 'EXECUTE')
 """
 # A serial column takes its values with the writer's rights, an identity column with its own.
 _CLOSED_SEQUENCES = """
-SELECT s.oid::pg_catalog.regclass::text
-FROM pg_catalog.pg_attrdef a
-JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.objid = a.oid
-  AND d.refclassid = 'pg_catalog.pg_class'::regclass
-JOIN pg_catalog.pg_class s ON s.oid = d.refobjid
+SELECT s.oid::regclass::text
+FROM pg_attrdef a
+JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid
+  AND d.refclassid = 'pg_class'::regclass
+JOIN pg_class s ON s.oid = d.refobjid
 WHERE a.adrelid = %s
   AND CASE s.relkind
-        WHEN 'S' THEN NOT pg_catalog.has_sequence_privilege(%s::pg_catalog.name, s.oid, 'USAGE, UPDATE')
+        WHEN 'S' THEN NOT has_sequence_privilege(%s::name, s.oid, 'USAGE, UPDATE')
       END
 """
 _SERVER_DEFAULT = """
-SELECT reset_val FROM pg_catalog.pg_settings
+SELECT reset_val FROM pg_settings
 WHERE name = 'default_transaction_read_only' AND source IN ('configuration file', 'command line', 'default')
 """
-_IS_TRUE = "SELECT pg_catalog.bool(%s::text)"
+_IS_TRUE = "SELECT bool(%s::text)"
 
 
 def cannot_read(look: Look, reader: str) -> Iterator[Fault]:

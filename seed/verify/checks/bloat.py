@@ -10,12 +10,12 @@ from ..model import Check, Outcome, failed, passed
 # The counters are lost in a crash, and a copy of a database has none: the rows that ANALYZE saw stand in for them.
 # And a session tells its counts up to a minute late: those of rows that a VACUUM has removed may come in after it.
 _COUNTERS = """
-SELECT coalesce(pg_catalog.sum(pg_catalog.pg_stat_get_dead_tuples(c.oid)) FILTER (
-         WHERE coalesce(pg_catalog.now() - greatest(pg_catalog.pg_stat_get_last_vacuum_time(c.oid),
-                                                    pg_catalog.pg_stat_get_last_autovacuum_time(c.oid))
-                        > pg_catalog.make_interval(secs => 60), true)), 0)::int8,
-       coalesce(pg_catalog.sum(greatest(pg_catalog.pg_stat_get_live_tuples(c.oid), c.reltuples)), 0)::int8
-FROM pg_catalog.pg_class c WHERE c.oid = ANY (%s)
+SELECT coalesce(sum(pg_stat_get_dead_tuples(c.oid)) FILTER (
+         WHERE coalesce(now() - greatest(pg_stat_get_last_vacuum_time(c.oid),
+                                                    pg_stat_get_last_autovacuum_time(c.oid))
+                        > make_interval(secs => 60), true)), 0)::int8,
+       coalesce(sum(greatest(pg_stat_get_live_tuples(c.oid), c.reltuples)), 0)::int8
+FROM pg_class c WHERE c.oid = ANY (%s)
 """
 _EXPECTED = "fewer dead rows than live ones"
 

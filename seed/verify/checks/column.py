@@ -16,15 +16,15 @@ from ..model import Check, Fault, Outcome, failed_by, not_declared, passed
 # Whether a unique index has this column alone. Of a partitioned table it must have the partition key too,
 # and then only the rows can tell.
 _UNIQUE = """
-SELECT pg_catalog.bool_or(i.indnkeyatts = 1)
-FROM pg_catalog.pg_index i
-LEFT JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = i.indrelid
+SELECT bool_or(i.indnkeyatts = 1)
+FROM pg_index i
+LEFT JOIN pg_partitioned_table p ON p.partrelid = i.indrelid
 WHERE i.indrelid = %(table)s AND i.indisunique AND i.indisvalid AND i.indisready
   AND i.indpred IS NULL AND i.indexprs IS NULL
   AND %(column)s = ANY (i.indkey[0 : i.indnkeyatts - 1])
   AND i.indkey[0 : i.indnkeyatts - 1] <@ (%(column)s || coalesce(p.partattrs::int2[], '{}'))
 """
-_TWICE = "SELECT {id} FROM {table} GROUP BY {id} HAVING pg_catalog.count(*) > 1 LIMIT 1"
+_TWICE = "SELECT {id} FROM {table} GROUP BY {id} HAVING count(*) > 1 LIMIT 1"
 _EMPTY = "SELECT EXISTS (SELECT FROM {table} WHERE {id} IS NULL)"
 
 

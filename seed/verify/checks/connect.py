@@ -10,12 +10,12 @@ from ..context import Look
 from ..model import AS_READER, Check, Fault, Outcome, failed, failed_by, passed
 
 _ROLES = """
-SELECT rolname, rolcanlogin, rolvaliduntil < pg_catalog.now(),
-       NOT rolsuper AND 0 IN (rolconnlimit, (SELECT datconnlimit FROM pg_catalog.pg_database
-                                             WHERE datname = pg_catalog.current_database())),
-       pg_catalog.has_database_privilege(oid, pg_catalog.current_database(), 'CONNECT'),
-       pg_catalog.quote_ident(rolname), pg_catalog.quote_ident(pg_catalog.current_database())
-FROM pg_catalog.pg_roles WHERE rolname = ANY (%s)
+SELECT rolname, rolcanlogin, rolvaliduntil < now(),
+       NOT rolsuper AND 0 IN (rolconnlimit, (SELECT datconnlimit FROM pg_database
+                                             WHERE datname = current_database())),
+       has_database_privilege(oid, current_database(), 'CONNECT'),
+       quote_ident(rolname), quote_ident(current_database())
+FROM pg_roles WHERE rolname = ANY (%s)
 """
 
 

@@ -13,9 +13,9 @@ from ..context import Look
 from ..model import Check, Outcome, failed, not_declared, passed
 
 # PostgreSQL 18 tells which version of the library this session has loaded.
-_LOADED = "SELECT version FROM pg_catalog.pg_get_loaded_modules() WHERE module_name = %s"
+_LOADED = "SELECT version FROM pg_get_loaded_modules() WHERE module_name = %s"
 _TELLS_LOADED = 180000
-_USAGE = "SELECT pg_catalog.has_schema_privilege(%s::pg_catalog.name, %s, 'USAGE')"
+_USAGE = "SELECT has_schema_privilege(%s::name, %s, 'USAGE')"
 
 
 def judge(look: Look) -> Outcome:

@@ -16,41 +16,41 @@ from ..model import Fault
 # The role itself, first, and all whose rights it has, can take on or can give itself.
 _MEMBERSHIPS = """
 SELECT oid, rolname, rolsuper,
-       pg_catalog.array_remove(ARRAY[CASE WHEN rolsuper THEN 'SUPERUSER' END, CASE WHEN rolcreatedb THEN 'CREATEDB' END,
+       array_remove(ARRAY[CASE WHEN rolsuper THEN 'SUPERUSER' END, CASE WHEN rolcreatedb THEN 'CREATEDB' END,
          CASE WHEN rolcreaterole THEN 'CREATEROLE' END, CASE WHEN rolreplication THEN 'REPLICATION' END,
          CASE WHEN rolbypassrls THEN 'BYPASSRLS' END], NULL)
-FROM pg_catalog.pg_roles
+FROM pg_roles
 WHERE rolname = %(role)s
-   OR (pg_catalog.pg_has_role(%(role)s::pg_catalog.name, oid, 'USAGE, SET, MEMBER WITH ADMIN OPTION')
-       AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = %(role)s))
+   OR (pg_has_role(%(role)s::name, oid, 'USAGE, SET, MEMBER WITH ADMIN OPTION')
+       AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = %(role)s))
 ORDER BY rolname <> %(role)s, rolname
 """
 # The table with its partitions and its sequences, the schemas that its queries name, and the database.
 _OBJECTS = """
-SELECT 'TABLE' AS kind, pg_catalog.format('%%I.%%I', n.nspname, c.relname) AS name, c.relowner AS owner, a.*
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-CROSS JOIN LATERAL (SELECT NULL::pg_catalog.name AS attribute, c.relacl AS acl
-                    UNION ALL SELECT attname, attacl FROM pg_catalog.pg_attribute
+SELECT 'TABLE' AS kind, format('%%I.%%I', n.nspname, c.relname) AS name, c.relowner AS owner, a.*
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (SELECT NULL::name AS attribute, c.relacl AS acl
+                    UNION ALL SELECT attname, attacl FROM pg_attribute
                               WHERE attrelid = c.oid AND NOT attisdropped AND attacl IS NOT NULL) AS a
-WHERE c.oid = %(table)s OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(%(table)s))
+WHERE c.oid = %(table)s OR c.oid IN (SELECT relid FROM pg_partition_tree(%(table)s))
 UNION ALL
-SELECT 'SEQUENCE', pg_catalog.format('%%I.%%I', n.nspname, s.relname), s.relowner, NULL, s.relacl
-FROM pg_catalog.pg_depend d
-JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
-JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
-WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refobjid = %(table)s AND d.refobjsubid > 0
+SELECT 'SEQUENCE', format('%%I.%%I', n.nspname, s.relname), s.relowner, NULL, s.relacl
+FROM pg_depend d
+JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+JOIN pg_namespace n ON n.oid = s.relnamespace
+WHERE d.classid = 'pg_class'::regclass AND d.refobjid = %(table)s AND d.refobjsubid > 0
 UNION ALL
-SELECT 'SCHEMA', pg_catalog.quote_ident(nspname), nspowner, NULL, nspacl
-FROM pg_catalog.pg_namespace WHERE nspname = ANY (%(schemas)s)
+SELECT 'SCHEMA', quote_ident(nspname), nspowner, NULL, nspacl
+FROM pg_namespace WHERE nspname = ANY (%(schemas)s)
 UNION ALL
-SELECT 'DATABASE', pg_catalog.quote_ident(datname), datdba, NULL, datacl
-FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()
+SELECT 'DATABASE', quote_ident(datname), datdba, NULL, datacl
+FROM pg_database WHERE datname = current_database()
 """
 # Grantee 0 is PUBLIC. A sequence of a table has the table's owner.
 _GRANTED = f"""
 SELECT o.kind, o.name, o.attribute, e.grantee, e.privilege_type, e.is_grantable
-FROM ({_OBJECTS}) AS o CROSS JOIN LATERAL pg_catalog.aclexplode(o.acl) AS e
+FROM ({_OBJECTS}) AS o CROSS JOIN LATERAL aclexplode(o.acl) AS e
 WHERE e.grantee <> o.owner AND e.grantee = ANY (%(roles)s)
 ORDER BY 1, 2, 3, 5
 """  # noqa: S608  # a constant in a constant

@@ -25,7 +25,7 @@ def judge(look: Look) -> Outcome:
     faults = [*_owner(look), *unread, *unwritten, *_excess(look, reader, writer)]
     if faults:
         return failed_by(expected, faults, blocks=AS_READER if unread else frozenset())
-    if writer and look.value("SELECT pg_catalog.pg_is_in_recovery()"):
+    if writer and look.value("SELECT pg_is_in_recovery()"):
         return skipped("this server is a standby: whether the writer can write shows on the primary", expected)
     return passed("as declared", expected)
 

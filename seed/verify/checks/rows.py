@@ -10,7 +10,7 @@ from ..context import Look
 from ..model import Check, Outcome, failed, not_declared, passed
 from ..sampling import whole_or_sampled
 
-_COUNT = "SELECT pg_catalog.count(*) FROM {} {}"
+_COUNT = "SELECT count(*) FROM {} {}"
 _BLOCKS = 10_000
 _MOST_ROWS = 291  # that a block of 8 kB can hold
 _DEVIATIONS = 4

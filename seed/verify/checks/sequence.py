@@ -12,22 +12,22 @@ from ..model import Check, Outcome, failed, not_declared, passed, skipped
 # The sequence that belongs to an identity column, or that the column's default takes its value from as it is.
 _SEQUENCE = """
 SELECT n.nspname, c.relname, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle,
-       pg_catalog.has_sequence_privilege(c.oid, 'SELECT')
-FROM pg_catalog.pg_sequence s
-JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid IN (SELECT objid FROM pg_catalog.pg_depend
-                WHERE classid = 'pg_catalog.pg_class'::regclass AND deptype = 'i'
+       has_sequence_privilege(c.oid, 'SELECT')
+FROM pg_sequence s
+JOIN pg_class c ON c.oid = s.seqrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid IN (SELECT objid FROM pg_depend
+                WHERE classid = 'pg_class'::regclass AND deptype = 'i'
                   AND refobjid = %(table)s AND refobjsubid = %(column)s
                 UNION ALL
-                SELECT d.refobjid FROM pg_catalog.pg_depend d
-                JOIN pg_catalog.pg_attrdef a ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.objid = a.oid
+                SELECT d.refobjid FROM pg_depend d
+                JOIN pg_attrdef a ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid
                 WHERE a.adrelid = %(table)s AND a.adnum = %(column)s
-                  AND pg_catalog.pg_get_expr(a.adbin, a.adrelid) LIKE 'nextval(%%::regclass)')
+                  AND pg_get_expr(a.adbin, a.adrelid) LIKE 'nextval(%%::regclass)')
 """
 _COMPUTED = """
-SELECT pg_catalog.pg_get_expr(adbin, adrelid) FROM pg_catalog.pg_attrdef
-WHERE adrelid = %s AND adnum = %s AND pg_catalog.pg_get_expr(adbin, adrelid) ~ 'nextval'
+SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef
+WHERE adrelid = %s AND adnum = %s AND pg_get_expr(adbin, adrelid) ~ 'nextval'
 """
 _FARTHEST = "SELECT {function}({id}) FROM {table}"
 _NEXT = "SELECT last_value + CASE WHEN is_called THEN {increment} ELSE 0 END FROM {sequence}"
@@ -51,7 +51,7 @@ def judge(look: Look) -> Outcome:
     if not allowed:
         raise NotAllowedError(f"this login may not read the sequence {schema}.{name}")
     look.must_see_all(look.table.id)
-    function = sql.SQL("pg_catalog.max" if increment > 0 else "pg_catalog.min")
+    function = sql.SQL("max" if increment > 0 else "min")
     names = {"function": function, "id": sql.Identifier(look.table.id), "table": look.sql_name}
     farthest = look.value(sql.SQL(_FARTHEST).format(**names))
     sequence = sql.Identifier(schema, name)

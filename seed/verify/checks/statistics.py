@@ -16,17 +16,17 @@ _STALE = 0.2
 # A session tells its counts up to this late (PGSTAT_MAX_INTERVAL), so those of changes made before an ANALYZE
 # may come in after it.
 _COUNTERS = """
-SELECT pg_catalog.pg_stat_get_mod_since_analyze(%(oid)s),
-       coalesce(pg_catalog.now() - greatest(pg_catalog.pg_stat_get_last_analyze_time(%(oid)s),
-                                            pg_catalog.pg_stat_get_last_autoanalyze_time(%(oid)s))
-                > pg_catalog.make_interval(secs => 60), true)
+SELECT pg_stat_get_mod_since_analyze(%(oid)s),
+       coalesce(now() - greatest(pg_stat_get_last_analyze_time(%(oid)s),
+                                            pg_stat_get_last_autoanalyze_time(%(oid)s))
+                > make_interval(secs => 60), true)
 """
 # The view shows a row of a column only to those who may read the column of that very partition.
 _KNOWN = """
-SELECT NOT pg_catalog.has_column_privilege(%(oid)s::oid, %(column)s::text, 'SELECT')
-    OR EXISTS (SELECT FROM pg_catalog.pg_stats s
-               JOIN pg_catalog.pg_class c ON c.relname = s.tablename
-               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = s.schemaname
+SELECT NOT has_column_privilege(%(oid)s::oid, %(column)s::text, 'SELECT')
+    OR EXISTS (SELECT FROM pg_stats s
+               JOIN pg_class c ON c.relname = s.tablename
+               JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = s.schemaname
                WHERE c.oid = %(oid)s AND s.attname = %(column)s)
 """
 _EXPECTED = "statistics of the table as it is"

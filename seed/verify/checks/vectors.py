@@ -21,11 +21,11 @@ _MANY = 10  # so few may well be the same
 
 # In one scan. OFFSET 0 keeps the size from being computed once for every use.
 _SCAN = """
-SELECT pg_catalog.count(*) AS rows,
-       pg_catalog.count(*) FILTER (WHERE vector IS NULL) AS missing,
-       pg_catalog.count(*) FILTER (WHERE size = 0) AS zero,
-       pg_catalog.count(*) FILTER (WHERE size <> 0 AND NOT size BETWEEN {smallest} AND {largest}) AS odd,
-       pg_catalog.bool_and(vector {equal} (SELECT {column} FROM {table} WHERE {column} IS NOT NULL LIMIT 1)) AS same
+SELECT count(*) AS rows,
+       count(*) FILTER (WHERE vector IS NULL) AS missing,
+       count(*) FILTER (WHERE size = 0) AS zero,
+       count(*) FILTER (WHERE size <> 0 AND NOT size BETWEEN {smallest} AND {largest}) AS odd,
+       bool_and(vector {equal} (SELECT {column} FROM {table} WHERE {column} IS NOT NULL LIMIT 1)) AS same
 FROM (SELECT {column} AS vector, {size} AS size FROM {table} {sample} OFFSET 0) AS scanned
 """
 _BLOCKS = 1000
