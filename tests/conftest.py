@@ -62,9 +62,9 @@ for name in list(os.environ):
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave to ``make test-all`` what is tried on the newest PostgreSQL, and differs on the oldest by chance only."""
     for item in items:
-        cases = item.get_closest_marker("on_16")
-        name = item.name.partition("[pg16-")[2]
-        if cases and name and not name.startswith(cases.args):
+        newest = item.get_closest_marker("newest")
+        major, _, case = item.name.partition("[")[2].partition("-")
+        if newest and major.rstrip("]") == "pg16" and not case.startswith(newest.kwargs.get("also_on_16", ())):
             item.add_marker("rest")
 
 
