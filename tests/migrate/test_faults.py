@@ -353,6 +353,7 @@ def test_the_files_of_another_project(database: str, folder: Path) -> None:
     assert ask(database, TABLES) == [("a",)]
 
 
+@pytest.mark.newest
 def test_ten_megabytes_of_inserts(database: str, folder: Path) -> None:
     """And where the last of them fails, its line is known, and nothing of the file remains."""
     padding = "-- no comment; " * 12

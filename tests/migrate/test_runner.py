@@ -251,6 +251,7 @@ def test_revert_keeps_a_schema_that_others_use(database: str, folder: Path) -> N
     assert ask(database, "SELECT to_regclass('shared.theirs')") == [("shared.theirs",)]
 
 
+@pytest.mark.newest
 def test_eight_appliers_at_once_run_each_migration_once(database: str, folder: Path) -> None:
     for number in range(1, 6):
         (folder / f"000{number}_a.up.sql").write_text(f"CREATE TABLE t{number} ()")
@@ -283,6 +284,7 @@ def everything(conninfo: str) -> object:
     return made, ledger.checksums, promise
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_an_applier_that_was_stopped_is_continued(
     new_database: Callable[..., str], folder: Path, sent: signal.Signals

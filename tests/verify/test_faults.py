@@ -21,7 +21,7 @@ MENDED = {"09", "10", "11", "12", "13", "16", "17", "18", "19", "21", "22", "23"
 SEEDED = sorted(path for path in FAULTS.glob("[0-9]*.sql") if not path.name.endswith(".undo.sql"))
 
 
-@pytest.mark.on_16("02", "07", "10", "14", "16", "17", "19", "21", "23", "25")
+@pytest.mark.newest(also_on_16=("02", "07", "10", "14", "16", "17", "19", "21", "23", "25"))
 @pytest.mark.parametrize("path", SEEDED, ids=lambda path: path.stem)
 def test_a_seeded_fault_is_found_and_nothing_else(base: str, path: Path) -> None:
     """A deployment that is wrong in this way passed, or another part of it was blamed."""
@@ -38,6 +38,7 @@ def test_a_seeded_fault_is_found_and_nothing_else(base: str, path: Path) -> None
             run_sql(base, undo.read_text())
 
 
+@pytest.mark.newest
 def test_a_healthy_deployment_is_never_blamed(base: str) -> None:
     """Recall is measured with other queries each time: none may be unlucky."""
     for _ in range(tries(10, soak=100)):
@@ -46,6 +47,7 @@ def test_a_healthy_deployment_is_never_blamed(base: str) -> None:
         assert with_status(found, Status.SKIP) == {}
 
 
+@pytest.mark.newest
 def test_a_base_that_is_built_anew_is_not_blamed(server: Server) -> None:
     """Each has another graph in its index; and the counters of the session that built it may come in late."""
     for number in range(tries(2, soak=20)):

@@ -19,6 +19,8 @@ from tests.thief import thief
 from tests.verify.helpers import declared, results, run_sql, with_status
 from tests.verify.test_command import FILE, run
 
+pytestmark = pytest.mark.newest
+
 # It says when it was run, and as whom: it has stepped out of any role that was set.
 TRAP = """
 CREATE FUNCTION trap() RETURNS bool LANGUAGE plpgsql AS $$

@@ -19,7 +19,7 @@ KINDS = {
 COMBINATIONS = [(kind, metric) for kind, (_, metrics) in KINDS.items() for metric in metrics]
 
 
-@pytest.mark.on_16
+@pytest.mark.newest
 @pytest.mark.parametrize("fault", OWN, ids=lambda fault: fault.name)
 def test_exactly_what_is_wrong_is_found(base: str, fault: Fault) -> None:
     """A deployment that is wrong in this way passed, or a healthy one was blamed."""
@@ -35,7 +35,7 @@ def test_exactly_what_is_wrong_is_found(base: str, fault: Fault) -> None:
         run_sql(base, fault.undo)
 
 
-@pytest.mark.on_16
+@pytest.mark.newest
 @pytest.mark.parametrize(("kind", "metric"), COMBINATIONS)
 def test_every_type_with_every_metric(base: str, kind: str, metric: str) -> None:
     """A type whose functions have other names was taken for broken; an index for another metric passed."""

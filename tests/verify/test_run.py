@@ -20,6 +20,8 @@ from seed.verify.runner import verify
 from tests.conftest import ask
 from tests.verify.helpers import CONTRACT, declared, failing, results, run_sql, with_status
 
+pytestmark = pytest.mark.newest
+
 LOGIN = "a_checker"
 
 
