@@ -1,24 +1,23 @@
-"""What a long history costs, as a ratio to a short one: ``python -m bench.migrations``.
+"""What a long history costs, and what other tools take: ``python -m bench.migrations [--before CHECKOUT]``.
 
 A server of its own has one database with a history of 1,000 migrations and one with a single one,
 both applied. The two are asked in turn. The queries of an `apply` that finds nothing to do are
-counted as libpq sends them.
+counted as libpq sends them. Before that, bench.tools compares our `apply` with dbmate, Alembic and,
+if a checkout with its own .venv is given, an earlier version of ours.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import shutil
-import statistics
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.server import Server
+from bench.measure import compare, own_server, seconds
+from bench.tools import ROOT, against_others, write_ours
 from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.files import checksums, load
 from pgvector_seed.migrate.plan import plan
@@ -27,7 +26,6 @@ from pgvector_seed.postgres.connection import Connection, connect
 
 ROUNDS = 15
 SIZES = (1000, 1)
-ROOT = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True)
@@ -79,20 +77,11 @@ class History:
         apply(connection, load(self.folder), Declaration(), lambda _line: None)
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """The wall time of one run."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 def build(place: Path, size: int, environment: dict[str, str]) -> History:
     """Write so many migrations, each with a down, and apply them to a new database."""
     history = History(place / str(size), f"history_{size}", environment)
     history.folder.mkdir()
-    for number in range(1, size + 1):
-        (history.folder / f"{number:04}_step.up.sql").write_text(f"CREATE TABLE t{number} (id int, v vector(3));\n")
-        (history.folder / f"{number:04}_step.down.sql").write_text(f"DROP TABLE t{number};\n")
+    write_ours(history.folder, size)
     with connect() as connection:
         connection.execute(f"CREATE DATABASE {history.name}".encode())
     with connect(history.conninfo) as connection:
@@ -102,36 +91,29 @@ def build(place: Path, size: int, environment: dict[str, str]) -> History:
 
 
 def show(what: str, measure: Callable[[History], float], long: History, short: History) -> None:
-    """Print the medians of both, the worst of the long one, and the ratio of each round."""
-    rounds = [(measure(long), measure(short)) for _ in range(ROUNDS)]
-    ratios = sorted(first / second for first, second in rounds)
-    medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
-    worst = max(first for first, _ in rounds)
-    print(
-        f"{what:28}  {medians[0]:.4f} s (worst {worst:.4f}) against {medians[1]:.4f} s, "
-        f"ratio {ratios[0]:.1f} to {ratios[-1]:.1f}, median {statistics.median(ratios):.1f}"
-    )
+    """Print how the long history compares with the short one."""
+    compare(what, [(measure(long), measure(short)) for _ in range(ROUNDS)])
+
+
+def against_short(place: Path) -> None:
+    """Print a line per measure: 1,000 migrations against one."""
+    long, short = (build(place, size, dict(os.environ)) for size in SIZES)
+    show("plan, pure", History.plan, long, short)
+    show("files, ledger and plan", History.compare, long, short)
+    show("the same, nothing applied", History.pending, long, short)
+    show("python -m seed migrate plan", lambda history: history.command("plan"), long, short)
+    show("python -m seed migrate apply", lambda history: history.command("apply"), long, short)
+    print(f"queries of an apply with nothing to do: {long.queries()} against {short.queries()}")
 
 
 def main() -> None:
-    """Print a line per measure: 1,000 migrations against one."""
-    place = Path(tempfile.mkdtemp())
-    server = Server(place / "server", 18)
-    try:
-        server.start()
-        os.environ.update(server.environment)
-        long, short = (build(place, size, dict(os.environ)) for size in SIZES)
-        show("plan, pure", History.plan, long, short)
-        show("files, ledger and plan", History.compare, long, short)
-        show("the same, nothing applied", History.pending, long, short)
-        show("python -m seed migrate plan", lambda history: history.command("plan"), long, short)
-        show("python -m seed migrate apply", lambda history: history.command("apply"), long, short)
-        print(f"queries of an apply with nothing to do: {long.queries()} against {short.queries()}")
-    finally:
-        home = server.home
-        server.stop()
-        shutil.rmtree(home, ignore_errors=True)
-        shutil.rmtree(place)
+    """Print both comparisons."""
+    parser = argparse.ArgumentParser(prog="python -m bench.migrations")
+    parser.add_argument("--before", type=Path, help="a checkout of another version, with its own .venv")
+    before = parser.parse_args().before
+    with own_server() as place:
+        against_others(place, before and before.resolve())
+        against_short(place)
 
 
 if __name__ == "__main__":

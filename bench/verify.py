@@ -7,16 +7,11 @@ plain count of the rows take turns, and each check is shown as a ratio to the co
 
 from __future__ import annotations
 
-import os
-import shutil
 import statistics
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
-from bench.migrations import seconds
-from local.server import Server
+from bench.measure import own_server, seconds
 from pgvector_seed.migrate.contract import Contract, convert
 from pgvector_seed.postgres.connection import Connection, connect
 from seed.verify.checks import CHECKS
@@ -93,20 +88,11 @@ def line(name: str, pairs: list[tuple[float, float]], status: Status | str) -> N
 def main() -> None:
     """Print a line per check."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
-    place = Path(tempfile.mkdtemp())
-    server = Server(place / "server", 18)
-    try:
-        server.start()
-        os.environ.update(server.environment)
+    with own_server():
         contract = build(rows)
         with connect() as connection:
             connection.execute("SELECT count(*), sum(vector_norm(embedding)) FROM items")  # warm
             show([one_round(connection, contract) for _ in range(ROUNDS)])
-    finally:
-        home = server.home
-        server.stop()
-        shutil.rmtree(home, ignore_errors=True)
-        shutil.rmtree(place)
 
 
 if __name__ == "__main__":

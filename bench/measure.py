@@ -1,0 +1,48 @@
+"""What the benches share: a server of their own, the clock, and the line that a comparison prints."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from local.server import Server
+
+
+@contextmanager
+def own_server() -> Iterator[Path]:
+    """Start a server that this process's environment names. Yield a folder; both are gone afterwards."""
+    place = Path(tempfile.mkdtemp())
+    server = Server(place / "server", 18)
+    try:
+        server.start()
+        os.environ.update(server.environment)
+        yield place
+    finally:
+        home = server.home
+        server.stop()
+        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(place)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return the wall time of one run."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def compare(what: str, rounds: list[tuple[float, float]], other: str = "") -> None:
+    """Print the medians in seconds, the worst of the first, and the ratio of each round: first to second."""
+    ratios = sorted(first / second for first, second in rounds)
+    medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
+    worst = max(first for first, _ in rounds)
+    print(
+        f"{what:28}  {medians[0]:.4f} s (worst {worst:.4f}) against {other}{medians[1]:.4f} s, "
+        f"ratio {ratios[0]:.2f} to {ratios[-1]:.2f}, median {statistics.median(ratios):.2f}"
+    )
