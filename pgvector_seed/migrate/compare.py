@@ -6,13 +6,20 @@ import re
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
-from psycopg import sql
+from psycopg import Rollback, sql
+from psycopg.errors import LockNotAvailable
 
 from pgvector_seed.common.errors import MigrationError, RefusedError
 from pgvector_seed.migrate import concurrently
 from pgvector_seed.migrate.execute import execute_alone
 from pgvector_seed.migrate.files import Migration, up_file
-from pgvector_seed.migrate.reach import has_reached, moves_rows_only, would_reach
+from pgvector_seed.migrate.reach import (
+    LOCK_TIMEOUT,
+    Watch,
+    makes_what_is_in_no_schema,
+    moves_rows_only,
+    watched,
+)
 from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.migrate.script import Script, parse
 from pgvector_seed.migrate.session import Limits, clean_session
@@ -45,14 +52,15 @@ def differences(
 
     Raises RefusedError where a migration reaches out of the scratch schema, or does not run in it.
     """
-    with connection.transaction(force_rollback=True):
+    limits = Limits(LOCK_TIMEOUT, limits.statement_timeout)
+    with watched(connection) as watch, connection.transaction(force_rollback=True):
         there = objects(connection, schema, extension_schema)
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCRATCH)))
         dropped: set[str] = set()
         for migration in migrations:
             dropped |= _names(connection, extension_schema) if _DROPS.search(migration.up) else set()
             clean_session(connection, limits, SCRATCH, extension_schema)
-            _make(connection, migration)
+            _make(connection, migration, watch)
         made = objects(connection, SCRATCH, extension_schema)
         if objects(connection, schema, extension_schema) != there:
             raise RefusedError(f"they change what is in the schema {schema} beyond what they make", REMEDY)
@@ -63,42 +71,63 @@ def _names(connection: Connection, extension_schema: str) -> set[str]:
     return set(objects(connection, SCRATCH, extension_schema))
 
 
-def _make(connection: Connection, migration: Migration) -> None:
+def _make(connection: Connection, migration: Migration, watch: Watch) -> None:
     """Run a migration in the scratch schema, and stop at the first sign that it reaches out of it."""
     file = up_file(migration.id)
+    seen: set[tuple[str, ...]] = set()
     try:
         for statement in _in_transaction(file, parse(migration.up)):
-            if not _is_there_or_idle(connection, file, statement):
+            if _is_there(connection, file, statement):
+                continue
+            target = tuple(statement.words[:5])  # of an INSERT, one look at its table is enough
+            if moves_rows_only(statement) and target in seen:
                 execute_alone(connection, file, statement, "")
-                _refuse(file, statement, "" if moves_rows_only(statement) else has_reached(connection, SCRATCH))
+            else:
+                _run_and_look(connection, file, statement, watch)
+            seen.add(target)
         connection.execute(_AS_AT_COMMIT, prepare=False)
-        _refuse(file, None, has_reached(connection, SCRATCH))
     except MigrationError as error:
         raise RefusedError(f"run in a schema of its own, to be compared, it fails: {error.message}", REMEDY) from error
-
-
-def _is_there_or_idle(connection: Connection, file: str, statement: Statement) -> bool:
-    """True for what need not run: an extension that is there, and DROP IF EXISTS of what is only outside.
-
-    Raises RefusedError for what would reach out.
-    """
-    words = statement.words
-    if words[:2] == ["CREATE", "EXTENSION"]:
-        name = statement.tokens[5] if words[2:5] == ["IF", "NOT", "EXISTS"] else statement.tokens[2]
-        if connection.execute(_HAS_EXTENSION, (name,)).fetchone() == (False,):
-            raise RefusedError(f"{file}, line {statement.line}: the extension {name} is missing", "Enable it first.")
-        return True
-    reached = would_reach(connection, statement, SCRATCH)
-    if reached and words[0] == "DROP" and words[2:4] == ["IF", "EXISTS"]:
-        return True
-    _refuse(file, statement, reached)
-    return False
-
-
-def _refuse(file: str, statement: Statement | None, reached: str) -> None:
+    reached = watch.reached()
     if reached:
-        line = f", line {statement.line}" if statement else ""
-        raise RefusedError(f"{file}{line}: it reaches {reached}, which the migrations do not make", REMEDY)
+        raise _reaches(file, reached)
+
+
+def _run_and_look(connection: Connection, file: str, statement: Statement, watch: Watch) -> None:
+    """Run a statement. Undo a DROP IF EXISTS of what is only outside: it would find nothing in an empty schema.
+
+    Raises RefusedError if any other statement reaches out of the scratch schema.
+    """
+    if makes_what_is_in_no_schema(statement):
+        raise _reaches(f"{file}, line {statement.line}", f"what is in no schema ({' '.join(statement.words[:2])})")
+    reached: str | None = None
+    with connection.transaction() as savepoint:
+        try:
+            execute_alone(connection, file, statement, "")
+        except MigrationError as error:
+            if not isinstance(error.__cause__, LockNotAvailable):
+                raise
+            reached = "a table"
+            raise Rollback(savepoint) from error
+        reached = watch.reached()
+        if reached:
+            raise Rollback(savepoint)
+    if reached and not (statement.words[0] == "DROP" and statement.words[2:4] == ["IF", "EXISTS"]):
+        raise _reaches(f"{file}, line {statement.line}", reached)
+
+
+def _is_there(connection: Connection, file: str, statement: Statement) -> bool:
+    """Return True for CREATE EXTENSION of one that is enabled. Raises RefusedError if it is missing."""
+    if statement.words[:2] != ["CREATE", "EXTENSION"]:
+        return False
+    name = statement.tokens[5] if statement.words[2:5] == ["IF", "NOT", "EXISTS"] else statement.tokens[2]
+    if connection.execute(_HAS_EXTENSION, (name,)).fetchone() == (False,):
+        raise RefusedError(f"{file}, line {statement.line}: the extension {name} is missing", "Enable it first.")
+    return True
+
+
+def _reaches(place: str, reached: str) -> RefusedError:
+    return RefusedError(f"{place}: it reaches {reached}, which the migrations do not make", REMEDY)
 
 
 def _in_transaction(file: str, script: Script) -> Iterator[Statement]:
@@ -116,6 +145,8 @@ def _in_transaction(file: str, script: Script) -> Iterator[Statement]:
             raise RefusedError(
                 f"{file}, line {statement.line}: it may move a sequence, which is not rolled back", REMEDY
             )
+        elif words[0] == "COPY" and "TO" in words:
+            raise RefusedError(f"{file}, line {statement.line}: COPY TO is not rolled back", REMEDY)
         else:
             yield statement
 

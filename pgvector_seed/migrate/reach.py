@@ -1,97 +1,111 @@
-"""What a statement would reach outside of the scratch schema in which migrations are compared.
+"""What migrations reach outside of the scratch schema in which they are compared.
 
-It is looked for in the statement's own words before it runs, so that no real table is locked or
-changed; what the words do not tell, such as a DO block, shows afterwards in the transaction's locks.
+A second session holds every real table as a writer does. A statement that would build an index on one, alter or drop
+it waits for that session, and ends at the lock timeout: nobody else notices. What else a statement reached is then
+seen in the locks of its transaction, which is rolled back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
+from psycopg import errors, sql
+from psycopg.conninfo import make_conninfo
+
+from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.migrate.scanner import Statement
-from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.connection import Connection, connect
 
-# The word behind one of these names a relation, or is no relation's name.
-_BEFORE_A_NAME = {"ON", "ONLY", "REFERENCES"}
-_BEFORE_ITS_OWN = {
-    *("TABLE", "VIEW", "SEQUENCE", "INDEX", "EXISTS", "TRUNCATE", "LOCK", "CONCURRENTLY", "CLUSTER", "INHERIT"),
-    *("PARTITION", "TYPE", "DOMAIN", "FUNCTION", "PROCEDURE", "ROUTINE", "AGGREGATE", "USING"),
-}
-_TWO_BEFORE_A_NAME = {("PARTITION", "OF"), ("(", "LIKE"), (",", "LIKE"), ("INHERITS", "(")}
+LOCK_TIMEOUT = "200ms"  # nobody but the second session can hold what the migrations made
+
 _ROWS_ONLY = ("INSERT", "SELECT", "UPDATE", "DELETE", "MERGE", "VALUES", "WITH", "SET")
 _IN_NO_SCHEMA = {
     *("ACCESS", "CAST", "DATABASE", "EVENT", "GROUP", "LANGUAGE", "PUBLICATION", "ROLE", "SCHEMA", "SERVER"),
     *("SUBSCRIPTION", "SYSTEM", "TABLESPACE", "TRANSFORM", "USER"),
 }
 
-_OUTSIDE = """
-SELECT n.nspname || '.' || given.name
-FROM pg_catalog.unnest(%s::text[]) AS given(name)
-LEFT JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(given.name)
-LEFT JOIN pg_catalog.pg_type t ON t.oid = pg_catalog.to_regtype(given.name) AND %s
-LEFT JOIN pg_catalog.pg_proc p ON p.oid = pg_catalog.to_regproc(given.name) AND %s
-JOIN pg_catalog.pg_namespace n ON n.oid = coalesce(c.relnamespace, t.typnamespace, p.pronamespace)
-WHERE n.nspname <> %s AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema'
-LIMIT 1
+# The tables that this login may write to. Only those can it lock, and no others alter.
+_TABLES = """
+SELECT n.nspname, c.relname
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND NOT c.relispartition
+  AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+  AND pg_catalog.has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+  AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+ORDER BY n.nspname, c.relname
 """
-# What this transaction has locked of others' relations, other than to read them, and every other schema in
-# which it made or tried to make something.
+# What another session has locked of relations, other than to read them, of types, routines and extensions, and each
+# schema in which it made or tried to make something. What it made itself is not to be seen from here.
 _REACHED = """
-SELECT CASE l.locktype WHEN 'object' THEN 'the schema ' || l.objid::regnamespace::text
-                       ELSE l.relation::regclass::text END
+SELECT pg_catalog.pg_describe_object(coalesce(l.classid, 'pg_catalog.pg_class'::pg_catalog.regclass),
+                                     coalesce(l.objid, l.relation), 0)
 FROM pg_catalog.pg_locks l
 LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation
-JOIN pg_catalog.pg_namespace n ON n.oid = coalesce(c.relnamespace, l.objid)
-WHERE l.pid = pg_catalog.pg_backend_pid() AND l.granted
+LEFT JOIN pg_catalog.pg_type t ON l.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND t.oid = l.objid
+LEFT JOIN pg_catalog.pg_proc p ON l.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.oid = l.objid
+LEFT JOIN pg_catalog.pg_extension e ON l.classid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND e.oid = l.objid
+JOIN pg_catalog.pg_namespace n ON n.oid = coalesce(c.relnamespace, t.typnamespace, p.pronamespace, e.extnamespace,
+  CASE WHEN l.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass THEN l.objid END)
+WHERE l.pid = %s AND l.granted
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-  AND n.nspname <> %s AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema'
-  AND (l.locktype = 'object' AND l.classid = 'pg_catalog.pg_namespace'::regclass
-       OR l.locktype = 'relation' AND l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
+  AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema'
+  AND (l.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
+       OR l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
 LIMIT 1
 """
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A second session, to which what the session with this server process has not committed does not exist."""
+
+    session: Connection
+    pid: int
+
+    def reached(self) -> str | None:
+        """Return what the watched transaction has reached that it did not make, or None."""
+        row = self.session.execute(_REACHED, (self.pid,)).fetchone()
+        return row[0] if row else None
+
+
+@contextmanager
+def watched(connection: Connection) -> Iterator[Watch]:
+    """Hold every table that this login may write to, in a second session, as if it were being written to.
+
+    Raises RefusedError if another session keeps one of them from being written to.
+    """
+    with connect(_same_server(connection)) as session, session.transaction(force_rollback=True):
+        tables = [sql.Identifier(*names) for names in session.execute(_TABLES)]
+        if tables:
+            _hold(session, tables)
+        yield Watch(session, connection.info.backend_pid)
+
+
+def _hold(session: Connection, tables: list[sql.Identifier]) -> None:
+    lock = sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(sql.SQL(", ").join(tables))
+    try:
+        session.execute(sql.SQL("SET LOCAL lock_timeout TO '10s'; ") + lock, prepare=False)
+    except errors.LockNotAvailable as error:
+        raise RefusedError(
+            "the tables are being altered by another session: they cannot be compared meanwhile",
+            "Run the same command again when that has ended.",
+        ) from error
+
+
+def _same_server(connection: Connection) -> str:
+    """Return the conninfo of this session, with the one address that it has, of several."""
+    info = connection.info
+    return make_conninfo(info.dsn, host=info.host, hostaddr=info.hostaddr, port=info.port, password=info.password)
 
 
 def moves_rows_only(statement: Statement) -> bool:
-    """True for what makes no object by itself."""
+    """Return True for a statement that makes no object by itself."""
     return statement.words[0] in _ROWS_ONLY
 
 
-def would_reach(connection: Connection, statement: Statement, scratch: str) -> str:
-    """What the statement names outside of the scratch schema, or makes in no schema; "" when nothing."""
+def makes_what_is_in_no_schema(statement: Statement) -> bool:
+    """Return True for a statement about roles, schemas and the like, which a scratch schema does not hold."""
     words = statement.words
-    if words[:2] == ["DROP", "EXTENSION"] or (words[0] in ("CREATE", "ALTER", "DROP") and words[1] in _IN_NO_SCHEMA):
-        return f"what is in no schema ({words[0]} {words[1]})"
-    drops = words[0] == "DROP"  # what else there is of that name, types and routines, can be dropped as well
-    row = connection.execute(_OUTSIDE, (list(_names(statement)), drops, drops, scratch)).fetchone()
-    return row[0] if row else ""
-
-
-def has_reached(connection: Connection, scratch: str) -> str:
-    """What the transaction has reached outside of the scratch schema; "" when nothing."""
-    row = connection.execute(_REACHED, (scratch,)).fetchone()
-    return row[0] if row else ""
-
-
-def _names(statement: Statement) -> Iterator[str]:
-    """The names, with their schemas, that stand where a relation's name may stand; what is created is none yet."""
-    words = statement.words
-    if moves_rows_only(statement):
-        written = {"INSERT": "INTO", "MERGE": "INTO", "DELETE": "FROM", "UPDATE": "UPDATE"}.get(words[0])
-        if written:
-            yield from _name_at(statement, words.index(written) + 1)
-        return
-    before = _BEFORE_A_NAME if words[0] == "CREATE" else _BEFORE_A_NAME | _BEFORE_ITS_OWN
-    before |= {","} if words[0] in ("DROP", "TRUNCATE", "LOCK") else set()
-    before |= {"TO"} if words[:2] == ["CREATE", "RULE"] else set()
-    for place in range(1, len(words)):
-        if words[place - 1] in before or (words[place - 2], words[place - 1]) in _TWO_BEFORE_A_NAME:
-            yield from _name_at(statement, place)
-
-
-def _name_at(statement: Statement, place: int) -> Iterator[str]:
-    end = place + 1
-    while statement.words[end : end + 1] == ["."]:
-        end += 2
-    name = "".join(statement.tokens[place:end])
-    if name[:1].isalpha() or name[:1] in ("_", '"'):
-        yield name
+    return words[:2] == ["DROP", "EXTENSION"] or (words[0] in ("CREATE", "ALTER", "DROP") and words[1] in _IN_NO_SCHEMA)
