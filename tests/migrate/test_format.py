@@ -298,6 +298,7 @@ def test_a_column_of_a_later_version_is_no_damage(old: str, folder: Path, table:
         "ALTER TABLE pgvector_seed.deployment ALTER COLUMN ledger TYPE text",
         "DELETE FROM pgvector_seed.deployment",
         "UPDATE pgvector_seed.deployment SET format = 0",
+        "UPDATE pgvector_seed.deployment SET format = 1",
     ],
 )
 def test_a_ledger_without_what_its_format_needs_is_damaged(old: str, folder: Path, edit: str) -> None:

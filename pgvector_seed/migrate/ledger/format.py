@@ -13,7 +13,7 @@ from pgvector_seed.common.errors import RefusedError, WrongResultError
 from pgvector_seed.common.remedies import OWN_PROGRAM
 from pgvector_seed.common.version import VERSION
 from pgvector_seed.migrate.execute import ALLOW_MORE_TIME
-from pgvector_seed.migrate.ledger.model import FORMAT_COLUMN, Ledger
+from pgvector_seed.migrate.ledger.model import FORMAT_COLUMN, Ledger, damaged
 from pgvector_seed.migrate.session import Limits, limit_lock_waits
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import one_line
@@ -31,12 +31,14 @@ _VERSION = re.compile(r"[0-9]+(\.[0-9]+)*")  # any text may be in the ledger; th
 def read_format(connection: Connection, columns: Collection[str]) -> int:
     """Return the number of the ledger's format, of which ``columns`` are what the catalog knows.
 
-    Raises RefusedError if it is newer than FORMAT.
+    Raises RefusedError if it is newer than FORMAT, or cannot be.
     """
     if FORMAT_COLUMN not in columns:
         return 1
     row = connection.execute("SELECT format FROM pgvector_seed.deployment").fetchone()
-    number = row[0] if row else FORMAT  # without a row it is damaged, whatever its format
+    number = row[0] if row else 0
+    if number < 2:  # the first that has the column
+        raise damaged("its format is unknown")
     if number > FORMAT:
         versions = []
         if "migrations version text" in columns:

@@ -113,7 +113,7 @@ class Ledger(msgspec.Struct, frozen=True):
 
 def is_whole(format_: int, columns: Collection[str]) -> bool:
     """Return True if a ledger of this format has all that it needs."""
-    return NEEDED.get(format_, _FORMAT_1) <= set(columns)
+    return NEEDED[format_] <= set(columns)
 
 
 def damaged(fault: str) -> RefusedError:

@@ -64,7 +64,7 @@ def _read_rows(connection: Connection, format_: int, writers: Writers) -> Ledger
         raise damaged("a part of it is gone")
     migrations = {applied[0]: Applied(*applied) for applied in connection.execute(_MIGRATIONS)}
     id_, declaration, schema_created, unfinished, catalogue, contract = row
-    if not (format_ > 0 and _is_unfinished(unfinished) and _is_catalogue(catalogue) and isinstance(contract, dict)):
+    if not (_is_unfinished(unfinished) and _is_catalogue(catalogue) and isinstance(contract, dict)):
         raise damaged("its record cannot be read")
     declared = _declaration(declaration)
     return Ledger(format_, id_, declared, schema_created, unfinished, catalogue, contract, migrations, writers)
