@@ -24,7 +24,7 @@ from pgvector_seed.infra.database import COMPONENT_TYPE
 from pgvector_seed.infra.migrations import apply_inputs, declaration, irreversible, options
 from pgvector_seed.infra.preflight import enable, preflight
 from pgvector_seed.migrate.contract import as_data
-from pgvector_seed.migrate.files import load, load_left
+from pgvector_seed.migrate.files import load, load_if_present
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.plan import Plan
 from pgvector_seed.migrate.runner import preview as compare
@@ -144,7 +144,7 @@ def destroy(*, agreed: bool) -> None:
         done = "retained"
         if ledger.declaration.on_destroy == "revert":
             inputs = stack.migrations.inputs
-            migrations, limits = load_left(Path(inputs["directory"])), options(inputs).limits
+            migrations, limits = load_if_present(Path(inputs["directory"])), options(inputs).limits
             revert(connection, migrations, today.schema, print, at_end=drop_extension, limits=limits)
             done = "delete"
     for resource in (stack.migrations, stack.extension):

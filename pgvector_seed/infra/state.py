@@ -9,7 +9,7 @@ import pulumi
 from psycopg.conninfo import conninfo_to_dict
 
 from pgvector_seed.common.errors import RefusedError, UnreachableError
-from pgvector_seed.migrate.handover import before_handover
+from pgvector_seed.migrate.handover import handover_transaction
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.connection import Connection, connect
@@ -43,7 +43,7 @@ def own_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
 
     Raises RefusedError for another: that is another database.
     """
-    with translated("reading the ledger"), before_handover(connection):
+    with translated("reading the ledger"), handover_transaction(connection):
         ledger = read_ledger(connection)
     if ledger is not None and ledger.id != ledger_id:
         raise RefusedError(
@@ -78,7 +78,7 @@ def is_anothers(connection: Connection, conninfo: str) -> bool:
     as_owner = conninfo_to_dict(conninfo).get("options")
     if as_owner and connection.info.options != as_owner:
         return True
-    with before_handover(connection) as parties:
+    with handover_transaction(connection) as parties:
         return parties is not None
 
 

@@ -224,7 +224,7 @@ def test_an_edited_down_takes_effect(database: str, folder: Path) -> None:
     assert "apply once more" in caught.value.remedy
     write(folder, a1_down="DROP TABLE a")
     _, said = run(database, folder)
-    assert said == ["0001_a has another down now, which is recorded"]
+    assert said == ["0001_a: the edited down is recorded"]
     undo_all(database)
     assert ask(database, "SELECT to_regclass('a')") == [(None,)]
 
