@@ -31,7 +31,7 @@ from pgvector_seed.migrate.runner import preview as compare
 from pgvector_seed.migrate.runner import revert
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.errors import translated
-from pgvector_seed.vectors.extension import EXTENSION, extension
+from pgvector_seed.vectors.extension import EXTENSION, find_extension
 
 NOTHING_TO_APPLY = ("pulumi:providers:postgresql", COMPONENT_TYPE)
 
@@ -78,7 +78,7 @@ def operations(stack: Stack) -> tuple[dict[str, str], Plan]:
     """What `up` will do to each type of resource, by the database, and the steps of the migrations."""
     preflight(stack.conninfo)
     with connect(stack.conninfo) as connection, translated("reading the catalogue"):
-        there = extension(connection) is not None
+        there = find_extension(connection) is not None
         migrations = load(Path(stack.migrations.inputs["directory"]))
         found = compare(connection, migrations, declaration(stack.migrations.inputs), options(stack.migrations.inputs))
     operation = "create" if found.ledger is None else "unchanged" if found.nothing_to_do else "update"

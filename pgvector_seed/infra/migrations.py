@@ -50,7 +50,7 @@ from pgvector_seed.migrate.plan import Plan, plan
 from pgvector_seed.migrate.runner import ApplyOptions, apply, revert
 from pgvector_seed.migrate.script import file_texts, refuse_faults
 from pgvector_seed.migrate.session import Limits
-from pgvector_seed.postgres.catalog import owned
+from pgvector_seed.postgres.catalog import owned_relations
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.errors import translated
 
@@ -241,7 +241,7 @@ def _as_text(value: Declaration | ApplyOptions) -> str:
 def _outputs(connection: Connection, props: Properties, ledger: Ledger) -> Properties:
     inputs = {name: props[name] for name in INPUTS if name in props}
     with translated("reading the catalogue"):
-        tables, sequences = owned(connection, ledger.declaration.schema)
+        tables, sequences = owned_relations(connection, ledger.declaration.schema)
     return {
         **inputs,
         "ledger": ledger.id,

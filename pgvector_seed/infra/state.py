@@ -15,7 +15,7 @@ from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.conninfo import as_login
 from pgvector_seed.postgres.errors import translated
-from pgvector_seed.vectors.extension import extension
+from pgvector_seed.vectors.extension import find_extension
 
 ANOTHER_DATABASE = (
     "the stack's database was {} and is {} now: another database is another stack. "
@@ -57,7 +57,7 @@ def own_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
 def refuse_another(conninfo: str, ledger_id: str) -> None:
     """Raise RefusedError for a database that is another's: a new server has neither a ledger nor pgvector enabled."""
     with connect_to_read(conninfo) as connection, translated("looking whose database it is"):
-        if own_ledger(connection, ledger_id) is None and extension(connection) is not None:
+        if own_ledger(connection, ledger_id) is None and find_extension(connection) is not None:
             raise RefusedError(
                 f"this database has pgvector and no ledger, and the state is about {ledger_id}: another database",
                 "Look at the connection; if it is the stack's new one, forget the old one, which touches nothing: "

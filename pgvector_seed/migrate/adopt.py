@@ -38,19 +38,19 @@ def baseline(
     if ``to`` is not the id of a file.
     """
     with translated("recording the migrations"), locked(connection, report):
-        state = preview(connection, migrations, declaration, ApplyOptions(keep_declared=True), to_write=True)
+        work = preview(connection, migrations, declaration, ApplyOptions(keep_declared=True), to_write=True)
         upto = _upto(migrations, to)
-        new = [migration for migration in upto if migration.id in state.plan.apply]
+        new = [migration for migration in upto if migration.id in work.plan.apply]
         if new:
-            _refuse_differences(connection, upto, state.declaration.schema, limits)
-            upgrade(connection, state.ledger, limits, report)
+            _refuse_differences(connection, upto, work.declaration.schema, limits)
+            upgrade(connection, work.ledger, limits, report)
             with connection.transaction():
-                if state.ledger is None:
-                    write.create(connection, state.declaration)
+                if work.ledger is None:
+                    write.create(connection, work.declaration)
                 for migration in new:
                     write.record_applied(connection, migration)
                 if upto[-1] is migrations[-1]:
-                    write.record_declaration(connection, state.declaration)
+                    write.record_declaration(connection, work.declaration)
     for migration in new:
         report(f"{migration.id} recorded, not run: the database has what it makes")
     return [migration.id for migration in new]

@@ -13,7 +13,7 @@ from pgvector_seed.common.errors import MigrationError
 from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.migrate.script import MARK
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.errors import REMEDIES, is_lost, one_line
+from pgvector_seed.postgres.errors import REMEDIES, is_connection_lost, one_line
 
 PIPELINED = 1000  # statements: each holds its result in memory until its batch is done
 
@@ -66,7 +66,7 @@ def _refused(
     connection: Connection, error: psycopg.Error, file: str, statement: Statement, remedy: str
 ) -> MigrationError | psycopg.Error:
     """Return the MigrationError of a statement, or ``error`` itself if the connection was lost."""
-    if error.sqlstate is None or connection.broken or is_lost(error):
+    if error.sqlstate is None or connection.broken or is_connection_lost(error):
         return error
     remedy = _REMEDIES.get(error.sqlstate, remedy).format(id=file.split(".", 1)[0])
     return MigrationError(f"{file}, line {_line(statement, error)}: {one_line(error)}", remedy)

@@ -71,11 +71,9 @@ def load(directory: Path) -> list[Migration]:
         if match is None:
             faults.append(f"{path}: the name must be like 0001_create_embeddings.up.sql")
             continue
-        try:
-            texts[match["id"], match["way"]] = _read(path, directory)
-        except _FileError as fault:
-            faults.append(f"{path}: {fault}")
-            texts[match["id"], match["way"]] = ""
+        text, fault = _read(path, directory)
+        faults += [f"{path}: {fault}"] if fault else []
+        texts[match["id"], match["way"]] = text
     ups = sorted(name for name, way in texts if way == "up")
     downs = {name for name, way in texts if way == "down"}
     faults += [f"{directory / down_file(id_)}: there is no {up_file(id_)}" for id_ in sorted(downs - set(ups))]
@@ -99,27 +97,21 @@ def _sql_files(directory: Path) -> list[Path]:
         raise InputError(f"{directory}: {error.strerror}", "The folder of the migrations must be readable.") from error
 
 
-class _FileError(Exception):
-    """A migration file cannot be used; the message says why."""
-
-
-def _read(path: Path, directory: Path) -> str:
-    """Return the text of a file. Raises _FileError."""
+def _read(path: Path, directory: Path) -> tuple[str, str | None]:
+    """Return the text of a file, and its fault or None."""
     try:
         if path.is_symlink() and not path.resolve(strict=True).is_relative_to(directory.resolve()):
-            raise _FileError("a symbolic link out of the folder")
+            return "", "a symbolic link out of the folder"
         if not path.is_file():
-            raise _FileError("not a file")
+            return "", "not a file"
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, RuntimeError) as error:  # RuntimeError for a loop of symbolic links
-        raise _FileError(getattr(error, "strerror", None) or "a symbolic link to itself") from error
+        return "", getattr(error, "strerror", None) or "a symbolic link to itself"
     except UnicodeDecodeError as error:
-        raise _FileError(f"not UTF-8 (byte {error.start})") from error
+        return "", f"not UTF-8 (byte {error.start})"
     if "\0" in text:
-        raise _FileError("a NUL byte, at which PostgreSQL would stop reading")
-    if not text.strip():
-        raise _FileError("empty")
-    return text
+        return "", "a NUL byte, at which PostgreSQL would stop reading"
+    return text, None if text.strip() else "empty"
 
 
 def _number_faults(names: list[str]) -> Iterator[str]:

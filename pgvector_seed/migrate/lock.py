@@ -54,12 +54,12 @@ def locked(connection: Connection, report: Progress) -> Iterator[None]:
 
 
 def _wait(connection: Connection, report: Progress) -> None:
-    if _try(connection):
+    if _try_lock(connection):
         return
     report(f"waiting for {_holder(connection)}")
     # Polled, for a blocking pg_advisory_lock is a running statement, and CREATE INDEX CONCURRENTLY of the holder waits
     # for every running statement: a deadlock.
-    while not _try(connection):
+    while not _try_lock(connection):
         pause(POLL_SECONDS)
 
 
@@ -77,7 +77,7 @@ def _describe_ledger(connection: Connection) -> str:
     return f"{newest}; {begun or ('nothing after it was kept' if ids else 'nothing was kept')}"
 
 
-def _try(connection: Connection) -> bool:
+def _try_lock(connection: Connection) -> bool:
     row = connection.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone()
     return row is not None and bool(row[0])
 
