@@ -17,7 +17,7 @@ from pgvector_seed.migrate.reach import (
     LOCK_TIMEOUT,
     Watch,
     changes_object_without_schema,
-    moves_rows_only,
+    changes_rows_only,
     watched,
 )
 from pgvector_seed.migrate.scanner import Statement
@@ -77,7 +77,7 @@ def _run_in_scratch(connection: Connection, migration: Migration, watch: Watch) 
             if _creates_enabled_extension(connection, file, statement):
                 continue
             target = tuple(statement.words[:5])  # of many INSERTs into one table, only the first is checked
-            if moves_rows_only(statement) and target in checked:
+            if changes_rows_only(statement) and target in checked:
                 execute_alone(connection, file, statement, "")
             else:
                 _run_checked(connection, file, statement, watch)

@@ -53,7 +53,7 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "ledger": {"id": ledger_id, "migrations": checksums},
             "tables": [self._table(entry) for entry in catalogue["tables"]],
         }
-        # Each table has its owner.
+        # The owner is in the entry of each table.
         roles = {kind: name for kind, name in self.roles.items() if kind != "owner"}
         return convert({**data, "roles": roles} if roles else data, "of this deployment")
 

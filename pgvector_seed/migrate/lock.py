@@ -72,9 +72,9 @@ def _describe_ledger(connection: Connection) -> str:
     except (psycopg.Error, Error):
         return ""
     ids = [*ledger.migrations] if ledger else []
-    newest = f"{ids[-1]} is the newest migration on record" if ids else "no migration is on record"
+    newest = f"{ids[-1]} is the newest recorded migration" if ids else "no migration is recorded"
     begun = f"{ledger.unfinished['file']} was begun outside of a transaction" if ledger and ledger.unfinished else ""
-    return f"{newest}; {begun or ('nothing after it was kept' if ids else 'nothing was kept')}"
+    return f"{newest}; {begun or ('nothing after it was committed' if ids else 'nothing was committed')}"
 
 
 def _try_lock(connection: Connection) -> bool:
@@ -85,7 +85,7 @@ def _try_lock(connection: Connection) -> bool:
 def _holder(connection: Connection) -> str:
     row = connection.execute(_HOLDER, (LOCK_KEY,)).fetchone()
     if row is None:
-        return "another applier of migrations, which is about to end"
+        return "another session, which is about to end"
     user, application, address, pid, age = row
     if age is None:
         return f"server process {pid} (its user is shown to members of pg_read_all_stats)"

@@ -59,7 +59,7 @@ LIMIT 1
 
 @dataclass(frozen=True)
 class Watch:
-    """A second session, which does not see the uncommitted objects of the watched one, of server process ``pid``."""
+    """A second session, which cannot see the uncommitted objects of the watched one. ``pid`` is the latter's process."""
 
     session: Connection
     pid: int
@@ -100,8 +100,8 @@ def _same_server(connection: Connection) -> str:
     return make_conninfo(info.dsn, host=info.host, hostaddr=info.hostaddr, port=info.port, password=info.password)
 
 
-def moves_rows_only(statement: Statement) -> bool:
-    """Return True if a statement only reads or changes rows."""
+def changes_rows_only(statement: Statement) -> bool:
+    """Return True if a statement itself creates, alters and drops no object."""
     return statement.words[0] in _ROWS_ONLY
 
 

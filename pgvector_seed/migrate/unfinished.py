@@ -35,10 +35,9 @@ class Unfinished:
         self.report = report
 
     def run(self, step: Step, statement: Statement) -> None:
-        """Run the one statement of a step that runs outside of a transaction.
+        """Run the statement of a no-transaction step, unless an interrupted run has completed it.
 
-        It is recorded as begun first. So after a kill an index by its name is known to be ours, and is not built again
-        if the server finished it.
+        The statement is first recorded as begun, so that after a kill an index of its name is known to be ours.
         """
         if self._is_begun(step):
             _, index = self._drop_leftover()

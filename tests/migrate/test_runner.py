@@ -314,7 +314,7 @@ def test_an_applier_that_was_stopped_is_continued(
             printed = process.communicate()[0]
         if sent == signal.SIGINT and lines:  # before, it may meet Python's own start
             assert process.returncode in (0, 130), printed
-        if "on record" in printed:
+        if "recorded" in printed:
             told += 1
             assert f"interrupted: {(applied(conninfo) or ['no migration'])[-1]} is " in printed
         run(conninfo, folder)
