@@ -59,7 +59,7 @@ LIMIT 1
 
 @dataclass(frozen=True)
 class Watch:
-    """A second session, which cannot see the uncommitted objects of the watched one. ``pid`` is the latter's process."""
+    """A second session, which cannot see the uncommitted objects of the watched one, process ``pid``."""
 
     session: Connection
     pid: int

@@ -19,8 +19,8 @@ from pgvector_seed.migrate.unfinished import Unfinished
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.extension import require_extension
 
-MEND_UP = "Mend the file and run the same command again: what came before it is recorded."
-MEND_DOWN = "Mend the file, apply once more, which records the new down, and then undo again."
+MEND_UP = "Correct the file and run the same command again: the migrations before it are recorded."
+MEND_DOWN = "Correct the file, apply once more, which records the new down, and then undo again."
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ class Reader:
         except psycopg.Error as error:
             if row_security and not connection.closed:
                 raise CannotImpersonateError(
-                    f"the policies need what the application sets: {one_line(error)}"
+                    f"the policies need settings of the application: {one_line(error)}"
                 ) from error
             raise
 
@@ -130,7 +130,7 @@ class Reader:
                     connection.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, settings[name]))
             except psycopg.Error as error:
                 raise CannotImpersonateError(
-                    f"{self.name} has a setting of {name} that this session cannot take on: connect as {self.name}"
+                    f"{self.name} has a setting of {name} that this session cannot set: connect as {self.name}"
                 ) from error
 
 
