@@ -160,7 +160,7 @@ def test_a_schema_of_the_ledgers_name_without_a_ledger(database: str, folder: Pa
     ask(database, "CREATE SCHEMA pgvector_seed")
     with pytest.raises(WrongResultError, match="already exists") as caught:
         run(database, folder)
-    assert "drop it if it is empty" in caught.value.remedy
+    assert "Drop that schema if it is empty" in caught.value.remedy
 
 
 @pytest.fixture
@@ -326,7 +326,7 @@ def test_a_disk_that_is_full(database: str, folder: Path) -> None:
     write(folder, a1_up="CREATE TABLE a ()", b2_up="CREATE TABLE b ();\nCOPY (SELECT 1) TO '/dev/full'")
     with pytest.raises(MigrationError, match=r"line 2: .*No space left on device.*53100") as caught:
         run(database, folder)
-    assert "Free some room" in caught.value.remedy
+    assert "Free some space" in caught.value.remedy
     assert isinstance(caught.value.__cause__, psycopg.Error), "the cause is kept"
     assert applied(database) == ["0001_a"]
     assert ask(database, TABLES) == [("a",)]
