@@ -22,7 +22,7 @@ from pgvector_seed.migrate.reach import (
 )
 from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.migrate.script import Script, parse
-from pgvector_seed.migrate.session import Limits, clean_session
+from pgvector_seed.migrate.session import Limits, reset_session
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import set_search_path
 
@@ -60,7 +60,7 @@ def differences(
         for migration in migrations:
             if _DROPS.search(migration.up):
                 dropped |= objects(connection, SCRATCH, extension_schema).keys()
-            clean_session(connection, limits, SCRATCH, extension_schema)
+            reset_session(connection, limits, SCRATCH, extension_schema)
             _run_in_scratch(connection, migration, watch)
         expected = objects(connection, SCRATCH, extension_schema)
         if objects(connection, schema, extension_schema) != actual:

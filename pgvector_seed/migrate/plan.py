@@ -48,10 +48,10 @@ def plan(
 
     Raises RefusedError, with every fault, if the files and the ledger differ in any other way.
     """
-    last_kept = max((id_ for id_ in ledger if id_ in files), default="")
-    removed = [id_ for id_ in reversed(list(ledger)) if id_ not in files and id_ > last_kept]
+    last_common = max((id_ for id_ in ledger if id_ in files), default="")
+    removed = [id_ for id_ in reversed(list(ledger)) if id_ not in files and id_ > last_common]
     new = sorted(files.keys() - ledger.keys())
-    faults = list(_faults(files, ledger, last_kept))
+    faults = list(_faults(files, ledger, last_common))
     if faults:
         messages, remedies = zip(*faults, strict=True)
         raise RefusedError(
@@ -63,16 +63,16 @@ def plan(
     return Plan(tuple(removed), tuple(new))
 
 
-def _faults(files: Mapping[str, str], ledger: Mapping[str, str], last_kept: str) -> Iterator[tuple[str, str]]:
+def _faults(files: Mapping[str, str], ledger: Mapping[str, str], last_common: str) -> Iterator[tuple[str, str]]:
     """Yield each fault with its remedy."""
     for id_ in ledger:
         if id_ in files and files[id_] != ledger[id_]:
             yield f"{id_} was edited after it was applied", f"{PUT_BACK} {REPAIR.format(id=id_)}"
-        if id_ not in files and id_ < last_kept:
+        if id_ not in files and id_ < last_common:
             yield f"{id_} was applied, and its file is missing", PUT_BACK
     for id_ in sorted(files.keys() - ledger.keys()):
-        if id_ < last_kept:
-            yield f"{id_} is new, and comes before {last_kept}, which is applied", RENUMBER
+        if id_ < last_common:
+            yield f"{id_} is new, and comes before {last_common}, which is applied", RENUMBER
     for old, new in _renamed(files, ledger):
         yield f"{old} was applied, and its file was renamed to {new}", f"Rename the file back to {old}."
     for id_, expected in zip(ledger, sorted(ledger), strict=True):

@@ -21,7 +21,7 @@ from pgvector_seed.migrate.lock import Progress, locked
 from pgvector_seed.migrate.plan import Plan, plan, refuse_irreversible
 from pgvector_seed.migrate.provenance import refuse_another_schema, refuse_untrusted
 from pgvector_seed.migrate.script import file_texts, refuse_faults
-from pgvector_seed.migrate.session import DEFAULT_LIMITS, Limits, refuse_closed_schema
+from pgvector_seed.migrate.session import DEFAULT_LIMITS, Limits, require_create_privilege
 from pgvector_seed.migrate.step import StepRunner, apply_step, undo_step
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import translated
@@ -123,7 +123,7 @@ def apply(
         refuse_faults((step.file, step.text) for step in steps)
         steps += [apply_step(by_id[id_]) for id_ in work.plan.apply]
         if steps:
-            refuse_closed_schema(connection, work.declaration.schema)
+            require_create_privilege(connection, work.declaration.schema)
         upgrade(connection, work.ledger, options.limits, report)
         runner = StepRunner(connection, work.ledger, work.declaration, options.limits, report)
         runner.unfinished.settle(steps[0] if steps else None)

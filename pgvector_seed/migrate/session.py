@@ -18,7 +18,7 @@ _DURATION = re.compile(r"0|([0-9]{1,9})(ms|s|min|h)")
 _MILLISECONDS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000}
 _LONGEST = 2**31 - 1  # milliseconds, PostgreSQL's limit
 
-_CLEAN = sql.SQL("""
+_RESET = sql.SQL("""
 RESET ROLE;
 RESET ALL;
 DISCARD TEMP;
@@ -34,7 +34,7 @@ _LIMIT_LOCK_WAITS = sql.SQL("""
 SELECT pg_catalog.set_config('lock_timeout', coalesce(nullif({lock}, ''), {default}), {local})
 WHERE {lock} <> '' OR pg_catalog.current_setting('lock_timeout') = '0'
 """)
-_CLOSED = """
+_CANNOT_CREATE = """
 SELECT quote_ident(nspname), quote_ident(current_user)
 FROM pg_namespace
 WHERE nspname = %s AND NOT (has_schema_privilege(oid, 'CREATE')
@@ -69,15 +69,15 @@ def fault_of_duration(text: str) -> str | None:
     return None
 
 
-def clean_session(connection: Connection, limits: Limits, *schemas: str) -> None:
+def reset_session(connection: Connection, limits: Limits, *schemas: str) -> None:
     """Reset the session's role, settings, temporary tables and cursors, and set the limits and the search_path."""
-    clean = _CLEAN.format(
+    reset = _RESET.format(
         schemas=sql.SQL(", ").join(map(sql.Identifier, schemas)),
         ending_with_client=ending_with_client(local=False),
         statement=sql.Literal(limits.statement_timeout),
         limit_lock_waits=_limit_lock_waits(limits, local=False),
     )
-    connection.execute(clean, prepare=False)
+    connection.execute(reset, prepare=False)
 
 
 def limit_lock_waits(connection: Connection, limits: Limits) -> None:
@@ -90,14 +90,14 @@ def _limit_lock_waits(limits: Limits, *, local: bool) -> sql.Composed:
     return _LIMIT_LOCK_WAITS.format(lock=lock, default=default, local=sql.Literal(local))
 
 
-def refuse_closed_schema(connection: Connection, schema: str) -> None:
+def require_create_privilege(connection: Connection, schema: str) -> None:
     """Raise RefusedError if the schema exists and this role cannot create in it.
 
     Tables would silently be created in the next schema on the search_path, the extension's. If both are the same
     schema, the server's own error is clear enough.
     """
     with catalog_snapshot(connection):
-        row = connection.execute(_CLOSED, (schema,)).fetchone()
+        row = connection.execute(_CANNOT_CREATE, (schema,)).fetchone()
     if row is not None:
         name, role = row
         raise RefusedError(

@@ -14,13 +14,13 @@ from pgvector_seed.migrate.ledger.model import AppliedMigration, Ledger
 from pgvector_seed.migrate.lock import Progress
 from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.migrate.script import parse
-from pgvector_seed.migrate.session import Limits, clean_session
+from pgvector_seed.migrate.session import Limits, reset_session
 from pgvector_seed.migrate.unfinished import Unfinished
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.extension import require_extension
 
-MEND_UP = "Correct the file and run the same command again: the migrations before it are recorded."
-MEND_DOWN = "Correct the file, apply once more, which records the new down, and then undo again."
+UP_REMEDY = "Correct the file and run the same command again: the migrations before it are recorded."
+DOWN_REMEDY = "Correct the file, apply once more, which records the new down, and then undo again."
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def apply_step(migration: Migration) -> Step:
         up_file(migration.id),
         migration.up,
         "applied",
-        MEND_UP,
+        UP_REMEDY,
         lambda connection, seconds: write.record_applied(connection, migration, seconds),
     )
 
@@ -54,7 +54,7 @@ def undo_step(applied: AppliedMigration) -> Step:
         down_file(applied.id),
         applied.down or "",
         "undone",
-        MEND_DOWN,
+        DOWN_REMEDY,
         lambda connection, _: write.record_undone(connection, applied.id),
     )
 
@@ -69,20 +69,20 @@ class StepRunner:
         self.declaration = declaration
         self.limits = limits
         self.report = report
-        self.new = ledger is None
-        self.unfinished = Unfinished(connection, ledger.unfinished if ledger else {}, self._clean_session, report)
+        self.ledger_is_missing = ledger is None
+        self.unfinished = Unfinished(connection, ledger.unfinished if ledger else {}, self._reset_session, report)
 
     def run(self, step: Step, *, last: bool = False) -> None:
         """Run a step and record it; after the ``last``, record the declaration and the contract, too."""
         started = time.monotonic()
         script = parse(step.text)
-        self._clean_session()
+        self._reset_session()
         if not script.in_transaction:
             with self.connection.transaction():
-                self._create_if_new()
+                self._create_missing_ledger()
             self.unfinished.run(step, script.statements[0])
         with self.connection.transaction():
-            self._create_if_new()
+            self._create_missing_ledger()
             if script.in_transaction:
                 execute_all(self.connection, step.file, script.statements, step.remedy)
                 # A deferred constraint fails here, with the file's name, and not at COMMIT.
@@ -95,12 +95,12 @@ class StepRunner:
                 write.record_declaration(self.connection, self.declaration)
         self.report(f"{step.id} {step.verb} in {seconds:.3f} s")
 
-    def _clean_session(self) -> None:
+    def _reset_session(self) -> None:
         # Read for each step: a migration may move the extension.
         extension_schema = require_extension(self.connection).schema
-        clean_session(self.connection, self.limits, self.declaration.schema, extension_schema)
+        reset_session(self.connection, self.limits, self.declaration.schema, extension_schema)
 
-    def _create_if_new(self) -> None:
-        if self.new:
+    def _create_missing_ledger(self) -> None:
+        if self.ledger_is_missing:
             write.create(self.connection, self.declaration)
-            self.new = False
+            self.ledger_is_missing = False

@@ -27,11 +27,11 @@ class Unfinished:
     """
 
     def __init__(
-        self, connection: Connection, record: Mapping[str, str], clean_session: Callable[[], None], report: Progress
+        self, connection: Connection, record: Mapping[str, str], reset_session: Callable[[], None], report: Progress
     ) -> None:
         self.connection = connection
         self.record = dict(record)
-        self.clean_session = clean_session
+        self.reset_session = reset_session
         self.report = report
 
     def run(self, step: Step, statement: Statement) -> None:
@@ -94,7 +94,7 @@ class Unfinished:
         """Drop an invalid index that our build left. Returns the statement that was begun, and its index or None."""
         file, text = self.record["file"], self.record["text"]
         refuse_faults([(file, text)])  # the ledger may have been edited by hand
-        self.clean_session()
+        self.reset_session()
         statement = parse(text).statements[0]
         index = concurrently.find_index(self.connection, statement)
         if concurrently.built_index(statement) and index and not index.valid and self._is_ours(index):
