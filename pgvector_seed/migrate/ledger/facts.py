@@ -9,8 +9,8 @@ from psycopg.rows import class_row
 
 from pgvector_seed.postgres.connection import Connection
 
-SCHEMA = "pgvector_seed"  # and its tables
-RELATIONS = ("deployment", "migrations")
+SCHEMA = "pgvector_seed"
+RELATIONS = ("deployment", "migrations")  # its tables
 
 
 class LedgerFacts(msgspec.Struct, frozen=True):

@@ -59,14 +59,14 @@ class Writers(msgspec.Struct, frozen=True):
     """Roles other than the owner that may write to the ledger. Their names are quoted for SQL.
 
     ``granted`` have a privilege on a table or column, ``of_all_data`` are members of pg_write_all_data. ``triggers``
-    are the ``granted`` roles with TRIGGER or REFERENCES: their code would run at a write. ``givers`` are the grantors
-    of these privileges other than the owner.
+    are the ``granted`` roles with TRIGGER or REFERENCES, whose code would run at a write. ``grantors`` granted these
+    privileges, except the owner.
     """
 
     granted: tuple[str, ...] = ()
     of_all_data: tuple[str, ...] = ()
     triggers: tuple[str, ...] = ()
-    givers: tuple[str, ...] = ()
+    grantors: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ class Writers(msgspec.Struct, frozen=True):
     def revoke(self) -> str:
         """The statement that revokes the granted privileges."""
         rights = "INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER ON ALL TABLES IN SCHEMA pgvector_seed"
-        return f"REVOKE {rights} FROM {', '.join(dict.fromkeys((*self.granted, *self.givers)))} CASCADE"
+        return f"REVOKE {rights} FROM {', '.join(dict.fromkeys((*self.granted, *self.grantors)))} CASCADE"
 
 
 class Ledger(msgspec.Struct, frozen=True):

@@ -30,7 +30,7 @@ def find_writers(connection: Connection) -> Writers:
         granted=tuple(name for name, granted, *_ in rows if granted),
         of_all_data=tuple(name for name, _, _, member, _ in rows if member),
         triggers=tuple(name for name, _, trigger, *_ in rows if trigger),
-        givers=tuple(giver for *_, givers in rows for giver in givers),
+        grantors=tuple(grantor for *_, grantors in rows for grantor in grantors),
     )
 
 
