@@ -19,7 +19,7 @@ from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mock
 
 from local.workspace import PROJECT, ROOT, STACK
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.postgres.interrupt import refuse_to_go_on, stop
+from pgvector_seed.postgres.interrupt import raise_if_stopped, stop
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class _Monitor(Mocks):
         raise InputError(f"the stack calls {args.token}, which needs Pulumi's engine", "Use ENGINE=pulumi")
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        refuse_to_go_on()
+        raise_if_stopped()
         inputs = {name: rpc.unwrap_rpc_secret(value) for name, value in args.inputs.items()}
         return args.name, {**args.inputs, **self.handle(Registered(args.typ, args.name, inputs))}
 
@@ -66,7 +66,7 @@ def run(handle: Callable[[Registered], dict[str, Any]], *, preview: bool) -> dic
         program()
     finally:
         signal.signal(signal.SIGINT, on_interrupt)
-    refuse_to_go_on()
+    raise_if_stopped()
     return outputs
 
 

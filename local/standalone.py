@@ -24,14 +24,14 @@ from pgvector_seed.infra.database import COMPONENT_TYPE
 from pgvector_seed.infra.migrations import apply_inputs, declaration, irreversible, options
 from pgvector_seed.infra.preflight import enable, preflight
 from pgvector_seed.migrate.contract import as_data
-from pgvector_seed.migrate.files import load, load_left
+from pgvector_seed.migrate.files import load, load_if_present
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.plan import Plan
 from pgvector_seed.migrate.runner import preview as compare
 from pgvector_seed.migrate.runner import revert
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.errors import translated
-from pgvector_seed.vectors.extension import EXTENSION, extension
+from pgvector_seed.vectors.extension import EXTENSION, find_extension
 
 NOTHING_TO_APPLY = ("pulumi:providers:postgresql", COMPONENT_TYPE)
 
@@ -78,7 +78,7 @@ def operations(stack: Stack) -> tuple[dict[str, str], Plan]:
     """What `up` will do to each type of resource, by the database, and the steps of the migrations."""
     preflight(stack.conninfo)
     with connect(stack.conninfo) as connection, translated("reading the catalogue"):
-        there = extension(connection) is not None
+        there = find_extension(connection) is not None
         migrations = load(Path(stack.migrations.inputs["directory"]))
         found = compare(connection, migrations, declaration(stack.migrations.inputs), options(stack.migrations.inputs))
     operation = "create" if found.ledger is None else "unchanged" if found.nothing_to_do else "update"
@@ -144,7 +144,7 @@ def destroy(*, agreed: bool) -> None:
         done = "retained"
         if ledger.declaration.on_destroy == "revert":
             inputs = stack.migrations.inputs
-            migrations, limits = load_left(Path(inputs["directory"])), options(inputs).limits
+            migrations, limits = load_if_present(Path(inputs["directory"])), options(inputs).limits
             revert(connection, migrations, today.schema, print, at_end=drop_extension, limits=limits)
             done = "delete"
     for resource in (stack.migrations, stack.extension):

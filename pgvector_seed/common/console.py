@@ -30,7 +30,7 @@ def _interrupt(_signal: int, _frame: object) -> None:
     """Raise KeyboardInterrupt, and have it known: the driver may put an error of its own in its place."""
     interrupt = sys.modules.get("pgvector_seed.postgres.interrupt")
     if interrupt:
-        interrupt.note()
+        interrupt.mark_stopped()
     raise KeyboardInterrupt
 
 

@@ -44,13 +44,13 @@ from pgvector_seed.infra.state import (
 )
 from pgvector_seed.migrate.contract import as_data
 from pgvector_seed.migrate.declaration import Declaration
-from pgvector_seed.migrate.files import Migration, checksums, down_checksums, load, load_left
+from pgvector_seed.migrate.files import Migration, checksums, down_checksums, load, load_if_present
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.plan import Plan, plan
 from pgvector_seed.migrate.runner import ApplyOptions, apply, revert
-from pgvector_seed.migrate.script import refuse_faults, texts
+from pgvector_seed.migrate.script import file_texts, refuse_faults
 from pgvector_seed.migrate.session import Limits
-from pgvector_seed.postgres.catalog import owned
+from pgvector_seed.postgres.catalog import owned_relations
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.errors import translated
 
@@ -78,7 +78,7 @@ class MigrationsProvider(ResourceProvider):
         """Refuse bad files and another database, at preview already and without a connection."""
         failures = []
         try:
-            refuse_faults(texts(_edited(olds, news)))
+            refuse_faults(file_texts(_edited(olds, news)))
         except InputError as refused:
             failures.append(CheckFailure("migrations", str(refused)))
         if all(isinstance(side.get("declaration"), str) for side in (olds, news)):  # or it is not known yet
@@ -142,7 +142,7 @@ class MigrationsProvider(ResourceProvider):
         if declaration(props).on_destroy == "revert":
             with one_line_errors(), connect(props["conninfo"]) as connection:
                 refuse_later_up(own_ledger(connection, props["ledger"]))
-                migrations, schema = load_left(Path(props["directory"])), declaration(props).schema
+                migrations, schema = load_if_present(Path(props["directory"])), declaration(props).schema
                 revert(connection, migrations, schema, report, limits=options(props).limits)
 
 
@@ -241,7 +241,7 @@ def _as_text(value: Declaration | ApplyOptions) -> str:
 def _outputs(connection: Connection, props: Properties, ledger: Ledger) -> Properties:
     inputs = {name: props[name] for name in INPUTS if name in props}
     with translated("reading the catalogue"):
-        tables, sequences = owned(connection, ledger.declaration.schema)
+        tables, sequences = owned_relations(connection, ledger.declaration.schema)
     return {
         **inputs,
         "ledger": ledger.id,

@@ -18,7 +18,7 @@ from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.conninfo import is_loopback
 from pgvector_seed.postgres.errors import translated
 from pgvector_seed.postgres.snapshot import catalog_snapshot
-from pgvector_seed.vectors.extension import available_version, extension, is_older
+from pgvector_seed.vectors.extension import available_version, find_extension, is_older
 
 ENFORCE, WARN = "enforce", "warn"
 
@@ -97,7 +97,7 @@ def _faults_of_roles(connection: Connection, roles: Roles | None) -> Iterator[st
 
 
 def _too_old(connection: Connection, minimum: str) -> Iterator[str]:
-    enabled, available = extension(connection), available_version(connection)
+    enabled, available = find_extension(connection), available_version(connection)
     version = enabled.version if enabled else available
     if version is None or not is_older(version, minimum):
         return

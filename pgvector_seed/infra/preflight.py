@@ -10,10 +10,10 @@ from pgvector_seed.common.remedies import OWN_PROGRAM, setting
 from pgvector_seed.infra.migrations import report
 from pgvector_seed.migrate.lock import locked
 from pgvector_seed.postgres.connection import Connection, connect
-from pgvector_seed.postgres.errors import is_lost, one_line, translated
+from pgvector_seed.postgres.errors import is_connection_lost, one_line, translated
 from pgvector_seed.postgres.pooler import refuse_pooler
 from pgvector_seed.postgres.snapshot import catalog_snapshot
-from pgvector_seed.vectors.extension import EXTENSION, available_version, extension
+from pgvector_seed.vectors.extension import EXTENSION, available_version, find_extension
 
 _SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
 _ROLE = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)"
@@ -62,7 +62,7 @@ def refuse_role(conninfo: str, name: str) -> None:
 
 def _is_missing(connection: Connection) -> bool:
     """True when the extension is not enabled. Raises InputError where it cannot be."""
-    if extension(connection) is not None:
+    if find_extension(connection) is not None:
         return False
     if available_version(connection) is None:
         major = connection.info.server_version // 10000
@@ -84,7 +84,7 @@ def _create(connection: Connection) -> None:
     try:
         connection.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {} SCHEMA public").format(sql.Identifier(EXTENSION)))
     except psycopg.Error as error:
-        if is_lost(error):
+        if is_connection_lost(error):
             raise
         raise InputError(
             f"this login cannot enable pgvector: {one_line(error)}",

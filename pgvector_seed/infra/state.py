@@ -9,13 +9,13 @@ import pulumi
 from psycopg.conninfo import conninfo_to_dict
 
 from pgvector_seed.common.errors import RefusedError, UnreachableError
-from pgvector_seed.migrate.handover import before_handover
+from pgvector_seed.migrate.handover import handover_transaction
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.conninfo import as_login
 from pgvector_seed.postgres.errors import translated
-from pgvector_seed.vectors.extension import extension
+from pgvector_seed.vectors.extension import find_extension
 
 ANOTHER_DATABASE = (
     "the stack's database was {} and is {} now: another database is another stack. "
@@ -43,7 +43,7 @@ def own_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
 
     Raises RefusedError for another: that is another database.
     """
-    with translated("reading the ledger"), before_handover(connection):
+    with translated("reading the ledger"), handover_transaction(connection):
         ledger = read_ledger(connection)
     if ledger is not None and ledger.id != ledger_id:
         raise RefusedError(
@@ -57,7 +57,7 @@ def own_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
 def refuse_another(conninfo: str, ledger_id: str) -> None:
     """Raise RefusedError for a database that is another's: a new server has neither a ledger nor pgvector enabled."""
     with connect_to_read(conninfo) as connection, translated("looking whose database it is"):
-        if own_ledger(connection, ledger_id) is None and extension(connection) is not None:
+        if own_ledger(connection, ledger_id) is None and find_extension(connection) is not None:
             raise RefusedError(
                 f"this database has pgvector and no ledger, and the state is about {ledger_id}: another database",
                 "Look at the connection; if it is the stack's new one, forget the old one, which touches nothing: "
@@ -78,7 +78,7 @@ def is_anothers(connection: Connection, conninfo: str) -> bool:
     as_owner = conninfo_to_dict(conninfo).get("options")
     if as_owner and connection.info.options != as_owner:
         return True
-    with before_handover(connection) as parties:
+    with handover_transaction(connection) as parties:
         return parties is not None
 
 

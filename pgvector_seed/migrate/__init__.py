@@ -1,1 +1,1 @@
-"""How a database gets there: plan and apply SQL migrations, and keep the ledger of them."""
+"""SQL migrations: planning, applying and undoing them, and the ledger in which they are recorded."""

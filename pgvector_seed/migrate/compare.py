@@ -1,4 +1,4 @@
-"""Whether a database is what the migrations make: they are run in a scratch schema that is then rolled back."""
+"""Comparing a database with its migrations, which are run in a scratch schema and rolled back."""
 
 from __future__ import annotations
 
@@ -16,90 +16,87 @@ from pgvector_seed.migrate.files import Migration, up_file
 from pgvector_seed.migrate.reach import (
     LOCK_TIMEOUT,
     Watch,
-    makes_what_is_in_no_schema,
-    moves_rows_only,
+    changes_object_without_schema,
+    changes_rows_only,
     watched,
 )
 from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.migrate.script import Script, parse
-from pgvector_seed.migrate.session import Limits, clean_session
+from pgvector_seed.migrate.session import Limits, reset_session
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import set_search_path
 
 SCRATCH = "pgvector_seed_scratch"
 REMEDY = (
-    "To be compared, the SQL must name tables without a schema, alter only what the migrations make, "
-    "and make nothing elsewhere."
+    "To be compared, the SQL must name tables without a schema, and create and alter objects only in the "
+    "deployment's schema and only of these migrations."
 )
 
-# What waits for the end of the transaction is checked now, and may wait again in the next migration.
+# Check deferred constraints as COMMIT would, and defer them again for the next migration.
 _AS_AT_COMMIT = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; RESET ROLE"
 _HAS_EXTENSION = """
 SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = (pg_catalog.parse_ident(%s))[1])
 """
 _DROPS = re.compile(r"\b(drop|rename)\b", re.IGNORECASE)
 
-Objects = dict[str, dict[str, str]]  # object -> part ("" for itself) -> definition
+Objects = dict[str, dict[str, str]]  # object -> part ("" for the object itself) -> definition
 
 
 def differences(
     connection: Connection, migrations: Sequence[Migration], schema: str, extension_schema: str, limits: Limits
 ) -> list[str]:
-    """In what the objects that the migrations make differ from those of the same names in ``schema``.
+    """Return the differences between ``schema`` and the objects that the migrations make, one line for each.
 
-    What they do not make is not looked at; what one makes and a later one drops must not be there.
-    Nothing remains of the comparison.
+    Objects that no migration makes are ignored; an object that a migration drops must be missing. Everything is
+    rolled back.
 
-    Raises RefusedError where a migration reaches out of the scratch schema, or does not run in it.
+    Raises RefusedError if a migration fails in the scratch schema, or changes an object outside of it.
     """
     limits = Limits(LOCK_TIMEOUT, limits.statement_timeout)
     with watched(connection) as watch, connection.transaction(force_rollback=True):
-        there = objects(connection, schema, extension_schema)
+        actual = objects(connection, schema, extension_schema)
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCRATCH)))
         dropped: set[str] = set()
         for migration in migrations:
-            dropped |= _names(connection, extension_schema) if _DROPS.search(migration.up) else set()
-            clean_session(connection, limits, SCRATCH, extension_schema)
-            _make(connection, migration, watch)
-        made = objects(connection, SCRATCH, extension_schema)
-        if objects(connection, schema, extension_schema) != there:
-            raise RefusedError(f"they change what is in the schema {schema} beyond what they make", REMEDY)
-    return [*_compare(made, there), *_left(dropped - made.keys(), there)]
+            if _DROPS.search(migration.up):
+                dropped |= objects(connection, SCRATCH, extension_schema).keys()
+            reset_session(connection, limits, SCRATCH, extension_schema)
+            _run_in_scratch(connection, migration, watch)
+        expected = objects(connection, SCRATCH, extension_schema)
+        if objects(connection, schema, extension_schema) != actual:
+            raise RefusedError(f"the migrations change objects of the schema {schema} that they do not make", REMEDY)
+    return [*_compare(expected, actual), *_not_dropped(dropped - expected.keys(), actual)]
 
 
-def _names(connection: Connection, extension_schema: str) -> set[str]:
-    return set(objects(connection, SCRATCH, extension_schema))
-
-
-def _make(connection: Connection, migration: Migration, watch: Watch) -> None:
-    """Run a migration in the scratch schema, and stop at the first sign that it reaches out of it."""
+def _run_in_scratch(connection: Connection, migration: Migration, watch: Watch) -> None:
+    """Run a migration in the scratch schema. Raises RefusedError if it fails or changes an object outside."""
     file = up_file(migration.id)
-    seen: set[tuple[str, ...]] = set()
+    checked: set[tuple[str, ...]] = set()
     try:
-        for statement in _in_transaction(file, parse(migration.up)):
-            if _is_there(connection, file, statement):
+        for statement in _transactional(file, parse(migration.up)):
+            if _creates_enabled_extension(connection, file, statement):
                 continue
-            target = tuple(statement.words[:5])  # of an INSERT, one look at its table is enough
-            if moves_rows_only(statement) and target in seen:
+            target = tuple(statement.words[:5])  # of many INSERTs into one table, only the first is checked
+            if changes_rows_only(statement) and target in checked:
                 execute_alone(connection, file, statement, "")
             else:
-                _run_and_look(connection, file, statement, watch)
-            seen.add(target)
+                _run_checked(connection, file, statement, watch)
+            checked.add(target)
         connection.execute(_AS_AT_COMMIT, prepare=False)
     except MigrationError as error:
-        raise RefusedError(f"run in a schema of its own, to be compared, it fails: {error.message}", REMEDY) from error
+        raise RefusedError(f"it fails in the scratch schema, for the comparison: {error.message}", REMEDY) from error
     reached = watch.reached()
     if reached:
         raise _reaches(file, reached)
 
 
-def _run_and_look(connection: Connection, file: str, statement: Statement, watch: Watch) -> None:
-    """Run a statement. Undo a DROP IF EXISTS of what is only outside: it would find nothing in an empty schema.
+def _run_checked(connection: Connection, file: str, statement: Statement, watch: Watch) -> None:
+    """Run a statement, but roll back a DROP IF EXISTS of an object outside: a new schema would not have it.
 
-    Raises RefusedError if any other statement reaches out of the scratch schema.
+    Raises RefusedError if any other statement changes an object outside of the scratch schema.
     """
-    if makes_what_is_in_no_schema(statement):
-        raise _reaches(f"{file}, line {statement.line}", f"what is in no schema ({' '.join(statement.words[:2])})")
+    if changes_object_without_schema(statement):
+        raise _reaches(f"{file}, line {statement.line}", f"an object in no schema ({' '.join(statement.words[:2])})")
     reached: str | None = None
     with connection.transaction() as savepoint:
         try:
@@ -116,13 +113,15 @@ def _run_and_look(connection: Connection, file: str, statement: Statement, watch
         raise _reaches(f"{file}, line {statement.line}", reached)
 
 
-def _is_there(connection: Connection, file: str, statement: Statement) -> bool:
-    """Return True for CREATE EXTENSION of one that is enabled. Raises RefusedError if it is missing."""
+def _creates_enabled_extension(connection: Connection, file: str, statement: Statement) -> bool:
+    """Return True if a statement creates an extension that is enabled. Raises RefusedError if it is not enabled."""
     if statement.words[:2] != ["CREATE", "EXTENSION"]:
         return False
     name = statement.tokens[5] if statement.words[2:5] == ["IF", "NOT", "EXISTS"] else statement.tokens[2]
     if connection.execute(_HAS_EXTENSION, (name,)).fetchone() == (False,):
-        raise RefusedError(f"{file}, line {statement.line}: the extension {name} is missing", "Enable it first.")
+        raise RefusedError(
+            f"{file}, line {statement.line}: the extension {name} is missing", f"In psql: CREATE EXTENSION {name};"
+        )
     return True
 
 
@@ -130,20 +129,20 @@ def _reaches(place: str, reached: str) -> RefusedError:
     return RefusedError(f"{place}: it reaches {reached}, which the migrations do not make", REMEDY)
 
 
-def _in_transaction(file: str, script: Script) -> Iterator[Statement]:
-    """The same statements as a transaction allows them: an index is built at once, and VACUUM makes nothing.
+def _transactional(file: str, script: Script) -> Iterator[Statement]:
+    """Yield the statements without CONCURRENTLY, VACUUM and SELECT setval, so that they can be rolled back.
 
-    What moves a sequence is left out: that is not rolled back, and a sequence's value is not compared.
+    Raises RefusedError for another statement whose effect is not rolled back.
     """
     for statement in script.statements:
         words = statement.words
-        if concurrently.built(statement) or concurrently.dropped(statement):
+        if concurrently.built_index(statement) or concurrently.dropped_index(statement):
             yield statement.without("CONCURRENTLY")
         elif words[0] == "VACUUM" or (words[0] == "SELECT" and "SETVAL" in words):
             continue
         elif (words[0] == "DO" and "setval" in statement.text.lower()) or (words[0] != "CREATE" and "SETVAL" in words):
             raise RefusedError(
-                f"{file}, line {statement.line}: it may move a sequence, which is not rolled back", REMEDY
+                f"{file}, line {statement.line}: it may set a sequence, which is not rolled back", REMEDY
             )
         elif words[0] == "COPY" and "TO" in words:
             raise RefusedError(f"{file}, line {statement.line}: COPY TO is not rolled back", REMEDY)
@@ -152,32 +151,32 @@ def _in_transaction(file: str, script: Script) -> Iterator[Statement]:
 
 
 def objects(connection: Connection, schema: str, extension_schema: str) -> Objects:
-    """What is in a schema, as objects.sql tells it. Inside the caller's transaction, which it gives a search_path."""
+    """Return the objects of a schema with the definitions of their parts. Sets the transaction's search_path."""
     set_search_path(connection, schema, extension_schema)
-    name = sql.Identifier(schema).as_string(connection)
-    found: Objects = {}
-    for thing, part, definition in connection.execute(
-        files("pgvector_seed.migrate").joinpath("objects.sql").read_bytes(), {"schema": name}
-    ):
-        found.setdefault(thing, {})[part] = definition
-    return found
+    query = files("pgvector_seed.migrate").joinpath("objects.sql").read_bytes()
+    rows = connection.execute(query, {"schema": sql.Identifier(schema).as_string(connection)})
+    definitions: Objects = {}
+    for name, part, definition in rows:
+        definitions.setdefault(name, {})[part] = definition
+    return definitions
 
 
-def _compare(made: Objects, there: Objects) -> Iterator[str]:
-    for thing, parts in made.items():
-        if thing not in there:
-            yield f"{thing} is missing"
+def _compare(expected: Objects, actual: Objects) -> Iterator[str]:
+    for name, parts in expected.items():
+        if name not in actual:
+            yield f"{name} is missing"
             continue
-        for part in sorted(parts.keys() | there[thing].keys()):
-            wanted, found = parts.get(part), there[thing].get(part)
-            if wanted != found:
-                name = f"{thing}, {part}" if part else thing
-                yield f"{name}: {_shown(found)}, and the migrations make {_shown(wanted)}"
+        for part in sorted(parts.keys() | actual[name].keys()):
+            definition, made = actual[name].get(part), parts.get(part)
+            if definition != made:
+                label = f"{name}, {part}" if part else name
+                migrations = "do not make it" if made is None else f"make {_shown(made)}"
+                yield f"{label}: {_shown(definition)}, and the migrations {migrations}"
 
 
-def _left(dropped: set[str], there: Objects) -> Iterator[str]:
-    return (f"{thing} is there, and the migrations drop it" for thing in sorted(dropped & there.keys()))
+def _not_dropped(dropped: set[str], actual: Objects) -> Iterator[str]:
+    return (f"{name} exists, and the migrations drop it" for name in sorted(dropped & actual.keys()))
 
 
 def _shown(definition: str | None) -> str:
-    return "not there" if definition is None else f"[{' '.join(definition.split())}]"
+    return "missing" if definition is None else f"[{' '.join(definition.split())}]"

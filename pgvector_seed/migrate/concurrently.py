@@ -1,4 +1,4 @@
-"""Indexes that are built or dropped CONCURRENTLY: whether that is done, and what an interrupted build left."""
+"""CREATE and DROP INDEX CONCURRENTLY: the index that a statement names, and its state after an interruption."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _IN_PROGRESS = "SELECT pid FROM pg_catalog.pg_stat_progress_create_index WHERE i
 
 @dataclass(frozen=True)
 class IndexNames:
-    """An index by the names in a statement, as they are written there; "" where there is none."""
+    """An index and its table as a statement writes them, each "" if it does not name one."""
 
     name: str
     table: str = ""
@@ -38,28 +38,28 @@ class IndexNames:
 
 @dataclass(frozen=True)
 class IndexState:
-    """An index that is there. While it is being built or dropped, or after an interruption, it is not ``valid``."""
+    """An existing index. It is not ``valid`` while it is being built or dropped, nor after an interruption."""
 
     name: sql.Identifier
     valid: bool
     oid: str
 
 
-def built(statement: Statement) -> IndexNames | None:
-    """What CREATE INDEX CONCURRENTLY builds; None for another statement."""
+def built_index(statement: Statement) -> IndexNames | None:
+    """Return the index that CREATE INDEX CONCURRENTLY builds, or None for another statement."""
     words, tokens = statement.words, statement.tokens
-    at = 2 if words[:2] == ["CREATE", "UNIQUE"] else 1
-    if words[0] != "CREATE" or words[at : at + 2] != ["INDEX", "CONCURRENTLY"]:
+    start = 2 if words[:2] == ["CREATE", "UNIQUE"] else 1
+    if words[0] != "CREATE" or words[start : start + 2] != ["INDEX", "CONCURRENTLY"]:
         return None
-    at += 5 if words[at + 2 : at + 5] == ["IF", "NOT", "EXISTS"] else 2
+    start += 5 if words[start + 2 : start + 5] == ["IF", "NOT", "EXISTS"] else 2
     on = words.index("ON") if "ON" in words else len(words)
     table = on + (2 if words[on + 1 : on + 2] == ["ONLY"] else 1)
-    end = next((place for place in range(table, len(words)) if words[place] in ("(", "USING")), len(words))
-    return IndexNames("".join(tokens[at:on]), "".join(tokens[table:end]))
+    end = next((index for index in range(table, len(words)) if words[index] in ("(", "USING")), len(words))
+    return IndexNames("".join(tokens[start:on]), "".join(tokens[table:end]))
 
 
-def dropped(statement: Statement) -> IndexNames | None:
-    """What DROP INDEX CONCURRENTLY drops; None for another statement."""
+def dropped_index(statement: Statement) -> IndexNames | None:
+    """Return the index that DROP INDEX CONCURRENTLY drops, or None for another statement."""
     words = statement.words
     if words[:3] != ["DROP", "INDEX", "CONCURRENTLY"]:
         return None
@@ -68,35 +68,38 @@ def dropped(statement: Statement) -> IndexNames | None:
     return IndexNames("".join(statement.tokens[start:end]))
 
 
-def look(connection: Connection, statement: Statement) -> IndexState | None:
-    """The index that a statement builds or drops; None where there is none, and for another statement."""
-    if gone := dropped(statement):
-        row = connection.execute(_DROPPED, (gone.name,)).fetchone()
-    elif index := built(statement):
-        row = connection.execute(_BUILT, (index.table, index.name)).fetchone()
+def find_index(connection: Connection, statement: Statement) -> IndexState | None:
+    """Return the index that a statement builds or drops, or None if there is none, or for another statement."""
+    if dropped := dropped_index(statement):
+        row = connection.execute(_DROPPED, (dropped.name,)).fetchone()
+    elif built := built_index(statement):
+        row = connection.execute(_BUILT, (built.table, built.name)).fetchone()
     else:
         return None
     return IndexState(sql.Identifier(row[0], row[1]), row[2], row[3]) if row else None
 
 
-def is_other(statement: Statement) -> bool:
-    """True for what neither builds nor drops an index concurrently."""
-    return not (built(statement) or dropped(statement))
+def builds_or_drops(statement: Statement) -> bool:
+    """Return True if a statement builds or drops an index concurrently."""
+    return bool(built_index(statement) or dropped_index(statement))
 
 
-def is_done(statement: Statement, found: IndexState | None) -> bool:
-    """True when what is there is what the statement leads to."""
-    return found is None if dropped(statement) else found is not None and found.valid
+def is_done(statement: Statement, index: IndexState | None) -> bool:
+    """Return True if ``index``, as ``find_index`` returned it, is as the statement leaves it."""
+    return index is None if dropped_index(statement) else index is not None and index.valid
 
 
-def clear(connection: Connection, found: IndexState) -> None:
-    """Drop an invalid index without a lock that would stop readers or writers.
+def drop_invalid(connection: Connection, index: IndexState) -> None:
+    """Drop an invalid index without blocking readers or writers.
 
-    Raises RefusedError while somebody builds it.
+    Raises RefusedError if another session is building it.
     """
-    builder = connection.execute(_IN_PROGRESS, (found.oid,)).fetchone()
+    builder = connection.execute(_IN_PROGRESS, (index.oid,)).fetchone()
     if builder:
-        name = found.name.as_string(connection)
-        raise RefusedError(f"the index {name} is being built by the server process {builder[0]}", "Wait for its end.")
+        name = index.name.as_string(connection)
+        raise RefusedError(
+            f"the index {name} is being built by the server process {builder[0]}",
+            "Run the same command again when the build has ended.",
+        )
     lift_limits(connection)
-    connection.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(found.name))
+    connection.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(index.name))

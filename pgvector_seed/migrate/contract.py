@@ -1,6 +1,6 @@
-"""What a deployment promises: the one model by which it is declared, recorded and read.
+"""The contract of a deployment: the one model that writes, reads and validates it.
 
-Its keys are described in docs/verify.md. How a contract is made is in ``declaration``.
+Its keys are described in docs/verify.md. ``declaration`` makes one.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from pgvector_seed.common.errors import InputError
 from pgvector_seed.postgres.conninfo import SslMode
 from pgvector_seed.vectors.metrics import OPERATORS
 
-CONTRACT: Literal[1] = 1  # the version of the contract, the only one that there is
+CONTRACT: Literal[1] = 1  # the version of the format
 
 Text = Annotated[str, msgspec.Meta(min_length=1, pattern=r"^[^\x00]*$")]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
-# A whole number stays one: 1 is recorded as 1, not as 1.0.
+# int | float, so that 1 is recorded as 1 and not as 1.0.
 Share = Annotated[int, msgspec.Meta(ge=0, le=1)] | Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A part of the contract. Every key but those without a default here may be absent; None means not declared."""
+    """A part of the contract. None means not declared: the key is absent."""
 
 
 class DeclaredConnection(_Part, frozen=True, kw_only=True):
-    """Where the database is, without a user and without a secret."""
+    """The address of the database, without a user and without a secret."""
 
     host: Text | None = None
     port: int | Text | None = None
@@ -38,7 +38,7 @@ class DeclaredConnection(_Part, frozen=True, kw_only=True):
 
 
 class DeclaredExtension(_Part, frozen=True, kw_only=True):
-    """The vector extension; ``minimum`` is the oldest version."""
+    """The vector extension. ``minimum`` is the lowest version."""
 
     name: Literal["vector"] | None = None
     schema: Text | None = None
@@ -46,14 +46,14 @@ class DeclaredExtension(_Part, frozen=True, kw_only=True):
 
 
 class DeclaredMigration(_Part, frozen=True, kw_only=True):
-    """A migration, and the sha256 of its text."""
+    """A migration. ``checksum`` is the sha256 of its up, in hexadecimal."""
 
     id: Text
     checksum: Text | None = None
 
 
 class DeclaredLedger(_Part, frozen=True, kw_only=True):
-    """Which ledger, and what it has."""
+    """The ledger's id, and its migrations in order."""
 
     id: Text | None = None
     migrations: tuple[DeclaredMigration, ...] | None = None
@@ -68,14 +68,14 @@ class DeclaredIndex(_Part, frozen=True, kw_only=True):
 
 
 class DeclaredRecall(_Part, frozen=True, kw_only=True):
-    """The share of the ``k`` nearest neighbours that a reader must get, from 0 to 1."""
+    """The lowest share of the ``k`` nearest neighbours that a reader must get, from 0 to 1."""
 
     k: Positive
     minimum: Share
 
 
 class TableDeclaration(_Part, frozen=True, kw_only=True):
-    """What a stack says of a table, which the catalog cannot know. There are at least so many ``rows``."""
+    """Facts about a table that a stack declares, for the catalog does not have them. ``rows`` is a minimum."""
 
     metric: Text | None = None
     rows: Count | None = None
@@ -87,7 +87,7 @@ class TableDeclaration(_Part, frozen=True, kw_only=True):
 
 
 class DeclaredTable(TableDeclaration, frozen=True, kw_only=True):
-    """One table and one of its vector columns. ``name`` is written as in SQL, with its schema."""
+    """A table and one of its vector columns. ``name`` is schema-qualified and quoted for SQL."""
 
     name: Text
     id: Text | None = None
@@ -99,14 +99,14 @@ class DeclaredTable(TableDeclaration, frozen=True, kw_only=True):
 
 
 class DeclaredRoles(_Part, frozen=True, kw_only=True):
-    """Who writes and who reads."""
+    """The names of the roles that write and read."""
 
     writer: Text | None = None
     reader: Text | None = None
 
 
 class Contract(_Part, frozen=True, kw_only=True):
-    """What a deployment promises."""
+    """The properties that a deployment promises, for ``verify`` to check."""
 
     contract: Literal[1]
     connection: DeclaredConnection = DeclaredConnection()
@@ -117,7 +117,7 @@ class Contract(_Part, frozen=True, kw_only=True):
 
 
 def parse(text: str | bytes, source: str) -> Contract:
-    """Return the contract in a JSON text. Raises InputError, which names ``source``, the place and the fault."""
+    """Return the contract in a JSON text. Raises InputError with ``source``, the JSON path and the fault."""
     try:
         data = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -126,22 +126,22 @@ def parse(text: str | bytes, source: str) -> Contract:
 
 
 def convert(data: Any, source: str) -> Contract:
-    """Return the contract in JSON data. Raises InputError, which names ``source``, the place and the fault."""
+    """Return the contract in decoded JSON. Raises InputError with ``source``, the JSON path and the fault."""
     if not isinstance(data, dict) or data.get("contract") != CONTRACT:
-        raise _fault(source, f'it must be an object with "contract": {CONTRACT}, the only version that there is')
+        raise _fault(source, f'it must be an object with "contract": {CONTRACT}, the only version')
     try:
-        _refuse_odd(data, "$")
+        _refuse_nulls_and_surrogates(data, "$")
         contract = msgspec.convert(data, Contract)
     except ValueError as error:
         raise _fault(source, str(error)) from error
     if contract in (Contract(contract=CONTRACT), Contract(contract=CONTRACT, tables=())):
-        raise _fault(source, "it declares nothing, so nothing could be checked")
+        raise _fault(source, "it declares nothing to check")
     return contract
 
 
 def as_data(part: msgspec.Struct) -> dict[str, Any]:
-    """Return a contract, a part of one or a declaration as JSON data, without what is not declared."""
-    data: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(part))  # to_builtins would leave tuples
+    """Return a contract, a part of a contract or a declaration as JSON data, without the undeclared keys."""
+    data: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(part))  # to_builtins would keep tuples
     return data
 
 
@@ -153,23 +153,23 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
     if len(data) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {max(names, key=names.count)} is there twice")
+        raise ValueError(f"the key {max(names, key=names.count)} is duplicated")
     return data
 
 
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
-def _refuse_odd(data: Any, path: str) -> None:
-    """Refuse half a character, which no database can hold, and null.
+def _refuse_nulls_and_surrogates(data: Any, path: str) -> None:
+    """Raise ValueError for a null, or for a lone surrogate, which no database can hold.
 
-    A null could mean "not declared", or a value that somebody failed to fill in: then a check would be lost.
+    A null could mean "not declared" or a value that was never filled in, and a check would silently be skipped.
     """
     if data is None:
         raise ValueError(f"null at {path}: leave the key out instead")
     if isinstance(data, str) and not data.isascii() and data != data.encode(errors="replace").decode():
-        raise ValueError(f"half a character at {path}")
+        raise ValueError(f"lone surrogate at {path}")
     entries = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     for key, value in entries:
-        _refuse_odd(value, f"{path}.{key}" if isinstance(data, dict) else f"{path}[{key}]")
+        _refuse_nulls_and_surrogates(value, f"{path}.{key}" if isinstance(data, dict) else f"{path}[{key}]")

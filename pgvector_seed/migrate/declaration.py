@@ -1,4 +1,4 @@
-"""What a stack declares of a deployment, beyond its migrations, and the contract that follows from it."""
+"""The declaration of a deployment, and the contract that follows from it and the catalogue."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from pgvector_seed.vectors.extension import EXTENSION
 _UNDECLARE = (
     "run: pulumi config rm --path 'tables[\"{}\"]'; pulumi up"
     if OWN_PROGRAM
-    else "take it out of VectorDatabaseArgs(tables=...)"
+    else "remove it from VectorDatabaseArgs(tables=...)"
 )
 _RESERVED = ("pg_", "pgvector_seed")
 
 
 class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the stack says of a deployment, beyond its migrations.
+    """The declaration of a deployment, beyond its migrations.
 
-    ``tables`` maps a table's name, without its schema, to what is declared of it. ``connection`` holds no user and no
-    secret. ``roles`` maps owner, writer and reader to their names, or is empty: then the tables belong to who deploys.
+    ``tables`` maps a table's name, without its schema, to its declaration. ``connection`` holds no user and no secret.
+    ``roles`` maps owner, writer and reader to their names, or is empty: then the deploying role owns the tables.
     """
 
     schema: str = "public"
@@ -37,12 +37,12 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     roles: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def contract(self, ledger_id: str, migrations: Mapping[str, str], catalogue: Mapping[str, Any]) -> Contract:
-        """Return the contract of a deployment that declares this.
+        """Return the contract of a deployment with this declaration.
 
         ``migrations`` maps id to checksum in the order of the ledger. ``catalogue`` is ``{"schema": the extension's,
         "tables": vector_tables(...)}``, as it was in the transaction of the last migration.
 
-        Raises InputError if a table is declared that the catalogue does not have.
+        Raises InputError if a declared table is missing from the catalogue.
         """
         self._refuse_unknown_tables({entry["table"] for entry in catalogue["tables"]})
         checksums = [{"id": id_, "checksum": checksum} for id_, checksum in migrations.items()]
@@ -53,7 +53,7 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "ledger": {"id": ledger_id, "migrations": checksums},
             "tables": [self._table(entry) for entry in catalogue["tables"]],
         }
-        # The owner is a matter of each table.
+        # The owner is in the entry of each table.
         roles = {kind: name for kind, name in self.roles.items() if kind != "owner"}
         return convert({**data, "roles": roles} if roles else data, "of this deployment")
 
@@ -75,11 +75,11 @@ NOTHING_DECLARED = Declaration()
 
 
 def fault_of_schema(name: str) -> str | None:
-    """Return what is wrong with the name of a deployment's schema, or None."""
+    """Return the fault in the name of a deployment's schema, or None."""
     if not name or "\0" in name:
         return "must be text, not empty and without a NUL"
     if len(name.encode()) > LONGEST_NAME:
-        return f"must have {LONGEST_NAME} bytes at most, PostgreSQL's limit for a name"
+        return f"must have at most {LONGEST_NAME} bytes, PostgreSQL's limit for a name"
     # A search_path expands $user even in quotes.
     reserved = name.startswith(_RESERVED) or name in ("$user", "information_schema")
     return f"{name!r} is reserved" if reserved else None

@@ -1,4 +1,4 @@
-"""Running the statements of a file, and saying where and why the server refuses one."""
+"""Running the statements of a file. An error names the file, the line and the server's reason."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from pgvector_seed.common.errors import MigrationError
 from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.migrate.script import MARK
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.errors import REMEDIES, is_lost, one_line
+from pgvector_seed.postgres.errors import REMEDIES, is_connection_lost, one_line
 
 PIPELINED = 1000  # statements: each holds its result in memory until its batch is done
 
 _BASELINE = (
-    "It was there before, and the ledger does not say that this migration made it. "
-    f"To take it over as it is: {PROGRAM} migrate baseline {{id}}. Or rename it, or use another schema."
+    "It existed before, and the ledger does not record that this migration made it. "
+    f"To record it as it is: {PROGRAM} migrate baseline {{id}}. Or rename it, or use another schema."
 )
 ALLOW_MORE_TIME = (
-    "Run the same command again when the database is less busy, or allow more time: --lock-timeout, "
+    "Run the same command again when the database is less busy, or raise the limits: --lock-timeout, "
     "--statement-timeout (Pulumi: the keys lockTimeout, statementTimeout)."
 )
 _REMEDIES = {
     **REMEDIES,
     **dict.fromkeys(("42P06", "42P07", "42701", "42710", "42723"), _BASELINE),
     **dict.fromkeys(("55P03", "57014"), ALLOW_MORE_TIME),
-    "25001": f"If it is the only statement of its file, put a first line there: {MARK}",
+    "25001": f"If it is the only statement of its file, begin the file with the line: {MARK}",
 }
 
 
 def execute_all(connection: Connection, file: str, statements: Sequence[Statement], remedy: str) -> None:
-    """Run the statements of a file one after the other, in a pipeline: few round trips, and still known by number.
+    """Run the statements of a file in order, in pipelines of PIPELINED.
 
-    Raises MigrationError, with the line, where the server refuses one; ``remedy`` is for what has none of its own.
+    Raises MigrationError with the line of the statement that failed, and ``remedy`` unless its SQLSTATE has another.
     """
     for start in range(0, len(statements), PIPELINED):
         batch = statements[start : start + PIPELINED]
@@ -44,7 +44,7 @@ def execute_all(connection: Connection, file: str, statements: Sequence[Statemen
         try:
             with connection.pipeline():
                 for statement in batch:
-                    sent.append(connection.execute(statement.text.encode(), prepare=False))  # noqa: PERF401  # those sent count
+                    sent.append(connection.execute(statement.text.encode(), prepare=False))  # noqa: PERF401  # complete up to an error
         except psycopg.Error as error:
             answered = sum(cursor.statusmessage is not None for cursor in sent)
             failed = batch[min(answered, len(batch) - 1)]
@@ -52,7 +52,7 @@ def execute_all(connection: Connection, file: str, statements: Sequence[Statemen
 
 
 def execute_alone(connection: Connection, file: str, statement: Statement, remedy: str) -> None:
-    """Run a statement that the server takes in no transaction, and so in no pipeline either.
+    """Run a statement without a pipeline, as one that cannot run in a transaction needs.
 
     Raises MigrationError as ``execute_all`` does.
     """
@@ -65,14 +65,14 @@ def execute_alone(connection: Connection, file: str, statement: Statement, remed
 def _refused(
     connection: Connection, error: psycopg.Error, file: str, statement: Statement, remedy: str
 ) -> MigrationError | psycopg.Error:
-    """The error in our words; the same where the connection was lost, which is not the statement's fault."""
-    if error.sqlstate is None or connection.broken or is_lost(error):
+    """Return the MigrationError of a statement, or ``error`` itself if the connection was lost."""
+    if error.sqlstate is None or connection.broken or is_connection_lost(error):
         return error
     remedy = _REMEDIES.get(error.sqlstate, remedy).format(id=file.split(".", 1)[0])
     return MigrationError(f"{file}, line {_line(statement, error)}: {one_line(error)}", remedy)
 
 
 def _line(statement: Statement, error: psycopg.Error) -> int:
-    """The line that the server points at, or the one on which the statement begins."""
+    """Return the line at the server's error position, or else the statement's first line."""
     position = int(error.diag.statement_position or 1)
     return statement.line + statement.text.count("\n", 0, position - 1)

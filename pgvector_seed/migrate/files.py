@@ -1,4 +1,4 @@
-"""The migrations a user writes: ``0001_create_embeddings.up.sql`` and, to undo it, ``.down.sql``."""
+"""The migration files: ``0001_create_embeddings.up.sql`` and, to undo it, ``.down.sql``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pgvector_seed.common.errors import InputError
 
 if TYPE_CHECKING:
-    from pgvector_seed.migrate.ledger.model import Applied
+    from pgvector_seed.migrate.ledger.model import AppliedMigration
 
 _UP = "-- What this migration makes. The SQL names tables without a schema.\n"
 _DOWN = "-- What undoes it. Without this file, it cannot be undone.\n"
@@ -22,7 +22,7 @@ _NAME = re.compile(r"(?P<id>(?P<number>\d{4})_[a-z0-9_]+)\.(?P<way>up|down)\.sql
 
 @dataclass(frozen=True)
 class Migration:
-    """One step of the schema. ``down`` is None where it cannot be undone."""
+    """A migration as its files have it. ``down`` is None if it cannot be undone."""
 
     id: str
     up: str
@@ -30,39 +30,39 @@ class Migration:
 
     @property
     def checksum(self) -> str:
-        """sha256 of the up text, in hexadecimal. Line endings do not count: git may change them."""
+        """The sha256 of the up, in hexadecimal. Line endings do not count: git may change them."""
         return sha256(self.up)
 
 
 def up_file(id_: str) -> str:
-    """The name of the file that makes what a migration makes."""
+    """Return the file name of a migration's up."""
     return f"{id_}.up.sql"
 
 
 def down_file(id_: str) -> str:
-    """The name of the file that undoes it, where there is one."""
+    """Return the file name of a migration's down."""
     return f"{id_}.down.sql"
 
 
 def checksums(migrations: Iterable[Migration]) -> dict[str, str]:
-    """Id to checksum, in the order of the files."""
+    """Map id to checksum, in the order of the files."""
     return {migration.id: migration.checksum for migration in migrations}
 
 
-def down_checksums(migrations: Iterable[Migration | Applied]) -> dict[str, str]:
-    """Id to the sha256 of the down text; "" where there is none."""
+def down_checksums(migrations: Iterable[Migration | AppliedMigration]) -> dict[str, str]:
+    """Map id to the sha256 of the down, or "" if there is none."""
     return {migration.id: sha256(migration.down) if migration.down is not None else "" for migration in migrations}
 
 
 def sha256(text: str) -> str:
-    """In hexadecimal."""
+    """Return the sha256 of a text in UTF-8, in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load(directory: Path) -> list[Migration]:
-    """The migrations of a folder, in order.
+    """Return the migrations of a folder, in order.
 
-    Raises InputError that names every fault of every file at once.
+    Raises InputError with every fault of every file.
     """
     faults: list[str] = []
     texts: dict[tuple[str, str], str] = {}
@@ -72,21 +72,21 @@ def load(directory: Path) -> list[Migration]:
             faults.append(f"{path}: the name must be like 0001_create_embeddings.up.sql")
             continue
         text, fault = _read(path, directory)
-        faults += [fault] if fault else []
+        faults += [f"{path}: {fault}"] if fault else []
         texts[match["id"], match["way"]] = text
     ups = sorted(name for name, way in texts if way == "up")
     downs = {name for name, way in texts if way == "down"}
     faults += [f"{directory / down_file(id_)}: there is no {up_file(id_)}" for id_ in sorted(downs - set(ups))]
-    faults += _numbers(ups)
+    faults += _number_faults(ups)
     if not ups and not faults:
         faults.append(f"{directory}: there are no migrations in this folder")
     if faults:
-        raise InputError("; ".join(faults), "Mend the files and run the same command again.")
+        raise InputError("; ".join(faults), "Correct the files and run the same command again.")
     return [Migration(name, texts[name, "up"], texts.get((name, "down"))) for name in ups]
 
 
-def load_left(directory: Path) -> list[Migration]:
-    """Return the migrations of a folder as ``load`` does, or none if the folder or its files are gone."""
+def load_if_present(directory: Path) -> list[Migration]:
+    """Return the migrations of a folder as ``load`` does, or an empty list if the folder or its files are missing."""
     return load(directory) if directory.is_dir() and _sql_files(directory) else []
 
 
@@ -97,25 +97,25 @@ def _sql_files(directory: Path) -> list[Path]:
         raise InputError(f"{directory}: {error.strerror}", "The folder of the migrations must be readable.") from error
 
 
-def _read(path: Path, directory: Path) -> tuple[str, str]:
-    """The text of a file, and what is wrong with it ("" when nothing is)."""
+def _read(path: Path, directory: Path) -> tuple[str, str | None]:
+    """Return the text of a file, and its fault or None."""
     try:
         if path.is_symlink() and not path.resolve(strict=True).is_relative_to(directory.resolve()):
-            return "", f"{path}: a symbolic link out of the folder"
+            return "", "a symbolic link out of the folder"
         if not path.is_file():
-            return "", f"{path}: not a file"
+            return "", "not a file"
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, RuntimeError) as error:  # the latter for links in a circle
-        return "", f"{path}: {getattr(error, 'strerror', None) or 'a symbolic link to itself'}"
+    except (OSError, RuntimeError) as error:  # RuntimeError for a loop of symbolic links
+        return "", getattr(error, "strerror", None) or "a symbolic link to itself"
     except UnicodeDecodeError as error:
-        return "", f"{path}: not UTF-8 (byte {error.start})"
+        return "", f"not UTF-8 (byte {error.start})"
     if "\0" in text:
-        return "", f"{path}: a NUL byte, at which PostgreSQL would stop reading"
-    return text, "" if text.strip() else f"{path}: empty"
+        return "", "a NUL byte, at which PostgreSQL would stop reading"
+    return text, None if text.strip() else "empty"
 
 
-def _numbers(names: list[str]) -> Iterator[str]:
-    """A gap is a file that was lost, or one that is still to come and would be refused then."""
+def _number_faults(names: list[str]) -> Iterator[str]:
+    """Yield a fault for each duplicate and each gap: a file was lost, or would come too late to be applied."""
     for before, name in pairwise(["0000", *names]):
         if name[:4] == before[:4]:
             yield f"{before}, {name}: two migrations with the number {name[:4]}"
@@ -124,9 +124,9 @@ def _numbers(names: list[str]) -> Iterator[str]:
 
 
 def create(directory: Path, name: str) -> list[Path]:
-    """Create ``NNNN_name.up.sql`` and ``.down.sql``, which hold a comment each, and return their paths.
+    """Create ``NNNN_name.up.sql`` and ``.down.sql`` with a comment in each. Returns their paths.
 
-    Raises InputError where the name, or the folder, cannot be used.
+    Raises InputError if the name is not valid, or the numbers are used up.
     """
     words = re.sub(r"[\s-]+", "_", name.strip().lower())
     if not re.fullmatch(r"[a-z0-9_]+", words):

@@ -1,4 +1,4 @@
-"""Giving a deployment to the role that now owns it: a stack that gains roles, or another owner."""
+"""Giving a deployment to a new owner, for a stack that gains roles or changes its owner."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import sql
 
 from pgvector_seed.migrate.ledger import write
-from pgvector_seed.migrate.ledger.facts import SCHEMA, find_facts
+from pgvector_seed.migrate.ledger.facts import SCHEMA, read_facts
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.lock import Progress
 from pgvector_seed.migrate.provenance import refuse_another_schema
@@ -21,57 +21,59 @@ _ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
 
 
 def reassign(connection: Connection, schema: str, report: Progress) -> None:
-    """Give the ledger, and all that its owner has in the deployment's ``schema``, to the role of this session.
+    """Give the ledger, and its owner's objects in the deployment's ``schema``, to the role of this session.
 
-    It is done with the rights of the login, and only where the login could write to that ledger. What others own
-    there is left alone.
+    Runs with the privileges of the login. Objects of other owners stay as they are.
+
+    Raises RefusedError if the login does not trust the ledger, or the deployment is in another schema.
     """
-    with before_handover(connection) as parties:
-        if parties is None:
+    with handover_transaction(connection) as owners:
+        if owners is None:
             return
-        giver, taker = parties
+        old, new = owners
         ledger = read_ledger(connection, to_write=True)
-        assert ledger is not None, "its owner was just seen"
+        assert ledger is not None, "the ledger has an owner"
         refuse_another_schema(ledger.declaration.schema, schema)
-        whole = [SCHEMA, schema] if ledger.schema_created else [SCHEMA]
-        statements = [_give("SCHEMA", sql.Identifier(name), taker) for name in whole]
+        schemas = [SCHEMA, schema] if ledger.schema_created else [SCHEMA]
+        statements = [_change_owner("SCHEMA", sql.Identifier(name), new) for name in schemas]
         for name in (SCHEMA, schema):
-            statements += [_give(kind, sql.SQL(identity), taker) for kind, identity in _owned(connection, name, giver)]
+            objects = _owned_objects(connection, name, old)
+            statements += [_change_owner(kind, sql.SQL(identity), new) for kind, identity in objects]
         for statement in statements:
             connection.execute(statement)
-        write.promise_nothing(connection)
-    report(f"{len(statements)} objects of {giver} in {schema} and {SCHEMA} belong to {taker} now")
+        write.clear_contract(connection)
+    report(f"{len(statements)} objects of {old} in {schema} and {SCHEMA} belong to {new} now")
 
 
 @contextmanager
-def before_handover(connection: Connection) -> Iterator[tuple[str, str] | None]:
-    """Begin a transaction, with the rights of the login, if the ledger is another's than the role of this session.
+def handover_transaction(connection: Connection) -> Iterator[tuple[str, str] | None]:
+    """Run the block in a transaction with the login's privileges, if another role than this session's has the ledger.
 
-    Yields the two, giver and taker; or None, without a transaction, if there is nothing to give.
+    Yields the old and the new owner; or None, without a transaction, if the ledger needs no new owner.
     """
-    if _parties(connection) is None:
+    if _owners(connection) is None:
         yield None
         return
     with connection.transaction():
         connection.execute(_ONE_SNAPSHOT)
-        parties = _parties(connection)  # again: the ledger is read in this snapshot
-        if parties:
+        owners = _owners(connection)  # again: the ledger is read in this snapshot
+        if owners:
             connection.execute("SET LOCAL ROLE NONE")
-        yield parties
+        yield owners
 
 
-def _parties(connection: Connection) -> tuple[str, str] | None:
+def _owners(connection: Connection) -> tuple[str, str] | None:
     with catalog_snapshot(connection):
-        facts = find_facts(connection)
+        facts = read_facts(connection)
     return None if facts.owner in (None, facts.role) or facts.role == facts.login else (facts.owner, facts.role)
 
 
-def _owned(connection: Connection, schema: str, owner: str) -> list[tuple[Any, ...]]:
-    """Kind and name of each, as ALTER ... OWNER TO takes them: the server has quoted the names."""
+def _owned_objects(connection: Connection, schema: str, owner: str) -> list[tuple[Any, ...]]:
+    """Return the kind and quoted name of each object, as ALTER ... OWNER TO takes them."""
     query = files("pgvector_seed.migrate").joinpath("handover.sql").read_bytes()
     with catalog_snapshot(connection):
         return connection.execute(query, {"schema": schema, "owner": owner}).fetchall()
 
 
-def _give(kind: str, name: sql.Composable, taker: str) -> sql.Composed:
-    return sql.SQL("ALTER {} {} OWNER TO {}").format(sql.SQL(kind), name, sql.Identifier(taker))
+def _change_owner(kind: str, name: sql.Composable, owner: str) -> sql.Composed:
+    return sql.SQL("ALTER {} {} OWNER TO {}").format(sql.SQL(kind), name, sql.Identifier(owner))

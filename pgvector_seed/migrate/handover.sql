@@ -1,5 +1,5 @@
--- What a role owns in a schema, as rows of (kind, identity), both as ALTER ... OWNER TO takes them. Left out is what
--- follows something else (a serial column's sequence, a table's row type, a range's multirange) or an extension.
+-- The objects of a role in a schema, as rows of (kind, identity), both as ALTER ... OWNER TO takes them. Left out are
+-- those that follow another object (a serial column's sequence, a row type, a multirange) or belong to an extension.
 WITH owned AS (
   SELECT 'pg_class'::regclass AS classid, oid, relowner AS owner, relnamespace AS namespace
   FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')

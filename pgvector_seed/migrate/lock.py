@@ -1,4 +1,4 @@
-"""One applier at a time: a session advisory lock, which the server frees when its holder dies."""
+"""The migration lock: a session advisory lock, which the server releases when its holder dies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pgvector_seed.postgres.pooler import refuse_pooler
 
 Progress = Callable[[str], None]  # gets a line of progress
 
-# The first 8 bytes of sha256("pgvector_seed") as a signed bigint: a key nobody else takes by chance.
+# The first 8 bytes of sha256("pgvector_seed") as a signed bigint, so that no other application has it by chance.
 LOCK_KEY = -8128092972461669087
 
 POLL_SECONDS = 0.2
@@ -33,10 +33,10 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
 
 @contextmanager
 def locked(connection: Connection, report: Progress) -> Iterator[None]:
-    """Hold the lock; while somebody else holds it, say who, and wait.
+    """Hold the migration lock. If another session holds it, report its owner and wait.
 
-    Raises RefusedError where a session's lock would not be the session's own, and InterruptError, which says
-    what is on record, after an interrupt.
+    Raises RefusedError behind a connection pooler that shares sessions; InterruptError, with the newest recorded
+    migration, after an interrupt.
     """
     refuse_pooler(connection)
     connection.execute(ending_with_client(local=False))
@@ -47,37 +47,37 @@ def locked(connection: Connection, report: Progress) -> Iterator[None]:
             holding = True
             yield
     except (KeyboardInterrupt, InterruptError) as interrupt:
-        raise InterruptError(_left(connection) if holding else "nothing was run") from interrupt
+        raise InterruptError(_describe_ledger(connection) if holding else "nothing was run") from interrupt
     finally:
         if not connection.closed and not connection.broken:
             connection.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", (LOCK_KEY,))
 
 
 def _wait(connection: Connection, report: Progress) -> None:
-    if _try(connection):
+    if _try_lock(connection):
         return
     report(f"waiting for {_holder(connection)}")
-    # Asked again and again, not waited for in the server: an index that the holder builds concurrently
-    # waits for every running statement, so each would wait for the other.
-    while not _try(connection):
+    # Polled, for a blocking pg_advisory_lock is a running statement, and CREATE INDEX CONCURRENTLY of the holder waits
+    # for every running statement: a deadlock.
+    while not _try_lock(connection):
         pause(POLL_SECONDS)
 
 
-def _left(connection: Connection) -> str:
-    """Describe the ledger after an interrupt, which may have come while the server committed."""
+def _describe_ledger(connection: Connection) -> str:
+    """Return the state of the ledger in words: an interrupt may come while the server commits."""
     if connection.info.transaction_status != TransactionStatus.IDLE:
-        return ""  # what it would see is not committed
+        return ""  # the ledger would be read uncommitted
     try:
         ledger = read_ledger(connection)
     except (psycopg.Error, Error):
         return ""
     ids = [*ledger.migrations] if ledger else []
-    newest = f"{ids[-1]} is the newest migration on record" if ids else "no migration is on record"
+    newest = f"{ids[-1]} is the newest recorded migration" if ids else "no migration is recorded"
     begun = f"{ledger.unfinished['file']} was begun outside of a transaction" if ledger and ledger.unfinished else ""
-    return f"{newest}; {begun or ('nothing after it was kept' if ids else 'nothing was kept')}"
+    return f"{newest}; {begun or ('nothing after it was committed' if ids else 'nothing was committed')}"
 
 
-def _try(connection: Connection) -> bool:
+def _try_lock(connection: Connection) -> bool:
     row = connection.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone()
     return row is not None and bool(row[0])
 
@@ -85,8 +85,8 @@ def _try(connection: Connection) -> bool:
 def _holder(connection: Connection) -> str:
     row = connection.execute(_HOLDER, (LOCK_KEY,)).fetchone()
     if row is None:
-        return "another applier of migrations, which is about to end"
+        return "another session, which is about to end"
     user, application, address, pid, age = row
     if age is None:
-        return f"server process {pid} (who that is, a role with pg_read_all_stats can see)"
+        return f"server process {pid} (its user is shown to members of pg_read_all_stats)"
     return f"{user} ({application or 'unnamed'}, {address or 'local'}, server process {pid}, connected for {age})"

@@ -1,6 +1,6 @@
--- What is in a schema, as rows of (object, part, definition): a part is a column, a constraint, an index, ...
--- Names come out unqualified where the search_path finds them, so that two schemas can be compared.
--- Owners, grants, comments and the order of columns are left out; so is what belongs to an extension.
+-- The objects of a schema, as rows of (object, part, definition): a part is a column, a constraint, an index, ...
+-- Names on the search_path are unqualified, so that two schemas can be compared.
+-- Owners, privileges, comments, the order of columns and the objects of extensions are left out.
 WITH relations AS (
   SELECT c.*, CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence'
                              WHEN 'f' THEN 'foreign table' ELSE 'table' END || ' ' || c.relname AS object
@@ -34,8 +34,8 @@ WHERE r.relkind <> 'S'
 UNION ALL
 SELECT object, 'constraint ' || k.conname, pg_catalog.pg_get_constraintdef(k.oid, true)
 FROM relations r JOIN pg_catalog.pg_constraint k ON k.conrelid = r.oid
-WHERE k.contype <> 't'  -- a constraint trigger is a trigger
-  AND (k.contype <> 'n' OR NOT k.convalidated)  -- a column says not null itself, unless rows may break it
+WHERE k.contype <> 't'  -- constraint triggers are among the triggers
+  AND (k.contype <> 'n' OR NOT k.convalidated)  -- NOT NULL is in the column's part, unless NOT VALID
 UNION ALL
 SELECT object, 'index ' || x.relname,
        pg_catalog.pg_get_indexdef(x.oid, 0, true) || CASE WHEN i.indisvalid THEN '' ELSE ' (invalid)' END
@@ -93,7 +93,7 @@ SELECT 'statistics ' || x.stxname, '', x.stxrelid::regclass::text || ' ' || x.st
          || pg_catalog.pg_get_statisticsobjdef_columns(x.oid)
 FROM pg_catalog.pg_statistic_ext x WHERE x.stxnamespace = pg_catalog.to_regnamespace(%(schema)s)
 UNION ALL
--- Of everything else, such as collations, operators and text search, only that it is there.
+-- Of all other objects, such as collations, operators and text search, only the name.
 SELECT o.type || ' ' || CASE WHEN pg_catalog.starts_with(o.identity, d.refobjid::regnamespace::text || '.')
                              THEN pg_catalog.substr(o.identity, pg_catalog.length(d.refobjid::regnamespace::text) + 2)
                              ELSE o.identity END, '', ''

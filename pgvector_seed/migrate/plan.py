@@ -1,4 +1,4 @@
-"""What is to be run: the files against the ledger. Pure, so it can be asked without a database."""
+"""The plan of a run: the migrations to undo and to apply, from the files and the ledger. Needs no database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pgvector_seed.common.remedies import setting
 NO_DOWN = "cannot be undone: it has no down"
 
 PUT_BACK = "Put the file back, and write the change as a new migration with the next number."
-REPAIR = f"Where the database already has what the edited file makes: {PROGRAM} migrate repair {{id}}."
+REPAIR = f"If the database already has what the edited file makes: {PROGRAM} migrate repair {{id}}."
 RENUMBER = "Give the new file the next number."
 ALLOW_DOWN = (
     f"Put the files back; or, to undo what they made: {PROGRAM} migrate apply --allow-down "
@@ -22,13 +22,13 @@ ALLOW_DOWN = (
 
 @dataclass(frozen=True)
 class Plan:
-    """The ids to undo and then those to apply, each in the order in which it is done."""
+    """The ids to undo, then the ids to apply, each in order of execution."""
 
     undo: tuple[str, ...] = ()
     apply: tuple[str, ...] = ()
 
     def lines(self, irreversible: Collection[str]) -> list[str]:
-        """A line for each step; ``irreversible`` has the ids that have no down."""
+        """Return a line for each step. ``irreversible`` are the ids that have no down."""
         return [f"{id_} to be undone" for id_ in self.undo] + [
             f"{id_} to be applied{f'; {NO_DOWN}' if id_ in irreversible else ''}" for id_ in self.apply
         ]
@@ -41,61 +41,60 @@ def plan(
     *,
     allow_down: bool = False,
 ) -> Plan:
-    """The steps that lead from the ledger to the files.
+    """Return the steps that lead from the ledger to the files.
 
-    Both map id to checksum, the ledger in its own order; the number at the head of an id gives the
-    order of the files. ``irreversible`` has the ids of the ledger that have no down. History only grows
-    at its end, and shrinks there under ``allow_down``: whatever else differs is refused, every fault at once.
+    ``files`` and ``ledger`` map id to checksum, the ledger in order of application. ``irreversible`` are the ids of
+    the ledger that have no down. Migrations are added at the end, and removed from the end under ``allow_down``.
 
-    Raises RefusedError.
+    Raises RefusedError, with every fault, if the files and the ledger differ in any other way.
     """
-    last_kept = max((id_ for id_ in ledger if id_ in files), default="")
-    removed = [id_ for id_ in reversed(list(ledger)) if id_ not in files and id_ > last_kept]
+    last_common = max((id_ for id_ in ledger if id_ in files), default="")
+    removed = [id_ for id_ in reversed(list(ledger)) if id_ not in files and id_ > last_common]
     new = sorted(files.keys() - ledger.keys())
-    faults = list(_faults(files, ledger, last_kept))
+    faults = list(_faults(files, ledger, last_common))
     if faults:
         messages, remedies = zip(*faults, strict=True)
         raise RefusedError(
             "the migrations do not continue the ledger: " + "; ".join(messages), " ".join(dict.fromkeys(remedies))
         )
     if removed and not allow_down:
-        raise RefusedError(f"applied, and its file is gone: {', '.join(reversed(removed))}", ALLOW_DOWN)
+        raise RefusedError(f"applied, and its file is missing: {', '.join(reversed(removed))}", ALLOW_DOWN)
     refuse_irreversible(removed, irreversible)
     return Plan(tuple(removed), tuple(new))
 
 
-def _faults(files: Mapping[str, str], ledger: Mapping[str, str], last_kept: str) -> Iterator[tuple[str, str]]:
-    """Each fault with its remedy."""
+def _faults(files: Mapping[str, str], ledger: Mapping[str, str], last_common: str) -> Iterator[tuple[str, str]]:
+    """Yield each fault with its remedy."""
     for id_ in ledger:
         if id_ in files and files[id_] != ledger[id_]:
             yield f"{id_} was edited after it was applied", f"{PUT_BACK} {REPAIR.format(id=id_)}"
-        if id_ not in files and id_ < last_kept:
-            yield f"{id_} was applied, and its file is gone", PUT_BACK
+        if id_ not in files and id_ < last_common:
+            yield f"{id_} was applied, and its file is missing", PUT_BACK
     for id_ in sorted(files.keys() - ledger.keys()):
-        if id_ < last_kept:
-            yield f"{id_} is new, and comes before {last_kept}, which is applied", RENUMBER
+        if id_ < last_common:
+            yield f"{id_} is new, and comes before {last_common}, which is applied", RENUMBER
     for old, new in _renamed(files, ledger):
-        yield f"{old} was applied, and is called {new} now", "Give the files their name back."
-    for id_, right in zip(ledger, sorted(ledger), strict=True):
-        if id_ != right:
+        yield f"{old} was applied, and its file was renamed to {new}", f"Rename the file back to {old}."
+    for id_, expected in zip(ledger, sorted(ledger), strict=True):
+        if id_ != expected:
             yield (
-                f"the ledger has {id_} in the place of {right}",
+                f"the ledger has {id_} in the place of {expected}",
                 "The ledger was edited by hand: restore its positions.",
             )
 
 
 def _renamed(files: Mapping[str, str], ledger: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The same text under another name: to undo it and apply it again would lose the rows."""
-    gone = {checksum: id_ for id_, checksum in ledger.items() if id_ not in files}
-    return ((gone[checksum], id_) for id_, checksum in files.items() if id_ not in ledger and checksum in gone)
+    """Yield the old and new id of each renamed file: to undo it and apply it again would lose the rows."""
+    missing = {checksum: id_ for id_, checksum in ledger.items() if id_ not in files}
+    return ((missing[checksum], id_) for id_, checksum in files.items() if id_ not in ledger and checksum in missing)
 
 
 def refuse_irreversible(ids: Collection[str], irreversible: Collection[str]) -> None:
-    """Raise RefusedError where one of the migrations that are to be undone has no down."""
-    stuck = [id_ for id_ in ids if id_ in irreversible]
-    if stuck:
-        files = ", ".join(f"{id_}.down.sql" for id_ in stuck)
+    """Raise RefusedError if a migration that is to be undone has no down."""
+    without_down = [id_ for id_ in ids if id_ in irreversible]
+    if without_down:
+        files = ", ".join(f"{id_}.down.sql" for id_ in without_down)
         raise RefusedError(
-            f"no down was recorded for {', '.join(stuck)}, so it cannot be undone",
-            f"Write {files} beside its .up.sql and apply once more, which records it; or leave it as it is.",
+            f"no down was recorded for {', '.join(without_down)}, so it cannot be undone",
+            f"Write {files} beside its .up.sql and apply once more, which records it.",
         )

@@ -1,6 +1,6 @@
-"""The source of the SQL that is about to run: a file, or the ledger alone while no other role may write to it.
+"""The provenance of SQL that is about to run: a file, or the ledger if no other role may write to it.
 
-A role that may write data could otherwise change a stored down, and have it run by the next superuser.
+A role that may write to the ledger could otherwise change a recorded down, and have a superuser run it.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from pgvector_seed.common.remedies import setting
 from pgvector_seed.migrate.files import Migration, down_file, up_file
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.trust import refuse_if_others_write
-from pgvector_seed.migrate.script import texts
+from pgvector_seed.migrate.script import file_texts
 
 _CHANGED = (
-    "Put the file back as it was applied. Or have the ledger record the file as it is now, with whatever else is "
-    f"pending, and then undo again: {PROGRAM} migrate apply (Pulumi: pulumi up --refresh)"
+    "Restore the file as it was applied. Or record it as it is now, which also applies pending migrations, and undo "
+    f"again: {PROGRAM} migrate apply (Pulumi: pulumi up --refresh)"
 )
-_MISSING = "Put the file back: the ledger has a down, and its up is still a file."
+_MISSING = "Restore it: the ledger has this down, and the up still has a file."
 _ALONE = (
-    "Put the file back, and nothing is run from the ledger. Or read what the ledger has, in psql: SELECT id, down FROM "
+    "Restore the file, so that nothing is run from the ledger. Or review the ledger in psql: SELECT id, down FROM "
     "pgvector_seed.migrations; SELECT unfinished FROM pgvector_seed.deployment; and only then: {revoke};"
 )
 
 
 def refuse_untrusted(ledger: Ledger, migrations: Sequence[Migration], undo: Sequence[str] = ()) -> None:
-    """Raise RefusedError if a down differs from its file, or SQL that only the ledger holds may be another role's.
+    """Raise RefusedError if a down differs from its file, or is only in a ledger to which other roles may write.
 
-    ``undo`` has the ids whose down is about to run. What was begun outside of a transaction counts, too.
+    ``undo`` are the ids whose downs are about to run. An unfinished statement is checked in the same way.
     """
-    files = dict(texts(migrations))
+    files = dict(file_texts(migrations))
     downs = {down_file(id_): ledger.migrations[id_].down for id_ in undo}
     with_files = {down_file(id_) for id_ in undo if up_file(id_) in files}
     missing = [file for file in downs if file in with_files and file not in files]
@@ -50,13 +50,13 @@ def refuse_untrusted(ledger: Ledger, migrations: Sequence[Migration], undo: Sequ
 
 
 def refuse_another_schema(recorded: str, named: str) -> None:
-    """Raise RefusedError if the deployment is in another schema than the one that was named."""
+    """Raise RefusedError if the ledger records another schema than the ``named`` one."""
     if recorded != named:
         name = shlex.quote(recorded)
         raise RefusedError(
-            f"this database's migrations were applied in the schema {recorded}, not {named}",
-            f"If the deployment is there, name it: --schema {name} (Pulumi: {setting('schema', name)}). If it is "
-            f"not, another role has changed the ledger: see who may write to it, with {PROGRAM} verify",
+            f"the migrations of this database were applied in the schema {recorded}, not {named}",
+            f"If the deployment is in it, name it: --schema {name} (Pulumi: {setting('schema', name)}). If not, "
+            f"another role has changed the ledger: {PROGRAM} verify names the roles that may write to it",
         )
 
 

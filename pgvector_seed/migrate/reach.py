@@ -1,8 +1,8 @@
-"""What migrations reach outside of the scratch schema in which they are compared.
+"""Detecting the objects that migrations reach outside of the scratch schema.
 
-A second session holds every real table as a writer does. A statement that would build an index on one, alter or drop
-it waits for that session, and ends at the lock timeout: nobody else notices. What else a statement reached is then
-seen in the locks of its transaction, which is rolled back.
+A second session locks every existing table as a writer does, so a statement that alters or drops one, or builds an
+index on it, runs into the lock timeout, and no other session has to wait. Other objects that a statement reached show
+in the locks of its transaction.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.postgres.connection import Connection, connect
 
-LOCK_TIMEOUT = "200ms"  # nobody but the second session can hold what the migrations made
+LOCK_TIMEOUT = "200ms"  # only the second session can hold a lock that a migration needs
 
 _ROWS_ONLY = ("INSERT", "SELECT", "UPDATE", "DELETE", "MERGE", "VALUES", "WITH", "SET")
 _IN_NO_SCHEMA = {
@@ -26,7 +26,7 @@ _IN_NO_SCHEMA = {
     *("SUBSCRIPTION", "SYSTEM", "TABLESPACE", "TRANSFORM", "USER"),
 }
 
-# The tables that this login may write to. Only those can it lock, and no others alter.
+# The tables that this login may write to: it can lock no others, nor alter them.
 _TABLES = """
 SELECT n.nspname, c.relname
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -36,8 +36,8 @@ WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND NOT c.relispartiti
   AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
 ORDER BY n.nspname, c.relname
 """
-# What another session has locked of relations, other than to read them, of types, routines and extensions, and each
-# schema in which it made or tried to make something. What it made itself is not to be seen from here.
+# The relations that a session has locked, other than to read them, the types, routines and extensions, and the schemas
+# in which it creates objects. Its own uncommitted objects cannot be seen from here.
 _REACHED = """
 SELECT pg_catalog.pg_describe_object(coalesce(l.classid, 'pg_catalog.pg_class'::pg_catalog.regclass),
                                      coalesce(l.objid, l.relation), 0)
@@ -59,53 +59,53 @@ LIMIT 1
 
 @dataclass(frozen=True)
 class Watch:
-    """A second session, to which what the session with this server process has not committed does not exist."""
+    """A second session, which cannot see the uncommitted objects of the watched one, process ``pid``."""
 
     session: Connection
     pid: int
 
     def reached(self) -> str | None:
-        """Return what the watched transaction has reached that it did not make, or None."""
+        """Return an object that the watched transaction has locked and not created itself, or None."""
         row = self.session.execute(_REACHED, (self.pid,)).fetchone()
         return row[0] if row else None
 
 
 @contextmanager
 def watched(connection: Connection) -> Iterator[Watch]:
-    """Hold every table that this login may write to, in a second session, as if it were being written to.
+    """Lock every table that this login may write to, in a second session, in ROW EXCLUSIVE mode.
 
-    Raises RefusedError if another session keeps one of them from being written to.
+    Raises RefusedError if a table cannot be locked in 10 seconds.
     """
     with connect(_same_server(connection)) as session, session.transaction(force_rollback=True):
         tables = [sql.Identifier(*names) for names in session.execute(_TABLES)]
         if tables:
-            _hold(session, tables)
+            _lock(session, tables)
         yield Watch(session, connection.info.backend_pid)
 
 
-def _hold(session: Connection, tables: list[sql.Identifier]) -> None:
+def _lock(session: Connection, tables: list[sql.Identifier]) -> None:
     lock = sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(sql.SQL(", ").join(tables))
     try:
         session.execute(sql.SQL("SET LOCAL lock_timeout TO '10s'; ") + lock, prepare=False)
     except errors.LockNotAvailable as error:
         raise RefusedError(
-            "the tables are being altered by another session: they cannot be compared meanwhile",
-            "Run the same command again when that has ended.",
+            "another session is altering the tables: they cannot be compared meanwhile",
+            "Run the same command again when that session is done.",
         ) from error
 
 
 def _same_server(connection: Connection) -> str:
-    """Return the conninfo of this session, with the one address that it has, of several."""
+    """Return the conninfo of this session, with only the host to which it is connected."""
     info = connection.info
     return make_conninfo(info.dsn, host=info.host, hostaddr=info.hostaddr, port=info.port, password=info.password)
 
 
-def moves_rows_only(statement: Statement) -> bool:
-    """Return True for a statement that makes no object by itself."""
+def changes_rows_only(statement: Statement) -> bool:
+    """Return True if a statement itself creates, alters and drops no object."""
     return statement.words[0] in _ROWS_ONLY
 
 
-def makes_what_is_in_no_schema(statement: Statement) -> bool:
-    """Return True for a statement about roles, schemas and the like, which a scratch schema does not hold."""
+def changes_object_without_schema(statement: Statement) -> bool:
+    """Return True if a statement creates, alters or drops an object that is in no schema, such as a role."""
     words = statement.words
     return words[:2] == ["DROP", "EXTENSION"] or (words[0] in ("CREATE", "ALTER", "DROP") and words[1] in _IN_NO_SCHEMA)

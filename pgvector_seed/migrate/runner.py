@@ -1,7 +1,7 @@
-"""Apply migrations and undo them. What is done is what the ledger in the database says.
+"""Applying migrations and undoing them, as the ledger in the database records.
 
-Each migration and its row in the ledger are one transaction, under one lock, so a run that dies at
-any moment can be run again, and two runs at once do the work once.
+Each migration and its row in the ledger are one transaction, under one lock, so a run that dies at any moment can be
+run again, and two runs at once apply each migration once.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pgvector_seed.migrate.ledger.read import read_ledger, read_own_ledger
 from pgvector_seed.migrate.lock import Progress, locked
 from pgvector_seed.migrate.plan import Plan, plan, refuse_irreversible
 from pgvector_seed.migrate.provenance import refuse_another_schema, refuse_untrusted
-from pgvector_seed.migrate.script import refuse_faults, texts
-from pgvector_seed.migrate.session import SESSIONS_OWN, Limits, refuse_closed_schema
+from pgvector_seed.migrate.script import file_texts, refuse_faults
+from pgvector_seed.migrate.session import DEFAULT_LIMITS, Limits, require_create_privilege
 from pgvector_seed.migrate.step import StepRunner, apply_step, undo_step
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import translated
@@ -31,23 +31,23 @@ BASE = "base"  # before the first migration
 
 @dataclass(frozen=True)
 class ApplyOptions:
-    """Choices of a run.
+    """Options of ``apply`` and ``preview``.
 
-    ``allow_down`` undoes migrations at the end whose files are gone. ``keep_declared`` leaves what an
-    existing ledger declares as it is; the declaration that is given is then for a new one.
+    ``allow_down`` undoes the last migrations if their files are missing. ``keep_declared`` keeps the declaration of an
+    existing ledger, and uses the caller's for a new ledger only.
     """
 
-    limits: Limits = SESSIONS_OWN
+    limits: Limits = DEFAULT_LIMITS
     allow_down: bool = False
     keep_declared: bool = False
 
 
-CAREFUL = ApplyOptions()
+DEFAULT_OPTIONS = ApplyOptions()
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What ``apply`` would do: its steps, the ids whose down was edited, and whether it would declare anew."""
+    """The work of the next ``apply``: its plan, the ids whose down was edited, and any change of the declaration."""
 
     ledger: Ledger | None
     declaration: Declaration
@@ -57,13 +57,13 @@ class Preview:
 
     @property
     def nothing_to_do(self) -> bool:
-        """True when the database is already what the files and the stack say."""
+        """True if the database already has all that the files and the declaration say."""
         return not (self.plan.undo or self.plan.apply or self.edited_downs or self.declaration_changes)
 
 
 @dataclass(frozen=True)
-class Done:
-    """The ledger as ``apply`` left it, and the steps that led there."""
+class ApplyResult:
+    """The ledger after ``apply``, and the plan that was carried out."""
 
     ledger: Ledger
     plan: Plan
@@ -73,18 +73,18 @@ def preview(
     connection: Connection,
     migrations: Sequence[Migration],
     declaration: Declaration,
-    options: ApplyOptions = CAREFUL,
+    options: ApplyOptions = DEFAULT_OPTIONS,
     *,
     to_write: bool = False,
 ) -> Preview:
-    """Compare the files and the declaration with the ledger; nothing is changed. ``to_write`` is as in read_ledger.
+    """Return the work of the next ``apply``, and change nothing. ``to_write`` is passed to ``read_ledger``.
 
-    Raises RefusedError, and InputError for a text that is about to be run, where ``apply`` would.
+    Raises RefusedError or InputError if ``apply`` would, before it runs anything.
     """
     with translated("reading the ledger"):
         ledger = read_ledger(connection, to_write=to_write)
     if ledger is None:
-        refuse_faults(texts(migrations))
+        refuse_faults(file_texts(migrations))
         return Preview(None, declaration, plan(checksums(migrations), {}), [], declaration_changes=True)
     refuse_another_schema(ledger.declaration.schema, declaration.schema)
     declaration = ledger.declaration if options.keep_declared else declaration
@@ -95,7 +95,7 @@ def preview(
         for migration in migrations
         if migration.id in ledger.migrations and ledger.migrations[migration.id].down != migration.down
     ]
-    refuse_faults(texts(migration for migration in migrations if migration.id in {*steps.apply, *edited}))
+    refuse_faults(file_texts(migration for migration in migrations if migration.id in {*steps.apply, *edited}))
     return Preview(ledger, declaration, steps, edited, write.declaration_changes(ledger, declaration))
 
 
@@ -104,42 +104,42 @@ def apply(
     migrations: Sequence[Migration],
     declaration: Declaration,
     report: Progress,
-    options: ApplyOptions = CAREFUL,
-) -> Done:
-    """Run what the ledger does not have yet, and record the declaration.
+    options: ApplyOptions = DEFAULT_OPTIONS,
+) -> ApplyResult:
+    """Apply the migrations that the ledger does not have, and record the declaration.
 
-    ``report`` gets a line for each migration as it is done, and one when another applier is waited for.
-    The session is left with the settings of the last one.
+    ``report`` gets a line for each migration after it ran, and one if another session holds the lock. The session
+    keeps the settings of the last migration.
 
-    Raises RefusedError when the files do not continue the ledger, and MigrationError when the server
-    refuses one: those before it are then recorded, it and those after it are not.
+    Raises RefusedError if the files do not continue the ledger, and MigrationError if a migration fails: the ones
+    before it are then recorded, and the failed one is rolled back.
     """
     with translated("applying the migrations"), locked(connection, report):
         reassign(connection, declaration.schema, report)
-        found = preview(connection, migrations, declaration, options, to_write=True)
+        work = preview(connection, migrations, declaration, options, to_write=True)
         by_id = {migration.id: migration for migration in migrations}
-        recorded = found.ledger.migrations if found.ledger else {}
-        chosen = [undo_step(recorded[id_]) for id_ in found.plan.undo]
-        refuse_faults((step.file, step.text) for step in chosen)
-        chosen += [apply_step(by_id[id_]) for id_ in found.plan.apply]
-        if chosen:
-            refuse_closed_schema(connection, found.declaration.schema)
-        upgrade(connection, found.ledger, options.limits, report)
-        steps = StepRunner(connection, found.ledger, found.declaration, options.limits, report)
-        steps.unfinished.settle(chosen[0] if chosen else None)
-        _record_downs(connection, [by_id[id_] for id_ in found.edited_downs], report)
-        for step in chosen:
-            steps.take(step, last=step is chosen[-1])
-        if found.declaration_changes and not chosen:
+        recorded = work.ledger.migrations if work.ledger else {}
+        steps = [undo_step(recorded[id_]) for id_ in work.plan.undo]
+        refuse_faults((step.file, step.text) for step in steps)
+        steps += [apply_step(by_id[id_]) for id_ in work.plan.apply]
+        if steps:
+            require_create_privilege(connection, work.declaration.schema)
+        upgrade(connection, work.ledger, options.limits, report)
+        runner = StepRunner(connection, work.ledger, work.declaration, options.limits, report)
+        runner.unfinished.settle(steps[0] if steps else None)
+        _record_downs(connection, [by_id[id_] for id_ in work.edited_downs], report)
+        for step in steps:
+            runner.run(step, last=step is steps[-1])
+        if work.declaration_changes and not steps:
             with connection.transaction():
-                write.declare(connection, found.declaration)
-        return Done(read_own_ledger(connection), found.plan)
+                write.record_declaration(connection, work.declaration)
+        return ApplyResult(read_own_ledger(connection), work.plan)
 
 
 def _record_downs(connection: Connection, migrations: Iterable[Migration], report: Progress) -> None:
     for migration in migrations:
-        write.accept(connection, migration)
-        report(f"{migration.id} has another down now, which is recorded")
+        write.record_texts(connection, migration)
+        report(f"{migration.id}: the edited down is recorded")
 
 
 def undo(
@@ -148,32 +148,31 @@ def undo(
     schema: str,
     to: str,
     report: Progress,
-    limits: Limits = SESSIONS_OWN,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> list[str]:
-    """Undo what was applied after the migration ``to``, newest first. Returns the ids.
+    """Undo the migrations applied after ``to``, newest first. Returns their ids. Clears the contract.
 
-    A down is run from its file among ``migrations``, and must be what the ledger keeps; where the file is gone, from
-    the ledger. ``to`` may be BASE, which undoes all of it. ``schema`` is the deployment's. From then on nothing is
-    promised, until the next ``apply``.
+    A recorded down must equal its file among ``migrations``; if the file is missing, the ledger's is run. ``to`` may be
+    BASE, to undo all. ``schema`` is the deployment's.
 
-    Raises, before anything is run, RefusedError if one of them has no down, or a file and the ledger differ;
-    InputError for an unknown id.
+    Raises, before anything is run, RefusedError if a migration has no down or its file differs from the ledger, and
+    InputError if ``to`` is not applied.
     """
     with translated("undoing the migrations"), locked(connection, report):
         ledger = read_ledger(connection, to_write=True)
-        names = list(ledger.migrations) if ledger else []
+        ids = list(ledger.migrations) if ledger else []
         if to != BASE:
-            refuse_not_applied(names, to)
-            names = names[names.index(to) + 1 :]
+            refuse_not_applied(ids, to)
+            ids = ids[ids.index(to) + 1 :]
         if ledger:
-            _undo(connection, ledger, migrations, schema, names[::-1], limits, report)
-    return names[::-1]
+            _undo(connection, ledger, migrations, schema, ids[::-1], limits, report)
+    return ids[::-1]
 
 
-def refuse_not_applied(names: Iterable[str], id_: str) -> None:
-    """Raise InputError for an id that the ledger does not have."""
-    if id_ not in names:
-        raise InputError(f"{id_} is not applied here", f"Applied: {', '.join(names) or 'nothing'}.")
+def refuse_not_applied(applied: Iterable[str], id_: str) -> None:
+    """Raise InputError if ``id_`` is not among the applied ids."""
+    if id_ not in applied:
+        raise InputError(f"{id_} is not applied here", f"Applied: {', '.join(applied) or 'nothing'}.")
 
 
 def revert(
@@ -182,11 +181,11 @@ def revert(
     schema: str,
     report: Progress,
     at_end: Callable[[Connection], None] | None = None,
-    limits: Limits = SESSIONS_OWN,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> None:
     """Undo every migration as ``undo`` does, and then drop the ledger.
 
-    ``at_end`` runs in the transaction that drops the ledger, so that what it does is done with it or not at all.
+    ``at_end`` runs in the transaction that drops the ledger, so that both happen or neither.
 
     Raises RefusedError as ``undo`` does.
     """
@@ -213,10 +212,10 @@ def _undo(
     refuse_another_schema(ledger.declaration.schema, schema)
     refuse_irreversible(ids, ledger.irreversible)
     refuse_untrusted(ledger, migrations, ids)
-    chosen = [undo_step(ledger.migrations[id_]) for id_ in ids]
-    refuse_faults((step.file, step.text) for step in chosen)  # the ledger may have been edited by hand
+    steps = [undo_step(ledger.migrations[id_]) for id_ in ids]
+    refuse_faults((step.file, step.text) for step in steps)  # the ledger may have been edited by hand
     upgrade(connection, ledger, limits, report)
-    steps = StepRunner(connection, ledger, ledger.declaration, limits, report)
-    steps.unfinished.settle(chosen[0] if chosen else None)
-    for step in chosen:
-        steps.take(step)
+    runner = StepRunner(connection, ledger, ledger.declaration, limits, report)
+    runner.unfinished.settle(steps[0] if steps else None)
+    for step in steps:
+        runner.run(step)

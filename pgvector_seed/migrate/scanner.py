@@ -1,4 +1,4 @@
-"""Where the statements of a SQL text begin and end, by the rules of PostgreSQL's scanner and of psql.
+"""Splitting a SQL text into statements, by the rules of PostgreSQL's scanner and of psql.
 
 A semicolon ends a statement unless it is quoted, commented out, in parentheses (as in CREATE RULE),
 or in the BEGIN ATOMIC body of a routine. ``standard_conforming_strings`` is taken to be on.
@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-# Every character beyond ASCII is a letter for PostgreSQL. ``open`` is a quote that is never closed,
-# for it comes after those that are.
+# To PostgreSQL, every character beyond ASCII is a letter. ``open`` matches an unclosed quote, since ``quoted`` has
+# matched the closed ones.
 _TOKEN = re.compile(
     r"""
     (?P<space>   [ \t\n\r\f\v]+ )
@@ -37,7 +37,7 @@ _ROUTINES = (["CREATE", "FUNCTION"], ["CREATE", "PROCEDURE"])
 
 
 class UnclosedError(ValueError):
-    """A quote or a comment begins and never ends."""
+    """The text has a quote or a comment that is never closed."""
 
     def __init__(self, text: str, position: int) -> None:
         line = text.count("\n", 0, position) + 1
@@ -46,34 +46,34 @@ class UnclosedError(ValueError):
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement without its semicolon. It begins on the ``line`` of the text, counted from 1."""
+    """A statement without its semicolon. ``line`` is its first line in the text, counted from 1."""
 
     text: str
     line: int
 
     @cached_property
     def tokens(self) -> list[str]:
-        """Its words, names, strings and signs as they are written."""
+        """The words, names, strings and signs of the statement as it writes them."""
         return [match[0] for match in _tokens(self.text) if match.lastgroup not in ("space", "comment")]
 
     @cached_property
     def words(self) -> list[str]:
-        """Its tokens in capitals, to be compared with keywords."""
+        """The tokens in upper case, to be compared with keywords."""
         return [token.upper() for token in self.tokens]
 
     def without(self, word: str) -> Statement:
-        """The same with its first such word taken out; comments, names and strings are no words."""
-        found = (match for match in _tokens(self.text) if match.lastgroup == "word" and match[0].upper() == word)
-        match = next(found)
+        """Return the statement without the first occurrence of a keyword, in upper case."""
+        words = (match for match in _tokens(self.text) if match.lastgroup == "word")
+        match = next(match for match in words if match[0].upper() == word)
         return Statement(self.text[: match.start()] + self.text[match.end() :], self.line)
 
 
 def split(text: str) -> list[Statement]:
-    """The statements of a text, in order; none where there are only comments.
+    """Return the statements of a text, in order.
 
-    Raises UnclosedError.
+    Raises UnclosedError if a quote or a comment is never closed.
     """
-    found: list[Statement] = []
+    statements: list[Statement] = []
     line, counted, start, end, nesting = 1, 0, -1, 0, _Nesting()
     for match in _tokens(text):
         if match.lastgroup in ("space", "comment"):
@@ -84,23 +84,23 @@ def split(text: str) -> list[Statement]:
             line, counted, nesting = line + text.count("\n", counted, start), start, _Nesting()
         if not ends:
             end = match.end()
-            nesting.see(match[0])
+            nesting.feed(match[0])
         elif start >= 0:
-            found.append(Statement(text[start:end], line))
+            statements.append(Statement(text[start:end], line))
             start = -1
-    return found if start < 0 else [*found, Statement(text[start:end], line)]
+    return statements if start < 0 else [*statements, Statement(text[start:end], line)]
 
 
 def comments(text: str) -> list[str]:
-    """What the ``--`` comments of a text say, in order.
+    """Return the contents of the ``--`` comments of a text, in order.
 
-    Raises UnclosedError.
+    Raises UnclosedError if a quote or a comment is never closed.
     """
     return [match[0][2:].strip() for match in _tokens(text) if match.lastgroup == "comment"]
 
 
 class _Nesting:
-    """How deep in parentheses and in the body of a routine the tokens seen so far lead; false when not at all."""
+    """The nesting, after some tokens of a statement, in parentheses and BEGIN ATOMIC bodies. False if there is none."""
 
     def __init__(self) -> None:
         self.parentheses = 0
@@ -111,30 +111,30 @@ class _Nesting:
     def __bool__(self) -> bool:
         return bool(self.parentheses or self.blocks)
 
-    def see(self, token: str) -> None:
-        """Take the next token of the statement into account."""
+    def feed(self, token: str) -> None:
+        """Update the nesting with the next token of the statement."""
         if token in _DEEPER:
             self.parentheses = max(0, self.parentheses + _DEEPER[token])
         elif len(self.head) < 2:
             self.head += [token.upper()] if token.upper() not in ("OR", "REPLACE") else []
         elif self.head in _ROUTINES:
-            self._see_in_routine(token.upper())
+            self._feed_routine(token.upper())
 
-    def _see_in_routine(self, word: str) -> None:
-        a_name = self.previous in ("AS", ".")
-        if (self.previous, word) == ("BEGIN", "ATOMIC") or (self.blocks and word == "CASE" and not a_name):
+    def _feed_routine(self, word: str) -> None:
+        is_name = self.previous in ("AS", ".")
+        if (self.previous, word) == ("BEGIN", "ATOMIC") or (self.blocks and word == "CASE" and not is_name):
             self.blocks += 1
-        elif self.blocks and word == "END" and not a_name:
+        elif self.blocks and word == "END" and not is_name:
             self.blocks -= 1
         self.previous = word
 
 
 def _tokens(text: str) -> Iterator[re.Match[str]]:
-    """Every token but the comments in ``/* */``, which may hold others of their kind."""
+    """Yield every token of a text, including ``--`` comments but not ``/* */`` ones, which may be nested."""
     position = 0
     while position < len(text):
         match = _TOKEN.match(text, position)
-        assert match is not None, "the last alternative takes whatever is left"
+        assert match is not None, "the last alternative matches any character"
         if match.lastgroup == "open":
             raise UnclosedError(text, position)
         if match.lastgroup == "nested":

@@ -1,4 +1,4 @@
-"""What a migration's text asks for: its statements, and whether they run in a transaction."""
+"""The text of a migration as statements and directives, and the faults that need no server to be found."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ _TRANSACTION_CONTROL = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", 
 
 @dataclass(frozen=True)
 class Script:
-    """The statements of a text, and what its comments say to us. Marked no-transaction, it has one statement."""
+    """The statements of a text, and the directives in its comments. With no-transaction, it has one statement."""
 
     statements: list[Statement]
     directives: frozenset[str]
 
     @property
     def in_transaction(self) -> bool:
-        """True when the statements and their record are one transaction."""
+        """True if the statements and their row in the ledger are one transaction."""
         return NO_TRANSACTION not in self.directives
 
 
 def parse(text: str) -> Script:
-    """What a text asks for, in which ``refuse_faults`` finds nothing."""
+    """Return the statements and directives of a text. Raises UnclosedError as ``split`` does."""
     return Script(split(text), frozenset(_directives(text)))
 
 
-def texts(migrations: Iterable[Migration]) -> Iterator[tuple[str, str]]:
-    """The name and the text of every file."""
+def file_texts(migrations: Iterable[Migration]) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of every file."""
     for migration in migrations:
         yield up_file(migration.id), migration.up
         if migration.down is not None:
@@ -48,17 +48,16 @@ def texts(migrations: Iterable[Migration]) -> Iterator[tuple[str, str]]:
 
 
 def refuse_faults(texts: Iterable[tuple[str, str]]) -> None:
-    """Raise InputError that names every fault of every file's text, as far as it can be told without a server."""
-    found = [fault for file, text in texts for fault in _faults(file, text)]
-    if found:
-        raise InputError("; ".join(found), "Mend the files and run the same command again.")
+    """Raise InputError with every fault of ``texts``, pairs of file name and text, that needs no server to be found."""
+    faults = [fault for file, text in texts for fault in _faults(file, text)]
+    if faults:
+        raise InputError("; ".join(faults), "Correct the files and run the same command again.")
 
 
 def _directives(text: str) -> list[str]:
     if DIRECTIVE not in text:
         return []
-    said = (comment for comment in comments(text) if comment.startswith(DIRECTIVE))
-    return [comment.removeprefix(DIRECTIVE).strip() for comment in said]
+    return [line.removeprefix(DIRECTIVE).strip() for line in comments(text) if line.startswith(DIRECTIVE)]
 
 
 def _faults(file: str, text: str) -> list[str]:
@@ -66,28 +65,28 @@ def _faults(file: str, text: str) -> list[str]:
         script = parse(text)
     except UnclosedError as error:
         return [f"{file}, {error}"]
-    found = [
-        f"{file}: {DIRECTIVE} {name} is unknown; {MARK} is known"
+    faults = [
+        f"{file}: {DIRECTIVE} {name} is unknown; the only directive is {MARK}"
         for name in sorted(script.directives - {NO_TRANSACTION})
     ]
     if not script.statements:
-        found.append(f"{file}: no statement in it")
+        faults.append(f"{file}: no statement in it")
     if not script.in_transaction:
-        found += _faults_alone(file, script.statements)
-    return found + [fault for statement in script.statements for fault in _faults_of(file, statement)]
+        faults += _faults_outside_transaction(file, script.statements)
+    return faults + [fault for statement in script.statements for fault in _statement_faults(file, statement)]
 
 
-def _faults_alone(file: str, statements: list[Statement]) -> Iterator[str]:
+def _faults_outside_transaction(file: str, statements: list[Statement]) -> Iterator[str]:
     if len(statements) > 1:
         yield f"{file}: {NO_TRANSACTION} is for one statement, and there are {len(statements)}"
     for statement in statements[:1]:
-        built = concurrently.built(statement)
+        built = concurrently.built_index(statement)
         if built and not (_PLAIN.fullmatch(built.name) and _PLAIN.fullmatch(built.table)):
-            yield f"{file}: the index needs a plain name and table, by which the rest of an interrupted build is found"
-        if not (built or concurrently.dropped(statement) or _is_repeatable(statement)):
+            yield f"{file}: the index needs a plain name and table, by which an interrupted build is found again"
+        if not (built or concurrently.dropped_index(statement) or _is_repeatable(statement)):
             yield (
                 f"{file}: {NO_TRANSACTION} is for CREATE INDEX CONCURRENTLY, DROP INDEX CONCURRENTLY, VACUUM and ALTER "
-                "SYSTEM; of another statement nobody could tell after an interruption whether it was done"
+                "SYSTEM; for no other statement is it certain after an interruption whether it was done"
             )
 
 
@@ -99,17 +98,17 @@ def _is_repeatable(statement: Statement) -> bool:
     return statement.words[0] == "VACUUM" or statement.words[:2] == ["ALTER", "SYSTEM"]
 
 
-def _faults_of(file: str, statement: Statement) -> Iterator[str]:
+def _statement_faults(file: str, statement: Statement) -> Iterator[str]:
     word = _WORD.match(statement.text)
     first = word[0].upper() if word else ""
-    # The whole statement is read for its tokens only where it may matter: there may be many.
+    # statement.words scans the whole text, so it is read only after a first word that needs it.
     if first in _TRANSACTION_CONTROL or (first == "PREPARE" and statement.words[1:2] == ["TRANSACTION"]):
-        yield f"{file}, line {statement.line}: {first}: the transaction is not the migration's to control"
+        yield f"{file}, line {statement.line}: {first}: a migration cannot control its transaction"
     setting = [word for word in statement.words[1:4] if word not in ("SESSION", "LOCAL")][:1] if first == "SET" else []
     if setting == ["TRANSACTION"]:
-        yield f"{file}, line {statement.line}: SET TRANSACTION: the transaction is not the migration's to control"
+        yield f"{file}, line {statement.line}: SET TRANSACTION: a migration cannot control its transaction"
     if setting == ["AUTHORIZATION"]:
-        yield f"{file}, line {statement.line}: SET SESSION AUTHORIZATION: use SET ROLE, which is taken back"
+        yield f"{file}, line {statement.line}: SET SESSION AUTHORIZATION: use SET ROLE, which is reset"
     if setting in (["CLIENT_ENCODING"], ["NAMES"]) and not _names_utf8(statement):
         yield f"{file}, line {statement.line}: the files are UTF-8, and so is the session"
     if first == "COPY" and {("FROM", "STDIN"), ("TO", "STDOUT")} & set(pairwise(statement.words)):

@@ -10,22 +10,22 @@ from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.execute import execute_all, execute_alone
 from pgvector_seed.migrate.files import Migration, down_file, up_file
 from pgvector_seed.migrate.ledger import write
-from pgvector_seed.migrate.ledger.model import Applied, Ledger
+from pgvector_seed.migrate.ledger.model import AppliedMigration, Ledger
 from pgvector_seed.migrate.lock import Progress
 from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.migrate.script import parse
-from pgvector_seed.migrate.session import Limits, clean_session
+from pgvector_seed.migrate.session import Limits, reset_session
 from pgvector_seed.migrate.unfinished import Unfinished
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.extension import require_extension
 
-MEND_UP = "Mend the file and run the same command again: what came before it is recorded."
-MEND_DOWN = "Mend the file, apply once more, which records the new down, and then undo again."
+UP_REMEDY = "Correct the file and run the same command again: the migrations before it are recorded."
+DOWN_REMEDY = "Correct the file, apply once more, which records the new down, and then undo again."
 
 
 @dataclass(frozen=True)
 class Step:
-    """A text to run, and how it is recorded once it has taken so many seconds."""
+    """One up or down to run. ``record`` writes it to the ledger, with its duration in seconds."""
 
     id: str
     file: str
@@ -36,31 +36,31 @@ class Step:
 
 
 def apply_step(migration: Migration) -> Step:
-    """Run the up of a migration, and record it as applied."""
+    """Return the step that runs the up of a migration and records it as applied."""
     return Step(
         migration.id,
         up_file(migration.id),
         migration.up,
         "applied",
-        MEND_UP,
-        lambda connection, seconds: write.applied(connection, migration, seconds),
+        UP_REMEDY,
+        lambda connection, seconds: write.record_applied(connection, migration, seconds),
     )
 
 
-def undo_step(applied: Applied) -> Step:
-    """Run the down that the ledger keeps of a migration, and record it as undone."""
+def undo_step(applied: AppliedMigration) -> Step:
+    """Return the step that runs the recorded down of a migration and records it as undone."""
     return Step(
         applied.id,
         down_file(applied.id),
         applied.down or "",
         "undone",
-        MEND_DOWN,
-        lambda connection, _: write.undone(connection, applied.id),
+        DOWN_REMEDY,
+        lambda connection, _: write.record_undone(connection, applied.id),
     )
 
 
 class StepRunner:
-    """Takes steps one after the other, under the lock that the caller holds."""
+    """Runs steps one after the other. The caller holds the migration lock."""
 
     def __init__(
         self, connection: Connection, ledger: Ledger | None, declaration: Declaration, limits: Limits, report: Progress
@@ -69,38 +69,38 @@ class StepRunner:
         self.declaration = declaration
         self.limits = limits
         self.report = report
-        self.new = ledger is None
-        self.unfinished = Unfinished(connection, ledger.unfinished if ledger else {}, self._clean_session, report)
+        self.ledger_is_missing = ledger is None
+        self.unfinished = Unfinished(connection, ledger.unfinished if ledger else {}, self._reset_session, report)
 
-    def take(self, step: Step, *, last: bool = False) -> None:
-        """Run a step and record it, with the contract when it is the ``last``."""
+    def run(self, step: Step, *, last: bool = False) -> None:
+        """Run a step and record it; after the ``last``, record the declaration and the contract, too."""
         started = time.monotonic()
         script = parse(step.text)
-        self._clean_session()
+        self._reset_session()
         if not script.in_transaction:
             with self.connection.transaction():
-                self._create_if_new()
+                self._create_missing_ledger()
             self.unfinished.run(step, script.statements[0])
         with self.connection.transaction():
-            self._create_if_new()
+            self._create_missing_ledger()
             if script.in_transaction:
                 execute_all(self.connection, step.file, script.statements, step.remedy)
-                # What waits for the end of the transaction fails here, where the file is known.
-                waiting = Statement("SET CONSTRAINTS ALL IMMEDIATE", script.statements[-1].line)
-                execute_alone(self.connection, step.file, waiting, step.remedy)
-            self.connection.execute("RESET ROLE")  # the migration may have taken another one
+                # A deferred constraint fails here, with the file's name, and not at COMMIT.
+                immediate = Statement("SET CONSTRAINTS ALL IMMEDIATE", script.statements[-1].line)
+                execute_alone(self.connection, step.file, immediate, step.remedy)
+            self.connection.execute("RESET ROLE")  # the migration may have changed it
             seconds = time.monotonic() - started
             step.record(self.connection, seconds)
             if last:
-                write.declare(self.connection, self.declaration)
+                write.record_declaration(self.connection, self.declaration)
         self.report(f"{step.id} {step.verb} in {seconds:.3f} s")
 
-    def _clean_session(self) -> None:
-        # Asked for each time: a migration may move the extension.
+    def _reset_session(self) -> None:
+        # Read for each step: a migration may move the extension.
         extension_schema = require_extension(self.connection).schema
-        clean_session(self.connection, self.limits, self.declaration.schema, extension_schema)
+        reset_session(self.connection, self.limits, self.declaration.schema, extension_schema)
 
-    def _create_if_new(self) -> None:
-        if self.new:
+    def _create_missing_ledger(self) -> None:
+        if self.ledger_is_missing:
             write.create(self.connection, self.declaration)
-            self.new = False
+            self.ledger_is_missing = False

@@ -1,4 +1,4 @@
-"""Statements that run in no transaction: begun, recorded as begun, and gone on with after an interruption."""
+"""Statements that run outside of a transaction: recorded as begun first, and completed after an interruption."""
 
 from __future__ import annotations
 
@@ -21,121 +21,118 @@ if TYPE_CHECKING:
 
 
 class Unfinished:
-    """The statement that the ledger has as begun and not as done, if there is one.
+    """The statement that the ledger records as begun, if there is one. The caller holds the migration lock.
 
-    ``record`` has its ``file`` and ``text``, and the oid of the ``index`` that a failed build left; it is empty if
-    nothing was begun. The caller holds the lock.
+    ``record`` is ``Ledger.unfinished``: ``file``, ``text`` and ``index``, the oid of an index that a failed build left.
     """
 
     def __init__(
-        self, connection: Connection, record: Mapping[str, str], clean_session: Callable[[], None], report: Progress
+        self, connection: Connection, record: Mapping[str, str], reset_session: Callable[[], None], report: Progress
     ) -> None:
         self.connection = connection
         self.record = dict(record)
-        self.clean_session = clean_session
+        self.reset_session = reset_session
         self.report = report
 
     def run(self, step: Step, statement: Statement) -> None:
-        """Run the one statement of a step for which there can be no transaction.
+        """Run the statement of a no-transaction step, unless an interrupted run has completed it.
 
-        That it was begun is recorded first. So after a kill it is known that what is there is ours, and
-        an index that the server finished is not built again.
+        The statement is first recorded as begun, so that after a kill an index of its name is known to be ours.
         """
         if self._is_begun(step):
-            _, found = self._drop_leftover()
-            if concurrently.is_done(statement, found) and (found is None or self._is_ours(found)):
+            _, index = self._drop_leftover()
+            if concurrently.is_done(statement, index) and (index is None or self._is_ours(index)):
                 return
-        found = concurrently.look(self.connection, statement)
-        self._refuse_invalid(step, statement, found)
-        if not concurrently.is_done(statement, found):
+        index = concurrently.find_index(self.connection, statement)
+        self._refuse_invalid(step, statement, index)
+        if not concurrently.is_done(statement, index):
             self.record = {"file": step.file, "text": step.text}
-            write.begun(self.connection, self.record)
+            write.record_begun(self.connection, self.record)
         self.report(f"{step.id} runs outside of a transaction")
         self._execute_begun(step, statement)
 
     def settle(self, following: Step | None) -> None:
-        """Make an end of what an earlier run began outside of a transaction and did not record.
+        """Clear the record of an interrupted statement, and drop the invalid index of its build.
 
-        The invalid rest of our build is dropped. What was finished waits for its record, which the
-        ``following`` step is when it is the same.
+        Does nothing if the ``following`` step is that statement: ``run`` completes it.
 
-        Raises RefusedError where it is another: then nobody but the user can say what is meant.
+        Raises RefusedError if the statement's effect is in place and another step follows: the user must choose.
         """
         if not self.record or (following and self._is_begun(following)):
             return
-        statement, found = self._drop_leftover()
-        if concurrently.dropped(statement) and (found is None or not found.valid):
+        statement, index = self._drop_leftover()
+        if concurrently.dropped_index(statement) and (index is None or not index.valid):
             raise RefusedError(
-                f"{self.record['file']} was interrupted while it dropped an index, which is gone or invalid, "
-                "and that is not recorded",
-                f"Go on with the command that was interrupted, such as {PROGRAM} migrate down --to ID; or drop the "
-                "index where it is invalid, and build it again, for the ledger still has it.",
+                f"{self.record['file']} was interrupted while it dropped an index, which is missing or invalid, "
+                "and this is not recorded",
+                f"Run the interrupted command again, such as {PROGRAM} migrate down --to ID. Or drop the index if it "
+                "is invalid, and build it again: the ledger still has it.",
             )
-        if concurrently.built(statement) and found and self._is_ours(found):
-            name = found.name.as_string(self.connection)
+        if concurrently.built_index(statement) and index and self._is_ours(index):
+            name = index.name.as_string(self.connection)
             raise RefusedError(
                 f"{self.record['file']} was interrupted after it had built {name}, which is not recorded",
-                f"Put its text back as it was and apply, which records it; or: DROP INDEX CONCURRENTLY {name}",
+                f"Restore its text and apply, which records it; or: DROP INDEX CONCURRENTLY {name}",
             )
         self._forget()
 
-    def unrecorded(self) -> str:
-        """The file whose index is built, or dropped, without its record; "" when there is none.
+    def unrecorded(self) -> str | None:
+        """Return the file whose index is built or dropped but not recorded, or None.
 
-        What is invalid is dropped: it is the rest of a build, or of a drop.
+        An invalid index that its build or drop left is dropped first.
         """
         if not self.record:
-            return ""
-        statement, found = self._drop_leftover()
-        if concurrently.dropped(statement) and found and not found.valid:
-            concurrently.clear(self.connection, found)
-            found = None
-        done = found is None if concurrently.dropped(statement) else found is not None
-        return self.record["file"] if done and not concurrently.is_other(statement) else ""
+            return None
+        statement, index = self._drop_leftover()
+        if concurrently.dropped_index(statement) and index and not index.valid:
+            concurrently.drop_invalid(self.connection, index)
+            index = None
+        done = index is None if concurrently.dropped_index(statement) else index is not None
+        return self.record["file"] if done and concurrently.builds_or_drops(statement) else None
 
     def _drop_leftover(self) -> tuple[Statement, concurrently.IndexState | None]:
-        """The statement that was begun, and its index as it is after our invalid one was dropped."""
+        """Drop an invalid index that our build left. Returns the statement that was begun, and its index or None."""
         file, text = self.record["file"], self.record["text"]
         refuse_faults([(file, text)])  # the ledger may have been edited by hand
-        self.clean_session()
+        self.reset_session()
         statement = parse(text).statements[0]
-        found = concurrently.look(self.connection, statement)
-        if concurrently.built(statement) and found and not found.valid and self._is_ours(found):
-            self.report(f"{file} was interrupted: dropping the index that it left unfinished")
-            concurrently.clear(self.connection, found)
+        index = concurrently.find_index(self.connection, statement)
+        if concurrently.built_index(statement) and index and not index.valid and self._is_ours(index):
+            self.report(f"{file} was interrupted: dropping the invalid index that it left")
+            concurrently.drop_invalid(self.connection, index)
             return statement, None
-        return statement, found
+        return statement, index
 
-    def _is_ours(self, found: concurrently.IndexState) -> bool:
-        return self.record.get("index", found.oid) == found.oid
+    def _is_ours(self, index: concurrently.IndexState) -> bool:
+        return self.record.get("index", index.oid) == index.oid
 
     def _is_begun(self, step: Step) -> bool:
         return (self.record.get("file"), self.record.get("text")) == (step.file, step.text)
 
     def _forget(self) -> None:
-        write.nothing_begun(self.connection)
+        write.clear_begun(self.connection)
         self.record = {}
 
     def _execute_begun(self, step: Step, statement: Statement) -> None:
-        """Run it; where the server refuses it, remember which index it left, or that it left none."""
-        if not concurrently.is_other(statement):
-            lift_limits(self.connection)  # it waits for old transactions by design, and nobody waits behind it
+        """Run a statement. If it fails, record the oid of the invalid index that it left, or clear the record."""
+        if concurrently.builds_or_drops(statement):
+            lift_limits(self.connection)  # it waits for old transactions, and no other session waits behind it
         try:
             execute_alone(self.connection, step.file, statement, step.remedy)
         except MigrationError:
-            found = concurrently.look(self.connection, statement)
-            if self.record and found and not found.valid:
-                write.begun(self.connection, {**self.record, "index": found.oid})
+            index = concurrently.find_index(self.connection, statement)
+            if self.record and index and not index.valid:
+                write.record_begun(self.connection, {**self.record, "index": index.oid})
             elif self.record:
                 self._forget()
             raise
-        self._refuse_invalid(step, statement, concurrently.look(self.connection, statement))
+        self._refuse_invalid(step, statement, concurrently.find_index(self.connection, statement))
 
-    def _refuse_invalid(self, step: Step, statement: Statement, found: concurrently.IndexState | None) -> None:
-        """Ours is dropped by now. CREATE INDEX IF NOT EXISTS would take another's for an index."""
-        if concurrently.built(statement) and found and not found.valid:
-            name = found.name.as_string(self.connection)
+    def _refuse_invalid(self, step: Step, statement: Statement, index: concurrently.IndexState | None) -> None:
+        """Raise RefusedError if another session left the index invalid: IF NOT EXISTS would accept it as it is."""
+        if concurrently.built_index(statement) and index and not index.valid:
+            name = index.name.as_string(self.connection)
             raise RefusedError(
-                f"{step.file}: the index {name} is invalid: its build was interrupted or goes on, and is not ours",
-                f"When nobody builds it: DROP INDEX CONCURRENTLY {name}; then run the same command again.",
+                f"{step.file}: the index {name} is invalid: another session is building it, or was interrupted",
+                f"If no session is building it: DROP INDEX CONCURRENTLY {name}; then run the same command again.",
             )

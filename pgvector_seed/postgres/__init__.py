@@ -1,1 +1,1 @@
-"""How we speak to PostgreSQL: connecting, errors, reading the catalogue, the ledger and the contract."""
+"""PostgreSQL, whatever is deployed in it: connections, libpq's rules, errors, interrupts and the system catalog."""

@@ -1,4 +1,4 @@
-"""What a server must prove before it is told the password."""
+"""The authentication that a server must offer before it gets the password."""
 
 from __future__ import annotations
 
@@ -17,36 +17,37 @@ SCRAM, NOT_IN_CLEAR = "scram-sha-256", "!password"
 
 
 def require_auth(conninfo: str) -> dict[str, str]:
-    """Return the require_auth that keeps the password from an unproved server on this machine.
+    """Return the require_auth that keeps the password from an impostor on this machine, as a connection parameter.
 
-    While a server is down any program may take its port, and without TLS nobody proves who answers. A server that
-    lets everybody in needs no password, and passes; make's own must prove that it knows the password.
+    While a server is down, any local program may take its port, and without TLS no server proves its identity. So a
+    clear-text password is refused there; a server with trust authentication passes. The server that make brings must
+    prove with SCRAM that it knows the password.
     """
     try:
-        known = resolve(conninfo_to_dict(conninfo))
+        parameters = resolve(conninfo_to_dict(conninfo))
     except InputError:
-        return {}  # connecting ends by the same rules, and tells which
-    hosts = _dialled(known.get("host", ""), known.get("hostaddr", ""))
-    if os.environ.get(OWN_SERVER) == f"{','.join(hosts)}:{known['port']}":
+        return {}  # connecting raises the same error
+    hosts = _dialled_hosts(parameters.get("host", ""), parameters.get("hostaddr", ""))
+    if os.environ.get(OWN_SERVER) == f"{','.join(hosts)}:{parameters['port']}":
         return {"require_auth": SCRAM}
-    may_be_plain = known.get("sslmode") not in ASKING_FOR_TLS and "require_auth" not in known
-    return {"require_auth": NOT_IN_CLEAR} if may_be_plain and any(map(_leads_here, hosts)) else {}
+    may_be_plain = parameters.get("sslmode") not in ASKING_FOR_TLS and "require_auth" not in parameters
+    return {"require_auth": NOT_IN_CLEAR} if may_be_plain and any(map(_resolves_to_loopback, hosts)) else {}
 
 
-def _dialled(hosts: str, addresses: str) -> list[str]:
-    """Return what libpq dials: of each server its address, or else its host."""
+def _dialled_hosts(hosts: str, addresses: str) -> list[str]:
+    """Return the hosts that libpq dials: for each server its address, or else its host."""
     pairs = zip_longest(hosts.split(","), addresses.split(","), fillvalue="")
     return [address or host for host, address in pairs]
 
 
-def _leads_here(host: str) -> bool:
-    """Return True if a name or an address, in any spelling, leads to this machine's loopback."""
+def _resolves_to_loopback(host: str) -> bool:
+    """Return True if a name or an address, in any spelling, resolves to this machine's loopback."""
     if not host or host.startswith(("/", "@")):
-        return False  # a socket, whose folder's owner says who answers
+        return False  # a Unix socket: only the owner of its folder can put one there
     try:
         answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        return False  # connecting fails as well, and tells why
+        return False  # connecting raises the same error
     addresses = [ipaddress.ip_address(str(answer[4][0]).partition("%")[0]) for answer in answers]
-    plain = [getattr(address, "ipv4_mapped", None) or address for address in addresses]
-    return any(address.is_loopback or address.is_unspecified for address in plain)
+    unmapped = [getattr(address, "ipv4_mapped", None) or address for address in addresses]
+    return any(address.is_loopback or address.is_unspecified for address in unmapped)

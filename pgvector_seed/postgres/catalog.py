@@ -1,4 +1,4 @@
-"""What the catalogue says of one table, its partitions and its columns."""
+"""Tables, columns and owned relations in the system catalog."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AS_IN_SQL = 'Write it as in SQL: public.items, "My schema".items'
 
 _PARTS = "SELECT pg_catalog.parse_ident(%s)"
 _PATH = "SELECT pg_catalog.current_schemas(false)"
-# Without a schema: the first on the search_path that has such a table.
+# For a name without a schema: the first schema on the search_path that has the table.
 _ON_PATH = """
 SELECT n.nspname
 FROM unnest(%s::name[]) WITH ORDINALITY AS path (schema, place)
@@ -44,7 +44,7 @@ JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND a.attname = %s AND NOT a.attisdropped
 """
-# What the role of this session owns: tables of all kinds and views, and sequences.
+# The tables, views and sequences that current_user owns.
 _OWNED = """
 SELECT c.relname, c.relkind = 'S'
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -55,8 +55,8 @@ ORDER BY 1
 
 
 @dataclass(frozen=True)
-class Name:
-    """A table's name, with its schema."""
+class TableName:
+    """The name of a table and of its schema, unquoted."""
 
     schema: str
     table: str
@@ -64,7 +64,7 @@ class Name:
 
 @dataclass(frozen=True)
 class Relation:
-    """A table, or what bears its name. ``kind`` is pg_class's letter."""
+    """A table, view or foreign table. ``kind`` is relkind of pg_class."""
 
     oid: int
     kind: str
@@ -74,9 +74,9 @@ class Relation:
 
 @dataclass(frozen=True)
 class Column:
-    """A column. ``modifier`` is its number of dimensions for the types of vectors, and -1 where it has none.
+    """A column. ``modifier`` is atttypmod: the dimensions of a vector type, or -1 if they are not declared.
 
-    ``wants_statistics`` is False where its statistics target was set to 0.
+    ``wants_statistics`` is False if its statistics target is 0.
     """
 
     number: int
@@ -87,15 +87,17 @@ class Column:
     wants_statistics: bool
 
 
-def parse_name(connection: Connection, text: str) -> Name:
-    """The table that ``text`` names, as in SQL: ``items``, ``public.items``, ``"My schema"."Items"``.
+def parse_name(connection: Connection, text: str) -> TableName:
+    """Return the table that ``text`` names as in SQL: ``items``, ``public.items``, ``"My schema"."Items"``.
 
-    Raises InputError where it is no name of a table.
+    Without a schema, it is searched on the search_path; if no schema there has the table, the schema is public.
+
+    Raises InputError if ``text`` is not a valid table name.
     """
     try:
         row = connection.execute(_PARTS, (text,)).fetchone()
     except errors.InvalidParameterValue as error:
-        raise InputError(f"{text} is no name of a table", _AS_IN_SQL) from error
+        raise InputError(f"{text} is not a valid table name", _AS_IN_SQL) from error
     assert row is not None
     *schema, table = row[0]
     if len(schema) > 1:
@@ -103,32 +105,32 @@ def parse_name(connection: Connection, text: str) -> Name:
     if not schema:
         ((path,),) = connection.execute(_PATH).fetchall()
         with catalog_snapshot(connection):
-            found = connection.execute(_ON_PATH, (path, table)).fetchone()
-        schema = [found[0] if found else "public"]
-    return Name(schema[0], table)
+            row = connection.execute(_ON_PATH, (path, table)).fetchone()
+        schema = [row[0] if row else "public"]
+    return TableName(schema[0], table)
 
 
-def relation(connection: Connection, name: Name) -> Relation | None:
-    """The relation of that name, or None where there is none."""
+def find_relation(connection: Connection, name: TableName) -> Relation | None:
+    """Return the relation of that name, or None if it does not exist."""
     row = connection.execute(_RELATION, (name.schema, name.table)).fetchone()
     return Relation(*row) if row else None
 
 
-def column(connection: Connection, oid: int, name: str) -> Column | None:
-    """The column of that name, or None where the relation has none."""
+def find_column(connection: Connection, oid: int, name: str) -> Column | None:
+    """Return the column of that name in the relation ``oid``, or None if it does not exist."""
     row = connection.execute(_COLUMN, (oid, name)).fetchone()
     return Column(*row) if row else None
 
 
-def owned(connection: Connection, schema: str) -> tuple[list[str], list[str]]:
-    """The names of the tables and views of ``schema`` that belong to the role of this session, and of the sequences."""
+def owned_relations(connection: Connection, schema: str) -> tuple[list[str], list[str]]:
+    """Return the names of the tables and views in ``schema`` that current_user owns, and of its sequences."""
     with catalog_snapshot(connection):
         rows = connection.execute(_OWNED, (schema,)).fetchall()
     return [name for name, is_sequence in rows if not is_sequence], [name for name, is_sequence in rows if is_sequence]
 
 
 def column_type(connection: Connection, schema: str, table: str, column: str) -> str | None:
-    """The type with its dimensions, such as ``vector(4)``, or None where there is no such column."""
+    """Return the type of a column with its dimensions, such as ``vector(4)``, or None if the column does not exist."""
     with catalog_snapshot(connection):
         row = connection.execute(_COLUMN_TYPE, (schema, table, column)).fetchone()
     return row[0] if row else None

@@ -21,14 +21,14 @@ Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 APPLICATION = "pgvector-seed"
 OLDEST_SERVER = 16
-SEVERAL = "Multiple connection attempts failed. All failures were: "
+ALL_FAILURES = "Multiple connection attempts failed. All failures were: "
 
 _ROOT = f"Set PGSSLROOTCERT (Pulumi: {setting('sslrootcert')}) to"
 _LOGIN = f"Set PGPASSWORD or PGPASSFILE (Pulumi: {setting('password')}) to this user's password"
 _CERTIFICATE = (
     "Set PGSSLCERT and PGSSLKEY (Pulumi: the keys sslcert and sslkey) to a certificate that the server accepts."
 )
-# By libpq's and the server's words, the first that fits.
+# Part of an error message of libpq or the server -> remedy. The first match counts.
 REMEDIES = {
     "password authentication failed": f"{_LOGIN}, which may also have expired: ALTER ROLE ... VALID UNTIL.",
     "no password supplied": f"{_LOGIN}.",
@@ -37,16 +37,15 @@ REMEDIES = {
         "PGREQUIREAUTH=password before the same command (Pulumi: require_auth=password in a service file)."
     ),
     '"scram-sha-256" failed': (
-        "PGREQUIREAUTH asks for a server that knows the password, and this one does not show that it does. If it "
-        'should be the server that make brings, that is down or has another port. Run: make up; eval "$(make env)"'
+        "PGREQUIREAUTH asks for a server that knows the password, and this one does not prove it. If it should be the "
+        'server that make brings, that is down or has another port. Run: make up; eval "$(make env)"'
     ),
     "certificate verify failed": (
-        f"{_ROOT} the certificate of the authority that vouches for the server. If it is that one, the server's own "
-        "has expired. For PGSSLROOTCERT=system, SSL_CERT_FILE says where the system keeps its authorities."
+        f"{_ROOT} the certificate of the server's authority. If it is, the server's own certificate has expired. "
+        "For PGSSLROOTCERT=system, SSL_CERT_FILE is the file of the system's authorities."
     ),
     "does not match host name": (
-        f"Set PGHOST (Pulumi: {setting('host')}) to a name that the certificate has; PGHOSTADDR may then have the "
-        "address."
+        f"Set PGHOST (Pulumi: {setting('host')}) to a name in the certificate; PGHOSTADDR may then have the address."
     ),
     "root certificate file": f"{_ROOT} the file of the authority's certificate.",
     "could not read root certificate": f"{_ROOT} the file of the authority's certificate.",
@@ -56,20 +55,21 @@ REMEDIES = {
     "definition of service": "Check PGSERVICE and PGSERVICEFILE.",
     "too many": "Wait until other sessions have ended, or raise the limit.",
     # starting up, shutting down, in recovery mode
-    "the database system is": "It is there, and not ready: run the same command again in a moment.",
+    "the database system is": "It is not ready yet: run the same command again in a moment.",
     "does not exist": "Check PGDATABASE and PGUSER (Pulumi: the keys database and user).",
-    "SSL": f"Set PGSSLMODE (Pulumi: {setting('sslmode')}) to what the server offers.",
+    "SSL": f"Set PGSSLMODE (Pulumi: {setting('sslmode')}) to a mode that the server supports.",
 }
-REMEDY = "Check PGHOST and PGPORT (Pulumi: the keys host and port), and that the server runs."
+REMEDY = "Check PGHOST and PGPORT (Pulumi: the keys host and port), and that the server is running."
 
 
 @contextmanager
 def connect(conninfo: str = "", *, any_version: bool = False) -> Iterator[Connection]:
-    """A connection in autocommit mode to a server of a supported version, closed at the end.
+    """Yield a connection in autocommit mode, and close it at the end.
 
-    Whatever ``conninfo`` leaves out, libpq takes from the environment. ``any_version`` lets an old server pass.
+    libpq takes the parameters missing in ``conninfo`` from the environment. ``any_version`` allows an old server.
 
-    Raises UnreachableError when there is no connection or no login, InputError on a server that is too old.
+    Raises UnreachableError if the server cannot be reached or refuses the login, InputError if a parameter is not
+    valid or the server is older than OLDEST_SERVER.
     """
     connection = _open(conninfo)
     try:
@@ -82,30 +82,29 @@ def connect(conninfo: str = "", *, any_version: bool = False) -> Iterator[Connec
 
 
 def _open(conninfo: str) -> Connection:
-    logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what follows from an error that we report
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # its warnings only repeat the errors that we report
     try:
-        ours: dict[str, Any] = {**_timeout(conninfo), **require_auth(conninfo)}
-        settings = make_conninfo(conninfo, fallback_application_name=APPLICATION, client_encoding="UTF8", **ours)
+        defaults: dict[str, Any] = {**_timeout(conninfo), **require_auth(conninfo)}
+        settings = make_conninfo(conninfo, fallback_application_name=APPLICATION, client_encoding="UTF8", **defaults)
         return psycopg.connect(settings, autocommit=True, prepare_threshold=None)
     except psycopg.ProgrammingError as error:
         raise InputError(
             f"the connection settings are not valid: {one_line(error)}", "Check the PG* variables."
         ) from error
     except psycopg.OperationalError as error:
-        # psycopg resolves names itself, and does not say which when the environment has it. Of several
-        # attempts it tells the last one, and then all.
-        words = one_line(error).replace("host None", f"host {libpq_default('host')!r}").rpartition(SEVERAL)[2]
-        raise UnreachableError(words, _remedy(words)) from error
+        # psycopg reports a host from the environment as None, and of several attempts the last one and then all.
+        message = one_line(error).replace("host None", f"host {libpq_default('host')!r}").rpartition(ALL_FAILURES)[2]
+        raise UnreachableError(message, _remedy(message)) from error
 
 
 def _timeout(conninfo: str) -> dict[str, int]:
-    """Our own limit, unless libpq finds one: a server that never answers must not hold us for minutes."""
-    said = "connect_timeout" in conninfo_to_dict(conninfo) or libpq_default("connect_timeout")
-    return {} if said else {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
+    """Return our connect_timeout unless the user set one: libpq would wait for minutes for a silent server."""
+    is_set = "connect_timeout" in conninfo_to_dict(conninfo) or libpq_default("connect_timeout")
+    return {} if is_set else {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
 
 
-def _remedy(words: str) -> str:
-    return next((remedy for said, remedy in REMEDIES.items() if said in words), REMEDY)
+def _remedy(message: str) -> str:
+    return next((remedy for part, remedy in REMEDIES.items() if part in message), REMEDY)
 
 
 def _refuse_old(connection: Connection) -> None:
@@ -113,5 +112,5 @@ def _refuse_old(connection: Connection) -> None:
     if major < OLDEST_SERVER:
         raise InputError(
             f"the server at {connection.info.host}:{connection.info.port} is PostgreSQL {major}",
-            f"PostgreSQL {OLDEST_SERVER} or later is needed: upgrade the server, or name another one.",
+            f"PostgreSQL {OLDEST_SERVER} or later is needed: upgrade the server, or connect to another one.",
         )

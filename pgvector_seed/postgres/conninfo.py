@@ -24,79 +24,80 @@ ASKING_FOR_TLS = SSL_MODES[SSL_MODES.index("require") :]
 
 
 def libpq_default(keyword: str) -> str | None:
-    """What libpq takes from the environment for a parameter that is not given."""
+    """Return libpq's value for a parameter that a conninfo leaves out, from the environment, or None."""
     values = {option.keyword.decode(): option.val for option in pq.Conninfo.get_defaults()}
     value = values.get(keyword)
     return value.decode() if value else None
 
 
-def unless_said(given: Mapping[str, Any]) -> str:
-    """A conninfo of those parameters for which libpq finds nothing in the environment or a service file."""
-    said = {
+def conninfo_of_unset(parameters: Mapping[str, Any]) -> str:
+    """Return a conninfo of those ``parameters`` that neither the environment nor a service file sets."""
+    environment = {
         option.keyword.decode()
         for option in pq.Conninfo.get_defaults()
         if option.val != option.compiled or (option.envvar or b"").decode() in os.environ
     }
-    return make_conninfo("", **{name: str(value) for name, value in given.items() if name not in said})
+    return make_conninfo("", **{name: str(value) for name, value in parameters.items() if name not in environment})
 
 
 def connect_timeout(conninfo: str, seconds: float) -> int:
-    """How long libpq may take for one address, so that all together take no longer than ``seconds``.
+    """Return the connect_timeout, in seconds for each host, with which all hosts together take at most ``seconds``.
 
-    The environment's own limit holds where it is shorter. libpq takes whole seconds, and one for two.
+    A shorter PGCONNECT_TIMEOUT holds. The minimum is 2, as libpq takes 1 for 2.
     """
-    addresses = str(conninfo_to_dict(conninfo).get("host") or libpq_default("host") or "").count(",") + 1
-    said = int(libpq_default("connect_timeout") or 0) or CONNECT_TIMEOUT_SECONDS
-    return max(2, int(min(seconds, said) / addresses))
+    hosts = str(conninfo_to_dict(conninfo).get("host") or libpq_default("host") or "").count(",") + 1
+    limit = int(libpq_default("connect_timeout") or 0) or CONNECT_TIMEOUT_SECONDS
+    return max(2, int(min(seconds, limit) / hosts))
 
 
 def as_role(conninfo: str, role: str) -> str:
-    """The same connection, in which the login takes on a role from the start: RESET ROLE leads back to it."""
+    """Return the conninfo with ``-c role=`` in its options: the session starts as ``role``, and RESET ROLE keeps it."""
     options = conninfo_to_dict(conninfo).get("options") or libpq_default("options") or ""
     return make_conninfo(conninfo, options=f"{options} -c role={escaped_role(role)}".strip())
 
 
 def escaped_role(role: str) -> str:
-    """The name as the server's options have it."""
+    """Return the name of a role with the escapes that the server's options need."""
     return re.sub(r"([\\\s])", r"\\\1", role)
 
 
 def as_login(conninfo: str) -> str:
-    """The same connection without the role that ``as_role`` had it take on."""
+    """Return the conninfo without the role that ``as_role`` added."""
     options = conninfo_to_dict(conninfo).get("options") or ""
     without = re.sub(r"(^|\s)-c role=(\\.|[^\\\s])*$", "", str(options))
     return conninfo if without == options else make_conninfo(conninfo, options=without)
 
 
-def resolve(given: Mapping[str, Any]) -> dict[str, str]:
-    """Every connection parameter that libpq would use, ``given`` ones first, the password file read.
+def resolve(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return every connection parameter that libpq would use for ``parameters``, including the password.
 
-    Nothing is dialled: the last of the parameters that libpq judges is given a value that it cannot know, so
-    it stops after it has gone through its own rules for the environment, the service file and the password file.
+    libpq itself reads the environment, the service file and the password file, but dials no server: it stops at an
+    invalid load_balance_hosts, the last parameter that it validates.
 
-    Raises InputError, with libpq's own words, when those rules end before that.
+    Raises InputError with libpq's message if another parameter is not valid.
     """
     try:
-        attempt = pq.PGconn.connect_start(make_conninfo("", **{**given, "load_balance_hosts": UNBALANCED}).encode())
+        conninfo = make_conninfo("", **{**parameters, "load_balance_hosts": UNBALANCED})
+        attempt = pq.PGconn.connect_start(conninfo.encode())
     except psycopg.Error as error:
         raise InputError(f"the connection settings are not valid: {one_line(error)}") from error
     try:
-        words = attempt.error_message.decode(errors="replace")
-        if f'"{UNBALANCED}"' not in words:
+        message = attempt.error_message.decode(errors="replace")
+        if f'"{UNBALANCED}"' not in message:
             raise InputError(
-                f"the connection settings are not valid: {' '.join(words.split())}", "Check the PG* variables."
+                f"the connection settings are not valid: {' '.join(message.split())}", "Check the PG* variables."
             )
-        found = {option.keyword.decode(): option.val.decode() for option in attempt.info if option.val}
+        resolved = {option.keyword.decode(): option.val.decode() for option in attempt.info if option.val}
         if attempt.password:
-            found["password"] = attempt.password.decode()
+            resolved["password"] = attempt.password.decode()
     finally:
         attempt.finish()
-    del found["load_balance_hosts"]
-    return found
+    del resolved["load_balance_hosts"]
+    return resolved
 
 
 def is_loopback(host: str) -> bool:
-    """True for localhost and for the addresses that never leave this machine."""
+    """Return True if ``host`` is localhost or a loopback address."""
     if host == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""The driver's errors, translated into ours in one place."""
+"""Translating the driver's errors into those of ``common.errors``."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import psycopg
 from pgvector_seed.common.errors import Error, UnreachableError, WrongResultError
 
 REMEDIES = {
-    "25006": "This server takes no writes. Among several, PGTARGETSESSIONATTRS=read-write finds the one that does.",
+    "25006": "This server is read-only. Of several hosts, PGTARGETSESSIONATTRS=read-write selects the primary.",
     "40P01": "Run the same command again.",
-    "42501": "Use a role that has this right, or have it granted.",
-    "42P06": "Somebody made that schema: drop it if it is empty, or rename it, and run the same command again.",
-    "53100": "Free some room on the server's disk, and run the same command again.",
+    "42501": "Use a role that has this privilege, or grant it.",
+    "42P06": "Drop that schema if it is empty, or rename it, and run the same command again.",
+    "53100": "Free some space on the server's disk, and run the same command again.",
 }
 
 
 def one_line(error: BaseException) -> str:
-    """The server's own words: its message, detail, hint and SQLSTATE on one line."""
+    """Return the message, detail, hint and SQLSTATE of a server's error on one line."""
     diag = getattr(error, "diag", None)
     if diag is None or diag.message_primary is None:
         return " ".join(str(error).split()) or type(error).__name__
     parts = [diag.message_primary]
     parts += [
-        f"{word}: {text}" for word, text in (("detail", diag.message_detail), ("hint", diag.message_hint)) if text
+        f"{label}: {text}" for label, text in (("detail", diag.message_detail), ("hint", diag.message_hint)) if text
     ]
     return " ".join("; ".join(parts).split()) + f" (SQLSTATE {diag.sqlstate})"
 
 
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
-    """Turn the driver's errors into ours, with the cause kept.
+    """Raise the driver's errors in the block as UnreachableError or WrongResultError, from their cause.
 
-    ``doing`` says what was being tried, as in "reading the ledger".
+    ``doing`` names the action, as in "reading the ledger".
     """
     try:
         yield
@@ -43,12 +43,12 @@ def translated(doing: str) -> Iterator[None]:
 
 
 def _translate(error: psycopg.Error, doing: str) -> Error:
-    if is_lost(error):
+    if is_connection_lost(error):
         return UnreachableError(f"{doing}: the connection was lost: {one_line(error)}", "Run the same command again.")
     return WrongResultError(f"{doing}: {one_line(error)}", REMEDIES.get(error.sqlstate or "", ""))
 
 
-def is_lost(error: psycopg.Error) -> bool:
-    """True when there is no connection any more, by whatever end."""
-    gone = error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
-    return gone and isinstance(error, psycopg.OperationalError)
+def is_connection_lost(error: psycopg.Error) -> bool:
+    """Return True if the connection was lost, or the server closed it."""
+    is_closed = error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+    return is_closed and isinstance(error, psycopg.OperationalError)

@@ -1,7 +1,7 @@
-"""The end of the work when the user, or the client itself, is gone.
+"""Stopping statements after an interrupt, or after the client died.
 
-An interrupt reaches the main thread as KeyboardInterrupt, and psycopg then cancels its statement. Work in
-other threads is ended by ``stop``. A client that is killed can do nothing: the server looks after it.
+An interrupt reaches the main thread as KeyboardInterrupt, and psycopg then cancels its statement. ``stop`` cancels the
+statements of other threads. If the client is killed, the server ends its statements: see ``ending_with_client``.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from psycopg import sql
 
 from pgvector_seed.common.errors import Error, InterruptError
 
-# A request that meets the session between two statements does nothing.
-_AGAIN_SECONDS = 0.5
-# The systems on which the server can tell that a client is gone; elsewhere it takes no value but 0.
+# Cancelling is repeated: a request between two statements has no effect.
+_REPEAT_SECONDS = 0.5
+# Only on these systems can the server detect a lost client; elsewhere it allows no value but 0.
 _ENDING_WITH_CLIENT = sql.SQL("""
 SELECT pg_catalog.set_config(name, '1s', {local}) FROM pg_catalog.pg_settings
 WHERE name = 'client_connection_check_interval' AND pg_catalog.version() ~ 'linux|darwin|bsd'
 """)
 
 _stopped = Event()
-_at_work: set[psycopg.Connection[Any]] = set()
+_active: set[psycopg.Connection[Any]] = set()
 
 
 def ending_with_client(*, local: bool) -> sql.Composed:
@@ -37,51 +37,51 @@ def ending_with_client(*, local: bool) -> sql.Composed:
     return _ENDING_WITH_CLIENT.format(local=sql.Literal(local))
 
 
-def note() -> None:
-    """Have ``stoppable`` raise InterruptError, and refuse new work."""
+def mark_stopped() -> None:
+    """Have ``stoppable``, ``pause`` and ``raise_if_stopped`` raise InterruptError from now on."""
     _stopped.set()
 
 
 def stop() -> None:
-    """Cancel the statements of every ``stoppable`` connection, and refuse new work. Returns at once."""
-    note()
+    """Cancel the statements of every ``stoppable`` connection, and ``mark_stopped``. Returns at once."""
+    mark_stopped()
     Thread(target=_cancel, daemon=True).start()
 
 
 def _cancel() -> None:
-    while _at_work:
-        for connection in tuple(_at_work):
+    while _active:
+        for connection in tuple(_active):
             with contextlib.suppress(psycopg.Error):
                 connection.cancel_safe()
-        time.sleep(_AGAIN_SECONDS)
+        time.sleep(_REPEAT_SECONDS)
 
 
 def pause(seconds: float) -> None:
-    """Wait. Raises InterruptError after ``stop``."""
+    """Wait for ``seconds``. Raises InterruptError if the work was stopped."""
     if _stopped.wait(seconds):
         raise InterruptError
 
 
-def refuse_to_go_on() -> None:
-    """Raise InterruptError after ``stop``."""
+def raise_if_stopped() -> None:
+    """Raise InterruptError if the work was stopped."""
     if _stopped.is_set():
         raise InterruptError
 
 
 @contextlib.contextmanager
 def stoppable(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """Let ``stop`` cancel this connection's statements. Raises InterruptError then.
+    """Let ``stop`` cancel this connection's statements in the block, which then raises InterruptError.
 
-    The connection can still be asked what is on record.
+    The connection stays open, and can be used to read the ledger.
     """
-    _at_work.add(connection)
+    _active.add(connection)
     try:
-        refuse_to_go_on()
+        raise_if_stopped()
         yield
     except InterruptError:
         raise
     except (psycopg.Error, Error):
-        refuse_to_go_on()
+        raise_if_stopped()
         raise
     finally:
-        _at_work.discard(connection)  # of an outer one, too: what is asked of it next is short, and is to be answered
+        _active.discard(connection)  # also for an outer block: its last queries are short, and must not be cancelled

@@ -1,4 +1,4 @@
-"""Whether a session is its client's own: behind a connection pooler it may be anybody's."""
+"""Detecting a connection pooler that shares sessions, where an advisory lock does not hold."""
 
 from __future__ import annotations
 
@@ -7,39 +7,40 @@ from psycopg.conninfo import make_conninfo
 from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.postgres.connection import Connection, connect
 
-TRANSACTIONS = 10  # with six busy clients, one showed a pooler five times of six
+TRANSACTIONS = 10  # behind a pooler with six busy clients, one transaction differed in five trials of six
 _MARK = "SELECT pg_catalog.set_config('pgvector_seed.marked', 'yes', false)"
 _MARKED = "SELECT pg_catalog.current_setting('pgvector_seed.marked', true)"
 
 
 def refuse_pooler(connection: Connection) -> None:
-    """Raise RefusedError where the next transaction may be in another session, with a lock left behind in this one.
+    """Raise RefusedError if a pooler may run the next transaction in another session, without this one's lock.
 
-    What stands in between makes up the key for cancelling, so that its process is not the one that answers
-    (PgBouncer: welcome_client in proto.c). The server itself is known by this alone.
+    A pooler or proxy invents the process id of the cancel key (PgBouncer: welcome_client in proto.c), so that it
+    differs from pg_backend_pid(). If both are equal, this is the server itself.
     """
-    if _process(connection) != connection.info.backend_pid and not _is_own(connection):
+    if _process(connection) != connection.info.backend_pid and not _keeps_session(connection):
         raise RefusedError(
-            "a connection pooler stands in between, where the lock that keeps two runs apart does not hold",
+            "the connection goes through a pooler that shares sessions, where the migration lock does not hold",
             "Connect to the server itself for migrations: PGHOST, PGPORT (Pulumi: the keys host and port).",
         )
 
 
-def _is_own(connection: Connection) -> bool:
-    """A proxy may make up the key and still keep a session for each client, as Neon's does.
+def _keeps_session(connection: Connection) -> bool:
+    """Return True behind a proxy that keeps one session for each client, as Neon's does.
 
-    A pooler gives the session that it used last to whoever comes next, or goes round: then a second client gets
-    this one's process, or this one gets several. A setting is lost where sessions are reset in between.
+    A pooler hands its last or its next session to each transaction, so two clients meet the same server process, or
+    one client several. A pooler that resets sessions in between loses a setting.
     """
     connection.execute(_MARK)
-    same_way = make_conninfo(connection.info.dsn, password=connection.info.password)
-    with connect(same_way) as second:
-        mine, others = _processes(connection), _processes(second)
-    return len(mine) == len(others) == 1 and mine != others and connection.execute(_MARKED).fetchone() == ("yes",)
+    conninfo = make_conninfo(connection.info.dsn, password=connection.info.password)
+    with connect(conninfo) as second:
+        processes, second_processes = _processes(connection), _processes(second)
+    keeps_setting = connection.execute(_MARKED).fetchone() == ("yes",)
+    return keeps_setting and len(processes) == len(second_processes) == 1 and processes != second_processes
 
 
 def _processes(connection: Connection) -> set[int]:
-    """The server's processes that serve the next few transactions."""
+    """Return the ids of the server processes that run the next TRANSACTIONS transactions."""
     return {_process(connection) for _ in range(TRANSACTIONS)}
 
 

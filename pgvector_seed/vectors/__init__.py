@@ -1,1 +1,1 @@
-"""How a database is asked for nearest neighbours, as its readers ask it, and how right its answers are."""
+"""pgvector: vector columns and indexes, the nearest-neighbour query, its plan and its recall."""

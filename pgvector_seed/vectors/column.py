@@ -1,4 +1,4 @@
-"""The nearest-neighbour query: for which column, and in which words."""
+"""A vector column, and the nearest-neighbour query on it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ FROM {table}
 ORDER BY {column} OPERATOR({operator}) CAST({query} AS {type})
 LIMIT {k}
 """
-# The size of a vector, 0 for one without direction. pgvector names it differently for each type.
+# The functions for the Euclidean length, 0 for a vector without direction; pgvector has no name for all types.
 _SIZES = {"vector": "vector_norm", "halfvec": "l2_norm", "sparsevec": "l2_norm"}
 
 
-def ask(connection: Connection, statement: sql.Composed, *values: object) -> list[tuple[Any, ...]]:
-    """The rows of a query with $1, $2, ... for its values: a name in it may have a per cent sign."""
+def fetch_all(connection: Connection, statement: sql.Composed, *values: object) -> list[tuple[Any, ...]]:
+    """Return the rows of a query with ``values`` for $1, $2, ...: %s would clash with a per cent sign in a name."""
     return RawCursor(connection).execute(statement, values).fetchall()
 
 
 @dataclass(frozen=True)
 class VectorColumn:
-    """A column that is searched. ``type`` is vector, halfvec, sparsevec or bit; ``extension`` pgvector's schema,
-    ``metric`` None where nobody said which.
+    """A searched column. ``type`` is vector, halfvec, sparsevec or bit, ``extension`` is pgvector's schema, and
+    ``metric`` is None if unknown.
 
-    Everything is named with its schema, so that no search_path has a say in what is asked.
+    All names in its queries are schema-qualified, so that they do not depend on the search_path.
     """
 
     schema: str
@@ -42,7 +42,7 @@ class VectorColumn:
 
     @property
     def relation(self) -> sql.Composable:
-        """The table."""
+        """The quoted name of the table."""
         return sql.Identifier(self.schema, self.table)
 
     @property
@@ -53,12 +53,12 @@ class VectorColumn:
 
     @property
     def type_name(self) -> sql.Composable:
-        """The type without its dimensions. In quotes, bit is not cut to one bit."""
+        """The type without its dimensions. It is quoted, as unquoted bit means bit(1)."""
         return sql.Identifier("pg_catalog" if self.type == "bit" else self.extension, self.type)
 
     @property
     def size(self) -> sql.Composable:
-        """An expression for the size of the column's value: its length, or how many bits are set."""
+        """An expression for the Euclidean length of the column's value; for bit, the number of set bits."""
         function = (
             sql.Identifier("pg_catalog", "bit_count")
             if self.type == "bit"
@@ -68,13 +68,13 @@ class VectorColumn:
 
     @property
     def distance_to_itself(self) -> sql.Composed:
-        """A query for the distance of $1 from itself: 0, but for inner products and for rounding."""
+        """A query for the distance of $1 from itself: 0, except for inner products and rounding."""
         return sql.SQL("SELECT CAST($1 AS {type}) OPERATOR({operator}) CAST($1 AS {type})").format(
             type=self.type_name, operator=self.operator
         )
 
     def nearest(self, query: sql.Composable, k: sql.Composable) -> sql.Composed:
-        """The reader's query: the distances of the ``k`` nearest to ``query``, a text in the type's own syntax."""
+        """Return the reader's query: the distances of the ``k`` nearest to ``query``, a vector in text form."""
         return sql.SQL(_NEAREST).format(
             column=sql.Identifier(self.name),
             operator=self.operator,

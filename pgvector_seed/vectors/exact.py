@@ -1,4 +1,4 @@
-"""Exact neighbours: what a search without an index answers, the ground truth of recall."""
+"""Exact search without an index, which gives the ground truth of recall."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import math
 from psycopg import sql
 
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.vectors.column import VectorColumn, ask
+from pgvector_seed.vectors.column import VectorColumn, fetch_all
 
-# OFFSET 0 keeps the subquery from being merged into the outer one, so no index can give the order, whatever the
-# planner's settings and the plans cached for the approximate query.
+# OFFSET 0 keeps the subquery from being pulled up, so that no index can give the order, whatever the planner's settings
+# and cached plans.
 _EXACT = """
 SELECT distance
 FROM (SELECT {column} OPERATOR({operator}) CAST($1 AS {type}) AS distance
@@ -18,21 +18,20 @@ FROM (SELECT {column} OPERATOR({operator}) CAST($1 AS {type}) AS distance
 ORDER BY distance
 LIMIT $2
 """
-# One core of the server at most; compiling the expression would take longer than it saves.
+# At most one core of the server; and JIT compilation would take longer than it saves.
 _BOUNDED = """
 SELECT pg_catalog.set_config('max_parallel_workers_per_gather', '0', true), pg_catalog.set_config('jit', 'off', true)
 """
 
 
 def exact_distances(connection: Connection, column: VectorColumn, query: str, k: int) -> list[float]:
-    """The distances of the ``k`` nearest neighbours of ``query``, nearest first; fewer where there are fewer rows.
+    """Return the distances of the ``k`` nearest neighbours of ``query``, nearest first; fewer if the table has fewer.
 
-    Rows without a vector, and those whose distance is not a number, are nobody's neighbours. The settings that it
-    changes are put back when the transaction around it ends.
+    Rows with a NULL vector or a NaN distance do not count. Call it in a transaction: it changes settings until its end.
     """
     connection.execute(_BOUNDED)
     statement = sql.SQL(_EXACT).format(
         column=sql.Identifier(column.name), operator=column.operator, type=column.type_name, table=column.relation
     )
-    rows = ask(connection, statement, query, k)
+    rows = fetch_all(connection, statement, query, k)
     return [distance for (distance,) in rows if not math.isnan(distance)]

@@ -1,4 +1,4 @@
-"""What the planner chooses for the reader's query."""
+"""The scans that the planner chooses for the nearest-neighbour query."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from psycopg import sql
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.column import VectorColumn
 
-# The server plans a prepared statement anew this often before it weighs a plan for every value (plancache.c).
+# The server makes this many custom plans for a prepared statement before it considers a generic one (plancache.c).
 CUSTOM_PLANS = 5
-_FORGET = """
+_RESET = """
 SELECT pg_catalog.set_config(name, boot_val, true) FROM pg_catalog.pg_settings
 WHERE category LIKE 'Query Tuning%' AND setting <> boot_val
 """
@@ -24,23 +24,22 @@ WHERE category LIKE 'Query Tuning%' AND setting <> boot_val
 
 @dataclass(frozen=True)
 class Scan:
-    """How one table or partition is read. ``index`` is "" where none is used."""
+    """The scan of a table or partition. ``index`` is None for a sequential scan, ``relation`` for an index alone."""
 
     node: str
-    relation: str
-    index: str
+    relation: str | None
+    index: str | None
 
 
 def plan_once(connection: Connection, column: VectorColumn, query: str, k: int) -> list[Scan]:
-    """The scans of a query that is sent with its values."""
+    """Return the scans of the query with its values in the text."""
     return _explain(connection, column.nearest(sql.Literal(query), sql.Literal(k)))
 
 
 def plan_cached(connection: Connection, column: VectorColumn, query: str, k: int) -> list[Scan]:
-    """The scans of the same query as a prepared statement, once the server has settled on a plan.
+    """Return the scans of the query as a prepared statement, after CUSTOM_PLANS plannings. Executes nothing.
 
-    That may be the generic plan, which knows no values; whether it is chosen is the server's decision, by its costs
-    and by plan_cache_mode. Nothing is executed.
+    The server may have chosen the generic plan by then, by its costs and plan_cache_mode.
     """
     name = sql.Identifier(f"pgvector_seed_{secrets.token_hex(8)}")
     statement = column.nearest(sql.SQL("$1"), sql.SQL("$2"))
@@ -52,13 +51,13 @@ def plan_cached(connection: Connection, column: VectorColumn, query: str, k: int
             _explain(connection, execute)
         return _explain(connection, execute)
     finally:
-        with contextlib.suppress(psycopg.Error):  # a failed transaction; it ends with the session then
+        with contextlib.suppress(psycopg.Error):  # fails in an aborted transaction; the session's end deallocates it
             connection.execute(sql.SQL("DEALLOCATE {}").format(name))
 
 
-def forget_tuning(connection: Connection) -> None:
-    """Until the transaction ends, plan with PostgreSQL's own costs and switches, whatever was set."""
-    connection.execute(_FORGET)
+def reset_planner_settings(connection: Connection) -> None:
+    """Reset the planner's costs and switches to PostgreSQL's defaults until the transaction ends."""
+    connection.execute(_RESET)
 
 
 def _explain(connection: Connection, statement: sql.Composed) -> list[Scan]:
@@ -69,6 +68,6 @@ def _explain(connection: Connection, statement: sql.Composed) -> list[Scan]:
 
 def _scans(node: dict[str, Any]) -> Iterator[Scan]:
     if "Relation Name" in node or "Index Name" in node:
-        yield Scan(node["Node Type"], node.get("Relation Name", ""), node.get("Index Name", ""))
+        yield Scan(node["Node Type"], node.get("Relation Name"), node.get("Index Name"))
     for child in node.get("Plans", ()):
         yield from _scans(child)

@@ -28,22 +28,22 @@ class Extension:
     version: str
 
 
-def extension(connection: Connection) -> Extension | None:
-    """The vector extension of this database, or None where it is not enabled."""
+def find_extension(connection: Connection) -> Extension | None:
+    """Return the vector extension of this database, or None if it is not enabled."""
     with catalog_snapshot(connection):
         row = connection.execute(_EXTENSION, (EXTENSION,)).fetchone()
     return Extension(*row) if row else None
 
 
 def available_version(connection: Connection) -> str | None:
-    """The version of pgvector that CREATE EXTENSION, or its UPDATE, would bring; None where none is installed."""
+    """Return the version of pgvector that CREATE or ALTER EXTENSION would install, or None if the server has none."""
     with catalog_snapshot(connection):
         row = connection.execute(_AVAILABLE, (EXTENSION,)).fetchone()
     return row[0] if row else None
 
 
 def is_older(version: str, minimum: str) -> bool:
-    """True when the one version, such as 0.8.0, comes before the other."""
+    """Return True if ``version``, such as 0.8.0, is lower than ``minimum``."""
     return _numbers(version) < _numbers(minimum)
 
 
@@ -52,11 +52,11 @@ def _numbers(version: str) -> list[int]:
 
 
 def require_extension(connection: Connection) -> Extension:
-    """The same; InputError where it is not enabled."""
-    found = extension(connection)
-    if found is None:
+    """Return the vector extension of this database. Raises InputError if it is not enabled."""
+    extension = find_extension(connection)
+    if extension is None:
         raise InputError(
             "the extension vector is not enabled in this database",
-            "Enable it, as a superuser where it must be: CREATE EXTENSION vector",
+            "Enable it, as a superuser if need be: CREATE EXTENSION vector",
         )
-    return found
+    return extension

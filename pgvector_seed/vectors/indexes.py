@@ -1,4 +1,4 @@
-"""Vector indexes: what the catalogue says of one, and the statement that makes one."""
+"""Vector indexes: their properties in the system catalog, and the statement that builds one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from psycopg import sql
 
 from pgvector_seed.postgres.connection import Connection
 
-# What an index is built with where its definition does not say: the sections "HNSW" and "IVFFlat".
+# pgvector's defaults for the parameters of an index. Source: the sections "HNSW" and "IVFFlat" of its README.
 INDEX_DEFAULTS: dict[str, dict[str, int | str]] = {
     "hnsw": {"m": 16, "ef_construction": 64},
     "ivfflat": {"lists": 100},
 }
-# An index with the indexes of its partitions. What orders by it is the operator class's, whatever its name.
+# An index and the indexes of its partitions. Its ordering operators come from the operator class, not from a name.
 _INDEXES = """
 SELECT format('%%I.%%I', n.nspname, x.relname), i.indrelid, m.amname, i.indisvalid, i.indisready,
        pg_get_expr(i.indpred, i.indrelid),
@@ -42,7 +42,7 @@ ORDER BY x.oid <> root.oid, 1
 
 
 class VectorIndex(NamedTuple):
-    """An index as the catalogue has it. ``operators`` are those it can order by; ``table`` is the oid of its table."""
+    """An index in the system catalog. ``table`` is the oid of its table; ``operators`` are its ordering operators."""
 
     name: str
     table: int
@@ -56,13 +56,13 @@ class VectorIndex(NamedTuple):
 
     @property
     def parameters(self) -> dict[str, str]:
-        """What it is built with, the method's defaults where it does not say."""
-        said = dict(option.split("=", 1) for option in self.options)
-        return {key: str(value) for key, value in INDEX_DEFAULTS.get(self.method, {}).items()} | said
+        """The parameters of the index, including the method's defaults."""
+        options = dict(option.split("=", 1) for option in self.options)
+        return {key: str(value) for key, value in INDEX_DEFAULTS.get(self.method, {}).items()} | options
 
 
 def indexes_named(connection: Connection, schema: str, name: str) -> list[VectorIndex]:
-    """Return the index of that name, and after it the indexes of its partitions."""
+    """Return the index of that name, followed by the indexes of its partitions, or an empty list."""
     return [VectorIndex(*row) for row in connection.execute(_INDEXES, (schema, name))]
 
 
@@ -76,9 +76,9 @@ def create_index(
     parameters: Mapping[str, Any],
     concurrently: bool,
 ) -> sql.Composed:
-    """Return the statement that builds an index, with the method's defaults for the parameters that are not named.
+    """Return the statement that builds an index. Missing ``parameters`` get the method's defaults.
 
-    The index of a partitioned table cannot be built concurrently.
+    PostgreSQL cannot build the index of a partitioned table ``concurrently``.
     """
     settings = {**INDEX_DEFAULTS.get(method, {}), **parameters}
     return sql.SQL(

@@ -1,4 +1,4 @@
-"""pgvector's distances: the name, the operator, and the operator class that serves it.
+"""pgvector's metrics, with their operators and operator classes.
 
 Source: the sections "Querying", "Indexing" and "Binary Vectors" of pgvector's README.
 """
@@ -7,6 +7,6 @@ OPERATORS = {"l2": "<->", "ip": "<#>", "cosine": "<=>", "l1": "<+>", "hamming": 
 
 
 def metric_of(operator_class: str) -> str | None:
-    """``vector_cosine_ops`` -> ``cosine``; None for a class that serves none of these metrics."""
+    """Return the metric of an operator class, such as cosine for vector_cosine_ops, or None for another class."""
     metric = operator_class.removesuffix("_ops").rpartition("_")[2]
     return metric if metric in OPERATORS else None

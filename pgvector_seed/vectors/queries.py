@@ -1,13 +1,13 @@
-"""Queries to try a search with: vectors that are stored."""
+"""Sampling stored vectors, to use them as queries."""
 
 from __future__ import annotations
 
 from psycopg import sql
 
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.vectors.column import VectorColumn, ask
+from pgvector_seed.vectors.column import VectorColumn, fetch_all
 
-# Rows that were loaded together lie in the same block and look alike: take this many blocks, where there are as many.
+# Rows that were loaded together share a block and may be similar, so sample about this many blocks.
 BLOCKS = 500
 BLOCK_BYTES = 8192
 
@@ -20,15 +20,15 @@ LIMIT $3
 """
 
 
-def percentage(size: int, blocks: int = BLOCKS) -> float:
-    """Which part of a table of ``size`` bytes, in per cent, is about ``blocks`` blocks."""
+def sample_percentage(size: int, blocks: int = BLOCKS) -> float:
+    """Return the percentage of a table of ``size`` bytes that is about ``blocks`` blocks, for TABLESAMPLE."""
     return min(100.0, 100.0 * blocks * BLOCK_BYTES / max(size, 1))
 
 
 def stored_vectors(connection: Connection, column: VectorColumn, size: int, count: int) -> list[str]:
-    """At most ``count`` vectors of a table of ``size`` bytes, as text, picked at random.
+    """Return at most ``count`` random vectors, as text, from a table of ``size`` bytes.
 
-    NULL and zero vectors are left out: they have no neighbours, or no direction.
+    NULL and zero vectors are left out: they have no neighbours or no direction.
     """
     statement = sql.SQL(_SAMPLE).format(column=sql.Identifier(column.name), table=column.relation, size=column.size)
-    return [text for (text,) in ask(connection, statement, percentage(size), 2 * count, count)]
+    return [text for (text,) in fetch_all(connection, statement, sample_percentage(size), 2 * count, count)]

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.vectors.column import VectorColumn, ask
+from pgvector_seed.vectors.column import VectorColumn, fetch_all
 from pgvector_seed.vectors.exact import exact_distances
 
-# A neighbour counts by its distance, so that one of several equally near rows is as good as another. Both distances
-# are computed by the same function of the server: they differ by nothing but the order of rounding.
+# Relative. Neighbours are compared by distance, so that any of several equally near rows counts. The server computes
+# both distances by the same function: they differ only by the order of rounding.
 TOLERANCE = 1e-6
 RESAMPLES = 1000
 CONFIDENCE = 0.99
@@ -22,7 +22,7 @@ CONFIDENCE = 0.99
 
 @dataclass(frozen=True)
 class Recall:
-    """The mean over the queries, with the bounds of its interval, each from 0 to 1."""
+    """The mean recall of ``queries`` queries, and the bounds of its CONFIDENCE interval, each from 0 to 1."""
 
     mean: float
     low: float
@@ -30,52 +30,52 @@ class Recall:
     queries: int
 
 
-def recall_of(found: Sequence[float], truth: Sequence[float]) -> float:
-    """The share of ``truth`` that was found. Both are distances; ``truth`` is sorted and not empty."""
-    farthest = truth[-1] + _room(truth[-1])
-    return min(sum(distance <= farthest for distance in found), len(truth)) / len(truth)
+def recall_of(distances: Sequence[float], truth: Sequence[float]) -> float:
+    """Return the share of the true neighbours in a result. ``truth``, their distances, is sorted and not empty."""
+    farthest = truth[-1] + _tolerance(truth[-1])
+    return min(sum(distance <= farthest for distance in distances), len(truth)) / len(truth)
 
 
-def others(distances: Sequence[float], itself: float) -> list[float]:
-    """The distances without one that is the query's own: a stored vector that finds itself proves nothing."""
-    kept = list(distances)
-    nearest = min(kept, key=lambda distance: abs(distance - itself), default=math.inf)
-    if abs(nearest - itself) <= _room(itself):
-        kept.remove(nearest)
-    return kept
+def _without_query(distances: Sequence[float], own_distance: float) -> list[float]:
+    """Return the distances without the query's own: a stored vector always finds itself."""
+    rest = list(distances)
+    nearest = min(rest, key=lambda distance: abs(distance - own_distance), default=math.inf)
+    if abs(nearest - own_distance) <= _tolerance(own_distance):
+        rest.remove(nearest)
+    return rest
 
 
-def _room(distance: float) -> float:
+def _tolerance(distance: float) -> float:
     return TOLERANCE * max(abs(distance), TOLERANCE)
 
 
-def interval(values: Sequence[float]) -> Recall:
-    """The mean of the queries' recalls, with a bootstrap percentile interval.
+def confidence_interval(recalls: Sequence[float]) -> Recall:
+    """Return the mean of the queries' recalls, with a bootstrap percentile interval.
 
-    Whole queries are drawn again, not neighbours: the neighbours of a query are missed together.
+    Queries are resampled, not neighbours, since an index misses several neighbours of one query together.
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
-    dice = random.Random(0)  # noqa: S311  # the same recalls must get the same verdict
-    means = sorted(sum(dice.choices(values, k=len(values))) / len(values) for _ in range(RESAMPLES))
+    rng = random.Random(0)  # noqa: S311  # seeded: the same recalls get the same verdict
+    means = sorted(sum(rng.choices(recalls, k=len(recalls))) / len(recalls) for _ in range(RESAMPLES))
     tail = round(RESAMPLES * (1 - CONFIDENCE) / 2)
-    return Recall(sum(values) / len(values), means[tail], means[-1 - tail], len(values))
+    return Recall(sum(recalls) / len(recalls), means[tail], means[-1 - tail], len(recalls))
 
 
-def measure(connection: Connection, column: VectorColumn, queries: Sequence[str], k: int) -> Iterator[float]:
-    """The recall of each query in turn, by the settings of the session, the query itself left out.
+def measure_recall(connection: Connection, column: VectorColumn, queries: Sequence[str], k: int) -> Iterator[float]:
+    """Yield the recall at ``k`` of each query with the session's settings, not counting the stored query itself.
 
-    At least two neighbours are asked for, so that there is another one. A query without any is left out.
+    ``k`` is at least 2, so that a neighbour is left. Queries without a true neighbour are skipped.
     """
     k = max(k, 2)
     for query in queries:
-        found = _nearest(connection, column, query, k)
-        with connection.transaction(force_rollback=True):  # the settings of the exact search end here
+        distances = _nearest(connection, column, query, k)
+        with connection.transaction(force_rollback=True):  # resets the settings of the exact search
             truth = exact_distances(connection, column, query, k)
-        ((itself,),) = ask(connection, column.distance_to_itself, query)
-        if neighbours := others(truth, itself):
-            yield recall_of(others(found, itself), neighbours)
+        ((own_distance,),) = fetch_all(connection, column.distance_to_itself, query)
+        if neighbours := _without_query(truth, own_distance):
+            yield recall_of(_without_query(distances, own_distance), neighbours)
 
 
 def _nearest(connection: Connection, column: VectorColumn, query: str, k: int) -> list[float]:
-    rows = ask(connection, column.nearest(sql.SQL("$1"), sql.SQL("$2")), query, k)
+    rows = fetch_all(connection, column.nearest(sql.SQL("$1"), sql.SQL("$2")), query, k)
     return [distance for (distance,) in rows if distance is not None]

@@ -1,4 +1,4 @@
-"""The tables that hold vectors, with their partitions and sizes: nothing else asks for those."""
+"""Tables with vector columns, their partitions and sizes. No other module queries partitions or sizes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from pgvector_seed.vectors.extension import EXTENSION
 from pgvector_seed.vectors.indexes import INDEX_DEFAULTS
 from pgvector_seed.vectors.metrics import metric_of
 
-# A partition is judged with the table it belongs to. The types of the extension count, and bit where an index of the
-# extension says that it is searched.
+# Partitions are left out, as verify checks them with their table. A bit column counts if it has an index of pgvector.
 _VECTOR_TABLES = """
 SELECT format('%%I.%%I', n.nspname, c.relname),
        c.relname,
@@ -50,7 +49,7 @@ WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition
                                       WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum)))
 ORDER BY c.relname, a.attnum
 """
-# pg_partition_tree knows nothing of a table without partitions, which is its own leaf here.
+# pg_partition_tree returns no row for a plain table, which is its own leaf here.
 _LEAVES = """
 SELECT c.oid, pg_catalog.format('%%I.%%I', n.nspname, c.relname), c.relname, c.relkind, c.relpersistence, c.reltuples
 FROM pg_catalog.pg_class c
@@ -58,13 +57,13 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind <> 'p' AND (c.oid = %(oid)s OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(%(oid)s)))
 ORDER BY 2
 """
-# It waits for whoever locks a table.
+# Blocks while another session holds an ACCESS EXCLUSIVE lock on a table.
 _BYTES = "SELECT coalesce(pg_catalog.sum(pg_catalog.pg_relation_size(oid)), 0) FROM pg_catalog.unnest(%s::oid[]) AS oid"
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """A partition that holds rows, or the table itself. ``table`` is its name without the schema."""
+    """A partition that holds rows, or the table itself. ``name`` is schema-qualified and quoted, ``table`` is not."""
 
     oid: int
     name: str
@@ -75,7 +74,7 @@ class Leaf:
 
 
 def vector_tables(connection: Connection, schema: str) -> list[dict[str, Any]]:
-    """The tables of ``schema`` that hold vectors, one entry per vector column, as the contract writes them."""
+    """Return the vector columns of the tables in ``schema``, as entries of the contract's ``tables``."""
     with catalog_snapshot(connection):
         return [_entry(*row) for row in connection.execute(_VECTOR_TABLES, (schema, EXTENSION))]
 
@@ -94,18 +93,18 @@ def _entry(
 
 
 def _parameters(index: dict[str, Any]) -> dict[str, int | str]:
-    """What the index is built with, also where its definition leaves it to the defaults."""
-    said = index["parameters"] or {}
-    numbers = {name: int(value) if value.isdecimal() else value for name, value in said.items()}
-    return INDEX_DEFAULTS[index["method"]] | numbers
+    """Return the parameters of an index, including the method's defaults."""
+    options = index["parameters"] or {}
+    parameters = {name: int(value) if value.isdecimal() else value for name, value in options.items()}
+    return INDEX_DEFAULTS[index["method"]] | parameters
 
 
 def leaves(connection: Connection, oid: int) -> tuple[Leaf, ...]:
-    """Return the partitions of a table that hold rows, in the order of their names; without any, the table itself."""
+    """Return the leaf partitions of a table in the order of their names, or the table itself if it has none."""
     return tuple(Leaf(*row) for row in connection.execute(_LEAVES, {"oid": oid}))
 
 
 def size_in_bytes(connection: Connection, parts: Sequence[Leaf]) -> int:
-    """Return the size of these partitions, without TOAST and indexes."""
+    """Return the size of these partitions in bytes, without TOAST and indexes."""
     row = connection.execute(_BYTES, ([leaf.oid for leaf in parts],)).fetchone()
     return int(row[0]) if row else 0

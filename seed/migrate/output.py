@@ -7,7 +7,7 @@ from typing import Any
 
 from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.migrate.files import Migration, checksums
-from pgvector_seed.migrate.ledger.model import Applied, Ledger
+from pgvector_seed.migrate.ledger.model import AppliedMigration, Ledger
 from pgvector_seed.migrate.plan import NO_DOWN, plan
 from pgvector_seed.migrate.runner import Preview
 
@@ -59,7 +59,7 @@ def _refusal(files: dict[str, str], ledger: Ledger | None) -> RefusedError | Non
     return None
 
 
-def _entry(id_: str, checksum: str | None, applied: Applied | None) -> dict[str, Any]:
+def _entry(id_: str, checksum: str | None, applied: AppliedMigration | None) -> dict[str, Any]:
     if applied is None:
         return {"id": id_, "state": "pending"}
     state = "unknown" if checksum is None else "applied" if checksum == applied.checksum else "changed"

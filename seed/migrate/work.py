@@ -14,7 +14,7 @@ from pgvector_seed.migrate import adopt, runner
 from pgvector_seed.migrate import lint as squawk
 from pgvector_seed.migrate.contract import DeclaredConnection
 from pgvector_seed.migrate.declaration import Declaration, fault_of_schema
-from pgvector_seed.migrate.files import create, load, load_left
+from pgvector_seed.migrate.files import create, load, load_if_present
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.ledger.trust import deployment_schema
 from pgvector_seed.migrate.session import Limits, fault_of_duration
@@ -63,7 +63,7 @@ def down(*, to: str, directory: str, schema: str | None, as_json: bool, **limits
     _refuse_bad_schema(schema)
     limit = _limits(**limits)
     with connect() as connection:
-        migrations, schema = load_left(Path(directory)), _declaration(connection, schema, to_undo=True).schema
+        migrations, schema = load_if_present(Path(directory)), _declaration(connection, schema, to_undo=True).schema
         ids = runner.undo(connection, migrations, schema, to, _report(as_json=as_json), limit)
     if as_json:
         _show({"undone": ids})

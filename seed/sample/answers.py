@@ -22,7 +22,7 @@ from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import one_line
 from pgvector_seed.postgres.interrupt import ending_with_client
 from pgvector_seed.postgres.snapshot import catalog_snapshot, set_search_path
-from pgvector_seed.vectors.extension import extension
+from pgvector_seed.vectors.extension import find_extension
 
 from . import article
 
@@ -86,7 +86,7 @@ def _prepare(connection: Connection, schema: str | None) -> str:
     Returns the schema of the extension.
     """
     connection.execute(ending_with_client(local=True))
-    ledger, found = read_ledger(connection), extension(connection)
+    ledger, found = read_ledger(connection), find_extension(connection)
     if ledger is None or found is None:
         raise InputError("this database has not been provisioned", _PROVISION)
     schema = deployment_schema(ledger, schema)

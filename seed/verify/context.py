@@ -11,10 +11,10 @@ from typing import Any, LiteralString
 from psycopg import sql
 
 from pgvector_seed.migrate.contract import Contract, DeclaredTable
-from pgvector_seed.postgres.catalog import Column, Name, Relation, column, relation
+from pgvector_seed.postgres.catalog import Column, Relation, TableName, find_column, find_relation
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.column import VectorColumn
-from pgvector_seed.vectors.extension import Extension, extension
+from pgvector_seed.vectors.extension import Extension, find_extension
 from pgvector_seed.vectors.reader import Reader
 from pgvector_seed.vectors.tables import Leaf, leaves, size_in_bytes
 
@@ -66,7 +66,7 @@ class Look:
     connection: Connection
     contract: Contract
     clock: Clock
-    named: Name | None = None
+    named: TableName | None = None
     entry: DeclaredTable | None = None
     lock_seconds: float = LOCK_SECONDS
 
@@ -82,7 +82,7 @@ class Look:
         return self.entry
 
     @property
-    def name(self) -> Name:
+    def name(self) -> TableName:
         """The table's name."""
         assert self.named is not None
         return self.named
@@ -90,7 +90,7 @@ class Look:
     @cached_property
     def relation(self) -> Relation | None:
         """The table, or what bears its name; None where there is none."""
-        return relation(self.connection, self.name)
+        return find_relation(self.connection, self.name)
 
     @property
     def there(self) -> Relation:
@@ -106,12 +106,12 @@ class Look:
     @cached_property
     def extension(self) -> Extension | None:
         """The vector extension."""
-        return extension(self.connection)
+        return find_extension(self.connection)
 
     @cached_property
     def vector(self) -> Column | None:
         """The declared vector column; None where it is not declared or not there."""
-        return column(self.connection, self.there.oid, self.table.vector) if self.table.vector else None
+        return find_column(self.connection, self.there.oid, self.table.vector) if self.table.vector else None
 
     @cached_property
     def reader(self) -> Reader:
@@ -183,6 +183,6 @@ class Look:
     @contextlib.contextmanager
     def as_reader(self, column: VectorColumn) -> Iterator[None]:
         """Inside, the session asks as the reader does. Raises as Reader.asking."""
-        with self.reader.asking(self.connection, column.extension, row_security=self.there.row_security):
+        with self.reader.impersonate(self.connection, column.extension, row_security=self.there.row_security):
             self.must_read(column.name)
             yield

@@ -13,10 +13,10 @@ from pgvector_seed.common.errors import Error, UnreachableError
 from pgvector_seed.migrate.contract import Contract
 from pgvector_seed.postgres.catalog import parse_name
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.errors import REMEDIES, is_lost, one_line, translated
+from pgvector_seed.postgres.errors import REMEDIES, is_connection_lost, one_line, translated
 from pgvector_seed.postgres.interrupt import ending_with_client
 from pgvector_seed.postgres.snapshot import catalog_snapshot
-from pgvector_seed.vectors.reader import CannotStandInError, ReaderRefusedError
+from pgvector_seed.vectors.reader import CannotImpersonateError, ReaderRefusedError
 
 from .checks import CHECKS
 from .context import Look, NotAllowedError
@@ -84,12 +84,12 @@ def _judge(check: Check, look: Look) -> Outcome:
     try:
         with reading(look.connection, look.clock, look.lock_seconds):
             return check.judge(look)
-    except (NotAllowedError, OutOfTimeError, CannotStandInError) as error:
+    except (NotAllowedError, OutOfTimeError, CannotImpersonateError) as error:
         return skipped(str(error))
     except ReaderRefusedError as error:
         return failed("answers for the reader", str(error), "Give the reader the right that the message names.")
     except psycopg.Error as error:
-        if look.connection.closed or is_lost(error):
+        if look.connection.closed or is_connection_lost(error):
             words = f"the connection was lost: {one_line(error)}"
             raise UnreachableError(words, "Run the same command again.") from error
         return _of_driver(error, look)

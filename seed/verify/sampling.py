@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from psycopg import sql
 
-from pgvector_seed.vectors.queries import percentage
+from pgvector_seed.vectors.queries import sample_percentage
 
 from .context import Look
 from .deadline import OutOfTimeError
@@ -26,7 +26,7 @@ def whole_or_sampled(look: Look, blocks: int, work: Callable[[sql.Composable], T
     whole = look.clock.within(look.connection, PART_OF_TIME, lambda: work(sql.SQL("")))
     if whole is not None:
         return whole, 100.0, ""
-    part = percentage(look.bytes, blocks)
+    part = sample_percentage(look.bytes, blocks)
     sample = sql.SQL("TABLESAMPLE SYSTEM ({})").format(part)
     sampled = look.clock.within(look.connection, PART_OF_TIME, lambda: work(sample))
     if sampled is None:

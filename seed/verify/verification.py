@@ -15,7 +15,7 @@ from pgvector_seed.common.version import VERSION
 from pgvector_seed.migrate.contract import Contract, as_data
 from pgvector_seed.postgres.auth import NOT_IN_CLEAR
 from pgvector_seed.postgres.connection import Connection, connect
-from pgvector_seed.postgres.conninfo import ASKING_FOR_TLS, connect_timeout, unless_said
+from pgvector_seed.postgres.conninfo import ASKING_FOR_TLS, connect_timeout, conninfo_of_unset
 from pgvector_seed.postgres.errors import one_line, translated
 
 from .checks import CHECKS
@@ -90,7 +90,7 @@ def _conninfo(contract: Contract | None, clock: Clock) -> str:
         address.pop("sslmode", None)
     if address.get("sslmode") != "verify-full" and {"host", "port"} & address.keys():
         address["require_auth"] = NOT_IN_CLEAR
-    settings = unless_said(address)
+    settings = conninfo_of_unset(address)
     return make_conninfo(settings, connect_timeout=connect_timeout(settings, clock.left))
 
 

@@ -411,7 +411,7 @@ def test_cancel_ends_the_statement_and_says_what_is_on_record(provider: Provider
         provider.stub.Cancel(empty_pb2.Empty())
         with pytest.raises(grpc.RpcError) as caught:
             creating.result(60)
-    left = "0001_a is the newest migration on record; nothing after it was kept. Run the same command again."
+    left = "0001_a is the newest recorded migration; nothing after it was committed. Run the same command again."
     assert caught.value.details().strip() == f"InterruptError: interrupted: {left}"
     assert not ask(database, ASLEEP)
 

@@ -12,7 +12,7 @@ from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.files import load
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_ledger
-from pgvector_seed.migrate.runner import CAREFUL, ApplyOptions, apply, revert
+from pgvector_seed.migrate.runner import DEFAULT_OPTIONS, ApplyOptions, apply, revert
 from pgvector_seed.postgres.connection import connect
 from tests.conftest import Process, declare, pg_variables
 
@@ -34,7 +34,7 @@ def write(folder: Path, **texts: str) -> None:
 
 
 def run(
-    conninfo: str, folder: Path, declaration: Declaration | None = None, options: ApplyOptions = CAREFUL
+    conninfo: str, folder: Path, declaration: Declaration | None = None, options: ApplyOptions = DEFAULT_OPTIONS
 ) -> tuple[Ledger, list[str]]:
     """Apply a folder; the ledger, and what was reported."""
     said: list[str] = []

@@ -88,7 +88,7 @@ def test_the_whole_way_in_text(typed: Typed, folder: Path) -> None:
     assert typed("down", "--to", "0002_b") == "Nothing to undo: 0002_b is the newest.\n"
     write(folder, b2_down="DROP TABLE b")
     assert typed("plan") == "0002_b has another down, to be recorded\n"
-    assert typed("apply").startswith("0002_b has another down now, which is recorded")
+    assert typed("apply").startswith("0002_b: the edited down is recorded")
     assert typed("down", "--to", "0001_a").startswith("0002_b undone in ")
     assert applied(typed.conninfo) == ["0001_a"]
 
@@ -152,7 +152,7 @@ def test_a_take_over_and_a_repair(typed: Typed, folder: Path) -> None:
     assert typed("baseline", "0001_a") == "Nothing to record: 0001_a is in the ledger.\n"
     write(folder, a1_up="CREATE TABLE a (v vector(3)); -- as it is")
     assert "python -m seed migrate repair" in typed("apply", code=2)
-    assert typed("repair", "0001_a") == "0001_a recorded as it is in its files now, not run\n"
+    assert typed("repair", "0001_a") == "0001_a recorded with the text of its files, not run\n"
     assert typed("repair", "0001_a") == "Nothing to repair: the ledger has 0001_a as it is in its files.\n"
     assert typed("apply") == "Nothing to run: the database has every migration.\n"
 
@@ -243,7 +243,7 @@ def test_what_a_failure_prints_is_ours_alone(typed: Typed, folder: Path) -> None
     write(folder, a1_up="SELECT 1 / 0;\n" * 3)
     assert typed("apply", code=1).splitlines() == [
         "error: 0001_a.up.sql, line 1: division by zero (SQLSTATE 22012)",
-        "  Mend the file and run the same command again: what came before it is recorded.",
+        "  Correct the file and run the same command again: the migrations before it are recorded.",
     ]
 
 

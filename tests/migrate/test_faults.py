@@ -118,7 +118,7 @@ def test_half_a_ledger_is_told_and_left_alone(database: str, folder: Path, damag
     run(database, folder)
     ask(database, damage)
     for attempt in (lambda: run(database, folder), lambda: undo_all(database)):
-        with pytest.raises(RefusedError, match="a part of it is gone") as caught:
+        with pytest.raises(RefusedError, match="a part of it is missing") as caught:
             attempt()
         assert "python -m seed migrate baseline" in caught.value.remedy
     assert ask(database, TABLES) == [("a",)]
@@ -140,7 +140,7 @@ def test_a_record_that_cannot_be_read_is_told(database: str, folder: Path, edit:
     write(folder, a1_up="CREATE TABLE a ()")
     run(database, folder)
     ask(database, f"UPDATE pgvector_seed.deployment SET {edit}")
-    with pytest.raises(RefusedError, match="was damaged"):
+    with pytest.raises(RefusedError, match="is damaged"):
         run(database, folder)
 
 
@@ -160,7 +160,7 @@ def test_a_schema_of_the_ledgers_name_without_a_ledger(database: str, folder: Pa
     ask(database, "CREATE SCHEMA pgvector_seed")
     with pytest.raises(WrongResultError, match="already exists") as caught:
         run(database, folder)
-    assert "drop it if it is empty" in caught.value.remedy
+    assert "Drop that schema if it is empty" in caught.value.remedy
 
 
 @pytest.fixture
@@ -274,10 +274,10 @@ def test_a_planted_ledger_is_not_written_to(database: str, folder: Path, mallory
         ("DELETE FROM pgvector_seed.migrations WHERE id = '0001_a'", "0001_a is new, and comes before 0002_b"),
         (
             "UPDATE pgvector_seed.migrations SET id = '0009_z' WHERE id = '0002_b'",
-            "0009_z was applied, and is called 0002_b now",
+            "0009_z was applied, and its file was renamed to 0002_b",
         ),
         ("UPDATE pgvector_seed.migrations SET position = 9 WHERE id = '0001_a'", "in the place of"),
-        ("INSERT INTO pgvector_seed.migrations VALUES ('0003_c', 3, 'x', '', now(), '0', '')", "its file is gone"),
+        ("INSERT INTO pgvector_seed.migrations VALUES ('0003_c', 3, 'x', '', now(), '0', '')", "its file is missing"),
     ],
 )
 def test_a_ledger_edited_by_hand_is_refused(database: str, folder: Path, edit: str, words: str) -> None:
@@ -297,13 +297,13 @@ def test_a_role_without_the_rights(database: str, folder: Path) -> None:
     try:
         with pytest.raises(WrongResultError, match="permission denied for database") as caught:
             run(login, folder)
-        assert "have it granted" in caught.value.remedy
+        assert "or grant it" in caught.value.remedy
         ask(database, f"GRANT CREATE ON DATABASE {name} TO bare")
         with pytest.raises(
             MigrationError, match=r"0001_a.up.sql, line 1: permission denied for schema public"
         ) as caught:
             run(login, folder)
-        assert "have it granted" in caught.value.remedy
+        assert "or grant it" in caught.value.remedy
         assert ask(database, "SELECT to_regnamespace('pgvector_seed')") == [(None,)]
         run(login, folder, declare("of its own"))
     finally:
@@ -326,7 +326,7 @@ def test_a_disk_that_is_full(database: str, folder: Path) -> None:
     write(folder, a1_up="CREATE TABLE a ()", b2_up="CREATE TABLE b ();\nCOPY (SELECT 1) TO '/dev/full'")
     with pytest.raises(MigrationError, match=r"line 2: .*No space left on device.*53100") as caught:
         run(database, folder)
-    assert "Free some room" in caught.value.remedy
+    assert "Free some space" in caught.value.remedy
     assert isinstance(caught.value.__cause__, psycopg.Error), "the cause is kept"
     assert applied(database) == ["0001_a"]
     assert ask(database, TABLES) == [("a",)]
@@ -348,7 +348,7 @@ def test_the_files_of_another_project(database: str, folder: Path) -> None:
     run(database, folder)
     (folder / "0001_a.up.sql").unlink()
     write(folder, x1_up="CREATE TABLE x ()")
-    with pytest.raises(RefusedError, match="its file is gone: 0001_a"):
+    with pytest.raises(RefusedError, match="its file is missing: 0001_a"):
         run(database, folder)
     assert ask(database, TABLES) == [("a",)]
 

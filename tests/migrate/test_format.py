@@ -103,7 +103,7 @@ def test_apply_upgrades_it_and_keeps_its_rows(old: str, folder: Path) -> None:
     before = ask(old, ROWS)
     done = seed(old, folder, COMMANDS["apply"])
     assert done.returncode == 0, done.stderr
-    assert f"the ledger had the format 1 and has {FORMAT} now" in done.stdout
+    assert f"the ledger was upgraded from format 1 to {FORMAT}" in done.stdout
     assert "Nothing to run" in done.stdout
     assert (ask(old, ROWS), ask(old, NUMBER)) == (before, [(FORMAT,)])
     again = seed(old, folder, COMMANDS["apply"])
@@ -161,7 +161,7 @@ def test_whatever_writes_upgrades_it(
     said: list[str] = []
     change(old, folder, said.append)
     assert ask(old, NUMBER) == [(FORMAT,)]
-    assert said[0].startswith("the ledger had the format 1")
+    assert said[0].startswith("the ledger was upgraded from format 1")
 
 
 def test_a_destroy_drops_it(old: str, folder: Path) -> None:
@@ -218,7 +218,7 @@ def test_two_appliers_at_once_upgrade_it_once(old: str, folder: Path) -> None:
                 holder.execute("SELECT pg_advisory_unlock(1)")
                 said = first.communicate()[0] + second.communicate()[0]
     assert (first.returncode, second.returncode) == (0, 0), said
-    assert said.count("the ledger had the format 1") == said.count("0003_c applied") == 1
+    assert said.count("the ledger was upgraded from format 1") == said.count("0003_c applied") == 1
     assert ask(old, NUMBER) == [(FORMAT,)]
 
 
@@ -243,7 +243,7 @@ def test_a_newer_format_is_refused_by_every_command(old: str, folder: Path, comm
     before = ask(old, COLUMNS), ask(old, ROWS)
     done = seed(old, folder, COMMANDS[command])
     assert done.returncode == 2, done.stdout + done.stderr
-    assert f"the ledger has the format 99, and this version of pgvector-seed, {VERSION}, knows {FORMAT} at most" in (
+    assert f"the ledger has the format 99, and pgvector-seed {VERSION} supports formats up to {FORMAT}" in (
         done.stdout + done.stderr
     )
     assert (ask(old, COLUMNS), ask(old, ROWS)) == before
@@ -304,7 +304,7 @@ def test_a_column_of_a_later_version_is_no_damage(old: str, folder: Path, table:
 def test_a_ledger_without_what_its_format_needs_is_damaged(old: str, folder: Path, edit: str) -> None:
     run(old, folder, ledger_of(old).declaration)  # type: ignore[union-attr]
     ask(old, edit)
-    with pytest.raises(RefusedError, match="was damaged"):
+    with pytest.raises(RefusedError, match="is damaged"):
         ledger_of(old)
 
 
@@ -333,5 +333,5 @@ def test_what_an_old_format_says_is_understood(old: str) -> None:
 def test_a_declaration_that_cannot_be_is_damage(old: str, edit: str) -> None:
     """A schema that nobody named would be the default one."""
     ask(old, f"UPDATE pgvector_seed.deployment SET declaration = {edit}")
-    with pytest.raises(RefusedError, match="was damaged: what it declares is unknown"):
+    with pytest.raises(RefusedError, match="is damaged: its declaration is not valid"):
         ledger_of(old)

@@ -10,7 +10,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgvector_seed.common.errors import RefusedError, WrongResultError
 from pgvector_seed.migrate.ledger import read
-from pgvector_seed.migrate.ledger.facts import Facts
+from pgvector_seed.migrate.ledger.facts import LedgerFacts
 from pgvector_seed.migrate.ledger.model import Writers
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.ledger.trust import refuse_to_write
@@ -137,7 +137,7 @@ def test_a_ledger_that_appears_after_the_look_is_not_used(
     """Look and read are one snapshot: what is planted between them is not read, and its triggers never run."""
     write(folder, a1_up="CREATE TABLE a ()")
 
-    def look_and_plant(facts: Facts, writers: Writers) -> None:
+    def look_and_plant(facts: LedgerFacts, writers: Writers) -> None:
         refuse_to_write(facts, writers)
         ask(roles["other"], LEDGER_SQL)
 
@@ -185,7 +185,7 @@ def test_a_schema_that_does_not_let_the_owner_in(database: str, folder: Path, ro
     """Its tables would land in the schema of the extension, which is next on the path."""
     ask(database, "DROP SCHEMA IF EXISTS closed CASCADE; CREATE SCHEMA closed")
     write(folder, a1_up="CREATE TABLE a ()")
-    with pytest.raises(RefusedError, match="the schema closed does not let") as caught:
+    with pytest.raises(RefusedError, match=f"the role {OWNER} cannot create in the schema closed") as caught:
         run(as_role(roles["deployer"], OWNER), folder, declare("closed"))
     ask(database, caught.value.remedy.partition("In psql: ")[2])
     run(as_role(roles["deployer"], OWNER), folder, declare("closed"))

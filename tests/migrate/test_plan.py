@@ -87,7 +87,7 @@ def test_each_fault_is_named() -> None:
     with pytest.raises(RefusedError) as caught:
         plan({"0001_a": "x", "0003_c": "x", "0005_e": "x"}, {"0001_a": "y", "0002_b": "x", "0005_e": "x"})
     assert "0001_a was edited" in str(caught.value)
-    assert "0002_b was applied, and its file is gone" in str(caught.value)
+    assert "0002_b was applied, and its file is missing" in str(caught.value)
     assert "0003_c is new, and comes before 0005_e" in str(caught.value)
     assert "next number" in caught.value.remedy
     assert "python -m seed migrate repair" in caught.value.remedy
@@ -95,5 +95,5 @@ def test_each_fault_is_named() -> None:
 
 def test_a_renamed_migration_is_not_undone_and_applied_again() -> None:
     """That would lose its rows."""
-    with pytest.raises(RefusedError, match="0001_a was applied, and is called 0001_z now"):
+    with pytest.raises(RefusedError, match="0001_a was applied, and its file was renamed to 0001_z"):
         plan({"0001_z": "x"}, {"0001_a": "x"}, allow_down=True)

@@ -224,7 +224,7 @@ def test_an_edited_down_takes_effect(database: str, folder: Path) -> None:
     assert "apply once more" in caught.value.remedy
     write(folder, a1_down="DROP TABLE a")
     _, said = run(database, folder)
-    assert said == ["0001_a has another down now, which is recorded"]
+    assert said == ["0001_a: the edited down is recorded"]
     undo_all(database)
     assert ask(database, "SELECT to_regclass('a')") == [(None,)]
 
@@ -314,7 +314,7 @@ def test_an_applier_that_was_stopped_is_continued(
             printed = process.communicate()[0]
         if sent == signal.SIGINT and lines:  # before, it may meet Python's own start
             assert process.returncode in (0, 130), printed
-        if "on record" in printed:
+        if "recorded" in printed:
             told += 1
             assert f"interrupted: {(applied(conninfo) or ['no migration'])[-1]} is " in printed
         run(conninfo, folder)

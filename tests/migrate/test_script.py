@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.migrate.concurrently import built, dropped
+from pgvector_seed.migrate.concurrently import built_index, dropped_index
 from pgvector_seed.migrate.files import Migration
 from pgvector_seed.migrate.scanner import split
-from pgvector_seed.migrate.script import parse, refuse_faults, texts
+from pgvector_seed.migrate.script import file_texts, parse, refuse_faults
 from tests.migrate.helpers import MARK
 
 
@@ -39,12 +39,12 @@ from tests.migrate.helpers import MARK
         ("-- pgvector-seed: no-transactions\nSELECT 1", "no-transactions is unknown"),
         (MARK + "VACUUM; VACUUM", "is for one statement, and there are 2"),
         (MARK + "CREATE INDEX CONCURRENTLY ON t (a)", "the index needs a plain name and table"),
-        (MARK + "COMMIT", "the transaction"),
-        (MARK + "INSERT INTO t VALUES (1)", "nobody could tell after an interruption"),
-        (MARK + "CREATE INDEX i ON t (a)", "nobody could tell"),
+        (MARK + "COMMIT", "cannot control its transaction"),
+        (MARK + "INSERT INTO t VALUES (1)", "for no other statement is it certain after an interruption"),
+        (MARK + "CREATE INDEX i ON t (a)", "for no other statement"),
         (MARK + 'CREATE INDEX CONCURRENTLY U&"i" ON t (a)', "the index needs a plain name and table"),
         (MARK + "CREATE INDEX CONCURRENTLY i ON a* (id)", "the index needs a plain name and table"),
-        ("SET TRANSACTION READ ONLY", "the transaction is not"),
+        ("SET TRANSACTION READ ONLY", "a migration cannot control its transaction"),
         ("SET SESSION AUTHORIZATION x", "use SET ROLE"),
         ("SET client_encoding TO latin1", "the files are UTF-8"),
         ("SET NAMES 'latin1'", "the files are UTF-8"),
@@ -54,7 +54,7 @@ def test_a_text_that_is_refused(text: str, words: str) -> None:
     """In the up as in the down, and before anything is run."""
     for migration in (Migration("0001_a", text, None), Migration("0001_a", "SELECT 1", text)):
         with pytest.raises(InputError) as caught:
-            refuse_faults(texts([migration]))
+            refuse_faults(file_texts([migration]))
         assert words in str(caught.value)
         assert str(caught.value).startswith("0001_a.up.sql" if migration.down is None else "0001_a.down.sql")
 
@@ -76,7 +76,7 @@ def test_a_text_that_is_refused(text: str, words: str) -> None:
     ],
 )
 def test_a_text_that_is_not(text: str) -> None:
-    refuse_faults(texts([Migration("0001_a", text, text)]))
+    refuse_faults(file_texts([Migration("0001_a", text, text)]))
 
 
 def test_the_mark_is_a_comment_and_nothing_else() -> None:
@@ -94,13 +94,13 @@ def test_the_mark_is_a_comment_and_nothing_else() -> None:
     ],
 )
 def test_the_index_that_is_built(text: str, name: str, table: str) -> None:
-    found = built(split(text)[0])
+    found = built_index(split(text)[0])
     assert found is not None
     assert (found.name, found.table) == (name, table)
 
 
 def test_the_index_that_is_dropped() -> None:
-    found = dropped(split('DROP INDEX CONCURRENTLY IF EXISTS "S".i CASCADE')[0])
+    found = dropped_index(split('DROP INDEX CONCURRENTLY IF EXISTS "S".i CASCADE')[0])
     assert found is not None
     assert found.name == '"S".i'
 
@@ -108,6 +108,6 @@ def test_the_index_that_is_dropped() -> None:
 @pytest.mark.parametrize("text", ["CREATE INDEX i ON t (a)", "DROP INDEX i", "VACUUM", "CREATE INDEX CONCURRENTLY"])
 def test_other_statements(text: str) -> None:
     statement = split(text)[0]
-    assert dropped(statement) is None
-    found = built(statement)
+    assert dropped_index(statement) is None
+    found = built_index(statement)
     assert found is None or not found.name

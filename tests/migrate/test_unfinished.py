@@ -59,7 +59,7 @@ def test_what_a_failed_build_left_is_cleared_before_the_retry(database: str, fol
         assert applied(database) == ["0001_a"]
     ask(database, "DELETE FROM a WHERE v = '[3,4]'")
     _, said = run(database, folder)
-    assert said[0] == "0002_b.up.sql was interrupted: dropping the index that it left unfinished"
+    assert said[0] == "0002_b.up.sql was interrupted: dropping the invalid index that it left"
     assert ask(database, VALID) == [(True,)]
 
 

@@ -77,8 +77,8 @@ def _sample(database: str, _folder: Path) -> str:
 
 
 AGAIN = "Run the same command again."
-NEWEST = f"interrupted: 0001_a is the newest migration on record; nothing after it was kept. {AGAIN}"
-NONE = f"interrupted: no migration is on record; nothing was kept. {AGAIN}"
+NEWEST = f"interrupted: 0001_a is the newest recorded migration; nothing after it was committed. {AGAIN}"
+NONE = f"interrupted: no migration is recorded; nothing was committed. {AGAIN}"
 BEGUN = f"{NEWEST.split(';')[0]}; 0002_b.up.sql was begun outside of a transaction. {AGAIN}"
 APPLY = "seed migrate apply --directory {}"
 CASES = {

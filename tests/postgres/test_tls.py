@@ -130,7 +130,7 @@ def test_the_systems_authorities(
     with speaking_tls(server, authority.server()) as proxy:
         systems = tls(database, proxy.port, sslrootcert="system")
         monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-        assert "SSL_CERT_FILE says where" in told(systems)
+        assert "SSL_CERT_FILE is the file of" in told(systems)
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.root))
         with connect(systems) as connection:
             assert connection.pgconn.ssl_in_use

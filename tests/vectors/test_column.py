@@ -12,8 +12,8 @@ from pgvector_seed.vectors.column import VectorColumn
 from pgvector_seed.vectors.exact import exact_distances
 from pgvector_seed.vectors.explain import plan_cached, plan_once
 from pgvector_seed.vectors.queries import stored_vectors
-from pgvector_seed.vectors.reader import CannotStandInError, Reader
-from pgvector_seed.vectors.recall import measure
+from pgvector_seed.vectors.reader import CannotImpersonateError, Reader
+from pgvector_seed.vectors.recall import measure_recall
 from tests.conftest import ask
 
 ROWS = 5000
@@ -61,7 +61,7 @@ def test_exact_neighbours_never_come_from_the_plan_of_the_others(asking: psycopg
     """Both asked in the same words, in one session, answered the same, and a recall of 0.8 was reported as 1."""
     asking.execute("SELECT '[1]'::vector; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL hnsw.ef_search = 1")
     asking.prepare_threshold = 0
-    recalls = list(measure(asking, POINTS, ["[50,20,3]"] * 7, 10))
+    recalls = list(measure_recall(asking, POINTS, ["[50,20,3]"] * 7, 10))
     assert max(recalls) <= 0.1, "one candidate at most was looked at"
 
 
@@ -75,7 +75,7 @@ def test_rows_without_a_distance_are_nobodys_neighbours(points: str) -> None:
 
 def test_the_settings_of_the_exact_search_do_not_stay(asking: psycopg.Connection) -> None:
     before = asking.execute("SHOW max_parallel_workers_per_gather").fetchone()
-    list(measure(asking, POINTS, ["[50,20,3]"], 3))
+    list(measure_recall(asking, POINTS, ["[50,20,3]"], 3))
     assert asking.execute("SHOW max_parallel_workers_per_gather").fetchone() == before
 
 
@@ -89,7 +89,10 @@ def test_a_prepared_statement_is_planned_until_the_server_has_settled(asking: ps
 
 
 def settings_of(connection: psycopg.Connection, name: str) -> object:
-    with connection.transaction(force_rollback=True), Reader(READER).asking(connection, "public", row_security=False):
+    with (
+        connection.transaction(force_rollback=True),
+        Reader(READER).impersonate(connection, "public", row_security=False),
+    ):
         who = connection.execute("SELECT current_user, pg_catalog.current_setting(%s)", (name,)).fetchone()
     assert who is not None
     assert who[0] == READER
@@ -124,11 +127,11 @@ def test_rows_that_only_the_reader_sees(points: str) -> None:
     try:
         login = psycopg.conninfo.make_conninfo(points, user="a_checker", password="x")
         with connect(login) as connection, connection.transaction():
-            with Reader(READER).asking(connection, "public", row_security=False):
+            with Reader(READER).impersonate(connection, "public", row_security=False):
                 assert connection.execute("SELECT current_user").fetchone() == ("a_checker",)
             with (
-                pytest.raises(CannotStandInError, match="row security"),
-                Reader(READER).asking(connection, "public", row_security=True),
+                pytest.raises(CannotImpersonateError, match="row security"),
+                Reader(READER).impersonate(connection, "public", row_security=True),
             ):
                 pass
     finally:
@@ -142,5 +145,5 @@ def test_names_are_quoted(new_database: Callable[..., str]) -> None:
     odd = VectorColumn("public", "100 %s", "%(at)s", "vector", "l2", "public")
     with connect(database) as connection, connection.transaction():
         assert stored_vectors(connection, odd, 1, 5) == ["[1,2]", "[1,2]"]
-        assert list(measure(connection, odd, ["[1,2]"], 3)) == [1]
+        assert list(measure_recall(connection, odd, ["[1,2]"], 3)) == [1]
         assert plan_once(connection, odd, "[1,2]", 1)

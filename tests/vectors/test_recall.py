@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgvector_seed.vectors.queries import percentage
-from pgvector_seed.vectors.recall import interval, recall_of
+from pgvector_seed.vectors.queries import sample_percentage
+from pgvector_seed.vectors.recall import confidence_interval, recall_of
 
 SHARES = st.lists(st.floats(0, 1), min_size=1, max_size=50)
 
@@ -34,8 +34,8 @@ def test_a_neighbour_counts_by_its_distance(found: list[float], truth: list[floa
 
 def test_the_interval_is_of_queries() -> None:
     """Ten queries found nothing and ninety all: that is another doubt than nine of ten neighbours in each."""
-    wide = interval([0.0] * 10 + [1.0] * 90)
-    narrow = interval([0.9] * 100)
+    wide = confidence_interval([0.0] * 10 + [1.0] * 90)
+    narrow = confidence_interval([0.9] * 100)
     assert wide.mean == pytest.approx(narrow.mean)
     assert wide.low < 0.85 < narrow.low
     assert narrow.high < 0.91 < wide.high < 1
@@ -49,20 +49,20 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     dice = random.Random(1)
     covered = 0
     for _ in range(100):
-        found = interval([float(dice.random() < 0.8) for _ in range(100)])
+        found = confidence_interval([float(dice.random() < 0.8) for _ in range(100)])
         covered += found.low <= 0.8 <= found.high
     assert covered >= 95
 
 
 @given(SHARES)
 def test_the_interval_holds_its_mean_and_stays_between_nothing_and_all(values: list[float]) -> None:
-    found = interval(values)
+    found = confidence_interval(values)
     assert 0 <= found.low <= found.mean + 1e-9
     assert found.mean - 1e-9 <= found.high <= 1
-    assert interval(values) == found, "the same recalls get the same verdict"
+    assert confidence_interval(values) == found, "the same recalls get the same verdict"
 
 
 def test_how_much_of_a_table_is_sampled() -> None:
-    assert percentage(0) == 100
-    assert percentage(500 * 8192) == 100
-    assert percentage(50_000 * 8192) == pytest.approx(1)
+    assert sample_percentage(0) == 100
+    assert sample_percentage(500 * 8192) == 100
+    assert sample_percentage(50_000 * 8192) == pytest.approx(1)

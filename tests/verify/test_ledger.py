@@ -77,7 +77,7 @@ def test_a_database_without_a_ledger(empty_database: str, promised: dict[str, An
 
 def test_a_ledger_that_is_damaged(database: str, promised: dict[str, Any]) -> None:
     ask(database, "DROP TABLE pgvector_seed.migrations")
-    assert "was damaged" in failing(database, promised)["ledger"]
+    assert "is damaged" in failing(database, promised)["ledger"]
 
 
 def test_a_migration_that_was_not_finished(database: str, promised: dict[str, Any]) -> None:

@@ -166,7 +166,7 @@ def test_a_setting_of_the_reader_that_the_server_refuses(base: str) -> None:
         skipped = with_status(results(base), Status.SKIP)
     finally:
         ask(base, "ALTER ROLE items_reader RESET hnsw.ef_search")
-    assert "items_reader has a setting of hnsw.ef_search that this session cannot take on" in skipped["recall"]
+    assert "items_reader has a setting of hnsw.ef_search that this session cannot set" in skipped["recall"]
 
 
 def test_a_right_that_only_the_query_misses(base: str) -> None:

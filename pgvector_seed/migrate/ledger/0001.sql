@@ -1,4 +1,4 @@
--- Format 1: the record that a deployment keeps of itself. Created with the first migration, in its transaction.
+-- Format 1. Created in the transaction of the first migration.
 CREATE SCHEMA pgvector_seed;
 COMMENT ON SCHEMA pgvector_seed IS 'What pgvector-seed applied to this database, and what it promises of it';
 

@@ -1,1 +1,1 @@
-"""The record that a deployment keeps of itself: its tables and their format, read, written, and trusted or not."""
+"""The ledger of a deployment, the tables of the schema pgvector_seed: their format, upgrades, reading and writing."""

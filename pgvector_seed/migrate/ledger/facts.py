@@ -1,4 +1,4 @@
-"""What the catalog knows of the ledger. It is asked once, and never the ledger itself."""
+"""Facts about the ledger's tables, from the system catalog alone: reading an untrusted table could run its code."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from psycopg.rows import class_row
 
 from pgvector_seed.postgres.connection import Connection
 
-SCHEMA = "pgvector_seed"  # and its tables
-RELATIONS = ("deployment", "migrations")
+SCHEMA = "pgvector_seed"
+RELATIONS = ("deployment", "migrations")  # its tables
 
 
-class Facts(msgspec.Struct, frozen=True):
-    """The schema ``pgvector_seed`` as the catalog has it, and who asks.
+class LedgerFacts(msgspec.Struct, frozen=True):
+    """The schema ``pgvector_seed`` in the system catalog, and the roles of this session.
 
-    ``exists`` is False if nothing is in the schema, and ``owner`` None if there is no schema. ``role`` is the one that
-    ``login`` has taken on, or the login itself. A ``stranger`` owns any of it, and is neither of the two, nor a
-    superuser, nor the owner of the database. ``columns`` are those of ordinary tables, each as "table column type".
-    ``runs_when_read`` and ``runs_when_written`` say if anybody's code would run then.
+    ``exists`` is False if the schema holds no relation; ``owner`` is None if there is no schema. ``role`` is the
+    current_user, ``login`` the session_user. ``untrusted_owner`` owns the schema or a relation in it, and is neither
+    of these two, a superuser nor the owner of the database. ``columns`` lists the columns of ordinary tables as
+    "table column type". ``runs_when_read`` and ``runs_when_written`` are True if that would run user-defined code.
     """
 
     exists: bool
@@ -27,17 +27,17 @@ class Facts(msgspec.Struct, frozen=True):
     role: str
     login: str
     login_is_superuser: bool
-    stranger: str | None
-    stranger_can_log_in: bool
+    untrusted_owner: str | None
+    untrusted_owner_can_log_in: bool
     columns: list[str]
     runs_when_read: bool
     runs_when_written: bool
 
 
-def find_facts(connection: Connection) -> Facts:
-    """Return what the catalog knows of the ledger. Call it under ``catalog_snapshot``."""
+def read_facts(connection: Connection) -> LedgerFacts:
+    """Return the facts about the ledger. Call it under ``catalog_snapshot``."""
     query = files(__package__).joinpath("facts.sql").read_bytes()
-    with connection.cursor(row_factory=class_row(Facts)) as cursor:
+    with connection.cursor(row_factory=class_row(LedgerFacts)) as cursor:
         facts = cursor.execute(query).fetchone()
-    assert facts is not None, "it is one row"
+    assert facts is not None, "the query returns one row"
     return facts

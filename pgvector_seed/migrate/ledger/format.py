@@ -13,7 +13,7 @@ from pgvector_seed.common.errors import RefusedError, WrongResultError
 from pgvector_seed.common.remedies import OWN_PROGRAM
 from pgvector_seed.common.version import VERSION
 from pgvector_seed.migrate.execute import ALLOW_MORE_TIME
-from pgvector_seed.migrate.ledger.model import FORMAT_COLUMN, Ledger, damaged
+from pgvector_seed.migrate.ledger.model import FORMAT_COLUMN, Ledger, damaged_ledger
 from pgvector_seed.migrate.session import Limits, limit_lock_waits
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import one_line
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
 FORMAT = 2
 
 _INSTALL = "git pull" if OWN_PROGRAM else "pip install --upgrade {requirement}"
-_VERSION = re.compile(r"[0-9]+(\.[0-9]+)*")  # any text may be in the ledger; this one can be typed into a shell
+_VERSION = re.compile(r"[0-9]+(\.[0-9]+)*")  # safe in a shell command; the ledger may hold any text
 
 
 def read_format(connection: Connection, columns: Collection[str]) -> int:
-    """Return the number of the ledger's format, of which ``columns`` are what the catalog knows.
+    """Return the number of the ledger's format. ``columns`` are those of LedgerFacts.
 
-    Raises RefusedError if it is newer than FORMAT, or cannot be.
+    Raises RefusedError if the format is newer than FORMAT, or impossible.
     """
     if FORMAT_COLUMN not in columns:
         return 1
     row = connection.execute("SELECT format FROM pgvector_seed.deployment").fetchone()
     number = row[0] if row else 0
-    if number < 2:  # the first that has the column
-        raise damaged("its format is unknown")
+    if number < 2:  # the first format that has the column
+        raise damaged_ledger("its format is unknown")
     if number > FORMAT:
         versions = []
         if "migrations version text" in columns:
             versions = connection.execute("SELECT version FROM pgvector_seed.migrations").fetchall()
-        raise _unknown(number, [version for (version,) in versions])
+        raise _newer_format(number, [version for (version,) in versions])
     return int(number)
 
 
-def _unknown(number: int, versions: Iterable[str]) -> RefusedError:
-    """Return the error for a newer format. ``versions`` are those of pgvector-seed that have applied migrations."""
+def _newer_format(number: int, versions: Iterable[str]) -> RefusedError:
+    """Return the error for a newer format. ``versions`` are the versions of pgvector-seed recorded with migrations."""
     newer = VERSION
     for version in versions:
         if _VERSION.fullmatch(version) and is_older(newer, version):
@@ -56,28 +56,28 @@ def _unknown(number: int, versions: Iterable[str]) -> RefusedError:
     requirement = "pgvector-seed" if newer == VERSION else f"'pgvector-seed>={newer}'"
     at_least = f"newer than {VERSION}" if newer == VERSION else f"at least {newer}"
     return RefusedError(
-        f"the ledger has the format {number}, and this version of pgvector-seed, {VERSION}, knows {FORMAT} at most",
+        f"the ledger has the format {number}, and pgvector-seed {VERSION} supports formats up to {FORMAT}",
         f"Use the version that wrote it, {at_least}: {_INSTALL.format(requirement=requirement)}",
     )
 
 
 def upgrade(connection: Connection, ledger: Ledger | None, limits: Limits, report: Progress) -> None:
-    """Bring the ledger to FORMAT if it is older, in one transaction. The caller holds the lock of the migrations.
+    """Upgrade the ledger to FORMAT if it is older, in one transaction. The caller holds the migration lock.
 
-    Raises WrongResultError if another session holds the ledger for longer than a lock may be waited for.
+    Raises WrongResultError if the ledger's tables cannot be locked within the lock timeout.
     """
     if ledger is None or ledger.format == FORMAT:
         return
     try:
         with connection.transaction():
             limit_lock_waits(connection, limits)
-            make(connection, after=ledger.format)
+            create_tables(connection, after=ledger.format)
     except errors.LockNotAvailable as error:
         raise WrongResultError(f"upgrading the ledger: {one_line(error)}", ALLOW_MORE_TIME) from error
-    report(f"the ledger had the format {ledger.format} and has {FORMAT} now, which older versions refuse")
+    report(f"the ledger was upgraded from format {ledger.format} to {FORMAT}, which older versions refuse")
 
 
-def make(connection: Connection, *, after: int = 0) -> None:
-    """Make the tables of the ledger, or what they lack if they have the format ``after``."""
+def create_tables(connection: Connection, *, after: int = 0) -> None:
+    """Create the ledger's tables, or upgrade them if they have the format ``after``."""
     steps = [files(__package__).joinpath(f"{number:04}.sql").read_bytes() for number in range(after + 1, FORMAT + 1)]
     connection.execute(b"".join(steps), prepare=False)

@@ -1,4 +1,4 @@
-"""What the ledger holds, and which columns it needs for that."""
+"""The ledger as value objects, and the columns that each of its formats needs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.migrate.declaration import Declaration
 
-# The columns that a format needs, each as "table column type". A ledger may have more: a later version of the same
-# format may have added some.
+# The columns that a format needs, each as "table column type". More are allowed: a later version may add some.
 _FORMAT_1 = frozenset(
     {
         "deployment only_row bool",
@@ -36,15 +35,15 @@ FORMAT_COLUMN = "deployment format int4"
 NEEDED = {1: _FORMAT_1, 2: _FORMAT_1 | {FORMAT_COLUMN}}
 
 _DAMAGED = (
-    "Restore it from a backup. Or give it up, which loses no table, and take the tables over into a new one: "
+    "Restore it from a backup. Or drop it, which keeps your tables, and record the migrations in a new one: "
     f"DROP SCHEMA pgvector_seed CASCADE; then {PROGRAM} migrate baseline ID"
 )
 
 
-class Applied(msgspec.Struct, frozen=True):
-    """A migration that is recorded as done. ``down`` is None if it cannot be undone.
+class AppliedMigration(msgspec.Struct, frozen=True):
+    """A migration that is recorded as applied. ``down`` is None if it cannot be undone.
 
-    ``at`` is UTC; ``seconds`` is how long it took; ``version`` is the version of pgvector-seed that applied it.
+    ``at`` is a time in UTC, ``seconds`` the duration, ``version`` that of pgvector-seed, ``by`` the session_user.
     """
 
     id: str
@@ -57,37 +56,36 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 class Writers(msgspec.Struct, frozen=True):
-    """Roles that may write to the ledger though they are not its owner's, as SQL quotes their names.
+    """Roles other than the owner that may write to the ledger. Their names are quoted for SQL.
 
-    ``granted`` were given a right on it, ``of_all_data`` are members of pg_write_all_data. ``triggers`` are those of
-    the granted that may have a trigger run when it is written to. ``givers`` are others than the owner, with its
-    GRANT OPTION, who gave a right.
+    ``granted`` have a privilege on a table or column, ``of_all_data`` are members of pg_write_all_data. ``triggers``
+    are the ``granted`` roles with TRIGGER or REFERENCES, whose code would run at a write. ``grantors`` granted these
+    privileges, except the owner.
     """
 
     granted: tuple[str, ...] = ()
     of_all_data: tuple[str, ...] = ()
     triggers: tuple[str, ...] = ()
-    givers: tuple[str, ...] = ()
+    grantors: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All of them."""
+        """All roles that may write, each once."""
         return tuple(dict.fromkeys((*self.granted, *self.of_all_data)))
 
     @property
     def revoke(self) -> str:
-        """The SQL that takes the granted rights away."""
+        """The statement that revokes the granted privileges."""
         rights = "INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER ON ALL TABLES IN SCHEMA pgvector_seed"
-        return f"REVOKE {rights} FROM {', '.join(dict.fromkeys((*self.granted, *self.givers)))} CASCADE"
+        return f"REVOKE {rights} FROM {', '.join(dict.fromkeys((*self.granted, *self.grantors)))} CASCADE"
 
 
 class Ledger(msgspec.Struct, frozen=True):
     """The record that a deployment keeps of itself, in the schema ``pgvector_seed``.
 
-    ``unfinished`` is the file that was begun outside of a transaction and is not recorded as done
-    (``file``, ``text``, and ``index``, the oid of an index that a failure left); empty if there is none.
-    ``migrations`` maps id to what is recorded of it, in the order in which they were applied. ``writers`` are
-    the roles beside its owner that could have changed any of it.
+    ``unfinished`` is the migration that was begun outside of a transaction and not recorded as done: ``file``,
+    ``text``, and ``index``, the oid of an index that a failed build left; empty if there is none. ``migrations`` maps
+    id to applied migration, in the order of application. ``writers`` could have changed any of the record.
     """
 
     format: int
@@ -97,25 +95,25 @@ class Ledger(msgspec.Struct, frozen=True):
     unfinished: dict[str, str]
     catalogue: dict[str, Any]
     contract: dict[str, Any]
-    migrations: dict[str, Applied]
+    migrations: dict[str, AppliedMigration]
     writers: Writers
 
     @property
     def checksums(self) -> dict[str, str]:
-        """Id to checksum, in the order in which they were applied."""
+        """Id to checksum of the migrations, in the order of application."""
         return {id_: applied.checksum for id_, applied in self.migrations.items()}
 
     @property
     def irreversible(self) -> set[str]:
-        """The ids of those that have no down."""
+        """The ids of the migrations without a down."""
         return {id_ for id_, applied in self.migrations.items() if applied.down is None}
 
 
-def is_whole(format_: int, columns: Collection[str]) -> bool:
-    """Return True if a ledger of this format has all that it needs."""
+def has_needed_columns(format_: int, columns: Collection[str]) -> bool:
+    """Return True if ``columns`` include all that a ledger of this format needs."""
     return NEEDED[format_] <= set(columns)
 
 
-def damaged(fault: str) -> RefusedError:
-    """Return the error for a ledger that was damaged by hand."""
-    return RefusedError(f"the ledger in the schema pgvector_seed was damaged: {fault}", _DAMAGED)
+def damaged_ledger(fault: str) -> RefusedError:
+    """Return the error for a ledger that was edited by hand into something unusable."""
+    return RefusedError(f"the ledger in the schema pgvector_seed is damaged: {fault}", _DAMAGED)

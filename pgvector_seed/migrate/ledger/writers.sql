@@ -1,6 +1,6 @@
--- Who may write to the ledger beside its owners, their members and superusers: by a grant on a table or a column, or as
--- a member of pg_write_all_data (NOINHERIT ones can SET ROLE to it). Those two are all ways that has_table_privilege
--- knows. Names are quoted as SQL needs them. A right that another than the owner gave is revoked from the giver.
+-- Roles that may write to the ledger, except its owners, their members and superusers: by a grant on a table or column,
+-- or as a member of pg_write_all_data (NOINHERIT members can SET ROLE to it). has_table_privilege knows no third way.
+-- Names are quoted for SQL. A privilege granted by a role other than the owner must be revoked from that grantor.
 WITH relations AS (
   SELECT c.oid, c.relowner, n.nspowner, c.relacl
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

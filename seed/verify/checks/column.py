@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from pgvector_seed.common.commands import PROGRAM
-from pgvector_seed.postgres.catalog import Column, column
+from pgvector_seed.postgres.catalog import Column, find_column
 from pgvector_seed.vectors.extension import EXTENSION
 
 from ..context import Look, NotAllowedError
@@ -88,7 +88,7 @@ def _faults_of_id(look: Look) -> Iterator[Fault]:
     name = look.table.id
     if name is None:
         return
-    found = column(look.connection, look.there.oid, name)
+    found = find_column(look.connection, look.there.oid, name)
     if found is None:
         yield Fault(f"there is no column {name}", f"See what was applied: {PROGRAM} migrate status")
         return

@@ -8,7 +8,7 @@ from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.migrate.contract import DeclaredMigration
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_ledger
-from pgvector_seed.migrate.ledger.trust import StrangersLedgerError
+from pgvector_seed.migrate.ledger.trust import UntrustedLedgerError
 
 from ..context import Look, NotAllowedError
 from ..model import Check, Fault, Outcome, failed, failed_by, not_declared, passed
@@ -26,7 +26,7 @@ def judge(look: Look) -> Outcome:
         expected += f" with {_counted(len(declared.migrations))}"
     try:
         ledger = read_ledger(look.connection)  # a damaged one raises, which is this check's failure
-    except StrangersLedgerError as refused:
+    except UntrustedLedgerError as refused:
         raise NotAllowedError(str(refused)) from refused
     if ledger is None:
         return failed(expected, "this database has no ledger", "Connect to the declared database, or run: pulumi up")

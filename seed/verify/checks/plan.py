@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgvector_seed.vectors.column import VectorColumn
-from pgvector_seed.vectors.explain import Scan, forget_tuning, plan_cached, plan_once
+from pgvector_seed.vectors.explain import Scan, plan_cached, plan_once, reset_planner_settings
 from pgvector_seed.vectors.queries import stored_vectors
 from pgvector_seed.vectors.tables import Leaf
 
@@ -45,7 +45,7 @@ def _judge_scans(look: Look, column: VectorColumn, query: str, leaves: Sequence[
         other = _without_index(look, scans, leaves)
         if not other:
             continue
-        forget_tuning(look.connection)
+        reset_planner_settings(look.connection)
         if _without_index(look, planned(look.connection, column, query, _neighbours(look)), leaves):
             return skipped(f"{other}: by PostgreSQL's own costs, too, that is less work than the index", expected)
         return failed(expected, other + words, _REMEDY)

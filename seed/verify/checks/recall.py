@@ -7,7 +7,7 @@ import time
 from pgvector_seed.migrate.contract import DeclaredRecall
 from pgvector_seed.vectors.column import VectorColumn
 from pgvector_seed.vectors.queries import stored_vectors
-from pgvector_seed.vectors.recall import Recall, interval, measure
+from pgvector_seed.vectors.recall import Recall, confidence_interval, measure_recall
 
 from ..context import Look
 from ..deadline import OutOfTimeError
@@ -45,13 +45,13 @@ def _measure(look: Look, column: VectorColumn, queries: list[str], declared: Dec
     """By as many of the queries as a sixth of the time that is left allows."""
     end = time.monotonic() + _PART_OF_TIME * look.clock.left
     recalls: list[float] = []
-    for recall in measure(look.connection, column, queries, declared.k):
+    for recall in measure_recall(look.connection, column, queries, declared.k):
         recalls.append(recall)
         if time.monotonic() > end:
             break
     if len(recalls) < min(FEWEST_QUERIES, len(queries)):
         raise OutOfTimeError(f"only {len(recalls)} queries could be asked in a sixth of the time that was left")
-    return interval(recalls)
+    return confidence_interval(recalls)
 
 
 CHECK = Check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from pgvector_seed.postgres.catalog import column
+from pgvector_seed.postgres.catalog import find_column
 
 from ..context import Look, NotAllowedError
 from ..model import Check, Outcome, failed, not_declared, passed, skipped
@@ -38,7 +38,7 @@ def judge(look: Look) -> Outcome:
     """Judge the next value. The ids are read first: the sequence moves on meanwhile, and never back."""
     if look.table.id is None:
         return not_declared("an id")
-    found = column(look.connection, look.there.oid, look.table.id)
+    found = find_column(look.connection, look.there.oid, look.table.id)
     if found is None:
         return skipped(f"after column: there is no column {look.table.id}")
     row = look.connection.execute(_SEQUENCE, {"table": look.there.oid, "column": found.number}).fetchone()
