@@ -98,7 +98,7 @@ class Context:
 
     @property
     def table(self) -> Relation:
-        """The relation of the declared name, for the checks after ``table``: it exists."""
+        """The relation of the declared name. Only for checks that come after ``table``, as it must exist."""
         assert self.relation is not None
         return self.relation
 

@@ -42,7 +42,7 @@ def run(context: Context) -> Outcome:
 
 
 def _measure(context: Context, column: VectorColumn, queries: list[str], declared: DeclaredRecall) -> Recall:
-    """Measure recall with as many queries as fit in a sixth of the time left. Raises OutOfTimeError below 10."""
+    """Measure recall for a sixth of the time left. Raises OutOfTimeError after fewer than 10 queries."""
     end = time.monotonic() + _SHARE_OF_TIME * context.deadline.seconds_left
     recalls: list[float] = []
     for recall in measure(context.connection, column, queries, declared.k):
@@ -56,7 +56,7 @@ def _measure(context: Context, column: VectorColumn, queries: list[str], declare
 
 CHECK = Check(
     "recall",
-    "the reader's query returns a smaller share of the nearest neighbours than declared",
+    "the recall of the reader's query is below the declared minimum",
     run,
     after=("extension", "table", "column", "vectors", "index", "roles"),
 )
