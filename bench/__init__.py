@@ -1,1 +1,1 @@
-"""Speed, against the limit and against peers."""
+"""Benchmarks, each against a lower bound or against other tools."""

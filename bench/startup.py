@@ -1,6 +1,6 @@
-"""How long the help of the commands takes, as a ratio to a bare interpreter: ``python -m bench.startup``.
+"""Time --help of the commands beside a bare interpreter: ``python -m bench.startup``.
 
-Both commands run in turn, so that a machine whose speed drifts treats them alike.
+The two run in turn, so that a change of the machine's speed affects both.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ COMMANDS = ("seed", "seed verify", "seed migrate", "seed migrate apply")
 
 
 def seconds(command: list[str]) -> float:
-    """The wall time of one run."""
+    """Return the wall time of one run in seconds."""
     started = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
 def main() -> None:
-    """Print the medians and the ratio of each round."""
+    """Print the medians in seconds, and the ratio of help to bare interpreter, for each command."""
     for name in COMMANDS:
         rounds = [(seconds([sys.executable, "-m", *name.split(), "--help"]), seconds(BARE)) for _ in range(ROUNDS)]
-        ratios = sorted(shown / bare for shown, bare in rounds)
+        ratios = sorted(with_help / bare for with_help, bare in rounds)
         medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
         print(
             f"python -m {name:18} --help  {medians[0]:.3f} s, a bare interpreter {medians[1]:.3f} s, "

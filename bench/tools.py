@@ -1,7 +1,7 @@
-"""Our `migrate apply` beside dbmate and Alembic, as whole processes: a part of ``python -m bench.migrations``.
+"""Time `migrate apply`, dbmate and Alembic as whole processes, for ``python -m bench.migrations``.
 
-All get the same SQL, and transactions as each makes them by default: one for each migration, but
-Alembic has one for the whole run. dbmate writes no schema file, which would be pg_dump's time.
+All run the same SQL, in the transactions of their defaults: one for each migration, with Alembic
+one for all. dbmate writes no schema file, which would add the time of pg_dump.
 """
 
 from __future__ import annotations
@@ -50,20 +50,20 @@ def downgrade() -> None:
 
 
 def write_ours(folder: Path, size: int) -> None:
-    """Write so many migrations, each with a down."""
+    """Write ``size`` migrations, each with a down."""
     for number in range(1, size + 1):
         (folder / f"{number:04}_step.up.sql").write_text(UP.format(number=number))
         (folder / f"{number:04}_step.down.sql").write_text(DOWN.format(number=number))
 
 
 def write_dbmate(folder: Path, size: int) -> None:
-    """Write so many migrations for dbmate."""
+    """Write ``size`` migrations for dbmate."""
     for number in range(1, size + 1):
         (folder / f"{number:04}_step.sql").write_text(DBMATE.format(number=number))
 
 
 def write_alembic(folder: Path, size: int) -> None:
-    """Write so many revisions into what `alembic init` makes; the address is libpq's environment."""
+    """Write ``size`` revisions to a new Alembic folder, which takes the address from libpq's environment."""
     subprocess.run(["alembic", "init", "scripts"], check=True, cwd=folder, stdout=subprocess.DEVNULL)
     settings = folder / "alembic.ini"
     settings.write_text(settings.read_text().replace("driver://user:pass@localhost/dbname", "postgresql+psycopg://"))
@@ -75,7 +75,7 @@ def write_alembic(folder: Path, size: int) -> None:
 
 @dataclass(frozen=True)
 class Tool:
-    """A program that applies a folder of migrations. In ``words``, {folder} stands for that folder."""
+    """A command that applies a folder of migrations; {folder} in its words is replaced by the folder."""
 
     name: str
     words: list[str]
@@ -83,7 +83,7 @@ class Tool:
     cwd: Path = ROOT
 
     def apply(self, folder: Path) -> float:
-        """Return the seconds of a whole process. Raises RuntimeError with its output if it fails."""
+        """Return the seconds of the process. Raises RuntimeError with the output if it fails."""
         words = [word.format(folder=folder) for word in self.words]
         url = "postgres://{PGUSER}@{PGHOST}:{PGPORT}/{name}?sslmode=disable".format(**os.environ, name=self.name)
         environment = {**os.environ, "PGDATABASE": self.name, "DATABASE_URL": url}
@@ -94,27 +94,27 @@ class Tool:
             raise RuntimeError(f"{self.name} failed: {process.stdout}{process.stderr}")
         return taken
 
-    def one_round(self, place: Path) -> tuple[float, ...]:
-        """Return the seconds of each of MEASURES."""
-        many, single = (place / f"{self.name}-{size}" for size in (MANY, 1))
-        self.renew()
+    def one_round(self, parent: Path) -> tuple[float, ...]:
+        """Return the seconds of each of MEASURES, with the folders written before."""
+        many, single = (parent / f"{self.name}-{size}" for size in (MANY, 1))
+        self.recreate_database()
         first, second = self.apply(many), self.apply(many)
-        self.expect(MANY)
-        self.renew()
+        self.require_tables(MANY)
+        self.recreate_database()
         third = self.apply(single)
-        self.expect(1)
+        self.require_tables(1)
         return first, second, third
 
-    def renew(self) -> None:
-        """Make the tool's database anew, with pgvector in it and nothing else."""
+    def recreate_database(self) -> None:
+        """Drop and create the tool's database, and enable pgvector in it."""
         with connect() as connection:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(self.name)))
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.name)))
         with connect(f"dbname={self.name}") as connection:
             connection.execute("CREATE EXTENSION vector")
 
-    def expect(self, size: int) -> None:
-        """Raise RuntimeError unless the database has the tables of so many migrations."""
+    def require_tables(self, size: int) -> None:
+        """Raise RuntimeError unless the database has the tables of ``size`` migrations."""
         with connect(f"dbname={self.name}") as connection:
             tables = connection.execute(r"SELECT count(*) FROM pg_tables WHERE tablename ~ '^t\d+$'").fetchone()
         if tables != (size,):
@@ -122,33 +122,33 @@ class Tool:
 
 
 def ours(name: str, python: str, checkout: Path) -> Tool:
-    """Return the `migrate apply` of a checkout."""
+    """Return `migrate apply` of a checkout, run by its Python."""
     words = [python, "-m", "seed", "migrate", "apply", "--directory", "{folder}"]
     return Tool(name, words, write_ours, checkout)
 
 
-def others(before: Path | None) -> list[Tool]:
-    """Return what there is to compare with, and print how to get what is missing."""
+def other_tools(before: Path | None) -> list[Tool]:
+    """Return the installed tools and the earlier version, and print how to install the missing tools."""
     tools = [
         Tool("dbmate", ["dbmate", "--migrations-dir", "{folder}", "--no-dump-schema", "migrate"], write_dbmate),
         Tool("alembic", ["alembic", "--config", "{folder}/alembic.ini", "upgrade", "head"], write_alembic),
     ]
     for tool in tools:
         if not shutil.which(tool.name):
-            print(f"{tool.name} is left out. To have it: {INSTALL[tool.name]}")
+            print(f"{tool.name} is missing. To install it: {INSTALL[tool.name]}")
     earlier = [ours("before", str(before / ".venv/bin/python"), before)] if before else []
     return earlier + [tool for tool in tools if shutil.which(tool.name)]
 
 
-def against_others(place: Path, before: Path | None) -> None:
-    """Print a line for each measure and each other tool: ours against it. A first round warms up and is not counted."""
-    tools = [ours("ours", sys.executable, ROOT), *others(before)]
+def against_others(parent: Path, before: Path | None) -> None:
+    """Print ours against each other tool, a line for each measure. The first round is not counted."""
+    tools = [ours("ours", sys.executable, ROOT), *other_tools(before)]
     for tool in tools:
         for size in (MANY, 1):
-            folder = place / f"{tool.name}-{size}"
+            folder = parent / f"{tool.name}-{size}"
             folder.mkdir()
             tool.write(folder, size)
-    rounds = [[tool.one_round(place) for tool in tools] for _ in range(ROUNDS + 1)][1:]
+    rounds = [[tool.one_round(parent) for tool in tools] for _ in range(ROUNDS + 1)][1:]
     for number, measure in enumerate(MEASURES):
         for column, tool in enumerate(tools[1:], 1):
             pairs = [(times[0][number], times[column][number]) for times in rounds]

@@ -1,1 +1,1 @@
-"""What goes in, what comes out, and the proof."""
+"""The commands that fill a database, verify it, and migrate its tables."""

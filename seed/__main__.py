@@ -1,4 +1,4 @@
-"""The command line of the seed job: ``python -m seed``; of an installation, ``pgvector-seed``."""
+"""The entry point of ``python -m seed``, and of ``pgvector-seed`` in an installation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pgvector_seed.common.console import run
 
 
 def main() -> None:
-    """Run the command line, and leave with its exit code."""
+    """Run the command line, and exit with its code."""
     run(f"{__package__}.cli")
 
 

@@ -1,4 +1,4 @@
-"""The commands of ``python -m seed``; of an installation, ``pgvector-seed``."""
+"""The command group of ``python -m seed``, and of ``pgvector-seed`` in an installation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .verify.command import verify
 @click.group(context_settings={"terminal_width": help_width()})
 @click.version_option(VERSION, prog_name="pgvector-seed")
 def cli() -> None:
-    """Fill a pgvector database, check what it answers, and migrate its tables.
+    """Fill a pgvector database, verify its answers, and migrate its tables.
 
     The connection is libpq's: PGHOST, PGPORT, PGUSER, PGDATABASE, PGPASSFILE, PGSERVICE and the others.
 

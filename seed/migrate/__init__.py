@@ -1,1 +1,1 @@
-"""The commands of migrations: ``python -m seed migrate``."""
+"""The command group ``python -m seed migrate``."""

@@ -1,4 +1,4 @@
-"""The commands of ``python -m seed migrate``: their options and their help. What they do is in ``work``."""
+"""The options and the help of ``python -m seed migrate``. ``work`` runs the commands."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Command = Callable[..., None]
 
 @click.group()
 def migrate() -> None:
-    """Bring a database to what a folder of SQL migrations says, with a ledger of what was done.
+    """Apply a folder of SQL migrations to a database, and record them in its ledger.
 
-    It is the same ledger and the same engine as in `pulumi up`: either may go first. The connection is
+    `pulumi up` uses the same ledger and the same code: either may run first. The connection is
     libpq's: PGHOST, PGPORT, PGUSER, PGDATABASE, PGPASSFILE, PGSERVICE and the others.
 
-    Exit codes: 0 right, 1 the server refused a migration, or `status` or `lint` found something, 2 bad
+    Exit codes: 0 right, 1 the server refused a migration, or `status` or `lint` reports a fault, 2 bad
     usage, bad files or a refused plan, 3 the database cannot be reached or refuses the login, 130 interrupted.
     """
 
@@ -27,13 +27,13 @@ DIRECTORY = click.option(
     "--directory", type=click.Path(), default="migrations", show_default=True, help="The SQL files."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")
-SCHEMA = click.option("--schema", help="Where the tables are. [default: the ledger's; public without one]")
-ALLOW_DOWN = click.option("--allow-down", is_flag=True, help="Undo migrations at the end whose files are gone.")
+SCHEMA = click.option("--schema", help="The schema of the tables. [default: the ledger's; public without a ledger]")
+ALLOW_DOWN = click.option("--allow-down", is_flag=True, help="Undo the last migrations if their files are missing.")
 LOCK_TIMEOUT = click.option(
-    "--lock-timeout", default="", help="Wait for a lock no longer. [default: the session's, or 10s]"
+    "--lock-timeout", default="", help="Limit the wait for a lock. [default: the session's, or 10s]"
 )
 STATEMENT_TIMEOUT = click.option(
-    "--statement-timeout", default="", help="Run a statement no longer. [default: the session's]"
+    "--statement-timeout", default="", help="Limit the time of a statement. [default: the session's]"
 )
 
 
@@ -53,7 +53,7 @@ LIMITS = _options(LOCK_TIMEOUT, STATEMENT_TIMEOUT)
 @_options(DIRECTORY, SCHEMA, ALLOW_DOWN, JSON)
 @deferred
 def plan() -> None:
-    """Show what `apply` would do. Nothing is changed.
+    """Show the steps of the next `apply`, without running them.
 
     Example: python -m seed migrate plan --json
     """
@@ -63,7 +63,7 @@ def plan() -> None:
 @_options(DIRECTORY, JSON)
 @deferred
 def status() -> None:
-    """Show every migration, in the ledger or in the files. Exit code 1 when the two do not fit.
+    """Show every migration of the ledger and of the files. Exit code 1 if the two do not match.
 
     Example: python -m seed migrate status
     """
@@ -73,7 +73,7 @@ def status() -> None:
 @_options(DIRECTORY, SCHEMA, ALLOW_DOWN, LIMITS, JSON)
 @deferred
 def apply() -> None:
-    """Run what the ledger does not have yet.
+    """Run the migrations that are not in the ledger.
 
     Example: python -m seed migrate apply --lock-timeout 5s
     """
@@ -84,10 +84,10 @@ def apply() -> None:
 @_options(DIRECTORY, SCHEMA, LIMITS, JSON)
 @deferred
 def down() -> None:
-    """Undo what was applied after ID, newest first.
+    """Undo the migrations after ID, newest first.
 
-    Each down is run from its file, which must be what the ledger keeps. If the file is gone, the ledger's
-    copy is run, unless another role may write to the ledger.
+    Each down runs from its file, which must equal the copy in the ledger. If the file is missing, the copy
+    runs, unless another role may write to the ledger.
 
     Example: python -m seed migrate down --to 0001_create_embeddings
     """
@@ -98,10 +98,10 @@ def down() -> None:
 @_options(DIRECTORY, SCHEMA, LIMITS, JSON)
 @deferred
 def baseline() -> None:
-    """Take over tables that are there already: record the migrations up to ID without running them.
+    """Take over existing tables: record the migrations up to ID without running them.
 
-    First they are run in a scratch schema, which is rolled back, and what they make is compared with
-    what is there. Not compared: rows, owners, grants, comments, the order of columns.
+    First the migrations run in a scratch schema, which is rolled back, and its objects are compared with
+    the existing ones. Not compared: rows, owners, grants, comments, the order of columns.
 
     Example: python -m seed migrate baseline 0001_create_embeddings
     """
@@ -134,7 +134,7 @@ def new() -> None:
 @_options(DIRECTORY, JSON)
 @deferred
 def lint() -> None:
-    """Look with squawk for what would lock or break a table in production. Exit code 1 when it finds something.
+    """Find statements that would lock or break a table in production, with squawk. Exit code 1 if there are any.
 
     Example: python -m seed migrate lint 0001_create_embeddings
     """

@@ -1,4 +1,4 @@
-"""What the commands of ``python -m seed migrate`` do."""
+"""Run the commands of ``python -m seed migrate``."""
 
 from __future__ import annotations
 
@@ -25,102 +25,102 @@ from .output import findings_as_text, plan_as_data, plan_as_text, status_as_data
 
 
 def plan(*, directory: str, schema: str | None, allow_down: bool, as_json: bool) -> None:
-    """Show what ``apply`` would do."""
-    _refuse_bad_schema(schema)
+    """Print the steps of the next ``apply``."""
+    _refuse_invalid_schema(schema)
     with connect() as connection:
         migrations = load(Path(directory))
         options = _options(allow_down=allow_down)
         preview = runner.preview(connection, migrations, _declaration(connection, schema), options)
     irreversible = {migration.id for migration in migrations if migration.down is None}
-    _show(plan_as_data(preview, irreversible) if as_json else plan_as_text(preview, irreversible))
+    _print(plan_as_data(preview, irreversible) if as_json else plan_as_text(preview, irreversible))
 
 
 def status(*, directory: str, as_json: bool) -> None:
-    """Show every migration, and leave with 1 if the ledger and the files do not fit."""
+    """Print every migration, and exit with 1 if the ledger and the files do not match."""
     with connect() as connection, translated("reading the ledger"):
         data = status_as_data(load(Path(directory)), read_ledger(connection))
-    _show(data if as_json else status_as_text(data))
+    _print(data if as_json else status_as_text(data))
     if not data["right"]:
         raise SystemExit(1)
 
 
 def apply(*, directory: str, schema: str | None, as_json: bool, allow_down: bool, **limits: str) -> None:
-    """Run what the ledger does not have."""
-    _refuse_bad_schema(schema)
+    """Run the migrations that are not in the ledger."""
+    _refuse_invalid_schema(schema)
     options = _options(allow_down=allow_down, **limits)
     with connect() as connection:
         migrations = load(Path(directory))
         declaration = _declaration(connection, schema)
-        done = runner.apply(connection, migrations, declaration, _report(as_json=as_json), options)
+        result = runner.apply(connection, migrations, declaration, _reporter(as_json=as_json), options)
     if as_json:
-        _show({"ledger": done.ledger.id, "undone": done.plan.undo, "applied": done.plan.apply})
-    elif not (done.plan.undo or done.plan.apply):
+        _print({"ledger": result.ledger.id, "undone": result.plan.undo, "applied": result.plan.apply})
+    elif not (result.plan.undo or result.plan.apply):
         click.echo("Nothing to run: the database has every migration.")
 
 
 def down(*, to: str, directory: str, schema: str | None, as_json: bool, **limits: str) -> None:
-    """Undo what was applied after ``to``."""
-    _refuse_bad_schema(schema)
+    """Undo the migrations after ``to``."""
+    _refuse_invalid_schema(schema)
     limit = _limits(**limits)
     with connect() as connection:
-        migrations, schema = load_if_present(Path(directory)), _declaration(connection, schema, to_undo=True).schema
-        ids = runner.undo(connection, migrations, schema, to, _report(as_json=as_json), limit)
+        migrations, schema = load_left(Path(directory)), _declaration(connection, schema, to_undo=True).schema
+        ids = runner.undo(connection, migrations, schema, to, _reporter(as_json=as_json), limit)
     if as_json:
-        _show({"undone": ids})
+        _print({"undone": ids})
     elif not ids:
-        click.echo(f"Nothing to undo: {to} is the newest.")
+        click.echo(f"Nothing to undo: {to} is the newest migration.")
 
 
 def baseline(*, id_: str, directory: str, schema: str | None, as_json: bool, **limits: str) -> None:
     """Record the migrations up to ``id_`` without running them."""
-    _refuse_bad_schema(schema)
+    _refuse_invalid_schema(schema)
     limit = _limits(**limits)
     with connect() as connection:
         migrations, declaration = load(Path(directory)), _declaration(connection, schema)
-        ids = adopt.baseline(connection, migrations, declaration, id_, _report(as_json=as_json), limit)
+        ids = adopt.baseline(connection, migrations, declaration, id_, _reporter(as_json=as_json), limit)
     if as_json:
-        _show({"recorded": ids})
+        _print({"recorded": ids})
     elif not ids:
         click.echo(f"Nothing to record: {id_} is in the ledger.")
 
 
 def repair(*, id_: str, directory: str, schema: str | None, as_json: bool, **limits: str) -> None:
     """Accept an edited migration whose effect is in place."""
-    _refuse_bad_schema(schema)
+    _refuse_invalid_schema(schema)
     limit = _limits(**limits)
     with connect() as connection:
         migrations, schema = load(Path(directory)), _declaration(connection, schema).schema
-        repaired = adopt.repair(connection, migrations, schema, id_, _report(as_json=as_json), limit)
+        repaired = adopt.repair(connection, migrations, schema, id_, _reporter(as_json=as_json), limit)
     if as_json:
-        _show({"repaired": repaired})
+        _print({"repaired": repaired})
     elif not repaired:
-        click.echo(f"Nothing to repair: the ledger has {id_} as it is in its files.")
+        click.echo(f"Nothing to repair: the ledger and the files of {id_} agree.")
 
 
 def new(*, name: str, directory: str, as_json: bool) -> None:
     """Create the files of a migration with the next number."""
     paths = [str(path) for path in create(Path(directory), name)]
-    _show({"created": paths} if as_json else "\n".join(paths))
+    _print({"created": paths} if as_json else "\n".join(paths))
 
 
 def lint(*, ids: tuple[str, ...], directory: str, as_json: bool) -> None:
-    """Show what squawk finds, and leave with 1 if it finds something."""
+    """Print the findings of squawk, and exit with 1 if there are any."""
     findings = squawk.findings(Path(directory), load(Path(directory)), ids)
-    _show({"right": not findings, "findings": findings} if as_json else findings_as_text(findings))
+    _print({"right": not findings, "findings": findings} if as_json else findings_as_text(findings))
     if findings:
         raise SystemExit(1)
 
 
 def _declaration(connection: Connection, schema: str | None, *, to_undo: bool = False) -> Declaration:
-    """Return what a new ledger is to declare; a ledger keeps what it declares but for the schema, which must fit."""
+    """Return the schema and this connection's address. Raises RefusedError as ``deployment_schema`` does."""
     with translated("reading the ledger"):
         schema = deployment_schema(read_ledger(connection), schema, to_undo=to_undo)
     info = connection.info
-    here = DeclaredConnection(host=info.host, port=info.port, dbname=info.dbname)
-    return Declaration(schema=schema, connection=here)
+    address = DeclaredConnection(host=info.host, port=info.port, dbname=info.dbname)
+    return Declaration(schema=schema, connection=address)
 
 
-def _refuse_bad_schema(schema: str | None) -> None:
+def _refuse_invalid_schema(schema: str | None) -> None:
     fault = None if schema is None else fault_of_schema(schema)
     if fault is not None:
         raise click.BadParameter(fault, param_hint="'--schema'")
@@ -138,9 +138,9 @@ def _limits(**limits: str) -> Limits:
     return Limits(**limits)
 
 
-def _report(*, as_json: bool) -> Callable[[str], None]:
+def _reporter(*, as_json: bool) -> Callable[[str], None]:
     return lambda line: click.echo(printable(line), err=as_json)
 
 
-def _show(data: dict[str, Any] | str) -> None:
+def _print(data: dict[str, Any] | str) -> None:
     click.echo("\n".join(lines(data)) if isinstance(data, str) else json.dumps(data, indent=2))

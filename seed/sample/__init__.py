@@ -1,1 +1,1 @@
-"""The source article's sample: its three vectors, its questions, and its answers."""
+"""The source article's sample: three vectors, two queries, and their answers."""

@@ -1,7 +1,4 @@
-"""The article's sample: insert its three vectors, ask its three questions, and judge the answers.
-
-Only the rows with ids 1 to 3 are touched and judged, so it runs beside any other rows.
-"""
+"""Insert the article's three vectors, and run its queries. Only the rows with ids 1 to 3 are written and read."""
 
 from __future__ import annotations
 
@@ -26,22 +23,22 @@ from pgvector_seed.vectors.extension import find_extension
 
 from . import article
 
-# The table is named without its schema, which heads the search_path.
-_PROVISION = f"Run: pulumi up{' (on a laptop: make up)' if OWN_PROGRAM else ''}"
+_PROVISION_REMEDY = f"Run: pulumi up{' (on a laptop: make up)' if OWN_PROGRAM else ''}"
+# The search_path begins with the schema of the table.
 _STORED = "SELECT id, embedding FROM embeddings WHERE id = ANY(%s) ORDER BY id"
 _INSERT = "INSERT INTO embeddings (id, embedding) VALUES (%s, %s) ON CONFLICT (id) DO NOTHING"
 _REPLACE = """
 INSERT INTO embeddings (id, embedding) VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET embedding = EXCLUDED.embedding
 """
-# Materialised, so that no approximate index on the table can have a say in three rows.
+# Materialized, so that no approximate index on the table answers for three rows.
 _DISTANCES = sql.SQL("""
 WITH sample AS MATERIALIZED (SELECT id, embedding FROM embeddings WHERE id = ANY(%s))
 SELECT id, embedding OPERATOR({extension}.<->) %s AS distance FROM sample ORDER BY distance
 """)
-# From the lock on, nobody can add a trigger.
+# The lock keeps other sessions from adding a trigger.
 _LOCK = "LOCK TABLE embeddings IN ROW EXCLUSIVE MODE"
-# The triggers whose function is not the login's, its role's, the table's owner's or a superuser's.
-_STRANGE_TRIGGERS = """
+# A trigger whose function belongs to none of: this login, its role, the owner of the table, a superuser.
+_UNTRUSTED_TRIGGER = """
 SELECT g.tgname, f.rolname
 FROM pg_trigger g
 JOIN pg_class c ON c.oid = g.tgrelid
@@ -58,7 +55,7 @@ _NEXT_ID = "SELECT pg_catalog.nextval(pg_catalog.pg_get_serial_sequence('embeddi
 
 @dataclass(frozen=True)
 class Answers:
-    """What the database answered. Distances are Euclidean."""
+    """The answers of the database: id to vector, the nearest id, and id to Euclidean distance."""
 
     rows: dict[int, list[float]]
     nearest: int
@@ -66,52 +63,50 @@ class Answers:
 
 
 def run(connection: Connection, schema: str | None = None, *, replace: bool) -> Answers:
-    """Upsert the vectors, move the sequence past their ids, and ask the article's questions.
+    """Upsert the vectors, advance the sequence past their ids, and return the answers, in one transaction.
 
-    ``schema`` is the deployment's; None takes the ledger's word for it.
-
-    Raises InputError where the table is not the article's, and WrongResultError where another vector is stored
-    under one of the ids and ``replace`` is False; nothing is changed then.
+    ``schema`` is the deployment's; None means the one in the ledger. Raises InputError if the table is not the
+    article's, and WrongResultError if another vector has one of the ids and ``replace`` is False.
     """
     with connection.transaction():
-        home = _prepare(connection, schema)
+        extension_schema = _prepare(connection, schema)
         _upsert(connection, replace=replace)
-        _move_sequence(connection)
-        return _ask(connection, home)
+        _advance_sequence(connection)
+        return _query(connection, extension_schema)
 
 
 def _prepare(connection: Connection, schema: str | None) -> str:
-    """Find the article's table, make sure that it is as the article has it, and make its type known.
+    """Set the search_path, register the type vector, and return the schema of the extension.
 
-    Returns the schema of the extension.
+    Raises InputError if the database is not provisioned, or the table is not the article's.
     """
     connection.execute(ending_with_client(local=True))
-    ledger, found = read_ledger(connection), find_extension(connection)
-    if ledger is None or found is None:
-        raise InputError("this database has not been provisioned", _PROVISION)
+    ledger, vector = read_ledger(connection), extension(connection)
+    if ledger is None or vector is None:
+        raise InputError("this database has not been provisioned", _PROVISION_REMEDY)
     schema = deployment_schema(ledger, schema)
-    set_search_path(connection, schema, found.schema)
-    kind = column_type(connection, schema, article.TABLE, "embedding")
-    if kind is None or kind.rpartition(".")[2] != article.TYPE:
+    set_search_path(connection, schema, vector.schema)
+    type_ = column_type(connection, schema, article.TABLE, "embedding")
+    if type_ is None or type_.rpartition(".")[2] != article.TYPE:
         raise InputError(
-            f"the column embedding of {schema}.{article.TABLE} is {kind or 'not there'}, not {article.TYPE}",
-            "The sample fits the article's table only: migrations/0001_create_embeddings.up.sql",
+            f"the column embedding of {schema}.{article.TABLE} is {type_ or 'missing'}, not {article.TYPE}",
+            "The sample needs the article's table: migrations/0001_create_embeddings.up.sql",
         )
-    _refuse_strange_triggers(connection, schema)
+    _refuse_untrusted_triggers(connection, schema)
     register_vector(connection)
-    return found.schema
+    return vector.schema
 
 
-def _refuse_strange_triggers(connection: Connection, schema: str) -> None:
+def _refuse_untrusted_triggers(connection: Connection, schema: str) -> None:
     """Raise InputError if an insert would run another role's code with the rights of this login."""
     connection.execute(_LOCK)
     with catalog_snapshot(connection):
-        row = connection.execute(_STRANGE_TRIGGERS, (schema, article.TABLE)).fetchone()
+        row = connection.execute(_UNTRUSTED_TRIGGER, (schema, article.TABLE)).fetchone()
     if row is not None:
         raise InputError(
             f"the trigger {row[0]} on {schema}.{article.TABLE} runs a function of {row[1]} with this login's rights",
-            f"See in psql what it does: \\d {schema}.{article.TABLE}; then drop it, or give its function to the owner "
-            "of the table.",
+            f"See the trigger in psql: \\d {schema}.{article.TABLE}; then drop it, or make the owner of the table the "
+            "owner of the function.",
         )
 
 
@@ -121,14 +116,15 @@ def _upsert(connection: Connection, *, replace: bool) -> None:
         connection.cursor().executemany(_REPLACE if replace else _INSERT, rows)
     except errors.IntegrityError as error:
         raise InputError(
-            f"the table does not take the sample: {one_line(error)}", "The sample sets id and embedding only."
+            f"the table does not take the sample: {one_line(error)}",
+            "The sample sets only id and embedding: give the other columns a default.",
         ) from error
     stored = _stored(connection)
     different = [id_ for id_, vector in stored.items() if not same(vector, article.VECTORS[id_])]
     if different:
-        found = "; ".join(f"id {id_}: expected {article.VECTORS[id_]}, actual {stored[id_]}" for id_ in different)
+        differences = "; ".join(f"id {id_}: expected {article.VECTORS[id_]}, actual {stored[id_]}" for id_ in different)
         raise WrongResultError(
-            f"other vectors are stored under the sample's ids, and were left as they are: {found}",
+            f"other vectors have the sample's ids, and were not changed: {differences}",
             f"To overwrite them: {PROGRAM} sample --replace",
         )
 
@@ -139,39 +135,39 @@ def _stored(connection: Connection) -> dict[int, list[float]]:
 
 
 def same(vector: list[float], expected: list[float]) -> bool:
-    """True when both are the same numbers once stored as float4."""
+    """Return True if both vectors are equal as float4."""
     return Vector(vector) == Vector(expected)
 
 
-def _move_sequence(connection: Connection) -> None:
-    """Make the next generated id larger than the explicit ones, which the article forgets.
+def _advance_sequence(connection: Connection) -> None:
+    """Make the next generated id larger than the sample's ids, which the article forgets.
 
-    By nextval, which never goes backwards, whatever other sessions take from the sequence meanwhile.
+    nextval, unlike setval, cannot undo the progress of another session.
     """
-    names = _value(connection, _SEQUENCE)
+    names = _fetch_value(connection, _SEQUENCE)
     if names is None:
-        return  # the ids come from elsewhere
-    last = _value(connection, sql.SQL(_LAST_ID).format(sequence=sql.Identifier(*names)))
+        return  # the ids come from no sequence
+    last = _fetch_value(connection, sql.SQL(_LAST_ID).format(sequence=sql.Identifier(*names)))
     for _ in article.VECTORS:
         if last < max(article.VECTORS):
-            last = _value(connection, _NEXT_ID)
+            last = _fetch_value(connection, _NEXT_ID)
 
 
-def _value(connection: Connection, query: LiteralString | sql.Composed) -> Any:
+def _fetch_value(connection: Connection, query: LiteralString | sql.Composed) -> Any:
     row = connection.execute(query).fetchone()
     return row[0] if row else None
 
 
-def _ask(connection: Connection, home: str) -> Answers:
-    nearest = _distances(connection, home, article.NEAREST_TO)
+def _query(connection: Connection, extension_schema: str) -> Answers:
+    nearest = _distances(connection, extension_schema, article.NEAREST_TO)
     return Answers(
         rows=_stored(connection),
         nearest=next(iter(nearest)),
-        distances=dict(sorted(_distances(connection, home, article.DISTANCES_FROM).items())),
+        distances=dict(sorted(_distances(connection, extension_schema, article.DISTANCES_FROM).items())),
     )
 
 
-def _distances(connection: Connection, home: str, origin: list[float]) -> dict[int, float]:
-    """Return id to distance from ``origin``, nearest first. ``home`` is the schema of the extension."""
-    query = _DISTANCES.format(extension=sql.Identifier(home))
+def _distances(connection: Connection, extension_schema: str, origin: list[float]) -> dict[int, float]:
+    """Return id to distance from ``origin``, nearest first."""
+    query = _DISTANCES.format(extension=sql.Identifier(extension_schema))
     return dict(connection.execute(query, (list(article.VECTORS), Vector(origin))).fetchall())

@@ -1,4 +1,4 @@
-"""The source article's vectors and the answers it gives, as facts."""
+"""The source article's vectors, queries and answers."""
 
 TABLE = "embeddings"
 TYPE = "vector(4)"

@@ -1,4 +1,4 @@
-"""The sample's answers against the article's."""
+"""Compare the database's answers with the article's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .answers import Answers, same
 
 @dataclass(frozen=True)
 class Comparison:
-    """One answer beside what the article says."""
+    """One answer of the database, and the article's."""
 
     name: str
     expected: Any
@@ -21,7 +21,7 @@ class Comparison:
 
 
 def compare(answers: Answers) -> list[Comparison]:
-    """The rows as they went in (float4), the nearest, and the distances to 1e-6."""
+    """Compare the rows as float4, the nearest id, and the distances with a tolerance of 1e-6."""
     comparisons = [_row(id_, vector, answers.rows.get(id_, [])) for id_, vector in article.VECTORS.items()]
     nearest = answers.nearest
     comparisons.append(Comparison("nearest", article.NEAREST, nearest, nearest == article.NEAREST))
@@ -34,9 +34,9 @@ def compare(answers: Answers) -> list[Comparison]:
 
 
 def _row(id_: int, expected: list[float], actual: list[float]) -> Comparison:
-    return Comparison(f"row {id_}", expected, shown(actual), same(actual, expected))
+    return Comparison(f"row {id_}", expected, rounded(actual), same(actual, expected))
 
 
-def shown(vector: list[float]) -> list[float]:
-    """Each float4 by its 7 digits, instead of the 17 of the float8 that holds it."""
+def rounded(vector: list[float]) -> list[float]:
+    """Round each element to the 7 digits of a float4; as a float it would be printed with 17."""
     return [float(f"{number:.7g}") for number in vector]

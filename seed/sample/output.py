@@ -1,4 +1,4 @@
-"""How the sample's answers are shown: tables for people, one JSON document for programs."""
+"""The output of the sample: tables of text, or one JSON document."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 from . import article
 from .answers import Answers
-from .check import Comparison, shown
+from .check import Comparison, rounded
 
 
 def as_json(answers: Answers, comparisons: Sequence[Comparison]) -> str:
     """Return one document: the answers, the checks, and ``right``, which is true if all of them are."""
     document = {
         "right": all(comparison.right for comparison in comparisons),
-        "rows": {id_: shown(vector) for id_, vector in answers.rows.items()},
+        "rows": {id_: rounded(vector) for id_, vector in answers.rows.items()},
         "nearest": answers.nearest,
         "distances": answers.distances,
         "checks": [dataclasses.asdict(comparison) for comparison in comparisons],
@@ -24,8 +24,8 @@ def as_json(answers: Answers, comparisons: Sequence[Comparison]) -> str:
 
 
 def as_tables(answers: Answers, comparisons: Sequence[Comparison]) -> str:
-    """Return the three results, and how they compare with the article's."""
-    rows = {str(id_): str(shown(vector)) for id_, vector in answers.rows.items()}
+    """Return a table for each of the three answers, and the verdict."""
+    rows = {str(id_): str(rounded(vector)) for id_, vector in answers.rows.items()}
     nearest = str(answers.nearest)
     distances = [(str(id_), repr(distance)) for id_, distance in answers.distances.items()]
     return "\n\n".join(
@@ -47,7 +47,7 @@ def _verdict(comparisons: Sequence[Comparison]) -> str:
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table with a title, and with columns as wide as their longest entry."""
+    """Return a table with a title, its columns as wide as their longest entry."""
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     body = ["   ".join(map(str.ljust, row, widths)).rstrip() for row in (columns, *rows)]
     return "\n".join([title, body[0], "-" * (sum(widths) + 3 * len(widths) - 3), *body[1:]])

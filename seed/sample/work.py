@@ -1,4 +1,4 @@
-"""What ``python -m seed sample`` does."""
+"""Run ``python -m seed sample``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .output import as_tables
 
 
 def sample(*, replace: bool, schema: str | None, as_json: bool) -> None:
-    """Insert the article's vectors, show the answers, and leave with 1 if one is wrong."""
+    """Insert the article's vectors, print the answers, and exit with 1 if one is wrong."""
     with connect() as connection, translated("the sample"):
         answers = run(connection, schema, replace=replace)
     comparisons = compare(answers)

@@ -85,7 +85,7 @@ def test_the_whole_way_in_text(typed: Typed, folder: Path) -> None:
     )
     assert third.endswith("; cannot be undone: it has no down")
     assert "no down was recorded for 0002_b" in typed("down", "--to", "base", code=2)
-    assert typed("down", "--to", "0002_b") == "Nothing to undo: 0002_b is the newest.\n"
+    assert typed("down", "--to", "0002_b") == "Nothing to undo: 0002_b is the newest migration.\n"
     write(folder, b2_down="DROP TABLE b")
     assert typed("plan") == "0002_b has another down, to be recorded\n"
     assert typed("apply").startswith("0002_b: the edited down is recorded")
@@ -106,9 +106,9 @@ def test_the_whole_way_in_json(typed: Typed, folder: Path) -> None:
     }
     done = typed.data("apply")
     assert done["applied"] == ["0001_a", "0002_b"]
-    found = typed.data("status")
-    assert (found["right"], found["schema"], found["ledger"]) == (True, "public", done["ledger"])
-    assert [(entry["id"], entry["state"], entry["by"]) for entry in found["migrations"]] == [
+    data = typed.data("status")
+    assert (data["right"], data["schema"], data["ledger"]) == (True, "public", done["ledger"])
+    assert [(entry["id"], entry["state"], entry["by"]) for entry in data["migrations"]] == [
         ("0001_a", "applied", "postgres"),
         ("0002_b", "applied", "postgres"),
     ]
@@ -133,13 +133,13 @@ def test_status_tells_what_does_not_fit(typed: Typed, folder: Path) -> None:
     run(typed.conninfo, folder)
     (folder / "0002_b.up.sql").unlink()
     write(folder, a1_up="SELECT 1 + 0")
-    said = typed("status", code=1)
-    assert re.search(r"0001_a  changed  ", said)
-    assert re.search(r"0002_b  unknown  ", said)
-    assert "The files do not fit" in said
-    found = typed.data("status", code=1)
-    assert [entry["state"] for entry in found["migrations"]] == ["changed", "unknown"]
-    assert "python -m seed migrate repair" in found["remedy"]
+    output = typed("status", code=1)
+    assert re.search(r"0001_a  changed  ", output)
+    assert re.search(r"0002_b  unknown  ", output)
+    assert "The files do not match" in output
+    data = typed.data("status", code=1)
+    assert [entry["state"] for entry in data["migrations"]] == ["changed", "unknown"]
+    assert "python -m seed migrate repair" in data["remedy"]
     ask(typed.conninfo, 'UPDATE pgvector_seed.deployment SET unfinished = \'{"file": "0002_b.up.sql", "text": ""}\'')
     assert "0002_b.up.sql was begun and is not recorded as done" in typed("status", code=1)
 
@@ -152,8 +152,8 @@ def test_a_take_over_and_a_repair(typed: Typed, folder: Path) -> None:
     assert typed("baseline", "0001_a") == "Nothing to record: 0001_a is in the ledger.\n"
     write(folder, a1_up="CREATE TABLE a (v vector(3)); -- as it is")
     assert "python -m seed migrate repair" in typed("apply", code=2)
-    assert typed("repair", "0001_a") == "0001_a recorded with the text of its files, not run\n"
-    assert typed("repair", "0001_a") == "Nothing to repair: the ledger has 0001_a as it is in its files.\n"
+    assert typed("repair", "0001_a") == "0001_a recorded as it is in its files now, not run\n"
+    assert typed("repair", "0001_a") == "Nothing to repair: the ledger and the files of 0001_a agree.\n"
     assert typed("apply") == "Nothing to run: the database has every migration.\n"
 
 
@@ -182,11 +182,11 @@ def test_lint_tells_what_would_lock_a_table(typed: Typed, folder: Path) -> None:
         b2_up="SELECT 1;\nCREATE INDEX i ON a USING hnsw (v vector_l2_ops)",
     )
     write(folder, c3_up=MARK + "CREATE INDEX CONCURRENTLY j ON a USING hnsw (v vector_l2_ops)")
-    said = typed("lint", code=1)
-    assert "0002_b.up.sql, line 2: " in said
-    assert "require-concurrent-index-creation" in said
+    output = typed("lint", code=1)
+    assert "0002_b.up.sql, line 2: " in output
+    assert "require-concurrent-index-creation" in output
     assert [finding["line"] for finding in typed.data("lint", code=1)["findings"]] == [2]
-    assert typed("lint", "0001_a", "0003_c") == "Nothing found.\n"
+    assert typed("lint", "0001_a", "0003_c") == "No findings.\n"
     assert "there is no migration 0009_x" in typed("lint", "0009_x", code=2)
     assert "pip install squawk-cli" in without_squawk(folder)
 
@@ -260,10 +260,10 @@ def test_the_docs_have_every_command_and_every_key() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_example_in_each_help_runs(name: str, new_database: Callable[..., str], tmp_path: Path) -> None:
     """On the article's database, in the state that the example is for."""
-    found = re.search(
+    example = re.search(
         r"Example: python -m seed (migrate .+)", CliRunner().invoke(cli, [name, "--help"], terminal_width=200).output
     )
-    assert found is not None
+    assert example is not None
     project = tmp_path / "project"
     project.mkdir()
     for shared in ("migrations", "pgvector_seed", "seed", "pyproject.toml", ".squawk.toml"):
@@ -276,7 +276,7 @@ def test_the_example_in_each_help_runs(name: str, new_database: Callable[..., st
     if name == "baseline":
         ask(database, (ROOT / "migrations" / "0001_create_embeddings.up.sql").read_text())
     done = subprocess.run(
-        ["bash", "-c", f"{sys.executable} -m seed {found[1]}"],
+        ["bash", "-c", f"{sys.executable} -m seed {example[1]}"],
         cwd=project,
         env={**os.environ, **pg_variables(database)},
         capture_output=True,
@@ -294,5 +294,5 @@ def test_an_interrupt_while_it_starts_is_quiet(typed: Typed, folder: Path) -> No
         with applier(typed.conninfo, folder) as process:
             time.sleep(dice.uniform(0, 0.6))  # the moment itself is what is tried
             process.send_signal(signal.SIGINT)
-            said = process.communicate()[0]
-        assert str(ROOT / "pgvector_seed") not in said, said
+            output = process.communicate()[0]
+        assert str(ROOT / "pgvector_seed") not in output, output

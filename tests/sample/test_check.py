@@ -37,13 +37,13 @@ def test_the_articles_answers_are_right() -> None:
 def test_each_wrong_answer_is_found_and_no_other(change: dict[str, Any], name: str) -> None:
     """Expected and actual stand side by side."""
     answers = dataclasses.replace(right_answers(), **change)
-    found = compare(answers)
-    assert [check.name for check in found if not check.right] == [name]
-    assert json.loads(as_json(answers, found))["right"] is False
-    said = as_tables(answers, found)
-    assert "expected" in said
-    assert "actual" in said
-    assert name in said
+    comparisons = compare(answers)
+    assert [check.name for check in comparisons if not check.right] == [name]
+    assert json.loads(as_json(answers, comparisons))["right"] is False
+    tables = as_tables(answers, comparisons)
+    assert "expected" in tables
+    assert "actual" in tables
+    assert name in tables
 
 
 def test_a_distance_within_the_tolerance_is_right() -> None:
