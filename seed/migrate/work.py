@@ -63,7 +63,7 @@ def down(*, to: str, directory: str, schema: str | None, as_json: bool, **limits
     _refuse_invalid_schema(schema)
     limit = _limits(**limits)
     with connect() as connection:
-        migrations, schema = load_left(Path(directory)), _declaration(connection, schema, to_undo=True).schema
+        migrations, schema = load_if_present(Path(directory)), _declaration(connection, schema, to_undo=True).schema
         ids = runner.undo(connection, migrations, schema, to, _reporter(as_json=as_json), limit)
     if as_json:
         _print({"undone": ids})

@@ -81,7 +81,7 @@ def _prepare(connection: Connection, schema: str | None) -> str:
     Raises InputError if the database is not provisioned, or the table is not the article's.
     """
     connection.execute(ending_with_client(local=True))
-    ledger, vector = read_ledger(connection), extension(connection)
+    ledger, vector = read_ledger(connection), find_extension(connection)
     if ledger is None or vector is None:
         raise InputError("this database has not been provisioned", _PROVISION_REMEDY)
     schema = deployment_schema(ledger, schema)
