@@ -19,10 +19,12 @@ import time
 
 if False:  # for type checkers; typing.TYPE_CHECKING costs an import
     from collections.abc import Mapping
+    from typing import IO
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_GLIBC = (2, 28)
 ENVIRONMENT = ".venv"
+PYTHON = os.path.join(ENVIRONMENT, "bin", "python")
 
 
 def unsupported() -> "str | None":
@@ -69,28 +71,54 @@ def install(requirements: str) -> bool:
     """Create the environment where it is missing or broken, and install into it. True when it did."""
     stamp = os.path.join(ENVIRONMENT, requirements + ".done")
     wanted = fingerprint(requirements)
-    python = os.path.join(ENVIRONMENT, "bin", "python")
-    if os.path.exists(stamp) and os.path.exists(python):
-        with open(stamp) as file:
-            if file.read() == wanted:
-                return False
-    if not works(python):
-        subprocess.run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], check=True)
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
-    subprocess.run(pip + ["-r", requirements], check=True)
-    with open(stamp + ".new", "w") as file:
-        file.write(wanted)
-    os.replace(stamp + ".new", stamp)
-    return True
+    if done(stamp, wanted):
+        return False
+    with alone() as lock:
+        if done(stamp, wanted):
+            return False
+        if not works():
+            run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], lock)
+        pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+        run(pip + ["-r", requirements], lock)
+        with open(stamp + ".new", "w") as file:
+            file.write(wanted)
+        os.replace(stamp + ".new", stamp)
+        return True
 
 
-def works(python: str) -> bool:
-    """True when this environment's pip runs; an interrupted creation leaves one that does not."""
+def done(stamp: str, wanted: str) -> bool:
+    """True when this is what was installed."""
+    if not (os.path.exists(stamp) and os.path.exists(PYTHON)):
+        return False
+    with open(stamp) as file:
+        return file.read() == wanted
+
+
+def alone() -> "IO[str]":
+    """Lock the environment, for one installation at a time. Closing the file frees it."""
+    from fcntl import LOCK_EX, LOCK_NB, flock  # not every machine that is told that it is unsupported has it
+
+    lock = open(ENVIRONMENT + ".lock", "w")  # noqa: SIM115  # the caller closes it
     try:
-        run = subprocess.run([python, "-m", "pip", "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        flock(lock, LOCK_EX | LOCK_NB)
+    except OSError:
+        sys.stderr.write("waiting for another installation into %s\n" % ENVIRONMENT)
+        flock(lock, LOCK_EX)
+    return lock
+
+
+def run(command: "list[str]", lock: "IO[str]") -> None:
+    """Run a command that keeps the lock even if this program is killed."""
+    subprocess.run(command, check=True, pass_fds=[lock.fileno()])
+
+
+def works() -> bool:
+    """True when the environment has a pip, and a Python that is not the machine's; a cut creation leaves such."""
+    code = "import pip, sys; sys.exit(sys.prefix == sys.base_prefix)"
+    try:
+        return subprocess.run([PYTHON, "-c", code], stderr=subprocess.DEVNULL).returncode == 0
     except OSError:
         return False
-    return run.returncode == 0
 
 
 def server(environment: "Mapping[str, str]") -> str:

@@ -405,6 +405,7 @@ def test_the_readmes_way_to_remove_everything(clone: Path) -> None:
     assert not home.exists()
     assert not (clone / ".local").exists()
     assert not (clone / ".venv").exists()
+    assert not (clone / ".venv.lock").exists()
 
 
 def test_help_lists_every_target(clone: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -11,32 +12,64 @@ import pytest
 
 from local import bootstrap
 
-WHEEL = "thing-1-py3-none-any.whl"
 FILE = Path("requirements.txt")
+PYTHON = Path(".venv/bin/python")
 
 
-@pytest.fixture
-def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The one package of the index."""
-    with zipfile.ZipFile(tmp_path / WHEEL, "w") as archive:
-        archive.writestr("thing.py", "")
-        archive.writestr("thing-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: thing\nVersion: 1\n")
-        archive.writestr("thing-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        archive.writestr("thing-1.dist-info/RECORD", "")
+@pytest.fixture(autouse=True)
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a folder that is the index of packages, too. No fault installs into the machine's Python."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    return tmp_path / WHEEL
+    monkeypatch.setenv("PIP_REQUIRE_VIRTUALENV", "1")
 
 
-def test_what_is_pinned_with_a_hash_is_installed_once(wheel: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def package(name: str, version: int = 1) -> str:
+    """Add a package to the index, and return its pin."""
+    wheel, record = Path(f"{name}-{version}-py3-none-any.whl"), f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(f"{name}.py", f"version = {version}")
+        archive.writestr(f"{record}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        archive.writestr(f"{record}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{record}/RECORD", f"{name}.py,,\n{record}/METADATA,,\n{record}/WHEEL,,\n{record}/RECORD,,\n")
+    return f"{name}=={version} \\\n    --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n    # via me\n"
+
+
+def version(name: str) -> str:
+    """Return the version of a package in the environment."""
+    command = [str(PYTHON), "-c", f"import {name}; print({name}.version)"]
+    return str(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+
+
+def test_what_is_pinned_with_a_hash_is_installed_once(capfd: pytest.CaptureFixture[str]) -> None:
     """What is pinned without a hash is refused; a file that was changed is installed again."""
-    pinned = f"thing==1 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}"
+    pinned = package("thing")
     assert "Hashes are required" in refused("thing==1", capfd)
     FILE.write_text(pinned)
     assert bootstrap.install(FILE.name)
     assert not bootstrap.install(FILE.name)
     assert "thing==2" in refused(pinned.replace("1", "2", 1), capfd)
+
+
+def test_of_two_at_once_one_installs_and_the_other_waits() -> None:
+    """Regression: each cleared what the other had made, and the environment's Python was the machine's."""
+    FILE.write_text(package("thing"))
+    command = [sys.executable, bootstrap.__file__, FILE.name]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    printed = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], printed
+    assert sorted("installed" in out for out, _ in printed) == [False, True], printed
+    assert version("thing") == "1"
+
+
+def test_a_folder_whose_python_is_the_machines_is_no_environment() -> None:
+    """Regression: what a kill in `venv --clear` leaves was installed into, and was the machine's Python."""
+    PYTHON.parent.mkdir(parents=True)
+    PYTHON.symlink_to(Path(sys.base_prefix, "bin", "python3"))
+    FILE.write_text(package("thing"))
+    assert bootstrap.install(FILE.name)
+    assert version("thing") == "1"
 
 
 def refused(entry: str, capfd: pytest.CaptureFixture[str]) -> str:
