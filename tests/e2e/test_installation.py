@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -42,6 +44,29 @@ def test_the_wheel_adds_one_name_and_misses_no_file(project: Path, wheel: Path) 
         "pgvector_seed/migrate/ledger/facts.sql",
         "pgvector_seed/seed/verify/formats/report.schema.json",
     }
+
+
+STRAYS = (
+    "seed/.local/key",  # ignored by git
+    "seed/.env",
+    "seed/notes.txt",
+    "pgvector_seed/.pgpass",
+    "pgvector_seed/migrate/keys/id.pem",
+)
+
+
+def test_nothing_gets_in_that_only_lies_there(project: Path, tmp_path: Path) -> None:
+    """Regression: seed/ was copied whole, with what git ignores; and both had every untracked file."""
+    dirty = tmp_path / "project"
+    shutil.copytree(project, dirty, ignore=shutil.ignore_patterns("dist"))
+    for name in STRAYS:
+        (dirty / name).parent.mkdir(exist_ok=True)
+        (dirty / name).write_text("secret")
+    succeed([sys.executable, "-m", "hatchling", "build"], dirty)
+    (sdist,), (wheel,) = (dirty / "dist").glob("*.tar.gz"), (dirty / "dist").glob("*.whl")
+    with tarfile.open(sdist) as archive:
+        packed = [*archive.getnames(), *zipfile.ZipFile(wheel).namelist()]
+    assert [name for name in packed if Path(name).name in {Path(stray).name for stray in STRAYS}] == []
 
 
 def test_the_sdist_makes_the_same_wheel(project: Path, wheel: Path, tmp_path: Path) -> None:
