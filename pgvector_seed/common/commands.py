@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from importlib import import_module
 from importlib.util import find_spec
@@ -54,5 +54,6 @@ def _json_error(*, wanted: bool) -> Iterator[None]:
             import json
 
             message, remedy = (error.message, error.remedy) if isinstance(error, Error) else (os_error(error), "")
-            print(json.dumps({"right": False, "error": message, "remedy": remedy}, indent=2))
+            with suppress(OSError):  # this error is the one to be told
+                print(json.dumps({"right": False, "error": message, "remedy": remedy}, indent=2), flush=True)
         raise

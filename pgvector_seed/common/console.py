@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+import os
 import sys
 
 INTERRUPTED = 130  # as InterruptError has it, which is not imported yet when it is needed
@@ -22,7 +22,8 @@ def run(module: str) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what was to be done is done
     except KeyboardInterrupt:
         code = INTERRUPTED
-    gc.freeze()  # else Python's last collection visits all that was imported: a seventh of --help's time
+    finally:
+        _drop_unwritten()
     sys.exit(code)
 
 
@@ -34,7 +35,17 @@ def _interrupt(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def _drop_unwritten() -> None:
+    """Drop what an output refuses. Python would try once more, and replace the exit code by 120."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def _run(module: str) -> int:
+    from contextlib import suppress
     from importlib import import_module
 
     import click
@@ -42,23 +53,28 @@ def _run(module: str) -> int:
     from pgvector_seed.common.errors import Error, InterruptError
     from pgvector_seed.common.text import lines, os_error
 
-    cli = import_module(module).cli
-    gc.enable()
+    unwritten = suppress(OSError)  # a message that is lost changes no exit code
     try:
-        cli(standalone_mode=False)
+        import_module(module).cli(standalone_mode=False)
+        if sys.stdout:
+            sys.stdout.flush()  # a result that is lost does
     except click.exceptions.NoArgsIsHelpError as shown:
         click.echo(shown.format_message())
     except click.ClickException as error:
-        error.show()
+        with unwritten:
+            error.show()
         return error.exit_code
     except (click.Abort, InterruptError) as error:
-        click.echo("\n".join(lines(str(error) or str(InterruptError()))), err=True)
+        with unwritten:
+            click.echo("\n".join(lines(str(error) or str(InterruptError()))), err=True)
         return INTERRUPTED
     except OSError as error:
-        click.echo(f"error: {os_error(error)}", err=True)
+        with unwritten:
+            click.echo(f"error: {os_error(error)}", err=True)
         return 1
     except Error as error:
         said = [f"error: {error.message}", *(f"  {line}" for line in error.remedy.splitlines())]
-        click.echo("\n".join(lines("\n".join(said))), err=True)
+        with unwritten:
+            click.echo("\n".join(lines("\n".join(said))), err=True)
         return error.exit_code
     return 0

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import click
 import pytest
 
+from local.workspace import ROOT
 from pgvector_seed.common.console import run
-from pgvector_seed.common.errors import Error, InputError, InterruptError
+from pgvector_seed.common.errors import Error, InputError, InterruptError, UnreachableError
 
 FORGED = "0001_a\n::error::forged\x1b[2J"
+UNREACHABLE = {"PGHOST": "127.0.0.1", "PGPORT": "1"}
+# With --json, with text, and as a report.
+COMMANDS = ("migrate status --json", "migrate status", "verify", "verify --format json")
 
 
 @pytest.mark.parametrize("error", [InterruptError(FORGED), InputError(FORGED)])
@@ -35,3 +42,43 @@ def test_names_of_others_forge_no_line_and_move_no_cursor(
     told = capsys.readouterr().err
     assert "\x1b" not in told
     assert not [line for line in told.splitlines() if line.startswith("::")]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", COMMANDS)
+def test_a_lost_output_hides_no_error_and_keeps_its_exit_code(words: str, unbuffered: str) -> None:
+    """Regression: that the output could not be written took the place of what had failed."""
+    done = lost("stdout", words, PYTHONUNBUFFERED=unbuffered)
+    assert done.returncode == UnreachableError.exit_code, done.stderr
+    assert "Connection refused" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_lost_messages_keep_the_exit_code(words: str) -> None:
+    assert lost("stderr", words).returncode == UnreachableError.exit_code
+
+
+def test_a_lost_result_is_a_failure() -> None:
+    done = lost("stdout", "--version")
+    assert (done.returncode, done.stderr) == (1, "error: the output: No space left on device\n")
+
+
+@pytest.mark.parametrize("words", ["--nonsense", "migrate plan --nonsense"])
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_lost_usage_keeps_the_exit_code(words: str, stream: str) -> None:
+    assert lost(stream, words).returncode == InputError.exit_code
+
+
+def lost(stream: str, words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m seed`` against no server, with one of its outputs full."""
+    with Path("/dev/full").open("w") as full:
+        return subprocess.run(
+            [sys.executable, "-m", "seed", *words.split()],
+            cwd=ROOT,
+            env={**os.environ, **UNREACHABLE, **settings},
+            stdout=full if stream == "stdout" else subprocess.PIPE,
+            stderr=full if stream == "stderr" else subprocess.PIPE,
+            text=True,
+            check=False,
+        )
