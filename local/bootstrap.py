@@ -9,7 +9,6 @@ import signal
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # from here on an interrupt ends this without a traceback
 
-import hashlib
 import os
 import platform
 import re
@@ -25,6 +24,7 @@ OLDEST_PYTHON = (3, 11)
 OLDEST_GLIBC = (2, 28)
 ENVIRONMENT = ".venv"
 PYTHON = os.path.join(ENVIRONMENT, "bin", "python")
+INSTALLED = os.path.join(ENVIRONMENT, "installed.txt")  # the pins of the last installation, once it is complete
 
 
 def unsupported() -> "str | None":
@@ -61,37 +61,43 @@ def glibc() -> "tuple[int, int]":
     return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
 
 
-def fingerprint(requirements: str) -> str:
-    """A hash of the requirements, which include no other file."""
-    with open(requirements, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
+def pins(path: str) -> "set[str]":
+    """The lines of a requirements file, which includes no other, without comments."""
+    with open(path) as file:
+        return {line.strip(" \\\n") for line in file if not line.lstrip().startswith("#")} - {""}
 
 
 def install(requirements: str) -> bool:
-    """Create the environment where it is missing or broken, and install into it. True when it did."""
-    stamp = os.path.join(ENVIRONMENT, requirements + ".done")
-    wanted = fingerprint(requirements)
-    if done(stamp, wanted):
+    """Install what the environment does not have. True when it did.
+
+    The environment is made anew unless the last installation into it came to its end.
+    """
+    wanted = pins(requirements)
+    if is_installed(wanted):
         return False
     with alone() as lock:
-        if done(stamp, wanted):
+        if is_installed(wanted):
             return False
-        if not works():
+        complete = os.path.exists(INSTALLED)
+        if complete:
+            os.remove(INSTALLED)
+        if not (complete and works()):
             run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], lock)
         pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
         run(pip + ["-r", requirements], lock)
-        with open(stamp + ".new", "w") as file:
-            file.write(wanted)
-        os.replace(stamp + ".new", stamp)
+        with open(INSTALLED + ".new", "w") as file:
+            file.write("\n".join(sorted(wanted)))
+        os.replace(INSTALLED + ".new", INSTALLED)
         return True
 
 
-def done(stamp: str, wanted: str) -> bool:
-    """True when this is what was installed."""
-    if not (os.path.exists(stamp) and os.path.exists(PYTHON)):
+def is_installed(wanted: "set[str]") -> bool:
+    """True when the last installation had all of these pins, each under the same condition or under none."""
+    try:
+        present = pins(INSTALLED)
+    except OSError:
         return False
-    with open(stamp) as file:
-        return file.read() == wanted
+    return os.path.exists(PYTHON) and all(pin in present or pin.split(" ;")[0] in present for pin in wanted)
 
 
 def alone() -> "IO[str]":
@@ -144,7 +150,8 @@ def main(requirements: str) -> int:
     try:
         installed = install(requirements)
     except subprocess.CalledProcessError as error:
-        sys.stderr.write("error: %s failed; its own words are above\n" % " ".join(map(str, error.cmd)))
+        words = (" ".join(map(str, error.cmd)), ENVIRONMENT)
+        sys.stderr.write("error: %s failed; its own words are above, and the next run makes %s anew\n" % words)
         return 2
     if installed:
         print("Packages   %s installed into %s in %.1f s" % (requirements, ENVIRONMENT, time.time() - started))

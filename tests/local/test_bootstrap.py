@@ -72,6 +72,35 @@ def test_a_folder_whose_python_is_the_machines_is_no_environment() -> None:
     assert version("thing") == "1"
 
 
+def test_an_installation_that_failed_is_begun_anew(capfd: pytest.CaptureFixture[str]) -> None:
+    """Regression: pip believes what a cut installation has left, and refuses to replace it."""
+    first, second = package("thing"), package("thing", 2)
+    FILE.write_text(first)
+    assert bootstrap.install(FILE.name)
+    (site,) = Path(".venv/lib").glob("*/site-packages")
+    (site / "thing-1.dist-info/RECORD").unlink()
+    FILE.write_text(second)
+    assert bootstrap.main(FILE.name) == 2
+    assert "the next run makes .venv anew" in capfd.readouterr().err
+    (site / "thing.py").unlink()
+    FILE.write_text(first)
+    assert bootstrap.main(FILE.name) == 0
+    assert version("thing") == "1"
+
+
+def test_what_another_file_has_replaced_is_installed_again() -> None:
+    """Regression: each file knew what it had installed itself, as if the .venv were its own."""
+    thing, other, newer = package("thing"), package("other"), package("thing", 2)
+    for name, pins in {"small.txt": thing, "whole.txt": other + thing, "newer.txt": newer}.items():
+        Path(name).write_text(pins)
+    assert bootstrap.install("whole.txt")
+    assert not bootstrap.install("small.txt"), "a part of what is there"
+    assert bootstrap.install("newer.txt")
+    assert version("thing") == "2"
+    assert bootstrap.install("small.txt")
+    assert version("thing") == "1"
+
+
 def refused(entry: str, capfd: pytest.CaptureFixture[str]) -> str:
     """Return what pip says when it cannot install this."""
     FILE.write_text(entry)
