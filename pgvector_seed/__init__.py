@@ -12,7 +12,12 @@ _HOMES = {"Role": "roles", "Roles": "roles", "VectorDatabase": "database", "Vect
 if not TYPE_CHECKING:  # a type checker would believe in every name
 
     def __getattr__(name: str) -> object:
-        """Import Pulumi, which not every program has, once the component is asked for."""
+        """Import Pulumi, which not every program has, once the component is asked for.
+
+        Without it, ``from pgvector_seed import ...`` raises ImportError, which the statement shows as it is;
+        ``hasattr`` and others who look get the AttributeError that they expect.
+        """
+        import sys
         from importlib import import_module
 
         if name not in _HOMES:
@@ -22,7 +27,9 @@ if not TYPE_CHECKING:  # a type checker would believe in every name
         except ModuleNotFoundError as error:
             if error.name not in ("pulumi", "pulumi_postgresql"):
                 raise
-            raise ImportError(f"{name} needs Pulumi: pip install 'pgvector-seed[pulumi]'", name=error.name) from error
+            is_statement = sys._getframe(1).f_code.co_name == "_handle_fromlist"  # importlib's, of every Python so far
+            kind = ImportError if is_statement else AttributeError
+            raise kind(f"{name} needs Pulumi: pip install 'pgvector-seed[pulumi]'", name=error.name) from error
 
 
 def __dir__() -> list[str]:

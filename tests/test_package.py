@@ -43,6 +43,17 @@ def test_without_pulumi_the_component_says_what_to_install() -> None:
     )
 
 
+def test_without_pulumi_the_component_is_an_attribute_that_is_missing() -> None:
+    """Regression: an ImportError ended hasattr, and pydoc with it."""
+    asked = "import pgvector_seed, pydoc; pydoc.render_doc(pgvector_seed); hasattr(pgvector_seed, 'Roles') and 1 / 0"
+    done = python(WITHOUT_PULUMI + asked)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = python(WITHOUT_PULUMI + "import pgvector_seed; pgvector_seed.Roles")
+    assert done.stderr.splitlines()[-1].startswith("AttributeError: Roles needs Pulumi: ")
+    done = python(WITHOUT_PULUMI + "from pgvector_seed import *")
+    assert " needs Pulumi: " in done.stderr.splitlines()[-1]
+
+
 def test_an_import_that_fails_for_another_reason_says_so() -> None:
     """A broken installation is not told to install Pulumi."""
     done = python("import sys; sys.modules['psycopg'] = None\nfrom pgvector_seed import VectorDatabase")
