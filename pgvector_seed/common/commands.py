@@ -47,13 +47,18 @@ def deferred(declared: Callable[..., None]) -> Callable[..., None]:
 @contextmanager
 def _json_error(*, wanted: bool) -> Iterator[None]:
     """Print an error as JSON before it goes on its way, if wanted."""
+    from click import ClickException
+
     try:
         yield
-    except (Error, OSError) as error:
+    except (Error, ClickException, OSError) as error:
         if wanted:
             import json
 
-            message, remedy = (error.message, error.remedy) if isinstance(error, Error) else (os_error(error), "")
+            if isinstance(error, Error):
+                message, remedy = error.message, error.remedy
+            else:
+                message, remedy = os_error(error) if isinstance(error, OSError) else error.format_message(), ""
             with suppress(OSError):  # this error is the one to be told
                 print(json.dumps({"right": False, "error": message, "remedy": remedy}, indent=2), flush=True)
         raise

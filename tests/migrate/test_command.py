@@ -127,6 +127,12 @@ def test_the_whole_way_in_json(typed: Typed, folder: Path) -> None:
     assert typed.data("down", "--to", "base") == {"undone": ["0001_a"]}
 
 
+def test_bad_usage_is_told_in_json_too(typed: Typed) -> None:
+    """Regression: only the project's own errors were."""
+    assert typed.data("plan", "--schema", "pg_x", code=2).keys() == {"right", "error", "remedy"}
+    assert "--lock-timeout" in typed.data("apply", "--lock-timeout", "soon", code=2)["error"]
+
+
 def test_status_tells_what_does_not_fit(typed: Typed, folder: Path) -> None:
     """Changed, unknown and unfinished; each with what to do."""
     write(folder, a1_up="SELECT 1", b2_up="SELECT 2")
