@@ -19,11 +19,12 @@ from local.pulumi_cli import installed, on_path
 from local.roles import owners_environment
 from local.server import HOST, Server
 from local.workspace import LOCAL, Workspace
+from pgvector_seed.common.commands import HELP
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.postgres.auth import OWN_SERVER, SCRAM
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": HELP})
 def cli() -> None:
     """Provision, seed and remove a pgvector database on this machine. The make targets call this."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pgvector_seed.common.commands import help_width
+from pgvector_seed.common.commands import HELP, help_width
 from pgvector_seed.common.version import VERSION
 
 from .migrate.command import migrate
@@ -12,7 +12,7 @@ from .sample.command import sample
 from .verify.command import verify
 
 
-@click.group(context_settings={"terminal_width": help_width()})
+@click.group(context_settings={"terminal_width": help_width(), "help_option_names": HELP})
 @click.version_option(VERSION, prog_name="pgvector-seed")
 def cli() -> None:
     """Fill a pgvector database, verify its answers, and migrate its tables.

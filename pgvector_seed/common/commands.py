@@ -13,6 +13,7 @@ from typing import Any
 from pgvector_seed.common.errors import Error
 from pgvector_seed.common.text import os_error
 
+HELP = ["-h", "--help"]
 CHECKOUT = "python -m seed"
 # How the job's commands are called here: an installation has them inside of this package.
 PROGRAM = "pgvector-seed" if find_spec("pgvector_seed.seed") else CHECKOUT

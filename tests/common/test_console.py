@@ -82,3 +82,9 @@ def lost(stream: str, words: str, **settings: str) -> subprocess.CompletedProces
             text=True,
             check=False,
         )
+
+
+@pytest.mark.parametrize("command", ["seed", "seed migrate", "seed migrate plan", "seed verify", "local", "local up"])
+def test_help_has_its_short_name_on_every_level(command: str) -> None:
+    done = subprocess.run([sys.executable, "-m", *command.split(), "-h"], cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    assert done.stdout.startswith(b"Usage: ")
