@@ -1,6 +1,7 @@
 PYTHON ?= python3
 READY := $(PYTHON) local/bootstrap.py
 VENV := .venv/bin/python
+unexport PYTHONSAFEPATH # with it, `python -m` does not look into this folder
 .DEFAULT_GOAL := help
 .PHONY: help up preview destroy seed verify stop env lint test test-all soak requirements
 

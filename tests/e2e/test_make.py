@@ -55,7 +55,8 @@ def test_the_first_up_prints_what_the_readme_shows(clone: Path) -> None:
 
 
 def test_a_second_up_changes_nothing(clone: Path) -> None:
-    said = make(clone, "up")
+    """Also for a caller whose Python looks into no folder that it is started in."""
+    said = make(clone, "up", PYTHONSAFEPATH="1")
     assert "2 unchanged" in said
     assert "applied in" not in said
     assert "Packages" not in said
