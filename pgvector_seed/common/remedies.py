@@ -1,4 +1,4 @@
-"""Saying, in remedies, how the Pulumi program gets another setting."""
+"""Saying, in remedies, what can be done here: in a checkout, or with an installation in a program of one's own."""
 
 from __future__ import annotations
 
@@ -14,9 +14,27 @@ def setting(key: str, value: str = "") -> str:
     if OWN_PROGRAM:
         secret = "--secret " if key.lower().endswith("password") else ""
         return f"pulumi config set {secret}{key} {value}".strip()
-    name = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key)
     shown = {"true": "True", "false": "False", "": "..."}.get(value, f'"{value}"')
-    return f"VectorDatabaseArgs({name}={shown})"
+    return f"VectorDatabaseArgs({named(key)}={shown})"
+
+
+def settings(*keys: str) -> str:
+    """Return what gives several of the configuration's keys a value, as ``setting`` does."""
+    if OWN_PROGRAM:
+        return "; ".join(map(setting, keys))
+    return f"VectorDatabaseArgs({', '.join(f'{named(key)}=...' for key in keys)})"
+
+
+def named(key: str) -> str:
+    """Return the name of the configuration's ``key``, or of the argument in a user's own program."""
+    if OWN_PROGRAM:
+        return key
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key)
+
+
+def in_checkout(text: str) -> str:
+    """Return a text that names make or a page of docs/, or "" in an installation, which has neither."""
+    return text if OWN_PROGRAM else ""
 
 
 def to_set(key: str, value: str) -> str:

@@ -31,7 +31,7 @@ from pulumi.dynamic import (
 
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import Error, InputError, RefusedError
-from pgvector_seed.common.remedies import OWN_PROGRAM
+from pgvector_seed.common.remedies import OWN_PROGRAM, in_checkout
 from pgvector_seed.infra.interrupt import end_with_engine
 from pgvector_seed.infra.state import (
     ANOTHER_DATABASE,
@@ -58,10 +58,12 @@ Properties = dict[str, Any]
 INPUTS = ("conninfo", "directory", "migrations", "downs", "declaration", "options")
 
 _WITHOUT_OWNER = (
-    "the tables belong to {}, and the stack would have no roles any more. Set them again ({}): {}. To do without them, "
-    'and keep the data: docs/roles.md, "A stack without roles again"'
+    "the tables belong to {}, and the stack would have no roles any more. Set them again ({}): {}"
+    + in_checkout('. To do without them, and keep the data: docs/roles.md, "A stack without roles again"')
 )
-_AGAIN = 'with make, first: eval "$(make env)"; for a role that was there before the stack, roles.KIND.existing'
+_AGAIN = in_checkout(
+    'with make, first: eval "$(make env)"; for a role that was there before the stack, roles.KIND.existing'
+)
 _AGAIN_ELSEWHERE = "for a role that was there before the stack, Role(NAME, existing=True)"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pulumi
 
 from pgvector_seed.common.errors import Error, UnreachableError
-from pgvector_seed.common.remedies import setting, to_set
+from pgvector_seed.common.remedies import named, setting, to_set
 from pgvector_seed.infra.address import Address
 from pgvector_seed.infra.roles import Roles
 from pgvector_seed.postgres.connection import Connection, connect
@@ -58,7 +58,8 @@ def faults_of_address(address: Address, on_destroy: str) -> Iterator[str]:
         )
     if on_destroy == "revert":
         yield (
-            f"onDestroy: revert lets pulumi destroy drop the tables on {address.host}. {to_set('onDestroy', 'retain')}"
+            f"{named('onDestroy')}: revert lets pulumi destroy drop the tables on {address.host}. "
+            f"{to_set('onDestroy', 'retain')}"
         )
 
 
@@ -103,4 +104,5 @@ def _too_old(connection: Connection, minimum: str) -> Iterator[str]:
         return
     newer = available is not None and not is_older(available, minimum)
     remedy = "In psql: ALTER EXTENSION vector UPDATE;" if newer else f"Upgrade it on the server to {minimum} or later"
-    yield f"minimumVersion: this is pgvector {version}, and {minimum} is the oldest that is allowed. {remedy}"
+    name = named("minimumVersion")
+    yield f"{name}: this is pgvector {version}, and {minimum} is the oldest that is allowed. {remedy}"

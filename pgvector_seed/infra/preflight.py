@@ -6,7 +6,7 @@ import psycopg
 from psycopg import sql
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.common.remedies import OWN_PROGRAM, setting
+from pgvector_seed.common.remedies import OWN_PROGRAM, in_checkout, setting
 from pgvector_seed.infra.migrations import report
 from pgvector_seed.migrate.lock import locked
 from pgvector_seed.postgres.connection import Connection, connect
@@ -89,5 +89,6 @@ def _create(connection: Connection) -> None:
         raise InputError(
             f"this login cannot enable pgvector: {one_line(error)}",
             f"Have somebody who may run, once, in this database: CREATE EXTENSION {EXTENSION}; and say that it is "
-            f"there: {setting('createExtension', 'false')}. Who may is told in docs/managed-servers.md",
+            f"there: {setting('createExtension', 'false')}"
+            + in_checkout(". Who may is told in docs/managed-servers.md"),
         ) from error

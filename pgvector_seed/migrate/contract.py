@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.remedies import in_checkout
 from pgvector_seed.postgres.conninfo import SslMode
 from pgvector_seed.vectors.metrics import OPERATORS
 
@@ -146,7 +147,9 @@ def as_data(part: msgspec.Struct) -> dict[str, Any]:
 
 
 def _fault(source: str, fault: str) -> InputError:
-    return InputError(f"the contract {source} cannot be used: {fault}", "Its keys are described in docs/verify.md.")
+    return InputError(
+        f"the contract {source} cannot be used: {fault}", in_checkout("Its keys are described in docs/verify.md.")
+    )
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

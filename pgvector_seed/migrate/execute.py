@@ -10,6 +10,7 @@ from psycopg import Cursor
 
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import MigrationError
+from pgvector_seed.common.remedies import settings
 from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.migrate.script import MARK
 from pgvector_seed.postgres.connection import Connection
@@ -22,8 +23,8 @@ _BASELINE = (
     f"To record it as it is: {PROGRAM} migrate baseline {{id}}. Or rename it, or use another schema."
 )
 ALLOW_MORE_TIME = (
-    "Run the same command again when the database is less busy, or raise the limits: --lock-timeout, "
-    "--statement-timeout (Pulumi: the keys lockTimeout, statementTimeout)."
+    "Run the same command again when the database is less busy, or allow more time: --lock-timeout, "
+    f"--statement-timeout (Pulumi: {settings('lockTimeout', 'statementTimeout')})."
 )
 _REMEDIES = {
     **REMEDIES,

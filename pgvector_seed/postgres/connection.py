@@ -11,7 +11,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgvector_seed.common.errors import InputError, UnreachableError
-from pgvector_seed.common.remedies import setting
+from pgvector_seed.common.remedies import in_checkout, setting, settings
 from pgvector_seed.postgres.auth import require_auth
 from pgvector_seed.postgres.conninfo import CONNECT_TIMEOUT_SECONDS, libpq_default
 from pgvector_seed.postgres.errors import one_line
@@ -26,7 +26,7 @@ ALL_FAILURES = "Multiple connection attempts failed. All failures were: "
 _ROOT = f"Set PGSSLROOTCERT (Pulumi: {setting('sslrootcert')}) to"
 _LOGIN = f"Set PGPASSWORD or PGPASSFILE (Pulumi: {setting('password')}) to this user's password"
 _CERTIFICATE = (
-    "Set PGSSLCERT and PGSSLKEY (Pulumi: the keys sslcert and sslkey) to a certificate that the server accepts."
+    f"Set PGSSLCERT and PGSSLKEY (Pulumi: {settings('sslcert', 'sslkey')}) to a certificate that the server accepts."
 )
 # Part of an error message of libpq or the server -> remedy. The first match counts.
 REMEDIES = {
@@ -37,8 +37,12 @@ REMEDIES = {
         "PGREQUIREAUTH=password before the same command (Pulumi: require_auth=password in a service file)."
     ),
     '"scram-sha-256" failed': (
-        "PGREQUIREAUTH asks for a server that knows the password, and this one does not prove it. If it should be the "
-        'server that make brings, that is down or has another port. Run: make up; eval "$(make env)"'
+        "PGREQUIREAUTH asks for a server that knows the password, and this one does not show that it does: check "
+        "PGHOST and PGPORT."
+        + in_checkout(
+            " If it should be the server that make brings, that is down or has another port. "
+            'Run: make up; eval "$(make env)"'
+        )
     ),
     "certificate verify failed": (
         f"{_ROOT} the certificate of the server's authority. If it is, the server's own certificate has expired. "
@@ -55,11 +59,11 @@ REMEDIES = {
     "definition of service": "Check PGSERVICE and PGSERVICEFILE.",
     "too many": "Wait until other sessions have ended, or raise the limit.",
     # starting up, shutting down, in recovery mode
-    "the database system is": "It is not ready yet: run the same command again in a moment.",
-    "does not exist": "Check PGDATABASE and PGUSER (Pulumi: the keys database and user).",
-    "SSL": f"Set PGSSLMODE (Pulumi: {setting('sslmode')}) to a mode that the server supports.",
+    "the database system is": "It is there, and not ready: run the same command again in a moment.",
+    "does not exist": f"Check PGDATABASE and PGUSER (Pulumi: {settings('database', 'user')}).",
+    "SSL": f"Set PGSSLMODE (Pulumi: {setting('sslmode')}) to what the server offers.",
 }
-REMEDY = "Check PGHOST and PGPORT (Pulumi: the keys host and port), and that the server is running."
+REMEDY = f"Check PGHOST and PGPORT (Pulumi: {settings('host', 'port')}), and that the server runs."
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from psycopg.conninfo import make_conninfo
 
 from pgvector_seed.common.errors import RefusedError
+from pgvector_seed.common.remedies import settings
 from pgvector_seed.postgres.connection import Connection, connect
 
 TRANSACTIONS = 10  # behind a pooler with six busy clients, one transaction differed in five trials of six
@@ -20,8 +21,8 @@ def refuse_pooler(connection: Connection) -> None:
     """
     if _process(connection) != connection.info.backend_pid and not _keeps_session(connection):
         raise RefusedError(
-            "the connection goes through a pooler that shares sessions, where the migration lock does not hold",
-            "Connect to the server itself for migrations: PGHOST, PGPORT (Pulumi: the keys host and port).",
+            "a connection pooler stands in between, where the lock that keeps two runs apart does not hold",
+            f"Connect to the server itself for migrations: PGHOST, PGPORT (Pulumi: {settings('host', 'port')}).",
         )
 
 

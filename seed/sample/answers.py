@@ -11,7 +11,7 @@ from psycopg import errors, sql
 
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import InputError, WrongResultError
-from pgvector_seed.common.remedies import OWN_PROGRAM
+from pgvector_seed.common.remedies import in_checkout
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.ledger.trust import deployment_schema
 from pgvector_seed.postgres.catalog import column_type
@@ -23,8 +23,8 @@ from pgvector_seed.vectors.extension import find_extension
 
 from . import article
 
-_PROVISION_REMEDY = f"Run: pulumi up{' (on a laptop: make up)' if OWN_PROGRAM else ''}"
-# The search_path begins with the schema of the table.
+# The table is named without its schema, which heads the search_path.
+_PROVISION = f"Run: pulumi up{in_checkout(' (on a laptop: make up)')}"
 _STORED = "SELECT id, embedding FROM embeddings WHERE id = ANY(%s) ORDER BY id"
 _INSERT = "INSERT INTO embeddings (id, embedding) VALUES (%s, %s) ON CONFLICT (id) DO NOTHING"
 _REPLACE = """

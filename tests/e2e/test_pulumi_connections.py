@@ -120,7 +120,11 @@ def test_a_service_and_a_password_file(stack: Stack, tmp_path: Path) -> None:
 
 def test_a_pooler_is_refused(stack: Stack, server: Server) -> None:
     with pooler(server) as proxy:
-        refused(stack.up(code=1, PGPORT=str(proxy.port)), "the connection goes through a pooler", "the keys host and")
+        refused(
+            stack.up(code=1, PGPORT=str(proxy.port)),
+            "a connection pooler stands in between",
+            "pulumi config set host; pulumi config set port",
+        )
     assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
 
 

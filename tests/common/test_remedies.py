@@ -1,0 +1,76 @@
+"""What remedies name: nothing that an installation does not have, and the settings as its program has them."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.workspace import ROOT
+from pgvector_seed.common.remedies import in_checkout, setting, settings
+from pgvector_seed.infra.config import ARGUMENTS, FLAGS
+
+# Of a checkout, or of this repository's own program.
+OURS = re.compile(
+    r"\bdocs/|\bmake (?:env|up|verify)\b|\bPulumi: the keys?\b|"
+    + "|".join(rf"\b{key}\b" for key, name in {**ARGUMENTS, **FLAGS}.items() if key != name)
+)
+CHOOSERS = {"in_checkout", "named", "setting", "settings", "to_set"}
+CONFIGURATION = ROOT / "pgvector_seed" / "infra" / "config.py"
+MODULES = [path for name in ("pgvector_seed", "seed") for path in sorted((ROOT / name).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_only_a_checkout_has_is_named_in_a_checkout_alone(path: Path) -> None:
+    """Regression: users of an installation were sent to pages, targets and keys that they do not have."""
+    if path != CONFIGURATION:
+        assert [text for text in _texts(ast.parse(path.read_text()).body) if OURS.search(text)] == []
+
+
+def _texts(nodes: list[ast.stmt]) -> Iterator[str]:
+    """Yield the strings of some code but docstrings, and but what is chosen for where it runs."""
+    waiting: list[ast.AST] = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif not _is_docstring(node) and not _is_chosen(node):
+            waiting += ast.iter_child_nodes(node)
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _is_chosen(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CHOOSERS
+
+
+def test_a_checkout_is_told_the_commands() -> None:
+    assert settings("host", "port") == "pulumi config set host; pulumi config set port"
+    assert setting("onDestroy", "retain") == "pulumi config set onDestroy retain"
+    assert in_checkout("Run: make up") == "Run: make up"
+
+
+def test_an_installation_is_told_the_arguments(tmp_path: Path) -> None:
+    """An installation has the job inside of the library."""
+    shutil.copytree(ROOT / "pgvector_seed", tmp_path / "pgvector_seed")
+    shutil.copytree(ROOT / "seed", tmp_path / "pgvector_seed" / "seed")
+    program = (
+        "from pgvector_seed.common.remedies import in_checkout, named, setting, settings\n"
+        "print(settings('host', 'lockTimeout'), setting('onDestroy', 'retain'), named('onDestroy'))\n"
+        "print(repr(in_checkout('Run: make up')))"
+    )
+    command = [sys.executable, "-c", program]
+    printed = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""}, stdout=subprocess.PIPE)
+    assert printed.stdout.decode().splitlines() == [
+        'VectorDatabaseArgs(host=..., lock_timeout=...) VectorDatabaseArgs(on_destroy="retain") on_destroy',
+        "''",
+    ]
