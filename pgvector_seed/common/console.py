@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -24,6 +25,7 @@ def run(module: str) -> None:
         code = INTERRUPTED
     finally:
         _drop_unwritten()
+    gc.freeze()  # else Python's last collection visits all that was imported: a seventh of --help's time
     sys.exit(code)
 
 
@@ -55,7 +57,9 @@ def _run(module: str) -> int:
 
     unwritten = suppress(OSError)  # a message that is lost changes no exit code
     try:
-        import_module(module).cli(standalone_mode=False)
+        cli = import_module(module).cli
+        gc.enable()
+        cli(standalone_mode=False)
         if sys.stdout:
             sys.stdout.flush()  # a result that is lost does
     except click.exceptions.NoArgsIsHelpError as shown:

@@ -23,7 +23,7 @@ _BASELINE = (
     f"To record it as it is: {PROGRAM} migrate baseline {{id}}. Or rename it, or use another schema."
 )
 ALLOW_MORE_TIME = (
-    "Run the same command again when the database is less busy, or allow more time: --lock-timeout, "
+    "Run the same command again when the database is less busy, or raise the limits: --lock-timeout, "
     f"--statement-timeout (Pulumi: {settings('lockTimeout', 'statementTimeout')})."
 )
 _REMEDIES = {

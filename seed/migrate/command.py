@@ -24,9 +24,7 @@ def migrate() -> None:
 
 
 FOLDER = "migrations"
-DIRECTORY = click.option(
-    "--directory", type=click.Path(), default=FOLDER, show_default=True, help="The SQL files."
-)
+DIRECTORY = click.option("--directory", type=click.Path(), default=FOLDER, show_default=True, help="The SQL files.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")
 SCHEMA = click.option("--schema", help="The schema of the tables. [default: the ledger's; public without a ledger]")
 ALLOW_DOWN = click.option("--allow-down", is_flag=True, help="Undo the last migrations if their files are missing.")

@@ -43,7 +43,7 @@ def status(*, directory: str, as_json: bool) -> None:
     with connect() as connection, translated("reading the ledger"):
         data = status_as_data(load(Path(directory)), read_ledger(connection))
     data["remedy"] = data["remedy"] and same_place(data["remedy"], directory)
-    _show(data if as_json else status_as_text(data))
+    _print(data if as_json else status_as_text(data))
     if not data["right"]:
         raise SystemExit(1)
 

@@ -23,8 +23,8 @@ from pgvector_seed.vectors.extension import find_extension
 
 from . import article
 
-# The table is named without its schema, which heads the search_path.
-_PROVISION = f"Run: pulumi up{in_checkout(' (on a laptop: make up)')}"
+_PROVISION_REMEDY = f"Run: pulumi up{in_checkout(' (on a laptop: make up)')}"
+# The search_path begins with the schema of the table.
 _STORED = "SELECT id, embedding FROM embeddings WHERE id = ANY(%s) ORDER BY id"
 _INSERT = "INSERT INTO embeddings (id, embedding) VALUES (%s, %s) ON CONFLICT (id) DO NOTHING"
 _REPLACE = """

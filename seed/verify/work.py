@@ -43,13 +43,13 @@ def verify(
         raise click.BadParameter("nan is not a number of seconds", param_hint="'--time-limit'")
     file = Path(output) if output is not None else None
     if file is not None and not file.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {file.parent}", param_hint="--output")
-    made = report(Wanted(contract, stack, table, names, time_limit, strict=strict))
+        raise click.BadParameter(f"the folder {file.parent} does not exist", param_hint="--output")
+    report = make_report(VerifyOptions(contract, stack, table, names, time_limit, strict=strict))
     try:
-        _show(made, format_, file)
-    except OSError as error:  # the output is lost; what ended the run is told in its place
-        raise made.failure or error from error
-    raise SystemExit(made.exit_code)
+        _show(report, format_, file)
+    except OSError as error:  # the output is lost: print what ended the run instead
+        raise report.failure or error from error
+    raise SystemExit(report.exit_code)
 
 
 def _list_checks() -> None:
