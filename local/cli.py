@@ -1,4 +1,4 @@
-"""The commands of ``python -m local``, which the make targets run."""
+"""The commands of ``python -m local``, one for each make target."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def preview() -> None:
 
 @cli.command()
 def destroy() -> None:
-    """Undo the deployment, or keep its data, as the last `up` said. Asks first, or wants YES=1."""
+    """Undo the deployment, or keep its data, as the last `up` said. Asks first, unless YES=1."""
     _provision("destroy")
 
 
@@ -51,61 +51,61 @@ def destroy() -> None:
 def seed() -> None:
     """Insert the article's vectors again and check the answers."""
     workspace = Workspace.of(options.read(os.environ))
-    with _alone():
+    with _folder_locked():
         _start(workspace)
     _seed(workspace)
 
 
 @cli.command()
 def verify() -> None:
-    """Hold the database against the contract that it keeps."""
+    """Check the database against the contract that is recorded in it."""
     workspace = Workspace.of(options.read(os.environ))
-    with _alone():
+    with _folder_locked():
         _start(workspace)
-    say("Verify", "python -m seed verify")
+    print_step("Verify", "python -m seed verify")
     sys.exit(command.run([sys.executable, "-m", "seed", "verify"], owners_environment(workspace)))
 
 
 @cli.command()
 def stop() -> None:
     """Stop the servers of this folder. Their data stays."""
-    with _alone():
+    with _folder_locked():
         stopped = [major for major in INSTALLED if Server(LOCAL / str(major), major).stop()]
-    say("Database", f"PostgreSQL {', '.join(map(str, stopped))} stopped" if stopped else "no server was running")
+    print_step("Database", f"PostgreSQL {', '.join(map(str, stopped))} stopped" if stopped else "no server was running")
 
 
 @cli.command(hidden=True)
 @click.argument("verb", type=click.Choice(["up", "preview", "destroy"]))
 def standalone(verb: str) -> None:
     """Run the Pulumi program without Pulumi's engine, in the environment that `up` prepares."""
-    from local.standalone import run  # with Pulumi's SDK behind it, half a second
+    from local.standalone import run  # imports Pulumi's SDK, half a second
 
     run(verb, agreed=options.read(os.environ).yes)
 
 
 @cli.command()
 def env() -> None:
-    """Print what a shell needs for plain pulumi, psql and python -m seed: eval "$(make env)"."""
+    """Print the shell commands that prepare for pulumi, psql and python -m seed: eval "$(make env)"."""
     workspace = Workspace.of(options.read(os.environ))
-    found = workspace.printable()
-    with _alone():
+    settings = workspace.printable()
+    with _folder_locked():
         workspace.prepare()
     executable = installed()
     path = on_path(Path(executable).parent, os.environ["PATH"]) if executable else os.environ["PATH"]
-    found["PATH"] = on_path(Path(sys.executable).parent, path)
-    for name in sorted(workspace.strays() & os.environ.keys() - found.keys()):
+    settings["PATH"] = on_path(Path(sys.executable).parent, path)
+    for name in sorted(workspace.strays() & os.environ.keys() - settings.keys()):
         print(f"unset {name}")
-    for name, value in found.items():
+    for name, value in settings.items():
         print(f"export {name}={shlex.quote(value)}")
     if workspace.server:
-        print(_psql(found[OWN_SERVER], binaries.path(workspace.server.major, "psql")))
+        print(_psql(settings[OWN_SERVER], binaries.path(workspace.server.major, "psql")))
 
 
 def _psql(address: str, program: Path) -> str:
-    """Define psql for a shell: for our server one that gives its password to no other.
+    """Return shell code for a psql that requires SCRAM at our address, for the password must not be sent in clear.
 
-    An older libpq would. PGREQUIREAUTH is not exported, for the provider's driver ends on it. An alias would be
-    expanded where the function is named.
+    The wheel's psql is used there: an older libpq ignores PGREQUIREAUTH, which is not exported, for the provider's
+    driver fails on it. An alias named psql would be expanded in the function's definition.
     """
     ours = f"PGREQUIREAUTH={SCRAM} {shlex.quote(str(program))}"
     function = (
@@ -115,14 +115,14 @@ def _psql(address: str, program: Path) -> str:
 
 
 def _provision(verb: str) -> Workspace:
-    """Bring the server up and run the engine; leaves with the engine's exit code when it failed."""
-    chosen = options.read(os.environ)
-    workspace = Workspace.of(chosen)
-    with _alone():
+    """Start the server and run the engine. Exits with the engine's code if it failed."""
+    make_variables = options.read(os.environ)
+    workspace = Workspace.of(make_variables)
+    with _folder_locked():
         _start(workspace)
         workspace.prepare()
-        engine = choose(chosen, workspace)
-        say("Engine", engine.title())
+        engine = choose(make_variables, workspace)
+        print_step("Engine", engine.title())
         code = engine.run(verb)
     if code:
         sys.exit(code)
@@ -130,7 +130,7 @@ def _provision(verb: str) -> Workspace:
 
 
 def _seed(workspace: Workspace) -> None:
-    say("Seed", "python -m seed sample")
+    print_step("Seed", "python -m seed sample")
     sys.exit(command.run([sys.executable, "-m", "seed", "sample"], owners_environment(workspace)))
 
 
@@ -139,13 +139,13 @@ def _start(workspace: Workspace) -> None:
     if server:
         started = server.start()
         address = f"{HOST}:{server.environment['PGPORT']}"
-        say("Database", f"PostgreSQL {server.major} on {address}, {'started' if started else 'running'}")
+        print_step("Database", f"PostgreSQL {server.major} on {address}, {'started' if started else 'running'}")
     workspace.enter()
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """One command at a time in this folder."""
+def _folder_locked() -> Iterator[None]:
+    """Hold this folder's lock, for one command at a time. Raises InputError if .local belongs to another user."""
     LOCAL.mkdir(mode=0o700, exist_ok=True)
     owner = LOCAL.stat().st_uid
     if owner != os.geteuid():
@@ -162,6 +162,6 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def say(step: str, what: str) -> None:
-    """One line for each step."""
-    print(f"{step:<10} {what}", flush=True)
+def print_step(step: str, text: str) -> None:
+    """Print one line about a step."""
+    print(f"{step:<10} {text}", flush=True)

@@ -1,4 +1,4 @@
-"""Running another program in the foreground."""
+"""Other programs, run in the foreground."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pgvector_seed.common.console import INTERRUPTED
 
 
 def run(words: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run in the project's folder, with the output passed on, and return the exit code.
+    """Run a program in the project's folder, and return its exit code, or INTERRUPTED after an interrupt.
 
-    An interrupt reaches the program as well, which then ends in its own time: Pulumi finishes the
-    resource it is at, and frees its lock.
+    The terminal sends an interrupt to the program, too, which is waited for: Pulumi finishes the current resource and
+    frees its lock.
     """
     process = subprocess.Popen(words, cwd=ROOT, env=environment)
     interrupted = False

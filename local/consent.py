@@ -1,4 +1,4 @@
-"""Asking before something is destroyed."""
+"""The question before something is destroyed."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ from typing import Any
 
 from pgvector_seed.common.errors import InputError, RefusedError
 
-MEANS = {
+CONSEQUENCES = {
     "revert": "undo every migration: the tables and what is in them are dropped, and then the extension",
     "retain": "forget the deployment; the tables, the extension and the ledger stay in the database",
 }
 
 
 def require(last: str, today: str, connection: Mapping[str, Any] | None, *, agreed: bool) -> None:
-    """Return when destroying may go on.
+    """Ask the user whether to destroy the stack; return if the answer is yes, or YES=1 was ``agreed`` beforehand.
 
-    ``last`` is the onDestroy of the last ``up``, which is what destroying obeys, and ``today`` the
-    configuration's. ``connection`` is the contract's, or None where there is none. ``agreed`` is YES=1.
-
-    Raises RefusedError where the two differ, or where a person says no, and InputError where nobody can
-    be asked and YES=1 was not given.
+    ``last`` is the onDestroy of the last ``up``, which destroying obeys; ``today`` is the configuration's.
+    ``connection`` is the contract's, if known. Raises RefusedError if the two differ or the answer is no, and
+    InputError if standard input is not a terminal.
     """
     if last != today:
         raise RefusedError(
@@ -29,7 +27,7 @@ def require(last: str, today: str, connection: Mapping[str, Any] | None, *, agre
             "Run make up first, so that both say the same.",
         )
     where = " on {host}:{port}/{dbname}".format(**connection) if connection else ""
-    question = f"Destroy the stack{where}? This will {MEANS[last]}."
+    question = f"Destroy the stack{where}? This will {CONSEQUENCES[last]}."
     if agreed:
         print(question, "YES=1.", flush=True)
     elif not sys.stdin.isatty():

@@ -1,4 +1,4 @@
-"""What runs the Pulumi program: Pulumi's engine, or the stand-alone runner where it cannot be had."""
+"""The engines for the Pulumi program: Pulumi's own, and the stand-alone runner for machines without it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Engine(Protocol):
     """Runs the program for a workspace."""
 
     def title(self) -> str:
-        """What it is, for a person."""
+        """Return a description for the user."""
 
     def run(self, verb: str) -> int:
-        """``verb`` is up, preview or destroy; returns the exit code."""
+        """Run the program and return the exit code. ``verb`` is up, preview or destroy."""
 
 
 class PulumiEngine:
-    """Pulumi's own engine. ``agreed`` says that nobody need be asked before something is destroyed."""
+    """Pulumi's own engine. With ``agreed`` it destroys without asking."""
 
     def __init__(self, workspace: Workspace, pulumi: Pulumi, *, agreed: bool) -> None:
         self.workspace = workspace
@@ -41,41 +41,41 @@ class PulumiEngine:
         self.agreed = agreed
 
     def title(self) -> str:
-        """Its version, and where it is."""
+        """Return the CLI's version and path."""
         return f"Pulumi {self.pulumi.ask('version').strip()} ({self.pulumi.executable})"
 
     def run(self, verb: str) -> int:
-        """Run the CLI on the stack, which is made when it is missing."""
-        self.state.heal()
+        """Run the CLI on the stack, which is created if it is missing."""
+        self.state.remove_leftovers()
         self._make_stack()
         self.state.forget_pending()
         if verb == "up":
-            self._forget_what_is_gone(whole=True)
+            self._forget_lost_resources(every_migration=True)
         elif verb == "destroy":
-            self._forget_what_is_gone(whole=False)
+            self._forget_lost_resources(every_migration=False)
             self._ask_before_destroying()
-        # A second preview doubles the time, for it starts everything twice; there is `make preview`.
+        # A preview first would double the time: it starts everything, too. `make preview` shows it.
         at_once = [] if verb == "preview" else ["--yes", "--skip-preview"]
         return command.run([self.pulumi.executable, verb, *at_once], self.pulumi.environment)
 
     def _make_stack(self) -> None:
-        """In the workspace's folder: the engine writes a salt into the stack file it finds there."""
+        """Create the stack in the workspace's folder, for the engine writes a salt into the stack file there."""
         self.pulumi.ask("stack", "select", "--create", STACK, "--cwd", str(self.workspace.folder))
 
-    def _forget_what_is_gone(self, *, whole: bool) -> None:
-        """Where our own server has no longer what the state says, the state forgets it, and `up` makes it again.
+    def _forget_lost_resources(self, *, every_migration: bool) -> None:
+        """Delete from the state what our own server has lost, so that `up` makes it again.
 
-        A refresh would not do: it dials the address in the state, and the port may have changed.
-        ``whole`` asks for every migration; after half of a destroy, the other half is still to be done.
+        A refresh would connect to the address in the state, and the port may have changed. Without
+        ``every_migration`` a ledger that lacks some of the state's migrations will do: half of a destroy is done.
         """
         recorded = self.state.migrations()
         if recorded is None or self.workspace.server is None:
             return
         ledger, outputs = self._ledger(_owner(recorded)), recorded["outputs"]
-        there = ledger is not None and ledger.id == outputs["ledger"]
-        if there and whole and ledger:
-            there = outputs["applied"].items() <= ledger.checksums.items()
-        if not there:
+        intact = ledger is not None and ledger.id == outputs["ledger"]
+        if intact and every_migration and ledger:
+            intact = outputs["applied"].items() <= ledger.checksums.items()
+        if not intact:
             self.state.forget(keep_roles=find_roles())
 
     def _ledger(self, owner: str | None = None) -> Ledger | None:
@@ -84,7 +84,7 @@ class PulumiEngine:
             return read_ledger(connection)
 
     def _ask_before_destroying(self) -> None:
-        """Destroying obeys the state, not today's configuration."""
+        """Ask the user. Destroying obeys the state: raises RefusedError if its onDestroy or server is out of date."""
         config = json.loads(self.pulumi.ask("config", "--json"))
         today = config.get(f"{PROJECT}:onDestroy", {"value": NOTHING_DECLARED.on_destroy})["value"]
         recorded = self.state.migrations()
@@ -98,12 +98,12 @@ class PulumiEngine:
         consent.require(declaration["on_destroy"], today, declaration["connection"], agreed=self.agreed)
 
     def _refuse_unknown_ledger(self) -> None:
-        """A state that knows of no migrations would leave behind what the database has, and say nothing."""
+        """Raise RefusedError if our own server has a ledger: a state without migrations would leave it behind."""
         if self.workspace.server and self._ledger():
             raise RefusedError("this database has a deployment that Pulumi's state does not know", "Run make up first.")
 
     def _refuse_later_up(self, recorded: str, owner: str | None) -> None:
-        """The last `up` may have been stand-alone, which Pulumi's state does not know."""
+        """Raise RefusedError if the ledger has another onDestroy, from an `up` by the stand-alone runner."""
         ledger = self._ledger(owner) if self.workspace.server else None
         if ledger and ledger.declaration.on_destroy != recorded:
             raise RefusedError(
@@ -113,13 +113,13 @@ class PulumiEngine:
             )
 
     def _refuse_another_server(self, recorded: dict[str, Any]) -> None:
-        """What was announced must be what is destroyed."""
+        """Raise RefusedError if the state names another server than our own."""
         server = self.workspace.server
         here = server and (HOST, server.environment["PGPORT"])
-        there = (recorded["host"], str(recorded["port"]))
-        if here and here != there:
+        in_state = (recorded["host"], str(recorded["port"]))
+        if here and here != in_state:
             raise RefusedError(
-                f"Pulumi's state is about the server {':'.join(there)}, and this folder's is {':'.join(here)}",
+                f"Pulumi's state is about the server {':'.join(in_state)}, and this folder's is {':'.join(here)}",
                 "Run make up first, so that both are the same.",
             )
 
@@ -138,7 +138,7 @@ class StandaloneEngine:
         self.reason = reason
 
     def title(self) -> str:
-        """That it is not Pulumi's, and why."""
+        """Return that it is stand-alone, and why."""
         return f"stand-alone: {self.reason}"
 
     def run(self, verb: str) -> int:
@@ -152,9 +152,9 @@ class StandaloneEngine:
 
 
 def choose(options: Options, workspace: Workspace) -> Engine:
-    """The engine that ENGINE names; ``auto`` takes Pulumi's where it can be had.
+    """Return the engine that ENGINE names; ``auto`` is Pulumi's if it is installed or can be.
 
-    Raises InputError where ENGINE=pulumi asks for one that cannot be had.
+    Raises InputError if ENGINE is pulumi and it cannot be installed.
     """
     if options.engine == "standalone":
         return StandaloneEngine(workspace, "as ENGINE says")

@@ -1,4 +1,4 @@
-"""What the make variables say, validated once: PG, DATABASE, ENGINE and YES."""
+"""The make variables PG, DATABASE, ENGINE and YES, validated once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHOICES = {"PG": tuple(map(str, INSTALLED)), "DATABASE": ("own", "env"), "ENGINE
 
 @dataclass(frozen=True)
 class Options:
-    """The major version of the own server, whose server is used, which engine, and whether to ask."""
+    """The major version of our own server, whether it is used, the engine, and whether YES=1 was given."""
 
     major: int
     own_server: bool
@@ -22,7 +22,7 @@ class Options:
 
 
 def read(environment: Mapping[str, str]) -> Options:
-    """The options; the first choice of each holds where nothing is said."""
+    """Return the options; an unset variable means its first choice. Raises InputError with every fault."""
     values = {name: environment.get(name) or choices[0] for name, choices in CHOICES.items()}
     faults = [
         f"{name} must be one of {', '.join(choices)}; got {values[name]!r}"

@@ -1,4 +1,4 @@
-"""Running the Pulumi program under the SDK's in-process resource monitor."""
+"""The Pulumi program, run under the SDK's in-process resource monitor."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class _Monitor(Mocks):
 
 
 def run(handle: Callable[[Registered], dict[str, Any]], *, preview: bool) -> dict[str, Any]:
-    """Run the program; ``handle`` gets each resource when its inputs are known, and returns its outputs.
+    """Run the program, and return the stack's outputs.
 
-    Returns the stack's outputs.
+    ``handle`` is called with each resource once its inputs are known, and returns the resource's outputs.
     """
     _set_config()
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # tasks that nobody waits for after a failure
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # tasks that are never awaited after a failure
     set_mocks(_Monitor(handle), project=PROJECT, stack=STACK, preview=preview)
     outputs: dict[str, Any] = {}
 
@@ -60,7 +60,7 @@ def run(handle: Callable[[Registered], dict[str, Any]], *, preview: bool) -> dic
         stack = pulumi.runtime.get_root_resource()
         return pulumi.Output.from_input(getattr(stack, "outputs", {})).apply(outputs.update)
 
-    # The SDK has resources handled in other threads, which a KeyboardInterrupt in this one would leave at work.
+    # The SDK handles resources in other threads, which a KeyboardInterrupt in this one would leave running.
     on_interrupt = signal.signal(signal.SIGINT, lambda *_: stop())
     try:
         program()
@@ -71,12 +71,12 @@ def run(handle: Callable[[Registered], dict[str, Any]], *, preview: bool) -> dic
 
 
 def _set_config() -> None:
-    """Hand the program its stack's configuration as the engine does."""
+    """Set the variables in which the engine passes the stack's configuration. Raises InputError for a secret."""
     path = Path(os.environ.get("PULUMI_OPTION_CONFIG_FILE", ROOT / f"Pulumi.{STACK}.yaml"))
     config: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")).get("config") or {}
-    hidden = sorted(key for key, value in config.items() if isinstance(value, dict) and "secure" in value)
-    if hidden:
-        keys = ", ".join(key.removeprefix(f"{PROJECT}:") for key in hidden)
+    secrets = sorted(key for key, value in config.items() if isinstance(value, dict) and "secure" in value)
+    if secrets:
+        keys = ", ".join(key.removeprefix(f"{PROJECT}:") for key in secrets)
         raise InputError(
             f"{path.name} holds {keys} encrypted, which only Pulumi's engine can read",
             "Remove it there and set PGPASSWORD or PGPASSFILE, or use ENGINE=pulumi",

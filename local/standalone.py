@@ -1,8 +1,7 @@
 """The Pulumi program without Pulumi's engine.
 
-The same ``__main__.py`` runs in this process. A first pass collects what it declares and refuses what
-cannot be done here; in the second, each resource is applied to the database for real. There is no
-state file: the ledger in the database tells what is done.
+``__main__.py`` runs in this process: a first time to collect the declared resources and refuse those that need Pulumi's
+engine, and a second time to apply each to the database. There is no state file: the ledger tells what was applied.
 """
 
 from __future__ import annotations
@@ -40,49 +39,47 @@ SIGNS = {"create": "+", "update": "~", "delete": "-", "unchanged": " ", "retaine
 
 @dataclass(frozen=True)
 class Stack:
-    """The two resources that a stack may have here."""
+    """The two resources that a stack may have without Pulumi's engine."""
 
     extension: Registered
     migrations: Registered
 
     @property
     def conninfo(self) -> str:
-        """How both reach the database."""
+        """The conninfo of both resources."""
         return str(self.migrations.inputs["conninfo"])
 
 
 def collect() -> Stack:
-    """What the program declares; the database is not touched.
-
-    Raises InputError, with its name, for a resource that needs Pulumi's engine.
-    """
-    found: dict[str, Registered] = {}
+    """Return the declared resources, without a connection. Raises InputError if one needs Pulumi's engine."""
+    resources: dict[str, Registered] = {}
 
     def handle(resource: Registered) -> dict[str, Any]:
-        if resource.type in found or resource.type not in (EXTENSION_TYPE, MIGRATIONS_TYPE, *NOTHING_TO_APPLY):
+        if resource.type in resources or resource.type not in (EXTENSION_TYPE, MIGRATIONS_TYPE, *NOTHING_TO_APPLY):
             raise InputError(
                 f"{resource.name} ({resource.type}) needs Pulumi's engine: stand-alone, a stack has one "
                 "VectorDatabase without roles, and nothing else",
                 "Use ENGINE=pulumi",
             )
-        found[resource.type] = resource
+        resources[resource.type] = resource
         return {}
 
     program.run(handle, preview=True)
-    if not {EXTENSION_TYPE, MIGRATIONS_TYPE} <= found.keys():
+    if not {EXTENSION_TYPE, MIGRATIONS_TYPE} <= resources.keys():
         raise InputError("the program declares no VectorDatabase", "Look at __main__.py")
-    return Stack(found[EXTENSION_TYPE], found[MIGRATIONS_TYPE])
+    return Stack(resources[EXTENSION_TYPE], resources[MIGRATIONS_TYPE])
 
 
 def operations(stack: Stack) -> tuple[dict[str, str], Plan]:
-    """What `up` will do to each type of resource, by the database, and the steps of the migrations."""
+    """Return the operation of `up` on each type of resource, and the plan of the migrations."""
     preflight(stack.conninfo)
     with connect(stack.conninfo) as connection, translated("reading the catalogue"):
         there = find_extension(connection) is not None
         migrations = load(Path(stack.migrations.inputs["directory"]))
-        found = compare(connection, migrations, declaration(stack.migrations.inputs), options(stack.migrations.inputs))
-    operation = "create" if found.ledger is None else "unchanged" if found.nothing_to_do else "update"
-    return {EXTENSION_TYPE: "unchanged" if there else "create", MIGRATIONS_TYPE: operation}, found.plan
+        inputs = stack.migrations.inputs
+        previewed = compare(connection, migrations, declaration(inputs), options(inputs))
+    operation = "create" if previewed.ledger is None else "unchanged" if previewed.nothing_to_do else "update"
+    return {EXTENSION_TYPE: "unchanged" if there else "create", MIGRATIONS_TYPE: operation}, previewed.plan
 
 
 def preview() -> None:
@@ -116,16 +113,16 @@ def up() -> None:
     outputs = program.run(handle, preview=False)
     print("Outputs:")
     for name, value in outputs.items():
-        print(f"    {name}: {json.dumps(_whole(value), sort_keys=True)}")
+        print(f"    {name}: {json.dumps(_with_integers(value), sort_keys=True)}")
     summary(planned, "")
 
 
-def _whole(value: Any) -> Any:
-    """The monitor makes every number a float; JSON has no need of that."""
+def _with_integers(value: Any) -> Any:
+    """Return a JSON value with whole floats as integers: the monitor makes every number a float."""
     if isinstance(value, dict):
-        return {key: _whole(item) for key, item in value.items()}
+        return {key: _with_integers(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_whole(item) for item in value]
+        return [_with_integers(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -153,17 +150,17 @@ def destroy(*, agreed: bool) -> None:
 
 
 def drop_extension(connection: Connection) -> None:
-    """Never with CASCADE: what others made with it is a reason to stop."""
+    """Drop the extension, never with CASCADE: objects of others that depend on it are a reason to stop."""
     connection.execute(sql.SQL("DROP EXTENSION IF EXISTS {}").format(sql.Identifier(EXTENSION)))
 
 
 def show(resource: Registered, operation: str) -> None:
-    """One line per resource, as Pulumi prints it."""
+    """Print one line for a resource, as Pulumi does."""
     print(f" {SIGNS[operation]}  {resource.type} {resource.name} {operation}", flush=True)
 
 
 def summary(planned: dict[str, str], tense: str) -> None:
-    """How many of each; ``tense`` is "to " before the fact."""
+    """Print how many resources each operation has; ``tense`` is "to " in a preview."""
     print("Resources:")
     for operation, sign in SIGNS.items():
         count = list(planned.values()).count(operation)
@@ -173,10 +170,7 @@ def summary(planned: dict[str, str], tense: str) -> None:
 
 
 def run(verb: str, *, agreed: bool) -> None:
-    """Run up, preview or destroy; ``agreed`` says that nobody need be asked before something is destroyed.
-
-    Raises Error, and prints nothing of it.
-    """
+    """Run up, preview or destroy; with ``agreed``, destroy without asking. Raises Error, which is not printed."""
     try:
         if verb == "destroy":
             destroy(agreed=agreed)

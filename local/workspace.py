@@ -1,4 +1,4 @@
-"""The folder under ``.local/`` that belongs to one server: what Pulumi keeps, and how to reach the server."""
+"""The folder under ``.local/`` of one server: Pulumi's files, and the variables that lead to the server."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ CONNECTION_KEYS = ("host", "port", "database", "user", "password", "service")
 
 @dataclass(frozen=True)
 class Workspace:
-    """What belongs to one server, under ``folder``. ``server`` is None where it is not our own."""
+    """The files of one server, under ``folder``. ``server`` is None if it is not our own."""
 
     folder: Path
     server: Server | None
 
     @classmethod
     def of(cls, options: Options) -> Workspace:
-        """The workspace of the server that the make variables name."""
+        """Return the workspace of the server that the make variables name."""
         if options.own_server:
             folder = LOCAL / str(options.major)
             return cls(folder, Server(folder, options.major))
-        found = resolve({})
-        place = "|".join(found.get(name, "") for name in ("host", "port", "dbname"))
-        return cls(LOCAL / f"env-{hashlib.sha256(place.encode()).hexdigest()[:8]}", None)
+        connection = resolve({})
+        address = "|".join(connection.get(name, "") for name in ("host", "port", "dbname"))
+        return cls(LOCAL / f"env-{hashlib.sha256(address.encode()).hexdigest()[:8]}", None)
 
     @property
     def config_file(self) -> Path:
@@ -58,84 +58,84 @@ class Workspace:
         return owner.get("existing") if isinstance(owner, dict) else owner
 
     def prepare(self) -> None:
-        """Make what Pulumi needs, where it is missing."""
+        """Create the files that Pulumi needs, if they are missing."""
         (self.folder / "state").mkdir(mode=0o700, parents=True, exist_ok=True)
         files.secret(self.folder / "passphrase")
         files.write(self.folder / "Pulumi.yaml", (ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))
         self._copy_config()
 
     def environment(self) -> dict[str, str]:
-        """The whole environment for a command of ours: the caller's, with this workspace's in its place."""
+        """Return the environment of our commands: the caller's without its strays, and the workspace's settings."""
         strays = self.strays()
-        kept = {name: value for name, value in os.environ.items() if name not in strays}
-        return {**kept, **self.settings(), "PULUMI_SKIP_UPDATE_CHECK": "true"}
+        callers = {name: value for name, value in os.environ.items() if name not in strays}
+        return {**callers, **self.settings(), "PULUMI_SKIP_UPDATE_CHECK": "true"}
 
     def enter(self) -> None:
-        """Take on this environment in this process, too, so that nothing of the caller's leads it elsewhere."""
+        """Replace this process's environment by the workspace's, so that it connects to the same server."""
         environment = self.environment()
         os.environ.clear()
         os.environ.update(environment)
 
     def settings(self) -> dict[str, str]:
-        """How to reach the server, and where Pulumi keeps its state and finds its configuration."""
-        found = {**self._libpq(), "PULUMI_OPTION_CONFIG_FILE": str(self.config_file), "PULUMI_STACK": STACK}
+        """Return the variables for libpq, and for Pulumi's state and configuration."""
+        settings = {**self._libpq(), "PULUMI_OPTION_CONFIG_FILE": str(self.config_file), "PULUMI_STACK": STACK}
         if self._own_backend:
-            found["PULUMI_BACKEND_URL"] = found[BACKEND] = (self.folder / "state").as_uri()
-            found["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(self.folder / "passphrase")
-        return found
+            settings["PULUMI_BACKEND_URL"] = settings[BACKEND] = (self.folder / "state").as_uri()
+            settings["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(self.folder / "passphrase")
+        return settings
 
     def strays(self) -> set[str]:
-        """The caller's variables that would lead elsewhere."""
-        found = set()
+        """Return the names of the caller's variables that would lead to another server or state."""
+        names = set()
         if self.server or "PGSERVICE" in os.environ:
-            found = {name for name in os.environ if name.startswith("PG") and not name.startswith(OURS)}
+            names = {name for name in os.environ if name.startswith("PG") and not name.startswith(OURS)}
         if self._own_backend:
-            found.add("PULUMI_CONFIG_PASSPHRASE")  # the engine prefers it to the file
-        return found
+            names.add("PULUMI_CONFIG_PASSPHRASE")  # the engine prefers it to the file
+        return names
 
     def printable(self) -> dict[str, str]:
-        """The settings for a shell: files, never secrets.
+        """Return the settings for a shell, which hold no secret.
 
-        Raises InputError where the server has not been made yet, or a service file holds the password.
+        Raises InputError if the server was never started, or a service file holds the password.
         """
-        found = self.settings()
-        if found.get("PGPORT") == "":
+        settings = self.settings()
+        if settings.get("PGPORT") == "":
             raise InputError("this folder has no server yet", "Run: make up")
-        if "PGPASSWORD" in found:
+        if "PGPASSWORD" in settings:
             raise InputError(
                 "the service file holds the password, which is not printed",
                 "Move it to the password file: PGPASSFILE, or ~/.pgpass",
             )
-        return found
+        return settings
 
     @property
     def backend(self) -> Path | None:
-        """The folder of Pulumi's state; None where it is not our own."""
+        """The folder of Pulumi's state, or None if it is not our own."""
         return self.folder / "state" if self._own_backend else None
 
     @property
     def _own_backend(self) -> bool:
-        """Unless the caller has one; what `make env` of some folder printed is not the caller's."""
+        """True unless the caller has a backend; the one that `make env` printed is ours."""
         url = os.environ.get("PULUMI_BACKEND_URL")
         return "PULUMI_ACCESS_TOKEN" not in os.environ and url in (None, os.environ.get(BACKEND))
 
     def _libpq(self) -> dict[str, str]:
-        """The PG* variables to set. A service is written out: the provider cannot follow one beside a host."""
+        """Return the PG* variables to set. A service is resolved, for the provider cannot use one beside a host."""
         if self.server:
-            found = self.server.environment
-            return {**found, OWN_SERVER: f"{found['PGHOST']}:{found['PGPORT']}"}
+            variables = self.server.environment
+            return {**variables, OWN_SERVER: f"{variables['PGHOST']}:{variables['PGPORT']}"}
         if "PGSERVICE" not in os.environ:
             return {}
-        # Not what libpq fills in: the provider's driver ends at some of those variables, whatever they say.
-        said = {
+        # Without those that libpq fills in: the provider's driver fails if some of them are set, whatever their value.
+        variables = {
             option.keyword.decode(): option.envvar.decode()
             for option in pq.Conninfo.get_defaults()
             if option.envvar and option.keyword not in FILLED_IN
         }
-        return {said[key]: value for key, value in resolve({}).items() if key in said}
+        return {variables[key]: value for key, value in resolve({}).items() if key in variables}
 
     def _copy_config(self) -> None:
-        """Bring the repository's stack file into our copy, and keep what was set in the copy since."""
+        """Merge the repository's stack file into our copy, and keep the keys that were set in the copy."""
         original = (ROOT / self.config_file.name).read_text(encoding="utf-8")
         last, copy = files.read(self.folder / "original.yaml"), files.read(self.config_file)
         merged = _merge(_parse(last), _parse(original), _parse(copy)) if copy else _parse(original)
@@ -146,7 +146,7 @@ class Workspace:
         files.write(self.folder / "original.yaml", original)
 
     def _refuse_connection(self, stack: Mapping[str, Any]) -> None:
-        """The own server is the one that is named and started; the program must not be led to another."""
+        """Raise InputError if the stack's configuration names a server although our own is used."""
         keys = [key for key in CONNECTION_KEYS if f"{PROJECT}:{key}" in stack["config"]]
         if self.server and keys:
             raise InputError(
@@ -172,7 +172,7 @@ def _parse(text: str | None) -> dict[str, Any]:
 
 
 def _merge(last: Mapping[str, Any], original: Mapping[str, Any], copy: Mapping[str, Any]) -> dict[str, Any]:
-    """The new original, with every key of the copy that differs from the original it was made from."""
+    """Return the new original, with every key in which the copy differs from the last original."""
     own = {key: value for key, value in copy["config"].items() if last["config"].get(key, ...) != value}
     rest = {key: value for key, value in copy.items() if key != "config"}
     return {**original, **rest, "config": {**original["config"], **own}}
