@@ -1,1 +1,1 @@
-"""PostgreSQL, whatever is deployed in it: connections, libpq's rules, errors, interrupts and the system catalog."""
+"""PostgreSQL without pgvector: connections, libpq's rules, errors, interrupts and the system catalog."""

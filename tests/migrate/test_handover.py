@@ -185,7 +185,7 @@ def test_a_schema_that_does_not_let_the_owner_in(database: str, folder: Path, ro
     """Its tables would land in the schema of the extension, which is next on the path."""
     ask(database, "DROP SCHEMA IF EXISTS closed CASCADE; CREATE SCHEMA closed")
     write(folder, a1_up="CREATE TABLE a ()")
-    with pytest.raises(RefusedError, match=f"the role {OWNER} cannot create in the schema closed") as caught:
+    with pytest.raises(RefusedError, match="cannot create in the schema closed") as caught:
         run(as_role(roles["deployer"], OWNER), folder, declare("closed"))
     ask(database, caught.value.remedy.partition("In psql: ")[2])
     run(as_role(roles["deployer"], OWNER), folder, declare("closed"))

@@ -16,7 +16,10 @@ from tests.migrate.helpers import MARK
     ("text", "words"),
     [
         *(
-            (f"SELECT 1;\n {control};", f"line 2: {control.split()[0].upper()}: the transaction")
+            (
+                f"SELECT 1;\n {control};",
+                f"line 2: {control.split()[0].upper()}: a migration cannot control its transaction",
+            )
             for control in (
                 "BEGIN",
                 "begin work",
