@@ -1,8 +1,8 @@
-"""What a verification costs on a large table, check by check: ``python -m bench.verify [ROWS]``.
+"""Time each check on a large table: ``python -m bench.verify [ROWS]``.
 
 A server of its own has a table of 128-dimensional vectors with an HNSW index: 1,000,000 rows if no
-other number is given, which takes about ten minutes to build on two cores. A verification and a
-plain count of the rows take turns, and each check is shown as a ratio to the count.
+other number is given, which takes about ten minutes to build on two cores. A plain count of the
+rows and a verification run in turn, and each check is printed as a ratio to the count.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from bench.measure import own_server, seconds
 from pgvector_seed.migrate.contract import Contract, convert
 from pgvector_seed.postgres.connection import Connection, connect
 from seed.verify.checks import CHECKS
-from seed.verify.deadline import Clock
+from seed.verify.deadline import Deadline
 from seed.verify.model import Result, Status
-from seed.verify.runner import verify
+from seed.verify.runner import run_checks
 
 ROUNDS = 7
 ROWS = 1_000_000
@@ -44,7 +44,7 @@ INDEX = "CREATE INDEX items_hnsw ON items USING hnsw (embedding vector_l2_ops) W
 
 
 def build(rows: int) -> Contract:
-    """Fill the table; its contract."""
+    """Create and fill the table, and return its contract."""
     with connect() as connection:
         for setting in SETTINGS:
             connection.execute(f"ALTER SYSTEM SET {setting}".encode())
@@ -64,29 +64,32 @@ def build(rows: int) -> Contract:
 
 
 def one_round(connection: Connection, contract: Contract) -> tuple[float, list[Result]]:
-    """Seconds of a plain count, and the results of a verification."""
+    """Return the seconds of a plain count, and the results of a verification."""
     counted = seconds(lambda: connection.execute("SELECT count(*) FROM items"))
-    return counted, verify(connection, contract, CHECKS, Clock(60))[0]
+    return counted, run_checks(connection, contract, CHECKS, Deadline(60))[0]
 
 
 def show(rounds: list[tuple[float, list[Result]]]) -> None:
     """Print each check's median and worst seconds, and its median ratio to the count of its round."""
-    for place, name in enumerate(CHECKS):
-        of_check = [(results[place].seconds, counted) for counted, results in rounds]
-        line(name, of_check, rounds[-1][1][place].outcome.status)
-    line("all but recall", [(sum(r.seconds for r in results if r.name != "recall"), c) for c, results in rounds], "")
-    print(f"recall: {next(r.outcome.found for r in rounds[-1][1] if r.name == 'recall')}")
+    for number, name in enumerate(CHECKS):
+        of_check = [(results[number].seconds, counted) for counted, results in rounds]
+        print_line(name, of_check, rounds[-1][1][number].outcome.status)
+    print_line(
+        "all but recall", [(sum(r.seconds for r in results if r.name != "recall"), c) for c, results in rounds], ""
+    )
+    print(f"recall: {next(r.outcome.message for r in rounds[-1][1] if r.name == 'recall')}")
 
 
-def line(name: str, pairs: list[tuple[float, float]], status: Status | str) -> None:
-    """One line: what, how long, and how many counts of the rows that is."""
-    taken = [first for first, _ in pairs]
+def print_line(name: str, pairs: list[tuple[float, float]], status: Status | str) -> None:
+    """Print the median and the worst seconds, and the median ratio to a plain count."""
+    seconds_taken = [first for first, _ in pairs]
     ratio = statistics.median(first / second for first, second in pairs)
-    print(f"{name:14} {statistics.median(taken):7.3f} s, worst {max(taken):7.3f} s, {ratio:8.2f} counts  {status}")
+    median, worst = statistics.median(seconds_taken), max(seconds_taken)
+    print(f"{name:14} {median:7.3f} s, worst {worst:7.3f} s, {ratio:8.2f} counts  {status}")
 
 
 def main() -> None:
-    """Print a line per check."""
+    """Build the table, and print a line for each check."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
     with own_server():
         contract = build(rows)

@@ -24,7 +24,7 @@ def as_json(answers: Answers, comparisons: Sequence[Comparison]) -> str:
 
 
 def as_tables(answers: Answers, comparisons: Sequence[Comparison]) -> str:
-    """Return a table for each of the three answers, and one of those that differ from the article's."""
+    """Return a table for each of the three answers, and the verdict."""
     rows = {str(id_): str(rounded(vector)) for id_, vector in answers.rows.items()}
     nearest = str(answers.nearest)
     distances = [(str(id_), repr(distance)) for id_, distance in answers.distances.items()]

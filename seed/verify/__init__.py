@@ -1,1 +1,1 @@
-"""The proof: is the database what its contract says, and do its readers get right answers?"""
+"""Verify that a database is as its contract declares, and that its readers get right answers."""

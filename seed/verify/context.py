@@ -1,4 +1,4 @@
-"""What a check looks at: the database, the contract, and one of its tables."""
+"""The argument of every check: the connection, the contract and, for a check of a table, that table."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from pgvector_seed.vectors.extension import Extension, extension
 from pgvector_seed.vectors.reader import Reader
 from pgvector_seed.vectors.tables import Leaf, leaves, size_in_bytes
 
-from .deadline import Clock
+from .deadline import Deadline
 
-# From so many rows on the planner should prefer an index, and needs statistics to do so.
+# Rows from which the planner should prefer an index, and needs statistics to do so.
 # Measured with 128 dimensions: a sequential scan wins up to about 1,000 rows, the index from 2,000.
 LARGE = 2000
 
-LOCK_SECONDS = 2
+LOCK_SECONDS = 2  # the lock_timeout of a check
 
 _ROLE_EXISTS = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)"
-# Columns that are not there need no right.
+# A column that does not exist needs no privilege.
 _MAY_READ = """
 SELECT pg_catalog.has_any_column_privilege(%(table)s::pg_catalog.oid, 'SELECT')
    AND coalesce(pg_catalog.bool_and(pg_catalog.has_column_privilege(attrelid, attnum, 'SELECT')), true)
 FROM pg_catalog.pg_attribute WHERE attrelid = %(table)s AND attname = ANY (%(columns)s) AND NOT attisdropped
 """
-# The planner itself runs immutable functions that indexes, constraints and statistics of a table use, as whoever asks.
-_UNTRUSTED = """
+# The planner itself runs the immutable functions in indexes, constraints and statistics, with the rights of this login.
+_UNTRUSTED_FUNCTION = """
 SELECT p.oid::pg_catalog.regprocedure::text
 FROM pg_catalog.pg_depend d
 LEFT JOIN pg_catalog.pg_operator o ON d.refclassid = 'pg_catalog.pg_operator'::regclass AND o.oid = d.refobjid
@@ -52,137 +52,139 @@ WHERE (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user)
               WHERE stxrelid = ANY (%(tables)s))
 LIMIT 1
 """
-_ROWS_HIDDEN = "SELECT pg_catalog.row_security_active(%s::pg_catalog.oid)"
+_HIDES_ROWS = "SELECT pg_catalog.row_security_active(%s::pg_catalog.oid)"
 
 
 class NotAllowedError(Exception):
-    """This login may not look; the message says what it lacks."""
+    """The login lacks a right that the check needs; the message names it."""
 
 
 @dataclass
-class Look:
-    """One look at the database. ``table`` is the declared table that is looked at, for the checks of a table."""
+class Context:
+    """The argument of a check. The catalog is read when a property is first used.
+
+    ``table_name`` and ``declared_table`` are None for a check of the whole database; all properties but ``extension``
+    and ``reader`` are for checks of a table. ``lock_seconds`` is the lock_timeout.
+    """
 
     connection: Connection
     contract: Contract
-    clock: Clock
-    named: Name | None = None
-    entry: DeclaredTable | None = None
+    deadline: Deadline
+    table_name: Name | None = None
+    declared_table: DeclaredTable | None = None
     lock_seconds: float = LOCK_SECONDS
 
     @property
-    def title(self) -> str:
-        """What the report calls it; "" for the whole database."""
-        return self.entry.name if self.entry else ""
-
-    @property
-    def table(self) -> DeclaredTable:
-        """What is declared of the table."""
-        assert self.entry is not None
-        return self.entry
+    def declared(self) -> DeclaredTable:
+        """The table as the contract declares it."""
+        assert self.declared_table is not None
+        return self.declared_table
 
     @property
     def name(self) -> Name:
-        """The table's name."""
-        assert self.named is not None
-        return self.named
+        """The schema and the name of the table."""
+        assert self.table_name is not None
+        return self.table_name
+
+    @property
+    def sql_name(self) -> sql.Identifier:
+        """The schema and the name of the table, quoted for a query."""
+        return sql.Identifier(self.name.schema, self.name.table)
 
     @cached_property
     def relation(self) -> Relation | None:
-        """The table, or what bears its name; None where there is none."""
+        """The relation of the declared name, which may be a view; None if it does not exist."""
         return relation(self.connection, self.name)
 
     @property
-    def there(self) -> Relation:
-        """The same, for the checks that come after ``table``."""
+    def table(self) -> Relation:
+        """The relation of the declared name. Only for checks that come after ``table``, as it must exist."""
         assert self.relation is not None
         return self.relation
 
     @cached_property
     def leaves(self) -> tuple[Leaf, ...]:
-        """The partitions that hold the table's rows; without any, the table itself."""
-        return leaves(self.connection, self.there.oid)
+        """The partitions that hold the rows, or the table itself if it has no partitions."""
+        return leaves(self.connection, self.table.oid)
 
     @cached_property
     def extension(self) -> Extension | None:
-        """The vector extension."""
+        """The extension vector; None if it is not enabled."""
         return extension(self.connection)
 
     @cached_property
-    def vector(self) -> Column | None:
-        """The declared vector column; None where it is not declared or not there."""
-        return column(self.connection, self.there.oid, self.table.vector) if self.table.vector else None
+    def catalog_column(self) -> Column | None:
+        """The declared vector column as the catalog has it; None if it is not declared or does not exist."""
+        return column(self.connection, self.table.oid, self.declared.vector) if self.declared.vector else None
+
+    @cached_property
+    def vector_column(self) -> VectorColumn | None:
+        """The declared vector column as a query names it; None if it is not declared or does not exist."""
+        if self.catalog_column is None or self.declared.vector is None or self.extension is None:
+            return None
+        name, type_, schema = self.name, self.catalog_column.type, self.extension.schema
+        return VectorColumn(name.schema, name.table, self.declared.vector, type_, self.declared.metric, schema)
 
     @cached_property
     def reader(self) -> Reader:
-        """Who reads: the declared reader, or this login where none is declared, or it does not exist."""
-        return Reader(self.existing(self.contract.roles.reader))
-
-    @cached_property
-    def searched(self) -> VectorColumn | None:
-        """The vector column, as it is searched; None where it is not declared or not there."""
-        if self.vector is None or self.table.vector is None or self.extension is None:
-            return None
-        name, kind, home = self.name, self.vector.type, self.extension.schema
-        return VectorColumn(name.schema, name.table, self.table.vector, kind, self.table.metric, home)
+        """The declared reader; this login if no reader is declared or the role does not exist."""
+        return Reader(self.existing_role(self.contract.roles.reader))
 
     @property
-    def sql_name(self) -> sql.Identifier:
-        """The table's name for a query."""
-        return sql.Identifier(self.name.schema, self.name.table)
-
-    @property
-    def bytes(self) -> int:
-        """The size of the table and its partitions, without TOAST and indexes."""
+    def size_in_bytes(self) -> int:
+        """The size of the table and its partitions in bytes, without TOAST and indexes."""
         return size_in_bytes(self.connection, self.leaves)
 
-    def existing(self, role: str | None) -> str | None:
-        """The role, if it is declared and there."""
-        return role if role and self.value(_ROLE_EXISTS, role) else None
+    def existing_role(self, role: str | None) -> str | None:
+        """Return the role, or None if it is not declared or does not exist."""
+        return role if role and self.fetch_value(_ROLE_EXISTS, role) else None
 
-    def quoted(self, name: str) -> str:
-        """The name as SQL writes it."""
+    def quote(self, name: str) -> str:
+        """Return the name as a quoted SQL identifier."""
         return sql.Identifier(name).as_string()
 
-    def value(self, query: LiteralString | sql.Composed, *values: object) -> Any:
-        """The first value that a query answers."""
+    def fetch_value(self, query: LiteralString | sql.Composed, *values: object) -> Any:
+        """Return the first column of the first row of a query, or None if it has no row."""
         row = self.connection.execute(query, values or None).fetchone()  # None: a name may have a %
         return row[0] if row else None
 
     def large_leaves(self) -> list[Leaf]:
-        """The partitions, or the table, with so many rows that the planner should use an index."""
-        if self.there.kind == "r":
+        """Return the leaves with at least LARGE rows: there, the planner should use an index."""
+        if self.table.kind == "r":
             return [leaf for leaf in self.leaves if self._has_many(sql.SQL("TRUE"))]
-        return [leaf for leaf in self.leaves if leaf.reltuples >= LARGE or self._is_large_unknown(leaf)]
+        return [leaf for leaf in self.leaves if leaf.reltuples >= LARGE or self._is_large_unanalyzed(leaf)]
 
-    def _is_large_unknown(self, leaf: Leaf) -> bool:
-        """Rows are read through the table: who may read that may not be allowed to read its partitions."""
-        here = sql.SQL("tableoid = {}").format(sql.Literal(leaf.oid))
-        return leaf.reltuples < 0 and self._has_many(here)
+    def _is_large_unanalyzed(self, leaf: Leaf) -> bool:
+        """Count through the parent table: a role that may read it may lack privileges on the partition."""
+        in_leaf = sql.SQL("tableoid = {}").format(sql.Literal(leaf.oid))
+        return leaf.reltuples < 0 and self._has_many(in_leaf)
 
     def _has_many(self, condition: sql.Composable) -> bool:
         many = sql.SQL("SELECT FROM {} WHERE {} LIMIT {}").format(self.sql_name, condition, LARGE)
-        return bool(self.value(sql.SQL("SELECT pg_catalog.count(*) FROM ({}) AS many").format(many)) == LARGE)
+        return bool(self.fetch_value(sql.SQL("SELECT pg_catalog.count(*) FROM ({}) AS many").format(many)) == LARGE)
 
-    def must_read(self, *columns: str | None) -> None:
-        """Raise NotAllowedError unless the role of this session may read these columns."""
-        values = {"table": self.there.oid, "columns": list(columns)}
+    def require_select(self, *columns: str | None) -> None:
+        """Raise NotAllowedError if the session's role may not read these columns of the table.
+
+        A superuser is also refused if reading could run a function that another role has made.
+        """
+        values = {"table": self.table.oid, "columns": list(columns)}
         if self.connection.execute(_MAY_READ, values).fetchone() != (True,):
-            raise NotAllowedError(f"this login may not read {self.table.name}")
-        tables = {"tables": [self.there.oid, *(leaf.oid for leaf in self.leaves)]}
-        for (function,) in self.connection.execute(_UNTRUSTED, tables):
-            words = f"{self.table.name} uses {function}, which no superuser made, and this login is one"
+            raise NotAllowedError(f"this login may not read {self.declared.name}")
+        tables = {"tables": [self.table.oid, *(leaf.oid for leaf in self.leaves)]}
+        for (function,) in self.connection.execute(_UNTRUSTED_FUNCTION, tables):
+            words = f"reading {self.declared.name} as a superuser could run {function}, which no superuser owns"
             raise NotAllowedError(f"{words}: connect as the reader")
 
-    def must_see_all(self, *columns: str | None) -> None:
-        """The same, and it must be shown every row."""
-        self.must_read(*columns)
-        if self.value(_ROWS_HIDDEN, self.there.oid):
-            raise NotAllowedError(f"row security hides rows of {self.table.name} from this login")
+    def require_all_rows(self, *columns: str | None) -> None:
+        """Raise NotAllowedError if ``require_select`` does, or if row security hides rows of the table."""
+        self.require_select(*columns)
+        if self.fetch_value(_HIDES_ROWS, self.table.oid):
+            raise NotAllowedError(f"row security hides rows of {self.declared.name} from this login")
 
     @contextlib.contextmanager
     def as_reader(self, column: VectorColumn) -> Iterator[None]:
-        """Inside, the session asks as the reader does. Raises as Reader.asking."""
-        with self.reader.asking(self.connection, column.extension, row_security=self.there.row_security):
-            self.must_read(column.name)
+        """Give the session the reader's settings and rights until the transaction ends. Raises as Reader.asking."""
+        with self.reader.asking(self.connection, column.extension, row_security=self.table.row_security):
+            self.require_select(column.name)
             yield

@@ -1,4 +1,4 @@
-"""The time limit of a run, and the end of waiting for a server that does not answer."""
+"""The time limit of a run, kept also if the server stops answering."""
 
 from __future__ import annotations
 
@@ -18,73 +18,73 @@ from pgvector_seed.postgres.connection import Connection
 
 T = TypeVar("T")
 
-_LIMIT = "SELECT pg_catalog.set_config(%s, %s, true)"
+# The server cancels a statement at the deadline, and has this long to report it.
+GRACE_SECONDS = 2.0
+
+RAISE_LIMIT = "To allow more time: --time-limit SECONDS"
+_SET = "SELECT pg_catalog.set_config(%s, %s, true)"
 
 
 class OutOfTimeError(Exception):
-    """The time limit of the run is over."""
+    """The time limit of the run has passed, or the rest is too short."""
 
 
-class Clock:
-    """How much of the run's time is left, in seconds."""
+class Deadline:
+    """The end of a run, ``limit`` seconds from its creation."""
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
         self.end = time.monotonic() + limit
 
     @property
-    def left(self) -> float:
-        """The rest. Raises OutOfTimeError when it is over."""
+    def seconds_left(self) -> float:
+        """The seconds until the deadline, more than 0. Raises OutOfTimeError if it has passed."""
         left = self.end - time.monotonic()
         if left <= 0:
             raise OutOfTimeError(f"the time limit of {self.limit:g} s was over")
         return left
 
     @property
-    def over(self) -> UnreachableError | None:
-        """What ends the run when nothing is left."""
-        words = f"the time limit of {self.limit:g} s was over before every check was made"
-        return UnreachableError(words, "Give it more: --time-limit SECONDS") if time.monotonic() > self.end else None
+    def expiry_error(self) -> UnreachableError | None:
+        """The error that ends the run; None before the deadline."""
+        message = f"the time limit of {self.limit:g} s was over before every check was made"
+        return UnreachableError(message, RAISE_LIMIT) if time.monotonic() > self.end else None
 
-    def within(self, connection: Connection, part: float, work: Callable[[], T]) -> T | None:
-        """What ``work`` returns, or None when it takes longer than this part of the time that is left."""
+    def within(self, connection: Connection, share: float, work: Callable[[], T]) -> T | None:
+        """Return the result of ``work``, or None if a statement in it takes longer than this share of the time left."""
         with contextlib.suppress(errors.QueryCanceled), connection.transaction():
-            limit_statements(connection, part * self.left)
+            set_statement_timeout(connection, share * self.seconds_left)
             return work()
         return None
 
 
-def limit_statements(connection: Connection, seconds: float) -> None:
-    """Until the transaction ends, the server ends a statement that takes longer."""
-    _limit(connection, "statement_timeout", seconds)
+def set_statement_timeout(connection: Connection, seconds: float) -> None:
+    """Set statement_timeout for the rest of the transaction."""
+    _set_timeout(connection, "statement_timeout", seconds)
 
 
-def limit_locks(connection: Connection, seconds: float) -> None:
-    """Until the transaction ends, no lock is waited for longer."""
-    _limit(connection, "lock_timeout", seconds)
+def set_lock_timeout(connection: Connection, seconds: float) -> None:
+    """Set lock_timeout for the rest of the transaction."""
+    _set_timeout(connection, "lock_timeout", seconds)
 
 
-def _limit(connection: Connection, name: str, seconds: float) -> None:
-    connection.execute(_LIMIT, (name, f"{max(1, int(seconds * 1000))}ms"))
-
-
-# The server ends a statement by itself at the limit, and gets this long to say so.
-GRACE_SECONDS = 2.0
+def _set_timeout(connection: Connection, name: str, seconds: float) -> None:
+    connection.execute(_SET, (name, f"{max(1, int(seconds * 1000))}ms"))
 
 
 @contextmanager
-def watched(connection: Connection, clock: Clock, cut: threading.Event) -> Iterator[None]:
-    """Cut the connection when the clock has run out, and set ``cut``: whoever waits for an answer then gets an error.
+def cut_at_deadline(connection: Connection, deadline: Deadline, cut: threading.Event) -> Iterator[None]:
+    """Shut the connection's socket down after the deadline, and set ``cut``: a pending query then raises.
 
-    The socket is shut down, not closed: its number may not be given to another file while libpq still has it.
+    The socket is not closed, as its number could go to another file while libpq still uses it.
     """
-    with socket.socket(fileno=os.dup(connection.fileno())) as line:
+    with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
 
-        def end() -> None:
+        def shut_down() -> None:
             cut.set()
-            line.shutdown(socket.SHUT_RDWR)
+            duplicate.shutdown(socket.SHUT_RDWR)
 
-        timer = threading.Timer(max(0, clock.end - time.monotonic()) + GRACE_SECONDS, end)
+        timer = threading.Timer(max(0, deadline.end - time.monotonic()) + GRACE_SECONDS, shut_down)
         timer.daemon = True
         timer.start()
         try:
@@ -94,9 +94,9 @@ def watched(connection: Connection, clock: Clock, cut: threading.Event) -> Itera
             timer.join()
 
 
-def stopped_answering(clock: Clock) -> UnreachableError:
-    """What to say when the connection was cut."""
+def no_answer_error(deadline: Deadline) -> UnreachableError:
+    """Return the error for a connection that was cut at the deadline."""
     return UnreachableError(
-        f"the server stopped answering: nothing came until the time limit of {clock.limit:g} s was over",
-        "See whether it is overloaded or the network is cut, or give it more: --time-limit SECONDS",
+        f"the server stopped answering before the time limit of {deadline.limit:g} s",
+        f"Check whether the server is overloaded or the network is down. {RAISE_LIMIT}",
     )

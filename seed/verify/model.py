@@ -1,4 +1,4 @@
-"""What a check is and says, and the report that is made of it."""
+"""A check, its outcome, and the report of a run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from pgvector_seed.common.errors import Error
 
 if TYPE_CHECKING:
-    from .context import Look
+    from .context import Context
 
-# The checks that ask as the reader does.
-AS_READER = frozenset({"plan", "recall"})
+# The checks that run a query with the reader's settings and rights.
+READER_CHECKS = frozenset({"plan", "recall"})
 
 
 class Status(StrEnum):
@@ -27,47 +27,43 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check says of one thing. ``remedy`` is the command or the SQL to type after a failure.
+    """The verdict of one check on the database, or on one table.
 
-    ``found`` is the reason of a skip, and of what is not declared.
-
-    ``blocks`` has the names of the checks that cannot be judged after this failure; None stands for all
-    that are built on this one.
+    ``message`` is the actual state; after a skip, and for a key that is not declared, the reason. ``remedy`` is the
+    command or the SQL to type after a failure. ``blocks`` names the checks to skip after this failure; None means
+    every check that depends on this one.
     """
 
     status: Status
     expected: str = ""
-    found: str = ""
+    message: str = ""
     remedy: str = ""
     blocks: frozenset[str] | None = None
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong, and the command or the SQL that mends it."""
+    """One fault, and the command or the SQL that repairs it."""
 
-    what: str
+    message: str
     remedy: str
 
 
 @dataclass(frozen=True)
 class Result:
-    """An outcome in the report. ``table`` is "" for a check of the whole database.
-
-    ``seconds`` is how long the check itself took.
-    """
+    """An outcome in the report, with the seconds that the check took. ``table`` is None for the whole database."""
 
     name: str
-    table: str
+    table: str | None
     outcome: Outcome
     seconds: float
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was found. ``failure`` is what ended the run early, or kept it from beginning.
+    """The results of a run. ``failure`` is the error that ended the run early, or kept it from starting.
 
-    ``subject`` says what was looked at: the database, its server and who asks; "" when it was never reached.
-    ``version`` is this project's.
+    ``subject`` names the database, its server and the login; it is "" if no connection was made.
+    ``seconds`` is the time of the run, ``version`` the version of this project.
     """
 
     results: Sequence[Result]
@@ -79,62 +75,62 @@ class Report:
 
     @property
     def error(self) -> str:
-        """What ended the run, or ""."""
+        """The message of the failure, or ""."""
         return self.failure.message if self.failure else ""
 
     @property
     def remedy(self) -> str:
-        """What to do about that, or ""."""
+        """The remedy for the failure, or ""."""
         return self.failure.remedy if self.failure else ""
 
     @property
     def wrong(self) -> list[Result]:
-        """The results that make the run fail."""
+        """The results that make the run fail: failures and, if the run is strict, skips."""
         bad = {Status.FAIL, Status.SKIP} if self.strict else {Status.FAIL}
         return [result for result in self.results if result.outcome.status in bad]
 
     @property
     def exit_code(self) -> int:
-        """0 right, 1 a check failed, otherwise the failure's own."""
+        """The exit code of the failure; without a failure, 1 if a result is wrong, otherwise 0."""
         return self.failure.exit_code if self.failure else int(bool(self.wrong))
 
 
-def passed(found: str, expected: str = "") -> Outcome:
-    """All is as it should be."""
-    return Outcome(Status.PASS, expected or found, found)
+def passed(actual: str, expected: str = "") -> Outcome:
+    """Return a pass. Without ``expected``, the actual state stands for it."""
+    return Outcome(Status.PASS, expected or actual, actual)
 
 
-def failed(expected: str, found: str, remedy: str, blocks: frozenset[str] | None = None) -> Outcome:
-    """Something is wrong."""
-    return Outcome(Status.FAIL, expected, found, remedy, blocks)
+def failed(expected: str, actual: str, remedy: str, blocks: frozenset[str] | None = None) -> Outcome:
+    """Return a failure."""
+    return Outcome(Status.FAIL, expected, actual, remedy, blocks)
 
 
-def failed_by(expected: str, faults: Sequence[Fault], blocks: frozenset[str] | None = None) -> Outcome:
-    """The failure that these make together."""
-    found = "; ".join(dict.fromkeys(fault.what for fault in faults))
-    return failed(expected, found, "\n".join(dict.fromkeys(fault.remedy for fault in faults)), blocks)
+def failed_with(expected: str, faults: Sequence[Fault], blocks: frozenset[str] | None = None) -> Outcome:
+    """Return one failure with the messages and the remedies of all faults, each text once."""
+    actual = "; ".join(dict.fromkeys(fault.message for fault in faults))
+    return failed(expected, actual, "\n".join(dict.fromkeys(fault.remedy for fault in faults)), blocks)
 
 
 def skipped(reason: str, expected: str = "") -> Outcome:
-    """It cannot be judged, and why."""
+    """Return a skip: the check could not be run."""
     return Outcome(Status.SKIP, expected, reason)
 
 
-def not_declared(what: str) -> Outcome:
-    """The contract leaves it out. ``what`` names the keys."""
-    return Outcome(Status.NOT_DECLARED, "", f"the contract does not declare {what}")
+def not_declared(subject: str) -> Outcome:
+    """Return the outcome for a contract that does not declare ``subject``."""
+    return Outcome(Status.NOT_DECLARED, "", f"the contract does not declare {subject}")
 
 
 @dataclass(frozen=True)
 class Check:
-    """A named question about the database, or about each of its tables.
+    """A named check of the database, or of each declared table if ``per_table``.
 
-    ``after`` names the checks it is built on: when one of them fails, there is nothing left to judge. All but
-    ``connect`` are built on ``connect``. ``judge`` runs in a read-only transaction that is rolled back.
+    ``fails_when`` completes "fails when ..." in the list of checks. ``run`` is called in a read-only transaction that
+    is rolled back. ``after`` names the checks that must not have failed before; ``connect`` is always one of them.
     """
 
     name: str
     fails_when: str
-    judge: Callable[[Look], Outcome]
+    run: Callable[[Context], Outcome]
     after: tuple[str, ...] = ()
-    of_a_table: bool = True
+    per_table: bool = True

@@ -1,4 +1,4 @@
-"""Making the checks: each in a read-only transaction of its own, after those that it is built on."""
+"""Run the checks in their order, each in its own read-only transaction."""
 
 from __future__ import annotations
 
@@ -19,80 +19,81 @@ from pgvector_seed.postgres.snapshot import catalog_snapshot
 from pgvector_seed.vectors.reader import CannotStandInError, ReaderRefusedError
 
 from .checks import CHECKS
-from .context import Look, NotAllowedError
-from .deadline import Clock, OutOfTimeError, limit_locks, limit_statements
+from .context import Context, NotAllowedError
+from .deadline import Deadline, OutOfTimeError, set_lock_timeout, set_statement_timeout
 from .model import Check, Outcome, Result, Status, failed, not_declared, skipped
 
-# A table that was swapped for a view since it was judged is not read. Not every minor version has the setting.
-_CAREFUL = sql.SQL("""
+# A table that was replaced by a view after its check is not read. Not every minor version has the setting.
+_RESTRICT = sql.SQL("""
 SELECT pg_catalog.set_config(name, 'view, foreign-table', true) FROM pg_catalog.pg_settings
 WHERE name = 'restrict_nonsystem_relation_kind';
 {ending_with_client}
 """)
-_AT_ONCE = 0.001
+_NO_WAIT_SECONDS = 0.001
 
 
-def verify(
-    connection: Connection, contract: Contract, names: Collection[str], clock: Clock
+def run_checks(
+    connection: Connection, contract: Contract, names: Collection[str], deadline: Deadline
 ) -> tuple[list[Result], UnreachableError | None]:
-    """The results of the checks that are named, and what ended the run early, if anything did.
+    """Return the results of the named checks, and the error that ended the run early, or None.
 
-    Raises InputError where the contract names a table in a way that SQL does not know.
+    Raises InputError if the contract has a table's name that is not valid in SQL.
     """
-    whole = Look(connection, contract, clock)
+    database = Context(connection, contract, deadline)
     with translated("looking for the tables"):
         named = [(parse_name(connection, table.name), table) for table in contract.tables or ()]
-    tables = [Look(connection, contract, clock, name, table) for name, table in named]
-    made: dict[tuple[str, int], Outcome] = {}
+    tables = [Context(connection, contract, deadline, name, table) for name, table in named]
+    outcomes: dict[tuple[str, int], Outcome] = {}  # by check and number of the table
     results: list[Result] = []
-    lost: UnreachableError | None = None  # or out of time
-    for check in _needed(names):
-        for place, look in enumerate((tables or [whole]) if check.of_a_table else [whole]):
+    error: UnreachableError | None = None
+    for check in _with_prerequisites(names):
+        for number, context in enumerate((tables or [database]) if check.per_table else [database]):
             start = time.monotonic()
-            lost = lost or clock.over
+            error = error or deadline.expiry_error
             try:
-                outcome = skipped(lost.message) if lost else _outcome(check, look, place, made)
-            except UnreachableError as error:
-                lost = error
-                outcome = skipped(lost.message)
-            made[check.name, place] = outcome
-            results.append(Result(check.name, look.title, outcome, time.monotonic() - start))
-    return [result for result in results if result.name in names], lost
+                outcome = skipped(error.message) if error else _outcome(check, context, number, outcomes)
+            except UnreachableError as lost:
+                error = lost
+                outcome = skipped(error.message)
+            outcomes[check.name, number] = outcome
+            table = context.declared_table.name if context.declared_table else None
+            results.append(Result(check.name, table, outcome, time.monotonic() - start))
+    return [result for result in results if result.name in names], error
 
 
-def _needed(names: Collection[str]) -> list[Check]:
-    """The checks with all that they are built on, in the order of CHECKS, in which those come first."""
-    wanted = {"connect", *names}
+def _with_prerequisites(names: Collection[str]) -> list[Check]:
+    """Return the named checks and, before each, the checks that it depends on."""
+    needed = {"connect", *names}
     for check in reversed(CHECKS.values()):
-        if check.name in wanted:
-            wanted.update(check.after)
-    return [check for check in CHECKS.values() if check.name in wanted]
+        if check.name in needed:
+            needed.update(check.after)
+    return [check for check in CHECKS.values() if check.name in needed]
 
 
-def _outcome(check: Check, look: Look, place: int, made: dict[tuple[str, int], Outcome]) -> Outcome:
-    if check.of_a_table and look.entry is None:
+def _outcome(check: Check, context: Context, number: int, outcomes: dict[tuple[str, int], Outcome]) -> Outcome:
+    if check.per_table and context.declared_table is None:
         return not_declared("a table")
     for name in () if check.name == "connect" else ("connect", *check.after):
-        before = made[name, place if CHECKS[name].of_a_table else 0]
-        if before.status is Status.FAIL and (before.blocks is None or check.name in before.blocks):
+        prior = outcomes[name, number if CHECKS[name].per_table else 0]
+        if prior.status is Status.FAIL and (prior.blocks is None or check.name in prior.blocks):
             return skipped(f"after {name}, which failed")
-    return _judge(check, look)
+    return _run(check, context)
 
 
-def _judge(check: Check, look: Look) -> Outcome:
-    """The check's outcome. Whatever it raises is its own outcome, but for the end of the connection."""
+def _run(check: Check, context: Context) -> Outcome:
+    """Run a check; an exception becomes its outcome. Raises UnreachableError if the connection is lost."""
     try:
-        with reading(look.connection, look.clock, look.lock_seconds):
-            return check.judge(look)
+        with check_transaction(context.connection, context.deadline, context.lock_seconds):
+            return check.run(context)
     except (NotAllowedError, OutOfTimeError, CannotStandInError) as error:
         return skipped(str(error))
     except ReaderRefusedError as error:
-        return failed("answers for the reader", str(error), "Give the reader the right that the message names.")
+        return failed("answers for the reader", str(error), "Grant the reader the privilege that the message names.")
     except psycopg.Error as error:
-        if look.connection.closed or is_lost(error):
+        if context.connection.closed or is_lost(error):
             words = f"the connection was lost: {one_line(error)}"
             raise UnreachableError(words, "Run the same command again.") from error
-        return _of_driver(error, look)
+        return _outcome_of_error(error, context)
     except Error as error:
         return failed("", error.message, error.remedy)
     except Exception as error:  # noqa: BLE001  # one broken check must not hide the others
@@ -100,22 +101,22 @@ def _judge(check: Check, look: Look) -> Outcome:
 
 
 @contextmanager
-def reading(connection: Connection, clock: Clock, lock_seconds: float) -> Iterator[None]:
-    """Read in a catalog_snapshot, in which no statement takes longer than the time that is left."""
+def check_transaction(connection: Connection, deadline: Deadline, lock_seconds: float) -> Iterator[None]:
+    """Open a catalog_snapshot in which a statement ends at the deadline, and waits for a lock ``lock_seconds``."""
     with catalog_snapshot(connection):
-        connection.execute(_CAREFUL.format(ending_with_client=ending_with_client(local=True)), prepare=False)
-        limit_statements(connection, clock.left)
-        limit_locks(connection, lock_seconds)
+        connection.execute(_RESTRICT.format(ending_with_client=ending_with_client(local=True)), prepare=False)
+        set_statement_timeout(connection, deadline.seconds_left)
+        set_lock_timeout(connection, lock_seconds)
         yield
 
 
-def _of_driver(error: psycopg.Error, look: Look) -> Outcome:
+def _outcome_of_error(error: psycopg.Error, context: Context) -> Outcome:
     words = one_line(error)
     if isinstance(error, errors.InsufficientPrivilege):
         return skipped(words)
     if isinstance(error, errors.QueryCanceled):
-        return skipped(f"it took too long: {words}")
+        return skipped(f"the check took too long: {words}")
     if isinstance(error, errors.LockNotAvailable):
-        look.lock_seconds = _AT_ONCE  # whoever holds it was waited for once
-        return skipped(f"somebody holds a lock on the table: {words}")
-    return failed("", words, REMEDIES.get(error.sqlstate or "", "Ask the server's log what came before this."))
+        context.lock_seconds = _NO_WAIT_SECONDS  # one check has waited for this table
+        return skipped(f"another session holds a lock on the table: {words}")
+    return failed("", words, REMEDIES.get(error.sqlstate or "", "See the server's log for the cause."))

@@ -1,4 +1,4 @@
-"""Reading a whole table if the time allows it, and otherwise a part that says so."""
+"""Scan a whole table if the time suffices, otherwise a sample of its blocks."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from psycopg import sql
 
 from pgvector_seed.vectors.queries import percentage
 
-from .context import Look
+from .context import Context
 from .deadline import OutOfTimeError
 
 T = TypeVar("T")
 
-PART_OF_TIME = 0.25
+SHARE_OF_TIME = 0.25  # of the time left, for each of the two tries
 
 
-def whole_or_sampled(look: Look, blocks: int, work: Callable[[sql.Composable], T]) -> tuple[T, float, str]:
-    """What ``work`` makes of the table, the part of it that was read in per cent, and what to say of that.
+def scan_or_sample(context: Context, blocks: int, scan: Callable[[sql.Composable], T]) -> tuple[T, float, str]:
+    """Return the result of ``scan``, the per cent of the table's blocks that it read, and a note on the sample.
 
-    ``work`` gets what to write behind the table's name. Each of the two tries gets a quarter of the time that is
-    left; the sample is of about so many ``blocks``. Raises OutOfTimeError when neither is enough.
+    ``scan`` gets the TABLESAMPLE clause to put after the table's name: empty, then if that takes too long, one of
+    about ``blocks`` blocks. The note is empty for the whole table. Raises OutOfTimeError if the sample takes too long.
     """
-    whole = look.clock.within(look.connection, PART_OF_TIME, lambda: work(sql.SQL("")))
-    if whole is not None:
-        return whole, 100.0, ""
-    part = percentage(look.bytes, blocks)
-    sample = sql.SQL("TABLESAMPLE SYSTEM ({})").format(part)
-    sampled = look.clock.within(look.connection, PART_OF_TIME, lambda: work(sample))
-    if sampled is None:
-        raise OutOfTimeError("not even a sample could be read in the time that was left")
-    return sampled, part, f", by a sample of {part:.3g} % of the blocks"
+    result = context.deadline.within(context.connection, SHARE_OF_TIME, lambda: scan(sql.SQL("")))
+    if result is not None:
+        return result, 100.0, ""
+    percent = percentage(context.size_in_bytes, blocks)
+    sample = sql.SQL("TABLESAMPLE SYSTEM ({})").format(percent)
+    result = context.deadline.within(context.connection, SHARE_OF_TIME, lambda: scan(sample))
+    if result is None:
+        raise OutOfTimeError("the time left was too short to read even a sample")
+    return result, percent, f", by a sample of {percent:.3g} % of the blocks"

@@ -1,4 +1,4 @@
-"""Where the contract comes from: a file, the stack, the database itself, or a table's name."""
+"""Read the contract from a file, a stack or the database, or make one for a single table from the catalog."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from pgvector_seed.postgres.errors import one_line
 from pgvector_seed.vectors.tables import vector_tables
 
 STDIN = "-"
-_OTHERS = "Give one: --contract FILE, or --stack NAME; or check one table without any: --table NAME"
+_REMEDY = "Name a contract: --contract FILE or --stack NAME. To check one table without a contract: --table NAME"
 
 
 def from_file(name: str) -> Contract:
-    """The contract in a file, or in the standard input."""
+    """Return the contract in a file; "-" is standard input. Raises InputError if it cannot be read or is invalid."""
     try:
         if name == STDIN:
             return parse(sys.stdin.buffer.read() if sys.stdin else b"", "from the standard input")
         return parse(Path(name).read_bytes(), f"in {name}")
     except OSError as error:
-        raise InputError(f"the contract {name!r} cannot be read: {error.strerror}", _OTHERS) from error
+        raise InputError(f"the contract {name!r} cannot be read: {error.strerror}", _REMEDY) from error
 
 
 def from_stack(name: str, seconds: float) -> Contract:
-    """The output ``contract`` of a stack of the project in this folder, asked for ``seconds`` at most."""
-    code, said, complaint = _ask_pulumi(name, seconds)
+    """Return the output ``contract`` of a stack. Raises InputError, or UnreachableError after ``seconds``."""
+    code, stdout, stderr = _run_pulumi(name, seconds)
     if code != 0:
-        words = " ".join((complaint or said).split()) or f"it ended with {code} and said nothing"
-        raise InputError(f"pulumi does not tell the contract of the stack {name}: {words}", _OTHERS)
-    return parse(said, f"of the stack {name}")
+        words = " ".join((stderr or stdout).split()) or f"exit code {code} without a message"
+        raise InputError(f"pulumi does not print the contract of the stack {name}: {words}", _REMEDY)
+    return parse(stdout, f"of the stack {name}")
 
 
-def _ask_pulumi(name: str, seconds: float) -> tuple[int, str, str]:
+def _run_pulumi(name: str, seconds: float) -> tuple[int, str, str]:
     command = ["pulumi", "stack", "output", "contract", "--json", "--non-interactive", f"--stack={name}"]
     try:
-        asked = subprocess.Popen(
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -55,37 +55,36 @@ def _ask_pulumi(name: str, seconds: float) -> tuple[int, str, str]:
             start_new_session=True,
         )
     except OSError as error:
-        raise InputError(f"pulumi cannot be asked: {error.strerror}", _OTHERS) from error
+        raise InputError(f"pulumi cannot be run: {error.strerror}", _REMEDY) from error
     try:
-        said, complaint = asked.communicate(timeout=seconds)
+        stdout, stderr = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired as error:
-        raise UnreachableError(f"pulumi did not answer within {seconds:.0f} s", _OTHERS) from error
+        raise UnreachableError(f"pulumi did not answer within {seconds:.0f} s", _REMEDY) from error
     finally:
-        with suppress(ProcessLookupError):  # it and its plugins, whatever ended the waiting
-            os.killpg(asked.pid, signal.SIGKILL)
-    return asked.returncode, said, complaint
+        with suppress(ProcessLookupError):  # pulumi and its plugins, also after a timeout or an interrupt
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, stdout, stderr
 
 
 def from_database(connection: Connection) -> Contract:
-    """The contract that is kept beside the ledger."""
+    """Return the recorded contract. Raises InputError if the database has none, or this login may not read it."""
     try:
         ledger = read_ledger(connection)
     except errors.InsufficientPrivilege as error:
-        raise InputError(f"this login may not read this database's contract: {one_line(error)}", _OTHERS) from error
+        raise InputError(f"this login may not read this database's contract: {one_line(error)}", _REMEDY) from error
     if ledger is None or not ledger.contract:
-        raise InputError("this database keeps no contract", _OTHERS)
+        raise InputError("this database keeps no contract", _REMEDY)
     return convert(ledger.contract, "in this database")
 
 
-def from_catalogue(connection: Connection, table: str) -> Contract:
-    """What the catalogue says of one table, as a contract: what can be wrong even so is checked."""
+def from_catalog(connection: Connection, table: str) -> Contract:
+    """Return a contract made from the catalog's entries of one table. Raises InputError if it has no vector column."""
     name = parse_name(connection, table)
     entries = [entry for entry in vector_tables(connection, name.schema) if entry["table"] == name.table]
     if not entries:
         raise InputError(
-            f"there is no table {table} with vectors in the schema {name.schema}",
-            "Name it with its schema, as in SQL: --table public.items, --table '\"My schema\".items'",
+            f"the table {table} does not exist in the schema {name.schema}, or has no vector column",
+            "Name the table with its schema, as in SQL: --table public.items, --table '\"My schema\".items'",
         )
-    # Its owner is whoever it is: nobody has declared one.
     tables = [{key: value for key, value in entry.items() if key not in ("table", "owner")} for entry in entries]
     return convert({"contract": CONTRACT, "tables": tables}, f"made of {table}")

@@ -1,4 +1,4 @@
-"""One verification from the contract to the report, whatever happens in between."""
+"""One verification: read the contract, connect, run the checks, make the report."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from pgvector_seed.postgres.errors import one_line, translated
 
 from .checks import CHECKS
 from .context import LOCK_SECONDS
-from .deadline import Clock, OutOfTimeError, stopped_answering, watched
+from .deadline import RAISE_LIMIT, Deadline, OutOfTimeError, cut_at_deadline, no_answer_error
 from .model import Report, Result, failed, skipped
-from .runner import reading, verify
-from .source import from_catalogue, from_database, from_file, from_stack
+from .runner import check_transaction, run_checks
+from .source import from_catalog, from_database, from_file, from_stack
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is to be verified: the contract's source, of which one at most is given, and which checks.
+class VerifyOptions:
+    """The source of the contract, the checks to run, and the time limit in seconds.
 
-    ``time_limit`` is in seconds.
+    At most one of ``contract`` (a file), ``stack`` and ``table`` is set; without them, the database has the contract.
     """
 
     contract: str | None
@@ -41,49 +41,50 @@ class Wanted:
     strict: bool = False
 
 
-def report(wanted: Wanted) -> Report:
-    """The report. It is made whatever happens: what ended the run early is its ``failure``."""
-    start, clock, cut = time.monotonic(), Clock(wanted.time_limit), threading.Event()
+def make_report(options: VerifyOptions) -> Report:
+    """Run the checks and return the report. An Error is not raised: it is the report's ``failure``."""
+    start, deadline, cut = time.monotonic(), Deadline(options.time_limit), threading.Event()
     results: list[Result] = []
     subject = ""
     failure: Error | None = None
     try:
-        contract = _given(wanted, clock)
-        with connect(_conninfo(contract, clock), any_version=True) as connection, watched(connection, clock, cut):
-            found = connection.info
-            subject = f"{found.dbname} on {found.host}:{found.port} as {found.user}"
+        contract = _named_contract(options, deadline)
+        conninfo = _conninfo(contract, deadline)
+        with connect(conninfo, any_version=True) as connection, cut_at_deadline(connection, deadline, cut):
+            info = connection.info
+            subject = f"{info.dbname} on {info.host}:{info.port} as {info.user}"
             with translated("reading the contract"):
-                contract = contract or _found(connection, wanted, clock)
-            results, failure = verify(connection, contract, wanted.names, clock)
+                contract = contract or _read_contract(connection, options, deadline)
+            results, failure = run_checks(connection, contract, options.names, deadline)
     except OutOfTimeError as error:
-        failure = UnreachableError(str(error), "Give it more: --time-limit SECONDS")
+        failure = UnreachableError(str(error), RAISE_LIMIT)
     except Error as error:
         failure = error
-    failure = stopped_answering(clock) if cut.is_set() else failure
+    failure = no_answer_error(deadline) if cut.is_set() else failure
     if isinstance(failure, UnreachableError):
-        results = results or _unreached(wanted.names, failure)
-    return Report(results, subject, failure, wanted.strict, time.monotonic() - start, VERSION)
+        results = results or _unreached(options.names, failure)
+    return Report(results, subject, failure, options.strict, time.monotonic() - start, VERSION)
 
 
-def _given(wanted: Wanted, clock: Clock) -> Contract | None:
-    if wanted.contract is not None:
-        return from_file(wanted.contract)
-    return None if wanted.stack is None else from_stack(wanted.stack, clock.left)
+def _named_contract(options: VerifyOptions, deadline: Deadline) -> Contract | None:
+    if options.contract is not None:
+        return from_file(options.contract)
+    return None if options.stack is None else from_stack(options.stack, deadline.seconds_left)
 
 
-def _found(connection: Connection, wanted: Wanted, clock: Clock) -> Contract:
+def _read_contract(connection: Connection, options: VerifyOptions, deadline: Deadline) -> Contract:
     try:
-        with reading(connection, clock, LOCK_SECONDS):
-            return from_database(connection) if wanted.table is None else from_catalogue(connection, wanted.table)
+        with check_transaction(connection, deadline, LOCK_SECONDS):
+            return from_database(connection) if options.table is None else from_catalog(connection, options.table)
     except (errors.LockNotAvailable, errors.QueryCanceled) as error:
         raise UnreachableError(f"the contract cannot be read now: {one_line(error)}", "Run it again later.") from error
 
 
-def _conninfo(contract: Contract | None, clock: Clock) -> str:
-    """Where the contract says that the database is; the environment wins where it says otherwise.
+def _conninfo(contract: Contract | None, deadline: Deadline) -> str:
+    """Return the contract's address as conninfo, without the settings that libpq's environment has.
 
-    A contract may come from somebody else: it can ask for more safety than libpq would, never for less, and the
-    password is told to no server in clear because of it.
+    The contract may come from an untrusted source: its sslmode counts only if it asks for TLS, and unless that is
+    verify-full, no password is sent in clear to its address.
     """
     address = as_data(contract.connection) if contract else {}
     if address.get("sslmode") not in ASKING_FOR_TLS:
@@ -91,12 +92,12 @@ def _conninfo(contract: Contract | None, clock: Clock) -> str:
     if address.get("sslmode") != "verify-full" and {"host", "port"} & address.keys():
         address["require_auth"] = NOT_IN_CLEAR
     settings = unless_said(address)
-    return make_conninfo(settings, connect_timeout=connect_timeout(settings, clock.left))
+    return make_conninfo(settings, connect_timeout=connect_timeout(settings, deadline.seconds_left))
 
 
 def _unreached(names: Sequence[str], error: UnreachableError) -> list[Result]:
-    """No connection is a failure of ``connect``, and leaves nothing to say of the rest."""
+    """Return a failure of ``connect``, and a skip for every other named check."""
     outcomes = {name: skipped("after connect, which failed") for name in names}
     if "connect" in outcomes:
         outcomes["connect"] = failed("a login", error.message, error.remedy)
-    return [Result(name, "", outcomes[name], 0.0) for name in CHECKS if name in outcomes]
+    return [Result(name, None, outcomes[name], 0.0) for name in CHECKS if name in outcomes]

@@ -1,4 +1,4 @@
-"""What ``python -m seed verify`` does."""
+"""Run ``python -m seed verify``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .formats import FORMATS
 from .formats.github import step_summary
 from .formats.text import as_text
 from .model import Report
-from .verification import Wanted, report
+from .verification import VerifyOptions, make_report
 from .write import append_summary, write
 
 
@@ -32,57 +32,57 @@ def verify(
     format_: str,
     output: str | None,
 ) -> None:
-    """Make the checks, show the report, and leave with its exit code."""
+    """Run the checks, print or write the report, and exit with its code."""
     if list_:
-        _list()
+        _list_checks()
         return
-    names = _chosen(_names("--only", only), _names("--skip", skip))
+    names = _select(_parse_names("--only", only), _parse_names("--skip", skip))
     if sum(source is not None for source in (contract, stack, table)) > 1:
-        raise click.UsageError("Only one of --contract, --stack and --table can say what is to be checked.")
+        raise click.UsageError("Only one of --contract, --stack and --table can be given.")
     if time_limit != time_limit:
-        raise click.BadParameter("nan is no number of seconds", param_hint="'--time-limit'")
+        raise click.BadParameter("nan is not a number of seconds", param_hint="'--time-limit'")
     file = Path(output) if output is not None else None
     if file is not None and not file.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {file.parent}", param_hint="--output")
-    made = report(Wanted(contract, stack, table, names, time_limit, strict=strict))
-    _show(made, format_, file)
-    raise SystemExit(made.exit_code)
+        raise click.BadParameter(f"the folder {file.parent} does not exist", param_hint="--output")
+    report = make_report(VerifyOptions(contract, stack, table, names, time_limit, strict=strict))
+    _show(report, format_, file)
+    raise SystemExit(report.exit_code)
 
 
-def _list() -> None:
+def _list_checks() -> None:
     width = max(map(len, CHECKS))
     for check in CHECKS.values():
         click.echo(f"{check.name:{width}}  fails when {check.fails_when}")
 
 
-def _names(option: str, values: Sequence[str]) -> list[str]:
-    """Return the names of an option that takes them one by one or with commas between them."""
+def _parse_names(option: str, values: Sequence[str]) -> list[str]:
+    """Return the names in an option that may be repeated and have commas. Raises BadParameter for an unknown check."""
     names = [name.strip() for text in values for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in CHECKS]
     if unknown:
-        words = f"no such check: {', '.join(unknown)}. There are: {', '.join(CHECKS)}"
+        words = f"no such check: {', '.join(unknown)}. The checks are {', '.join(CHECKS)}"
         raise click.BadParameter(words, param_hint=f"'{option}'")
     return names
 
 
-def _chosen(only: Sequence[str], skip: Sequence[str]) -> list[str]:
+def _select(only: Sequence[str], skip: Sequence[str]) -> list[str]:
     names = [name for name in CHECKS if (not only or name in only) and name not in skip]
     if not names:
-        raise click.UsageError("--only and --skip leave no check to make.")
+        raise click.UsageError("--only and --skip leave no check to run.")
     return names
 
 
 def _show(report: Report, format_: str, output: Path | None) -> None:
     """Print the report in its format, or write it to the file and print text."""
-    on_terminal = format_ in ("text", "github") or output is not None
-    if on_terminal:
+    prints_text = format_ in ("text", "github") or output is not None
+    if prints_text:
         click.echo(as_text(report, color=sys.stdout is not None and sys.stdout.isatty()))
     if format_ == "github":
         click.echo(FORMATS[format_](report))
         append_summary(step_summary(report), output)
     elif output is not None:
         write(output, FORMATS[format_](report) + "\n")
-    elif not on_terminal:
+    elif not prints_text:
         click.echo(FORMATS[format_](report))
-    if report.failure and not on_terminal:
+    if report.failure and not prints_text:
         click.echo("\n  ".join(lines(f"error: {report.error}\n{report.remedy}")), err=True)

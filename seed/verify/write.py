@@ -1,4 +1,4 @@
-"""Writing a report into a file."""
+"""Write a report to a file."""
 
 from __future__ import annotations
 
@@ -12,28 +12,25 @@ from pgvector_seed.common.errors import InputError
 
 
 def write(path: Path, text: str) -> None:
-    """Write the whole text, or leave the file as it was.
-
-    Raises InputError, which names the file, if it cannot be written.
-    """
-    with _told(path):
+    """Replace the file's content, all or nothing. Raises InputError if the file cannot be written."""
+    with _as_input_error(path):
         files.write(path, text, mode=0o666)
 
 
 def append_summary(text: str, path: Path | None) -> None:
-    """Write a step's summary where it was asked for; otherwise where GitHub Actions collects it, if it does."""
+    """Write a summary to ``path``, or append it to the file that GITHUB_STEP_SUMMARY names, if it is set."""
     if path is not None:
         write(path, text)
-    elif where := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with _told(Path(where)), Path(where).open("a", encoding="utf-8") as file:
+    elif name := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with _as_input_error(Path(name)), Path(name).open("a", encoding="utf-8") as file:
             file.write(text)
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _as_input_error(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:  # a RuntimeError is a circle of links, before Python 3.13
         words = getattr(error, "strerror", None) or str(error)
-        remedy = "The checks were made: see above."
+        remedy = "The results of the checks are above. Name another file: --output FILE"
         raise InputError(f"the report cannot be written to {path}: {words}", remedy) from error

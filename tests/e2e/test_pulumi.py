@@ -163,5 +163,5 @@ def test_verify_asks_the_stack_for_its_contract(stack: Stack) -> None:
     assert "pass  ledger" in right.stdout
     wrong = run([*command, "nowhere"], stack.folder, **stack.settings)
     assert wrong.returncode == 2
-    assert "pulumi does not tell the contract of the stack nowhere: " in wrong.stdout
+    assert "pulumi does not print the contract of the stack nowhere: " in wrong.stdout
     assert "no stack named 'nowhere' found" in wrong.stdout

@@ -176,7 +176,7 @@ def test_a_table_altered_by_hand(stack: Stack) -> None:
     ask(stack.conninfo, "DROP INDEX i")
     assert_no_drift(stack)
     said = verify(stack, code=1)
-    assert "there is no index i" in said
+    assert "the index i does not exist" in said
     ask(stack.conninfo, said.split("to mend: ")[1].splitlines()[0])
     verify(stack)
 

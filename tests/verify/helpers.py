@@ -13,12 +13,12 @@ from pgvector_seed.migrate.contract import convert
 from pgvector_seed.migrate.scanner import split
 from pgvector_seed.postgres.connection import connect
 from seed.verify.checks import CHECKS, recall
-from seed.verify.deadline import Clock
+from seed.verify.deadline import Deadline
 from seed.verify.model import Result, Status
-from seed.verify.runner import verify
+from seed.verify.runner import run_checks
 from tests.conftest import tries
 
-FEW_QUERIES = tries(40, soak=recall.QUERIES)  # where recall is not the point
+FEW_QUERIES = tries(40, soak=recall.QUERIES)  # for tests that are not about recall
 FAULTS = Path(__file__).parents[1] / "faults"
 CONTRACT: dict[str, Any] = json.loads((FAULTS / "contract.json").read_text())
 
@@ -31,7 +31,7 @@ def run_sql(conninfo: str, text: str) -> None:
 
 
 def declared(table: Mapping[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    """The base's contract with other entries, in its table and at its top; None takes one away."""
+    """Return the base's contract with other entries, in its table and at its top; None removes an entry."""
     contract = copy.deepcopy(CONTRACT)
     for entries, others in ((contract["tables"][0], table or {}), (contract, changes)):
         for key, value in others.items():
@@ -48,30 +48,32 @@ def results(
     seconds: float = 60,
     queries: int = FEW_QUERIES,
 ) -> list[Result]:
-    """What the checks say; ``recall`` asks so many queries."""
+    """Return the results of the checks; recall is measured with ``queries`` queries."""
     with connect(conninfo) as connection, mock.patch.object(recall, "QUERIES", queries):
-        found, lost = verify(connection, convert(contract, "of the test"), names or CHECKS, Clock(seconds))
-    assert lost is None, lost
-    return found
+        check_results, error = run_checks(
+            connection, convert(contract, "of the test"), names or CHECKS, Deadline(seconds)
+        )
+    assert error is None, error
+    return check_results
 
 
-def with_status(found: Sequence[Result], status: Status) -> dict[str, str]:
-    """Check to what it found, of those with that status."""
-    return {result.name: result.outcome.found for result in found if result.outcome.status is status}
+def with_status(check_results: Sequence[Result], status: Status) -> dict[str, str]:
+    """Return check to message, of the results with this status."""
+    return {result.name: result.outcome.message for result in check_results if result.outcome.status is status}
 
 
 def failing(
     conninfo: str, contract: Mapping[str, Any] = CONTRACT, *names: str, queries: int = FEW_QUERIES
 ) -> dict[str, str]:
-    """Check to what it found, of those that fail."""
+    """Return check to message, of the checks that fail."""
     return with_status(results(conninfo, contract, *names, queries=queries), Status.FAIL)
 
 
 def expected(path: Path) -> set[str]:
-    """The checks that a fault's first line names."""
+    """Return the checks that the first line of a fault's file names."""
     return set(path.read_text().splitlines()[0].removeprefix("-- expect:").split())
 
 
-def remedies(found: Sequence[Result]) -> str:
-    """What the failures say to type."""
-    return "\n".join(result.outcome.remedy for result in found if result.outcome.status is Status.FAIL)
+def remedies(check_results: Sequence[Result]) -> str:
+    """Return the remedies of the failures, one after the other."""
+    return "\n".join(result.outcome.remedy for result in check_results if result.outcome.status is Status.FAIL)

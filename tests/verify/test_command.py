@@ -29,11 +29,11 @@ FILE = str(FAULTS / "contract.json")
 SCHEMA = json.loads((ROOT / "seed/verify/formats/report.schema.json").read_text())
 
 
-def run(conninfo: str, *words: str, given: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+def run(conninfo: str, *words: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
     """``python -m seed verify`` with nothing but libpq's variables."""
     return subprocess.run(
         [sys.executable, "-m", "seed", "verify", *words],
-        input=given,
+        input=stdin,
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -44,13 +44,13 @@ def run(conninfo: str, *words: str, given: str = "", **variables: str) -> subpro
 
 def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     """The JSON report, held against its schema."""
-    found: dict[str, Any] = json.loads(done.stdout)
-    Draft202012Validator(SCHEMA).validate(found)
-    return found
+    report_data: dict[str, Any] = json.loads(done.stdout)
+    Draft202012Validator(SCHEMA).validate(report_data)
+    return report_data
 
 
-def statuses(found: Mapping[str, Any]) -> dict[str, str]:
-    return {check["name"]: check["status"] for check in found["checks"]}
+def statuses(report_data: Mapping[str, Any]) -> dict[str, str]:
+    return {check["name"]: check["status"] for check in report_data["checks"]}
 
 
 def test_all_is_right(base: str) -> None:
@@ -71,7 +71,7 @@ def test_a_failure_says_what_to_type(base: str) -> None:
 
 
 def test_the_contract_comes_by_a_pipe(base: str) -> None:
-    assert run(base, "--contract", "-", given=json.dumps(CONTRACT)).returncode == 0
+    assert run(base, "--contract", "-", stdin=json.dumps(CONTRACT)).returncode == 0
 
 
 def test_the_contract_that_the_database_keeps(database: str, folder: Path) -> None:
@@ -90,43 +90,43 @@ def test_a_table_without_any_contract(base: str) -> None:
     """What the catalogue alone shows to be wrong, is."""
     done = run(base, "--table", "items", "--format", "json")
     assert done.returncode == 0
-    found = statuses(document(done))
-    assert {found[name] for name in ("column", "vectors", "sequence", "index", "plan", "statistics")} == {"pass"}
-    assert {found[name] for name in ("rows", "recall", "roles", "ledger")} == {"not declared"}
+    by_check = statuses(document(done))
+    assert {by_check[name] for name in ("column", "vectors", "sequence", "index", "plan", "statistics")} == {"pass"}
+    assert {by_check[name] for name in ("rows", "recall", "roles", "ledger")} == {"not declared"}
     ask(base, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'items_embedding_hnsw'::regclass")
     assert run(base, "--table", "public.items").returncode == 1
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--contract", "nowhere.json"], "the contract 'nowhere.json' cannot be read: No such file or directory"),
         (["--contract", "-"], "the contract from the standard input cannot be used: it is not JSON"),
-        (["--table", "nothing"], "there is no table nothing with vectors in the schema public"),
+        (["--table", "nothing"], "the table nothing does not exist in the schema public, or has no vector column"),
         (["--table", 'a"b'], 'a"b is no name of a table'),
         ([], "this database keeps no contract"),
         (["--contract", "a", "--table", "b"], "Only one of --contract, --stack and --table"),
         (["--only", "colour"], "no such check: colour"),
-        (["--only", "rows", "--skip", "rows"], "leave no check to make"),
+        (["--only", "rows", "--skip", "rows"], "leave no check to run"),
         (["--time-limit", "0"], "--time-limit"),
-        (["--time-limit", "nan"], "nan is no number of seconds"),
-        (["--output", "no/such/folder/f"], "there is no folder no/such/folder"),
-        (["--stack", "dev"], "pulumi cannot be asked: No such file or directory"),
+        (["--time-limit", "nan"], "nan is not a number of seconds"),
+        (["--output", "no/such/folder/f"], "the folder no/such/folder does not exist"),
+        (["--stack", "dev"], "pulumi cannot be run: No such file or directory"),
     ],
 )
-def test_bad_input_is_exit_2(database: str, words: list[str], said: str) -> None:
+def test_bad_input_is_exit_2(database: str, words: list[str], message: str) -> None:
     done = run(database, *words, PATH="/nowhere")
     assert done.returncode == 2
-    assert said in done.stdout + done.stderr
+    assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_bad_input_is_a_document_too(database: str) -> None:
     """A pipeline reads the report, also when there was nothing to check."""
-    done = run(database, "--contract", "-", "--format", "json", given='{"contract": 1}')
-    found = document(done)
-    assert (done.returncode, found["right"], found["checks"]) == (2, False, [])
-    assert "it declares nothing" in found["error"]
+    done = run(database, "--contract", "-", "--format", "json", stdin='{"contract": 1}')
+    report_data = document(done)
+    assert (done.returncode, report_data["right"], report_data["checks"]) == (2, False, [])
+    assert "it declares nothing" in report_data["error"]
     assert "it declares nothing" in done.stderr
 
 
@@ -134,10 +134,10 @@ def test_no_connection_is_exit_3_with_a_report(base: str, tmp_path: Path) -> Non
     report = tmp_path / "report.json"
     done = run(base, "--contract", FILE, "--format", "json", "--output", str(report), PGPORT="1")
     assert done.returncode == 3
-    found = json.loads(report.read_text())
-    Draft202012Validator(SCHEMA).validate(found)
-    assert statuses(found)["connect"] == "fail"
-    assert set(statuses(found).values()) == {"fail", "skip"}
+    report_data = json.loads(report.read_text())
+    Draft202012Validator(SCHEMA).validate(report_data)
+    assert statuses(report_data)["connect"] == "fail"
+    assert set(statuses(report_data).values()) == {"fail", "skip"}
     assert "connect" in done.stdout
 
 
@@ -154,10 +154,10 @@ def test_the_contract_says_where_the_database_is_and_the_environment_wins(base: 
     address = {"host": variables["PGHOST"], "port": int(variables["PGPORT"]), "dbname": variables["PGDATABASE"]}
     login = {name: value for name, value in variables.items() if name in ("PGUSER", "PGPASSWORD")}
     here = json.dumps(declared(connection=address))
-    there = json.dumps(declared(connection={**address, "port": 1}))
-    assert run("", "--contract", "-", given=here, **login).returncode == 0
-    assert run("", "--contract", "-", given=there, **login).returncode == 3
-    assert run(base, "--contract", "-", given=there).returncode == 0
+    elsewhere = json.dumps(declared(connection={**address, "port": 1}))
+    assert run("", "--contract", "-", stdin=here, **login).returncode == 0
+    assert run("", "--contract", "-", stdin=elsewhere, **login).returncode == 3
+    assert run(base, "--contract", "-", stdin=elsewhere).returncode == 0
 
 
 def test_strict_lets_nothing_be_skipped(base: str) -> None:
@@ -243,10 +243,10 @@ def test_a_server_that_is_too_old_fails_connect(base: str) -> None:
         env={**os.environ, **pg_variables(base)},
         check=False,
     )
-    found = statuses(document(done))
+    by_check = statuses(document(done))
     assert done.returncode == 1
-    assert found.pop("connect") == "fail"
-    assert set(found.values()) == {"skip"}
+    assert by_check.pop("connect") == "fail"
+    assert set(by_check.values()) == {"skip"}
 
 
 def test_the_docs_describe_every_check_as_the_list_does() -> None:

@@ -28,10 +28,10 @@ def test_a_seeded_fault_is_found_and_nothing_else(base: str, path: Path) -> None
     undo = path.with_suffix(".undo.sql")
     run_sql(base, path.read_text())
     try:
-        found = results(base, queries=QUERIES if "recall" in expected(path) else FEW_QUERIES)
-        assert with_status(found, Status.FAIL).keys() == expected(path)
+        outcomes = results(base, queries=QUERIES if "recall" in expected(path) else FEW_QUERIES)
+        assert with_status(outcomes, Status.FAIL).keys() == expected(path)
         if path.stem[:2] in MENDED:
-            run_sql(base, remedies(found))
+            run_sql(base, remedies(outcomes))
             assert failing(base) == {}, "what it says to type mends it"
     finally:
         if undo.exists():
@@ -42,9 +42,9 @@ def test_a_seeded_fault_is_found_and_nothing_else(base: str, path: Path) -> None
 def test_a_healthy_deployment_is_never_blamed(base: str) -> None:
     """Recall is measured with other queries each time: none may be unlucky."""
     for _ in range(tries(10, soak=100)):
-        found = results(base, queries=QUERIES)
-        assert with_status(found, Status.FAIL) == {}
-        assert with_status(found, Status.SKIP) == {}
+        outcomes = results(base, queries=QUERIES)
+        assert with_status(outcomes, Status.FAIL) == {}
+        assert with_status(outcomes, Status.SKIP) == {}
 
 
 @pytest.mark.newest

@@ -30,7 +30,7 @@ VALIDATOR = Draft202012Validator(SCHEMA)
 
 REMEDY = "CREATE INDEX items_embedding_idx\n  ON public.items\n  USING hnsw (embedding vector_l2_ops)"
 MIXED = (
-    Result("extension", "", passed("vector 0.8.4"), 0.001),
+    Result("extension", None, passed("vector 0.8.4"), 0.001),
     Result("rows", "public.items", passed("5,000 rows"), 0.02),
     Result("index", "public.items", failed("an hnsw index", "no index", REMEDY), 0.03),
     Result("recall", "public.items", skipped("no index to ask"), 0.0),
@@ -67,11 +67,11 @@ def mixed(**changes: Any) -> Report:
     return Report(MIXED, "app on db:5432", seconds=0.41, version="0.1.0", **changes)
 
 
-def with_text(table: str, expected: str, found: str, remedy: str) -> Report:
+def with_text(table: str, expected: str, message: str, remedy: str) -> Report:
     """A report with one text of others in each place where there can be one."""
     statuses = (Status.PASS, Status.FAIL, Status.SKIP, Status.NOT_DECLARED)
-    results = [Result("rows", table, Outcome(status, expected, found, remedy), 0.1) for status in statuses]
-    return Report(results, table, Error(found or "lost", remedy), version="0.1.0")
+    results = [Result("rows", table, Outcome(status, expected, message, remedy), 0.1) for status in statuses]
+    return Report(results, table, Error(message or "lost", remedy), version="0.1.0")
 
 
 def hostile(text: str) -> Report:
@@ -104,7 +104,7 @@ def test_text_is_a_line_a_check_in_columns_and_a_failure_says_what_to_do() -> No
 
 
 def test_a_remedy_of_lines_as_windows_ends_them_is_shown_as_lines() -> None:
-    text = as_text(Report([Result("index", "", failed("a", "b", "c\r\nd"), 0.0)]))
+    text = as_text(Report([Result("index", None, failed("a", "b", "c\r\nd"), 0.0)]))
     assert text.splitlines()[2:5] == ["      to mend:", "        c", "        d"]
 
 
@@ -119,7 +119,7 @@ def test_text_ends_with_the_error() -> None:
 
 def test_text_of_a_run_that_never_began_says_so() -> None:
     assert as_text(Report([], failure=UnreachableError("no route"))).splitlines() == [
-        "0 checks: none was made, in 0.0 s",
+        "0 checks: none was run, in 0.0 s",
         "error: no route",
     ]
 
@@ -230,9 +230,9 @@ def test_the_schema_refuses_a_missing_key(key: str) -> None:
     for owner in (document, *document["checks"]):
         without = {name: value for name, value in owner.items() if name != key}
         if without != owner:
-            whole = without if owner is document else {**document, "checks": [without]}
+            spoilt = without if owner is document else {**document, "checks": [without]}
             with pytest.raises(ValidationError):
-                VALIDATOR.validate(whole)
+                VALIDATOR.validate(spoilt)
 
 
 # JUnit
@@ -312,15 +312,15 @@ def test_github_escapes_what_would_add_a_property_or_end_the_title() -> None:
 def test_github_titles_a_check_of_the_whole_database_by_its_name_and_cuts_a_long_title() -> None:
     """GitHub refuses an annotation whose title is too long."""
     outcome = failed("a", "b", "c")
-    lines = as_github(Report([Result("extension", "", outcome, 0.0), Result("rows", "x" * 300, outcome, 0.0)]))
+    lines = as_github(Report([Result("extension", None, outcome, 0.0), Result("rows", "x" * 300, outcome, 0.0)]))
     assert re.findall("^::error title=(.*?)::", lines, re.MULTILINE) == ["extension", f"rows {'x' * 250}"]
 
 
 def test_step_summary_is_a_table_and_the_remedies() -> None:
-    said = step_summary(mixed())
-    assert said.startswith("### seed verify: wrong\n\napp on db:5432\n\n| status | check | table | found |\n")
-    assert "\n| fail | index | public.items | no index |\n" in said
-    assert f"To mend index public.items (expected an hnsw index):\n\n```\n{REMEDY}\n```\n" in said
+    text = step_summary(mixed())
+    assert text.startswith("### seed verify: wrong\n\napp on db:5432\n\n| status | check | table | found |\n")
+    assert "\n| fail | index | public.items | no index |\n" in text
+    assert f"To mend index public.items (expected an hnsw index):\n\n```\n{REMEDY}\n```\n" in text
     assert step_summary(Report(MIXED[:2])).startswith("### seed verify: right\n")
 
 
@@ -338,7 +338,7 @@ def test_no_cell_of_the_step_summary_breaks_out(text: str) -> None:
 
 
 def test_the_fence_is_longer_than_what_it_holds() -> None:
-    report = Report([Result("rows", "", failed("", "", "a\n`````\nb"), 0.0)])
+    report = Report([Result("rows", None, failed("", "", "a\n`````\nb"), 0.0)])
     assert "\n``````\na\n`````\nb\n``````\n" in step_summary(report)
 
 
@@ -347,12 +347,12 @@ def test_the_fence_is_longer_than_what_it_holds() -> None:
 ours = st.lists(st.sampled_from(HOSTILE[:-1]) | st.characters(), max_size=8).map("".join)
 
 
-def commands(said: str) -> list[str]:
+def commands(text: str) -> list[str]:
     """The lines that GitHub's runner takes for commands: it skips blanks before ``::``, and finds ``##[`` anywhere."""
-    return [line for line in re.split(r"[\r\n]", said) if line.lstrip().startswith("::") or "##[" in line]
+    return [line for line in re.split(r"[\r\n]", text) if line.lstrip().startswith("::") or "##[" in line]
 
 
-def judge(report: Report) -> None:
+def assert_unbroken(report: Report) -> None:
     """What holds of each format, whatever others' text says."""
     document = json.loads(as_json(report).encode())
     assert document == as_data(report)
@@ -367,20 +367,20 @@ def judge(report: Report) -> None:
         "::notice ",
     ]
     assert commands(as_text(report)) == []
-    for said in (as_text(report), github, step_summary(report), as_json(report), as_junit(report)):
-        assert said.encode()
-        assert all(char.isprintable() or char == "\n" for char in said)
+    for text in (as_text(report), github, step_summary(report), as_json(report), as_junit(report)):
+        assert text.encode()
+        assert all(char.isprintable() or char == "\n" for char in text)
 
 
 @given(ours, ours, ours, ours)
-def test_no_text_of_others_breaks_a_format(table: str, expected: str, found: str, remedy: str) -> None:
+def test_no_text_of_others_breaks_a_format(table: str, expected: str, message: str, remedy: str) -> None:
     """A table's name can forge no line, no command, no tag, and move no cursor."""
-    judge(with_text(table, expected, found, remedy))
+    assert_unbroken(with_text(table, expected, message, remedy))
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_hostile_text_breaks_a_format(text: str) -> None:
-    judge(hostile(text))
+    assert_unbroken(hostile(text))
 
 
 @given(st.text())
@@ -401,5 +401,5 @@ def test_text_shows_controls_as_escapes() -> None:
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_ends_without_a_newline(name: str) -> None:
     """The caller prints it with one."""
-    said = FORMATS[name](mixed())
-    assert said == said.rstrip()
+    text = FORMATS[name](mixed())
+    assert text == text.rstrip()

@@ -79,9 +79,9 @@ INDEX = (
 def test_code_of_the_tables_owner_is_not_run_as_a_superuser(base: str, fence: str) -> None:
     """A policy's function steps back out of the reader's role; the planner runs what an index calls immutable."""
     planted(base, fence)
-    found = results(base)
-    assert "caught" not in str(found)
-    skipped = with_status(found, Status.SKIP)
+    outcomes = results(base)
+    assert "caught" not in str(outcomes)
+    skipped = with_status(outcomes, Status.SKIP)
     assert {"plan", "recall"} <= skipped.keys()
     assert "connect as" in skipped["recall"]
 
@@ -94,8 +94,8 @@ def test_a_type_that_is_only_named_like_a_number(base: str) -> None:
         "CREATE TABLE other (id odd.int8 PRIMARY KEY, embedding vector(32))",
     )
     table = {"name": "public.other", "indexes": None, "recall": None, "owner": None, "rows": None}
-    found = results(base, declared(table, roles=None), "sequence")
-    assert with_status(found, Status.PASS) == {"sequence": "the ids come from no sequence"}
+    outcomes = results(base, declared(table, roles=None), "sequence")
+    assert with_status(outcomes, Status.PASS) == {"sequence": "the ids come from no sequence"}
 
 
 @pytest.mark.parametrize("sslmode", ["disable", "prefer", None])
@@ -105,7 +105,7 @@ def test_a_contract_from_somebody_else_gets_no_password(base: str, host: str, ss
     login = {name: value for name, value in pg_variables(base).items() if name in ("PGUSER", "PGPASSWORD")}
     with thief() as its:
         connection = {"host": host, "port": its.port} | ({"sslmode": sslmode} if sslmode else {})
-        done = run("", "--contract", "-", given=json.dumps(declared(connection=connection)), **login)
+        done = run("", "--contract", "-", stdin=json.dumps(declared(connection=connection)), **login)
     assert done.returncode == 3
     assert (its.asked, its.heard) == (1, [])
 
@@ -113,7 +113,7 @@ def test_a_contract_from_somebody_else_gets_no_password(base: str, host: str, ss
 def test_text_of_others_forges_no_line(base: str) -> None:
     """A workflow takes a line that begins with :: for a command, a terminal takes an escape for one."""
     name = "a.b.c\n::error title=x::forged\n\x1b]0;owned\x07"
-    done = run(base, "--contract", "-", "--format", "json", given=json.dumps(declared({"name": name})))
+    done = run(base, "--contract", "-", "--format", "json", stdin=json.dumps(declared({"name": name})))
     assert done.returncode == 2
     assert "\x1b" not in done.stderr
     assert not [line for line in (done.stderr + done.stdout).splitlines() if line.lstrip().startswith("::")]
@@ -135,7 +135,7 @@ def test_the_login_needs_no_more_than_to_connect(base: str) -> None:
     """The same faults are found by somebody who may do nothing."""
     ask(base, "CREATE ROLE nobody_special LOGIN PASSWORD 'x'; DROP INDEX items_embedding_hnsw")
     try:
-        found = results(make_conninfo(base, user="nobody_special", password="x"))
+        outcomes = results(make_conninfo(base, user="nobody_special", password="x"))
     finally:
         ask(base, "DROP ROLE nobody_special")
-    assert with_status(found, Status.FAIL).keys() == {"index"}
+    assert with_status(outcomes, Status.FAIL).keys() == {"index"}

@@ -23,8 +23,8 @@ def promised(database: str, folder: Path) -> dict[str, Any]:
 
 
 def test_the_ledger_is_as_promised(database: str, promised: dict[str, Any]) -> None:
-    found = with_status(results(database, promised), Status.PASS)
-    assert found["ledger"] == f"the ledger {promised['ledger']['id']} with 2 migrations"
+    passes = with_status(results(database, promised), Status.PASS)
+    assert passes["ledger"] == f"the ledger {promised['ledger']['id']} with 2 migrations"
 
 
 def unknown(contract: dict[str, Any]) -> None:
@@ -48,21 +48,21 @@ def reordered(contract: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("edit", "said"),
+    ("edit", "message"),
     [
         (unknown, "0002_b is unknown to the contract"),
         (missing, "0003_c is missing"),
         (changed, "0001_a was changed"),
         (another, "another database's"),
-        (reordered, "they were applied in another order"),
+        (reordered, "the migrations were applied in another order"),
     ],
 )
 def test_a_ledger_that_is_not_the_promised_one(
-    database: str, promised: dict[str, Any], edit: Callable[[dict[str, Any]], None], said: str
+    database: str, promised: dict[str, Any], edit: Callable[[dict[str, Any]], None], message: str
 ) -> None:
     """The pipeline had deployed to another database than the one it then checked."""
     edit(promised)
-    assert said in failing(database, promised)["ledger"]
+    assert message in failing(database, promised)["ledger"]
 
 
 def test_every_wrong_migration_is_named(database: str, promised: dict[str, Any]) -> None:
@@ -110,7 +110,7 @@ def test_a_ledger_on_which_another_was_granted_writing(
     ask(database, grant.format(intruder))
     (result,) = [result for result in results(database, promised) if result.name == "ledger"]
     who = "PUBLIC" if "PUBLIC" in grant else intruder
-    assert result.outcome.found == f"{who} may write to it"
+    assert result.outcome.message == f"{who} may write to the ledger"
     ask(database, result.outcome.remedy)
     assert "ledger" in with_status(results(database, promised), Status.PASS)
 
@@ -118,14 +118,14 @@ def test_a_ledger_on_which_another_was_granted_writing(
 def test_a_right_to_write_hides_no_other_fault(database: str, promised: dict[str, Any], intruder: str) -> None:
     ask(database, f"GRANT UPDATE ON pgvector_seed.migrations TO {intruder}")
     changed(promised)
-    assert failing(database, promised)["ledger"] == f"0001_a was changed; {intruder} may write to it"
+    assert failing(database, promised)["ledger"] == f"0001_a was changed; {intruder} may write to the ledger"
 
 
 def test_who_may_write_to_everything_is_named(database: str, promised: dict[str, Any], intruder: str) -> None:
     """The owner of the ledger cannot take this right away, so it is no failure."""
     ask(database, f"GRANT pg_write_all_data TO {intruder}")
-    told = with_status(results(database, promised), Status.PASS)["ledger"]
-    assert told.endswith(f"; {intruder} may write to it, by pg_write_all_data")
+    message = with_status(results(database, promised), Status.PASS)["ledger"]
+    assert message.endswith(f"; {intruder} may write to the ledger, by pg_write_all_data")
 
 
 def test_who_may_only_read_is_no_fault(database: str, promised: dict[str, Any], intruder: str) -> None:

@@ -26,10 +26,10 @@ def test_exactly_what_is_wrong_is_found(base: str, fault: Fault) -> None:
     try:
         run_sql(base, fault.sql)
         contract = declared(fault.table, **fault.contract)
-        found = results(base, contract, queries=QUERIES if fault.is_about_recall else FEW_QUERIES)
-        assert with_status(found, Status.FAIL).keys() == set(fault.expect)
+        outcomes = results(base, contract, queries=QUERIES if fault.is_about_recall else FEW_QUERIES)
+        assert with_status(outcomes, Status.FAIL).keys() == set(fault.expect)
         if fault.name in MENDED:
-            run_sql(base, remedies(found))
+            run_sql(base, remedies(outcomes))
             assert failing(base, contract) == {}, "what it says to type mends it"
     finally:
         run_sql(base, fault.undo)
@@ -58,7 +58,7 @@ def test_every_type_with_every_metric(base: str, kind: str, metric: str) -> None
             "DROP INDEX IF EXISTS typed_index; "
             f"CREATE INDEX typed_index ON typed USING hnsw (embedding {kind}_{built}_ops); ANALYZE typed",
         )
-        found = results(base, declared(table))
-        assert with_status(found, Status.FAIL).keys() == wrong
+        outcomes = results(base, declared(table))
+        assert with_status(outcomes, Status.FAIL).keys() == wrong
         if not wrong:
-            assert {"plan", "recall", "vectors"} <= with_status(found, Status.PASS).keys()
+            assert {"plan", "recall", "vectors"} <= with_status(outcomes, Status.PASS).keys()

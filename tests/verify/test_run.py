@@ -13,10 +13,10 @@ from psycopg.conninfo import make_conninfo
 from pgvector_seed.migrate.contract import convert
 from pgvector_seed.postgres.connection import Connection, connect
 from seed.verify.checks import CHECKS
-from seed.verify.context import LOCK_SECONDS, Look
-from seed.verify.deadline import Clock
+from seed.verify.context import LOCK_SECONDS, Context
+from seed.verify.deadline import Deadline
 from seed.verify.model import Outcome, Status, passed
-from seed.verify.runner import verify
+from seed.verify.runner import run_checks
 from tests.conftest import ask
 from tests.verify.helpers import CONTRACT, declared, failing, results, run_sql, with_status
 
@@ -33,15 +33,15 @@ def login(base: str) -> Iterator[str]:
     ask(base, f"DROP OWNED BY {LOGIN}; DROP ROLE {LOGIN}")
 
 
-def instead(monkeypatch: pytest.MonkeyPatch, name: str, judge: Callable[[Look], Outcome]) -> None:
+def instead(monkeypatch: pytest.MonkeyPatch, name: str, run: Callable[[Context], Outcome]) -> None:
     """Let a check do something else."""
-    monkeypatch.setitem(CHECKS, name, dataclasses.replace(CHECKS[name], judge=judge))
+    monkeypatch.setitem(CHECKS, name, dataclasses.replace(CHECKS[name], run=run))
 
 
 def test_a_check_that_raises_fails_alone(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One broken check hid all the others."""
 
-    def broken(_look: Look) -> Outcome:
+    def broken(_context: Context) -> Outcome:
         raise KeyError("nothing")
 
     instead(monkeypatch, "rows", broken)
@@ -50,7 +50,7 @@ def test_a_check_that_raises_fails_alone(base: str, monkeypatch: pytest.MonkeyPa
 
 def test_a_check_whose_sql_fails_fails_alone(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed statement leaves its transaction unusable for the next check."""
-    instead(monkeypatch, "extension", lambda look: passed(look.value("SELECT 1/0")))
+    instead(monkeypatch, "extension", lambda context: passed(context.fetch_value("SELECT 1/0")))
     assert failing(base) == {"extension": "division by zero (SQLSTATE 22012)"}
 
 
@@ -61,7 +61,7 @@ def test_nothing_can_be_written(base: str, monkeypatch: pytest.MonkeyPatch, stat
     instead(
         monkeypatch,
         "bloat",
-        lambda look: passed(str(look.connection.execute(statement.replace("items ", "public.items ")))),
+        lambda context: passed(str(context.connection.execute(statement.replace("items ", "public.items ")))),
     )
     assert "(SQLSTATE 25006)" in failing(base)["bloat"]
 
@@ -70,19 +70,19 @@ def test_no_lock_is_heavier_than_a_readers(base: str, monkeypatch: pytest.Monkey
     """A verification that blocks the writers is an outage."""
     locks: set[str] = set()
 
-    def spied(judge: Callable[[Look], Outcome]) -> Callable[[Look], Outcome]:
-        def spy(look: Look) -> Outcome:
-            outcome = judge(look)
+    def spied(run: Callable[[Context], Outcome]) -> Callable[[Context], Outcome]:
+        def spy(context: Context) -> Outcome:
+            outcome = run(context)
             held = (
                 "SELECT mode FROM pg_catalog.pg_locks WHERE pid = pg_catalog.pg_backend_pid() AND locktype = 'relation'"
             )
-            locks.update(mode for (mode,) in look.connection.execute(held))
+            locks.update(mode for (mode,) in context.connection.execute(held))
             return outcome
 
         return spy
 
     for name, check in CHECKS.items():
-        instead(monkeypatch, name, spied(check.judge))
+        instead(monkeypatch, name, spied(check.run))
     results(base)
     assert locks == {"AccessShareLock"}
 
@@ -91,20 +91,20 @@ def test_a_table_that_somebody_locks_is_not_waited_for(base: str) -> None:
     """A migration in progress is no fault of the deployment, and must not hold the pipeline for its time."""
     with psycopg.connect(base) as holder:
         holder.execute("LOCK TABLE items")
-        found = results(base)
-    assert with_status(found, Status.FAIL) == {}
-    skipped = with_status(found, Status.SKIP)
+        outcomes = results(base)
+    assert with_status(outcomes, Status.FAIL) == {}
+    skipped = with_status(outcomes, Status.SKIP)
     assert skipped.keys() == {"rows", "vectors", "sequence", "plan", "recall", "statistics"}
-    assert skipped["rows"].startswith("somebody holds a lock on the table")
-    assert sum(result.seconds for result in found) < 2 * LOCK_SECONDS, "it is waited for once, not by every check"
+    assert skipped["rows"].startswith("another session holds a lock on the table")
+    assert sum(result.seconds for result in outcomes) < 2 * LOCK_SECONDS, "it is waited for once, not by every check"
 
 
 def test_a_login_without_rights_is_told_what_it_lacks(login: str) -> None:
     """The catalogue is open to all: only what reads the rows is skipped."""
-    found = results(login)
-    assert with_status(found, Status.FAIL) == {}
+    outcomes = results(login)
+    assert with_status(outcomes, Status.FAIL) == {}
     lacking = "this login may not read public.items"
-    assert with_status(found, Status.SKIP) == dict.fromkeys(
+    assert with_status(outcomes, Status.SKIP) == dict.fromkeys(
         ("rows", "vectors", "sequence", "plan", "recall", "statistics"), lacking
     ) | {"sequence": "this login may not read the sequence public.items_id_seq"}
 
@@ -113,10 +113,10 @@ def test_each_declared_role_can_check(base: str) -> None:
     """A pipeline has the writer's password, a laptop the reader's."""
     for role in ("items_reader", "items_writer"):
         ask(base, f"ALTER ROLE {role} PASSWORD 'x'")
-        found = results(make_conninfo(base, user=role, password="x"))
-        assert with_status(found, Status.FAIL) == {}
+        outcomes = results(make_conninfo(base, user=role, password="x"))
+        assert with_status(outcomes, Status.FAIL) == {}
         skipped = {"items_reader": {"sequence"}, "items_writer": set()}[role]
-        assert with_status(found, Status.SKIP).keys() == skipped
+        assert with_status(outcomes, Status.SKIP).keys() == skipped
 
 
 def test_rows_that_row_security_hides_are_not_missed(base: str, login: str) -> None:
@@ -126,10 +126,10 @@ def test_rows_that_row_security_hides_are_not_missed(base: str, login: str) -> N
         f"GRANT SELECT ON items TO {LOGIN}; ALTER TABLE items ENABLE ROW LEVEL SECURITY; "
         "CREATE POLICY p ON items USING (id < 10)",
     )
-    found = results(login)
-    assert with_status(found, Status.FAIL) == {}
+    outcomes = results(login)
+    assert with_status(outcomes, Status.FAIL) == {}
     hidden = "row security hides rows of public.items from this login"
-    assert {name for name, why in with_status(found, Status.SKIP).items() if why == hidden} == {
+    assert {name for name, why in with_status(outcomes, Status.SKIP).items() if why == hidden} == {
         "rows",
         "vectors",
         "statistics",
@@ -150,13 +150,13 @@ def test_settings_that_change_no_answer_are_no_matter(base: str, login: str) -> 
         f"GRANT SELECT ON items TO {LOGIN}; ALTER ROLE {LOGIN} SET log_min_duration_statement = 0; "
         f"ALTER ROLE {LOGIN} SET statement_timeout = '1h'",
     )
-    found = results(login)
-    assert {"plan", "recall"} <= with_status(found, Status.PASS).keys()
+    outcomes = results(login)
+    assert {"plan", "recall"} <= with_status(outcomes, Status.PASS).keys()
 
 
 def test_options_of_the_client_are_not_the_readers(base: str) -> None:
-    found = results(make_conninfo(base, options="-c enable_seqscan=off"))
-    assert with_status(found, Status.SKIP).keys() == {"plan", "recall"}
+    outcomes = results(make_conninfo(base, options="-c enable_seqscan=off"))
+    assert with_status(outcomes, Status.SKIP).keys() == {"plan", "recall"}
 
 
 def test_a_setting_of_the_reader_that_the_server_refuses(base: str) -> None:
@@ -172,7 +172,9 @@ def test_a_setting_of_the_reader_that_the_server_refuses(base: str) -> None:
 def test_a_right_that_only_the_query_misses(base: str) -> None:
     """The reader may read the table, and its query is refused all the same."""
     ask(base, "REVOKE EXECUTE ON FUNCTION cosine_distance(vector, vector) FROM PUBLIC")
-    assert failing(base) == {"roles": "items_reader may not run public.cosine_distance(public.vector,public.vector)"}
+    assert failing(base) == {
+        "roles": "items_reader lacks EXECUTE on the function public.cosine_distance(public.vector,public.vector)"
+    }
 
 
 def test_what_the_server_refuses_the_reader_is_a_failure(base: str) -> None:
@@ -189,21 +191,21 @@ def test_what_the_server_refuses_the_reader_is_a_failure(base: str) -> None:
 
 def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what is asked first take too long each time."""
-    within = Clock.within
+    within = Deadline.within
     asked: list[Any] = []
 
-    def once(clock: Clock, connection: Connection, part: float, work: Callable[[], Any]) -> Any:
+    def once(deadline: Deadline, connection: Connection, part: float, work: Callable[[], Any]) -> Any:
         asked.append(work)
-        return None if len(asked) % 2 else within(clock, connection, part, work)
+        return None if len(asked) % 2 else within(deadline, connection, part, work)
 
-    monkeypatch.setattr(Clock, "within", once)
+    monkeypatch.setattr(Deadline, "within", once)
 
 
 def test_a_large_table_is_judged_by_a_sample_that_says_so(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
     slowly(monkeypatch)
-    found = with_status(results(base, CONTRACT, "rows", "vectors"), Status.PASS)
-    assert found["rows"] == "about 5,000 rows, by a sample of 100 % of the blocks"
-    assert found["vectors"] == "5,000 vectors, by a sample of 100 % of the blocks"
+    outcomes = with_status(results(base, CONTRACT, "rows", "vectors"), Status.PASS)
+    assert outcomes["rows"] == "about 5,000 rows, by a sample of 100 % of the blocks"
+    assert outcomes["vectors"] == "5,000 vectors, by a sample of 100 % of the blocks"
 
 
 def test_a_sample_fails_only_beyond_doubt(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +219,7 @@ def test_a_sample_fails_only_beyond_doubt(base: str, monkeypatch: pytest.MonkeyP
 def test_too_little_time_ends_the_run(base: str) -> None:
     """Nothing was checked, and the pipeline went on."""
     with connect(base) as connection:
-        found, ended = verify(connection, convert(CONTRACT, "of the test"), CHECKS, Clock(1e-9))
-    assert ended is not None
-    assert "was over before every check was made" in ended.message
-    assert {result.outcome.status for result in found} == {Status.SKIP}
+        outcomes, error = run_checks(connection, convert(CONTRACT, "of the test"), CHECKS, Deadline(1e-9))
+    assert error is not None
+    assert "was over before every check was made" in error.message
+    assert {result.outcome.status for result in outcomes} == {Status.SKIP}

@@ -31,20 +31,20 @@ def test_a_session_without_tls_where_the_contract_asks_for_it(base: str) -> None
 def test_a_session_with_tls(server: Server, base: str, tmp_path: Path) -> None:
     with encrypted(server, tmp_path) as proxy:
         here = make_conninfo(base, host="localhost", hostaddr=HOST, port=proxy.port)
-        found = results(make_conninfo(here, sslmode="verify-full", sslrootcert=str(proxy.root)), ASKS_FOR_TLS)
-    assert with_status(found, Status.FAIL) == {}
-    assert with_status(found, Status.PASS)["tls"] == "the session uses TLS"
+        outcomes = results(make_conninfo(here, sslmode="verify-full", sslrootcert=str(proxy.root)), ASKS_FOR_TLS)
+    assert with_status(outcomes, Status.FAIL) == {}
+    assert with_status(outcomes, Status.PASS)["tls"] == "the session uses TLS"
 
 
 def test_a_contract_that_asks_for_no_tls(base: str) -> None:
     for sslmode in ("disable", "prefer"):
-        found = results(base, declared(connection={"sslmode": sslmode}))
-        assert "tls" in with_status(found, Status.NOT_DECLARED)
+        outcomes = results(base, declared(connection={"sslmode": sslmode}))
+        assert "tls" in with_status(outcomes, Status.NOT_DECLARED)
 
 
 def test_the_contract_makes_the_session_ask_for_tls(base: str) -> None:
     """With nothing in the environment, the contract's own sslmode is used: no password goes in clear."""
-    done = run(base, "--contract", "-", given=json.dumps(ASKS_FOR_TLS))
+    done = run(base, "--contract", "-", stdin=json.dumps(ASKS_FOR_TLS))
     assert done.returncode == 3
     assert "certificate" in done.stdout or "SSL" in done.stdout
 
@@ -54,20 +54,20 @@ def test_a_standby_is_not_blamed(server: Server, base: str, tmp_path: Path) -> N
     """It has no counters of its own, and takes no writes: neither is a fault of the deployment."""
     with standby(server, tmp_path / "standby") as copy:
         name = ask(base, "SELECT current_database()")[0][0]
-        there = conninfo(copy, name)
+        replica = conninfo(copy, name)
         until(lambda: ask(conninfo(copy, "postgres"), f"SELECT 1 FROM pg_database WHERE datname = '{name}'"))
-        found = results(there)
-    assert with_status(found, Status.FAIL) == {}
-    assert with_status(found, Status.SKIP).keys() == {"roles"}
-    assert {"plan", "recall", "statistics", "bloat"} <= with_status(found, Status.PASS).keys()
+        outcomes = results(replica)
+    assert with_status(outcomes, Status.FAIL) == {}
+    assert with_status(outcomes, Status.SKIP).keys() == {"roles"}
+    assert {"plan", "recall", "statistics", "bloat"} <= with_status(outcomes, Status.PASS).keys()
 
 
 def test_through_a_transaction_pooler(server: Server, base: str) -> None:
     """Each transaction may be another session, and statements that the protocol prepares do not pass."""
     with pooler(server) as proxy:
-        found = results(make_conninfo(base, port=proxy.port))
-    assert with_status(found, Status.FAIL) == {}
-    assert with_status(found, Status.SKIP) == {}
+        outcomes = results(make_conninfo(base, port=proxy.port))
+    assert with_status(outcomes, Status.FAIL) == {}
+    assert with_status(outcomes, Status.SKIP) == {}
 
 
 @pytest.mark.newest
@@ -88,11 +88,11 @@ def test_a_server_that_stops_answering(server: Server, base: str, moment: str, k
         start = time.monotonic()
         done = run(make_conninfo(base, port=proxy.port), *words, "--format", "json", "--time-limit", "3")
         assert time.monotonic() - start < 30, "it would have waited for as long as the server is silent"
-    found = document(done)
+    report = document(done)
     assert done.returncode == 3
-    assert "stopped answering" in found["error"] or "timeout expired" in found["error"]
-    assert known <= {name for name, status in statuses(found).items() if status == "pass"}
-    assert {statuses(found)[name] for name in ("recall", "statistics", "bloat")} == {"skip"}
+    assert "stopped answering" in report["error"] or "timeout expired" in report["error"]
+    assert known <= {name for name, status in statuses(report).items() if status == "pass"}
+    assert {statuses(report)[name] for name in ("recall", "statistics", "bloat")} == {"skip"}
 
 
 @pytest.mark.newest
@@ -105,10 +105,10 @@ def test_a_connection_that_is_ended_in_the_middle(base: str) -> None:
         pid = until(lambda: ask(base, waiting))[0][0]
         ask(base, f"SELECT pg_terminate_backend({pid})")
         done = running.result()
-    found = document(done)
+    report = document(done)
     assert done.returncode == 3
-    assert "the connection was lost" in found["error"]
-    known = statuses(found)
+    assert "the connection was lost" in report["error"]
+    known = statuses(report)
     assert (known["column"], known["rows"], known["roles"]) == ("pass", "skip", "skip")
 
 
@@ -122,5 +122,5 @@ def test_an_old_pgvector_for_real(tmp_path: Path) -> None:
             "extension": CONTRACT["extension"],
             "tables": [{"name": "public.items", "vector": "embedding"}],
         }
-        found = failing(database, contract)
-    assert found == {"extension": "vector 0.6.2 in the schema public"}
+        failures = failing(database, contract)
+    assert failures == {"extension": "vector 0.6.2 in the schema public"}

@@ -1,4 +1,4 @@
-"""The checks, a module each, in an order in which what a check is built on comes before it."""
+"""The checks, one in each module, in the order in which they run: a check comes after those that it depends on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a role must be able to do with a table, and why it cannot."""
+"""The privileges that the reader and the writer need on a table, and the faults if one is missing."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterator, Mapping
 from pgvector_seed.vectors.metrics import OPERATORS
 from pgvector_seed.vectors.reader import Reader
 
-from ..context import Look
+from ..context import Context
 from ..model import Fault
 
-# Each privilege with the letter of its command in pg_policy.
-READING = {"SELECT": "r"}
-WRITING = {"SELECT": "r", "INSERT": "a", "UPDATE": "w", "DELETE": "d"}
+# Privilege to the letter of its command in pg_policy.
+READ_COMMANDS = {"SELECT": "r"}
+WRITE_COMMANDS = {"SELECT": "r", "INSERT": "a", "UPDATE": "w", "DELETE": "d"}
 
 _SCHEMA = "SELECT has_schema_privilege(%s::name, %s, 'USAGE')"
 _COLUMN = "SELECT has_column_privilege(%s::name, %s::oid, %s::text, %s)"
 _TABLE = "SELECT has_table_privilege(%s::name, %s::oid, %s)"
-# Row security shows nothing to a role without a policy that permits something, nor through one that forbids all.
-_SHUT_OUT = """
+# Row security hides all rows from a role if no permissive policy applies to it, or if a restrictive one is "false".
+_HIDES_ALL_ROWS = """
 SELECT c.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
    AND (c.relforcerowsecurity OR NOT pg_has_role(r.oid, c.relowner, 'USAGE'))
    AND (SELECT coalesce(bool_and(shut) FILTER (WHERE permissive), true)
@@ -32,8 +32,8 @@ SELECT c.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
 FROM pg_class c, pg_roles r
 WHERE c.oid = %s AND r.rolname = %s
 """
-# The metric's operator is a function, which everybody may run unless that was taken away.
-_CLOSED_FUNCTION = """
+# PUBLIC may execute the function of the metric's operator, unless that was revoked.
+_REVOKED_FUNCTION = """
 SELECT o.oprcode::regprocedure::text
 FROM pg_operator o
 JOIN pg_namespace n ON n.oid = o.oprnamespace
@@ -41,8 +41,8 @@ JOIN pg_type t ON t.oid = o.oprleft
 WHERE n.nspname = %s AND o.oprname = %s AND t.typname = %s
   AND NOT has_function_privilege(%s::name, o.oprcode, 'EXECUTE')
 """
-# A serial column takes its values with the writer's rights, an identity column with its own.
-_CLOSED_SEQUENCES = """
+# A serial column needs privileges on its sequence; an identity column does not.
+_REVOKED_SEQUENCES = """
 SELECT s.oid::regclass::text
 FROM pg_attrdef a
 JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid
@@ -60,51 +60,47 @@ WHERE name = 'default_transaction_read_only' AND source IN ('configuration file'
 _IS_TRUE = "SELECT bool(%s::text)"
 
 
-def cannot_read(look: Look, reader: str) -> Iterator[Fault]:
-    """Why the reader's query is refused, or answers nothing."""
-    yield from _lacks(look, reader, READING)
-    column = look.searched
+def read_faults(context: Context, reader: str) -> Iterator[Fault]:
+    """Yield a fault for each reason why the reader's query would be refused, or return no row."""
+    yield from _missing(context, reader, READ_COMMANDS)
+    column = context.vector_column
     if column is not None and column.metric is not None:
         values = (column.extension, OPERATORS[column.metric], column.type, reader)
-        for (name,) in look.connection.execute(_CLOSED_FUNCTION, values):
-            yield Fault(f"{reader} may not run {name}", f"GRANT EXECUTE ON FUNCTION {name} TO {look.quoted(reader)};")
+        for (name,) in context.connection.execute(_REVOKED_FUNCTION, values):
+            grant = f"GRANT EXECUTE ON FUNCTION {name} TO {context.quote(reader)};"
+            yield Fault(f"{reader} lacks EXECUTE on the function {name}", grant)
 
 
-def cannot_write(look: Look, writer: str) -> Iterator[Fault]:
-    """Why the writer's statements are refused."""
-    yield from _lacks(look, writer, WRITING)
-    for (name,) in look.connection.execute(_CLOSED_SEQUENCES, (look.there.oid, writer)):
-        yield Fault(
-            f"{writer} may not use the sequence {name}", f"GRANT USAGE ON SEQUENCE {name} TO {look.quoted(writer)};"
-        )
-    settings = Reader(writer).settings(look.connection)
-    read_only = settings.get("default_transaction_read_only") or look.value(_SERVER_DEFAULT)
-    if look.value(_IS_TRUE, read_only or "off"):
-        here = f"{look.quoted(writer)} IN DATABASE {look.quoted(look.connection.info.dbname)}"
-        reset = f"ALTER ROLE {here} SET default_transaction_read_only = off;"
-        yield Fault(f"{writer} gets read-only transactions by default_transaction_read_only", reset)
+def write_faults(context: Context, writer: str) -> Iterator[Fault]:
+    """Yield a fault for each reason why the writer's statements would be refused, or affect no row."""
+    yield from _missing(context, writer, WRITE_COMMANDS)
+    role, database = context.quote(writer), context.quote(context.connection.info.dbname)
+    for (name,) in context.connection.execute(_REVOKED_SEQUENCES, (context.table.oid, writer)):
+        yield Fault(f"{writer} lacks USAGE on the sequence {name}", f"GRANT USAGE ON SEQUENCE {name} TO {role};")
+    settings = Reader(writer).settings(context.connection)
+    read_only = settings.get("default_transaction_read_only") or context.fetch_value(_SERVER_DEFAULT)
+    if context.fetch_value(_IS_TRUE, read_only or "off"):
+        reset = f"ALTER ROLE {role} IN DATABASE {database} SET default_transaction_read_only = off;"
+        yield Fault(f"default_transaction_read_only is on for {writer}", reset)
 
 
-def _lacks(look: Look, role: str, privileges: Mapping[str, str]) -> Iterator[Fault]:
-    if not look.value(_SCHEMA, role, look.name.schema):
-        schema = look.quoted(look.name.schema)
-        yield Fault(
-            f"{role} may not use the schema {schema}", f"GRANT USAGE ON SCHEMA {schema} TO {look.quoted(role)};"
-        )
-    table = look.sql_name.as_string()
+def _missing(context: Context, role: str, privileges: Mapping[str, str]) -> Iterator[Fault]:
+    table, schema, grantee = context.sql_name.as_string(), context.quote(context.name.schema), context.quote(role)
+    if not context.fetch_value(_SCHEMA, role, context.name.schema):
+        yield Fault(f"{role} lacks USAGE on the schema {schema}", f"GRANT USAGE ON SCHEMA {schema} TO {grantee};")
     for privilege, command in privileges.items():
-        if not _has(look, role, privilege):
-            yield Fault(f"{role} may not {privilege}", f"GRANT {privilege} ON {table} TO {look.quoted(role)};")
-        if look.value(_SHUT_OUT, command, look.there.oid, role):
-            yield Fault(f"row security lets {role} {privilege} no row", f"See its policies, in psql: \\d {table}")
+        if not _has(context, role, privilege):
+            yield Fault(f"{role} lacks {privilege} on the table", f"GRANT {privilege} ON {table} TO {grantee};")
+        if context.fetch_value(_HIDES_ALL_ROWS, command, context.table.oid, role):
+            yield Fault(f"row security lets {role} {privilege} no row", f"To see the policies, in psql: \\d {table}")
 
 
-def _has(look: Look, role: str, privilege: str) -> bool:
-    """On the table, or on the columns that are declared: a reader needs no more than these."""
-    if look.value(_TABLE, role, look.there.oid, privilege):
+def _has(context: Context, role: str, privilege: str) -> bool:
+    """Return True if the role has the privilege on the table, or on each declared column that it needs."""
+    if context.fetch_value(_TABLE, role, context.table.oid, privilege):
         return True
-    names = [name for name in (look.table.vector, look.table.id) if name]
+    names = [name for name in (context.declared.vector, context.declared.id) if name]
     if privilege == "DELETE" or not names:
         return False
     needed = names if privilege == "SELECT" else names[:1]
-    return all(look.value(_COLUMN, role, look.there.oid, name, privilege) for name in needed)
+    return all(context.fetch_value(_COLUMN, role, context.table.oid, name, privilege) for name in needed)

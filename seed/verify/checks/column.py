@@ -1,4 +1,4 @@
-"""column: the vector column has its type and dimensions, and every id stands for one row."""
+"""The check column: the vector column has the declared type and dimensions, and the ids are unique."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from pgvector_seed.common.commands import PROGRAM
-from pgvector_seed.postgres.catalog import Column, column
+from pgvector_seed.postgres import catalog
+from pgvector_seed.postgres.catalog import Column
 from pgvector_seed.vectors.extension import EXTENSION
 
-from ..context import Look, NotAllowedError
-from ..model import Check, Fault, Outcome, failed_by, not_declared, passed
+from ..context import Context, NotAllowedError
+from ..model import Check, Fault, Outcome, failed_with, not_declared, passed
+from .table import SEE_MIGRATIONS
 
-# Whether a unique index has this column alone. Of a partitioned table it must have the partition key too,
-# and then only the rows can tell.
-_UNIQUE = """
+# True if a unique index has this column alone; false if only together with the partition key, as the index of a
+# partitioned table must have it: then the rows are read. NULL without such an index.
+_IS_UNIQUE = """
 SELECT bool_or(i.indnkeyatts = 1)
 FROM pg_index i
 LEFT JOIN pg_partitioned_table p ON p.partrelid = i.indrelid
@@ -24,94 +25,95 @@ WHERE i.indrelid = %(table)s AND i.indisunique AND i.indisvalid AND i.indisready
   AND %(column)s = ANY (i.indkey[0 : i.indnkeyatts - 1])
   AND i.indkey[0 : i.indnkeyatts - 1] <@ (%(column)s || coalesce(p.partattrs::int2[], '{}'))
 """
-_TWICE = "SELECT {id} FROM {table} GROUP BY {id} HAVING count(*) > 1 LIMIT 1"
-_EMPTY = "SELECT EXISTS (SELECT FROM {table} WHERE {id} IS NULL)"
+_DUPLICATE = "SELECT {id} FROM {table} GROUP BY {id} HAVING count(*) > 1 LIMIT 1"
+_HAS_NULL = "SELECT EXISTS (SELECT FROM {table} WHERE {id} IS NULL)"
 
 
-def judge(look: Look) -> Outcome:
-    """Judge the column that is declared as the vector, and the one that is declared as the id."""
-    table = look.table
+def run(context: Context) -> Outcome:
+    """Compare the declared vector and id columns with the catalog; read the ids if no index makes them unique."""
+    table = context.declared
     if table.vector is None and table.id is None:
         return not_declared("columns")
-    faults = list(_faults_of_vector(look))
+    faults = list(_vector_faults(context))
     try:
-        faults += _faults_of_id(look)
+        faults += _id_faults(context)
     except NotAllowedError:
         if not faults:
             raise
-    expected = ", ".join(filter(None, [_expected(look), f"unique {table.id}" if table.id else ""]))
+    expected = ", ".join(filter(None, [_expected_vector(context), f"unique {table.id}" if table.id else ""]))
     if faults:
-        return failed_by(expected, faults)
-    return passed(f"{table.vector} {_type(look.vector)}" if look.vector else f"unique {table.id}", expected)
+        return failed_with(expected, faults)
+    column = context.catalog_column
+    return passed(f"{table.vector} {_type(column)}" if column else f"unique {table.id}", expected)
 
 
-def _expected(look: Look) -> str:
-    table = look.table
+def _expected_vector(context: Context) -> str | None:
+    table = context.declared
     if table.vector is None:
-        return ""
+        return None
     dimensions = f"({table.dimensions})" if table.dimensions else "" if table.type else "with its dimensions"
     return " ".join(filter(None, [table.vector, f"{table.type or ''}{dimensions}"]))
 
 
-def _type(found: Column | None) -> str:
-    if found is None:
-        return "nothing"
-    return found.type + (f"({found.modifier})" if found.modifier > 0 else " without dimensions")
+def _type(column: Column) -> str:
+    return column.type + (f"({column.modifier})" if column.modifier > 0 else " without dimensions")
 
 
-def _faults_of_vector(look: Look) -> Iterator[Fault]:
-    table, found = look.table, look.vector
+def _vector_faults(context: Context) -> Iterator[Fault]:
+    table, column = context.declared, context.catalog_column
     if table.vector is None:
         return
-    if found is None:
-        yield Fault(f"there is no column {table.vector}", f"See what was applied: {PROGRAM} migrate status")
+    if column is None:
+        yield Fault(f"the column {table.vector} does not exist", SEE_MIGRATIONS)
         return
-    other_type = table.type not in (None, found.type) or found.type_schema not in (_home(look, found), None)
-    if other_type or found.modifier <= 0 or table.dimensions not in (None, found.modifier):
-        yield Fault(f"{table.vector} is {_type(found)}", _alter(look))
+    other_type = table.type not in (None, column.type)
+    other_schema = column.type_schema not in (_type_schema(context, column), None)
+    if other_type or other_schema or column.modifier <= 0 or table.dimensions not in (None, column.modifier):
+        yield Fault(f"{table.vector} is {_type(column)}", _alter(context))
 
 
-def _home(look: Look, found: Column) -> str | None:
-    """Where a type of this name belongs: another schema may have its own type vector."""
-    return "pg_catalog" if found.type == "bit" else look.extension.schema if look.extension else None
+def _type_schema(context: Context, column: Column) -> str | None:
+    """Return the schema of pgvector's type, or of bit: another schema may have a type of the same name."""
+    return "pg_catalog" if column.type == "bit" else context.extension.schema if context.extension else None
 
 
-def _alter(look: Look) -> str:
-    wanted = f"{look.table.type or EXTENSION}({look.table.dimensions or 'dimensions'})"
+def _alter(context: Context) -> str:
+    declared_type = f"{context.declared.type or EXTENSION}({context.declared.dimensions or 'dimensions'})"
     statement = sql.SQL("ALTER TABLE {} ALTER COLUMN {} TYPE ").format(
-        look.sql_name, sql.Identifier(look.table.vector or "")
+        context.sql_name, sql.Identifier(context.declared.vector or "")
     )
-    return f"Embeddings of another model must be made anew. In a migration: {statement.as_string()}{wanted};"
+    return f"Embed the rows again if the model changed. In a migration: {statement.as_string()}{declared_type};"
 
 
-def _faults_of_id(look: Look) -> Iterator[Fault]:
-    name = look.table.id
+def _id_faults(context: Context) -> Iterator[Fault]:
+    name = context.declared.id
     if name is None:
         return
-    found = column(look.connection, look.there.oid, name)
-    if found is None:
-        yield Fault(f"there is no column {name}", f"See what was applied: {PROGRAM} migrate status")
+    column = catalog.column(context.connection, context.table.oid, name)
+    if column is None:
+        yield Fault(f"the column {name} does not exist", SEE_MIGRATIONS)
         return
-    row = look.connection.execute(_UNIQUE, {"table": look.there.oid, "column": found.number}).fetchone()
-    alone = row[0] if row else None
-    names = {"id": sql.Identifier(name), "table": look.sql_name}
-    if alone is None:
+    row = context.connection.execute(_IS_UNIQUE, {"table": context.table.oid, "column": column.number}).fetchone()
+    is_unique = row[0] if row else None
+    names = {"id": sql.Identifier(name), "table": context.sql_name}
+    if is_unique is None:
         add = sql.SQL("ALTER TABLE {table} ADD PRIMARY KEY ({id});").format(**names).as_string()
-        yield Fault(f"nothing keeps {name} unique", add)
-    if not found.not_null or alone is False:
-        look.must_see_all(name)
-    if not found.not_null and look.value(sql.SQL(_EMPTY).format(**names)):
+        yield Fault(f"{name} has no unique index", add)
+    if not column.not_null or is_unique is False:
+        context.require_all_rows(name)
+    if not column.not_null and context.fetch_value(sql.SQL(_HAS_NULL).format(**names)):
         yield Fault(
-            f"rows without {name}", sql.SQL("SELECT * FROM {table} WHERE {id} IS NULL;").format(**names).as_string()
+            f"{name} is NULL in some rows",
+            sql.SQL("SELECT * FROM {table} WHERE {id} IS NULL;").format(**names).as_string(),
         )
-    if alone is False and (twice := look.value(sql.SQL(_TWICE).format(**names))) is not None:
-        find = sql.SQL("SELECT * FROM {table} WHERE {id} = {value};").format(**names, value=sql.Literal(twice))
-        yield Fault(f"{name} {twice} is there more than once", find.as_string())
+    if is_unique is False and (id_ := context.fetch_value(sql.SQL(_DUPLICATE).format(**names))) is not None:
+        find = sql.SQL("SELECT * FROM {table} WHERE {id} = {value};").format(**names, value=sql.Literal(id_))
+        yield Fault(f"several rows have the {name} {id_}", find.as_string())
 
 
 CHECK = Check(
     "column",
-    "the vector column has another type or dimension, or none, or ids are not unique",
-    judge,
+    "the vector column is missing or has another type or dimension, or the ids are not unique",
+    run,
     after=("extension", "table"),
 )

@@ -1,4 +1,4 @@
-"""index: each declared one is there, complete, and serves the column and the metric."""
+"""The check index: each declared index exists, is valid, and serves the vector column and its metric."""
 
 from __future__ import annotations
 
@@ -11,102 +11,103 @@ from pgvector_seed.migrate.contract import DeclaredIndex
 from pgvector_seed.vectors.indexes import VectorIndex, create_index, indexes_named
 from pgvector_seed.vectors.metrics import OPERATORS
 
-from ..context import Look
-from ..model import AS_READER, Check, Fault, Outcome, failed_by, not_declared, passed, skipped
+from ..context import Context
+from ..model import READER_CHECKS, Check, Fault, Outcome, failed_with, not_declared, passed, skipped
 
 
 class _IndexFault(NamedTuple):
-    """``useless``: no reader's query can be served by such an index."""
+    """A fault of one index. ``useless`` if no query of a reader can use it."""
 
-    what: str
+    message: str
     remedy: str
     useless: bool
 
 
-def judge(look: Look) -> Outcome:
-    """Judge each declared index, with those of the partitions."""
-    indexes = look.table.indexes
+def run(context: Context) -> Outcome:
+    """Compare each declared index, and its indexes on the partitions, with the catalog."""
+    indexes = context.declared.indexes
     if not indexes:
         return not_declared("an index")
-    if look.table.vector is not None and look.vector is None:
-        return skipped(f"after column: there is no column {look.table.vector}")
-    expected = ", ".join(_words(index, look.table.metric) for index in indexes)
-    faults = [fault for index in indexes for fault in _faults(look, index)]
+    if context.declared.vector is not None and context.catalog_column is None:
+        return skipped(f"after column: the column {context.declared.vector} does not exist")
+    expected = ", ".join(_describe(index, context.declared.metric) for index in indexes)
+    faults = [fault for index in indexes for fault in _faults(context, index)]
     if not faults:
-        return passed(f"{len(indexes)} valid and of use" if len(indexes) > 1 else "valid and of use", expected)
+        return passed(f"{len(indexes)} valid and usable" if len(indexes) > 1 else "valid and usable", expected)
     useless = any(fault.useless for fault in faults)
-    plain = [Fault(fault.what, fault.remedy) for fault in faults]
-    return failed_by(expected, plain, blocks=AS_READER if useless else frozenset())
+    plain = [Fault(fault.message, fault.remedy) for fault in faults]
+    return failed_with(expected, plain, blocks=READER_CHECKS if useless else frozenset())
 
 
-def _words(index: DeclaredIndex, metric: str | None) -> str:
+def _describe(index: DeclaredIndex, metric: str | None) -> str:
     parameters = ", ".join(f"{name} = {value}" for name, value in (index.parameters or {}).items())
     words = [index.name, index.method, metric and f"for {metric}", parameters and f"with {parameters}"]
     return " ".join(filter(None, words))
 
 
-def _faults(look: Look, index: DeclaredIndex) -> Iterator[_IndexFault]:
-    found = indexes_named(look.connection, look.name.schema, index.name)
-    if not found or found[0].table != look.there.oid:
-        create = _create(look, index)
-        if not found:
-            yield _IndexFault(f"there is no index {index.name}", create, useless=True)
+def _faults(context: Context, index: DeclaredIndex) -> Iterator[_IndexFault]:
+    existing = indexes_named(context.connection, context.name.schema, index.name)
+    if not existing or existing[0].table != context.table.oid:
+        create = _create(context, index)
+        if not existing:
+            yield _IndexFault(f"the index {index.name} does not exist", create, useless=True)
         else:
-            rename = f"ALTER INDEX {found[0].name} RENAME TO {look.quoted(index.name + '_of_another')};"
+            rename = f"ALTER INDEX {existing[0].name} RENAME TO {context.quote(index.name + '_of_another')};"
             yield _IndexFault(f"another table has the index {index.name}", f"{rename}\n{create}", useless=True)
         return
-    for one in found:
-        for what, useless in _differences(look, index, one):
-            remedy = _reindex(one) if not (one.valid and one.ready) and len(found) == 1 else _replace(look, index)
-            yield _IndexFault(f"{one.name} {what}", remedy, useless)
+    for actual in existing:
+        broken = not (actual.valid and actual.ready)
+        remedy = _reindex(actual) if broken and len(existing) == 1 else _replace(context, index)
+        for difference, useless in _differences(context, index, actual):
+            yield _IndexFault(f"{actual.name} {difference}", remedy, useless)
 
 
-def _differences(look: Look, index: DeclaredIndex, found: VectorIndex) -> Iterator[tuple[str, bool]]:
-    if not found.ready:
+def _differences(context: Context, index: DeclaredIndex, actual: VectorIndex) -> Iterator[tuple[str, bool]]:
+    """Yield each difference, and True if it makes the index useless to a reader's query."""
+    if not actual.ready:
         yield "is not ready: its build was interrupted", True
-    elif not found.valid:
+    elif not actual.valid:
         yield "is not valid: its build was interrupted, or a partition lacks it", True
-    if found.predicate:
-        yield f"covers only rows where {found.predicate}", True
-    if found.columns != look.table.vector and look.table.vector is not None:
-        yield f"is on {found.columns}", True
-    elif look.table.metric is not None and OPERATORS[look.table.metric] not in found.operators:
-        yield f"serves {' '.join(found.operators) or 'no distance'}, not {OPERATORS[look.table.metric]}", True
-    if index.method not in (None, found.method):
-        yield f"is {found.method}", False
-        return  # its parameters are others then
-    has = found.parameters
+    if actual.predicate:
+        yield f"covers only rows WHERE {actual.predicate}", True
+    if actual.columns != context.declared.vector and context.declared.vector is not None:
+        yield f"is on {actual.columns}", True
+    elif context.declared.metric is not None and OPERATORS[context.declared.metric] not in actual.operators:
+        yield f"serves {' '.join(actual.operators) or 'no distance'}, not {OPERATORS[context.declared.metric]}", True
+    if index.method not in (None, actual.method):
+        yield f"is {actual.method}", False
+        return  # another method has other parameters
     for name, value in (index.parameters or {}).items():
-        if has.get(name) != str(value):
-            yield f"has {name} = {has.get(name, 'nothing')}", False
+        if actual.parameters.get(name) != str(value):
+            yield f"has {name} = {actual.parameters.get(name, 'nothing')}", False
 
 
-def _reindex(found: VectorIndex) -> str:
-    return f"REINDEX INDEX CONCURRENTLY {found.name};"
+def _reindex(index: VectorIndex) -> str:
+    return f"REINDEX INDEX CONCURRENTLY {index.name};"
 
 
-def _replace(look: Look, index: DeclaredIndex) -> str:
-    drop = sql.SQL("DROP INDEX {};").format(sql.Identifier(look.name.schema, index.name)).as_string()
-    return f"{drop}\n{_create(look, index)}"
+def _replace(context: Context, index: DeclaredIndex) -> str:
+    drop = sql.SQL("DROP INDEX {};").format(sql.Identifier(context.name.schema, index.name)).as_string()
+    return f"{drop}\n{_create(context, index)}"
 
 
-def _create(look: Look, index: DeclaredIndex) -> str:
-    table = look.table
-    kind = table.type or (look.vector.type if look.vector else "vector")
+def _create(context: Context, index: DeclaredIndex) -> str:
+    table = context.declared
+    type_ = table.type or (context.catalog_column.type if context.catalog_column else "vector")
     return create_index(
         index.name,
-        look.sql_name,
+        context.sql_name,
         table.vector or "embedding",
-        f"{kind}_{table.metric or 'l2'}_ops",
+        f"{type_}_{table.metric or 'l2'}_ops",
         method=index.method or "hnsw",
         parameters=index.parameters or {},
-        concurrently=look.there.kind == "r",
+        concurrently=context.table.kind == "r",
     ).as_string()
 
 
 CHECK = Check(
     "index",
-    "it is absent, invalid, not ready, of another column, metric, method or parameters, or covers only a part",
-    judge,
+    "a declared index is missing, invalid, not ready, partial, or has another column, metric, method or parameters",
+    run,
     after=("extension", "table"),
 )

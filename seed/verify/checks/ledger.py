@@ -1,4 +1,4 @@
-"""ledger: the database is the declared one, and has the declared migrations."""
+"""The check ledger: the ledger has the declared id and migrations, and only its owner may write to it."""
 
 from __future__ import annotations
 
@@ -10,66 +10,67 @@ from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.ledger.trust import StrangersLedgerError
 
-from ..context import Look, NotAllowedError
-from ..model import Check, Fault, Outcome, failed, failed_by, not_declared, passed
+from ..context import Context, NotAllowedError
+from ..model import Check, Fault, Outcome, failed, failed_with, not_declared, passed
 
-_REMEDY = f"Compare with the files: {PROGRAM} migrate status"
+_REMEDY = f"To compare the ledger with the files: {PROGRAM} migrate status"
 
 
-def judge(look: Look) -> Outcome:
-    """Judge whose ledger it is, then each migration by name."""
-    declared = look.contract.ledger
+def run(context: Context) -> Outcome:
+    """Compare the id of the ledger, then each migration and its checksum, then the privileges on the ledger."""
+    declared = context.contract.ledger
     if declared.id is None and declared.migrations is None:
         return not_declared("a ledger")
     expected = f"the ledger {declared.id}" if declared.id else "a ledger"
     if declared.migrations is not None:
-        expected += f" with {_counted(len(declared.migrations))}"
+        expected += f" with {_count(len(declared.migrations))}"
     try:
-        ledger = read_ledger(look.connection)  # a damaged one raises, which is this check's failure
-    except StrangersLedgerError as refused:
-        raise NotAllowedError(str(refused)) from refused
+        ledger = read_ledger(context.connection)  # raises if it is damaged, which fails this check
+    except StrangersLedgerError as error:
+        raise NotAllowedError(str(error)) from error
     if ledger is None:
         return failed(expected, "this database has no ledger", "Connect to the declared database, or run: pulumi up")
     if declared.id not in (None, ledger.id):
         return failed(expected, f"the ledger {ledger.id}, another database's", "Connect to the declared database.")
-    faults = [Fault(fault, _REMEDY) for fault in _faults(declared.migrations, ledger)]
+    faults = [Fault(message, _REMEDY) for message in _faults(declared.migrations, ledger)]
     if ledger.writers.granted:
         names = ", ".join(ledger.writers.granted)
-        faults.append(Fault(f"{names} may write to it", f"{ledger.writers.revoke};"))
+        faults.append(Fault(f"{names} may write to the ledger", f"{ledger.writers.revoke};"))
     if faults:
-        return failed_by(expected, faults)
-    return passed(f"the ledger {ledger.id} with {_counted(len(ledger.migrations))}{_members(ledger)}", expected)
+        return failed_with(expected, faults)
+    return passed(f"the ledger {ledger.id} with {_count(len(ledger.migrations))}{_members_note(ledger)}", expected)
 
 
-def _members(ledger: Ledger) -> str:
+def _members_note(ledger: Ledger) -> str:
     names = ", ".join(ledger.writers.of_all_data)
-    return f"; {names} may write to it, by pg_write_all_data" if names else ""
+    return f"; {names} may write to the ledger, by pg_write_all_data" if names else ""
 
 
-def _counted(number: int) -> str:
+def _count(number: int) -> str:
     return f"{number} migration" if number == 1 else f"{number} migrations"
 
 
 def _faults(declared: tuple[DeclaredMigration, ...] | None, ledger: Ledger) -> Iterator[str]:
     if declared is None:
         return
-    found = ledger.checksums
+    checksums = ledger.checksums
     for migration in declared:
-        if migration.id not in found:
+        if migration.id not in checksums:
             yield f"{migration.id} is missing"
-        elif migration.checksum not in (None, found[migration.id]):
+        elif migration.checksum not in (None, checksums[migration.id]):
             yield f"{migration.id} was changed"
     ids = [migration.id for migration in declared]
-    yield from (f"{id_} is unknown to the contract" for id_ in found if id_ not in ids)
-    if sorted(ids) == sorted(found) and ids != list(found):
-        yield "they were applied in another order"
+    yield from (f"{id_} is unknown to the contract" for id_ in checksums if id_ not in ids)
+    if sorted(ids) == sorted(checksums) and ids != list(checksums):
+        yield "the migrations were applied in another order"
     if ledger.unfinished:
         yield f"{ledger.unfinished['file']} was begun and is not recorded as done"
 
 
 CHECK = Check(
     "ledger",
-    "it is another database's, a migration is missing, changed, unknown or unfinished, or another role may write to it",
-    judge,
-    of_a_table=False,
+    "the ledger is another database's, a migration is missing, changed, unknown or unfinished, or another "
+    "role may write to the ledger",
+    run,
+    per_table=False,
 )

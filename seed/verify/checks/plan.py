@@ -1,4 +1,4 @@
-"""plan: the reader's own query uses the index."""
+"""The check plan: the reader's query uses a vector index."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pgvector_seed.vectors.explain import Scan, forget_tuning, plan_cached, plan
 from pgvector_seed.vectors.queries import stored_vectors
 from pgvector_seed.vectors.tables import Leaf
 
-from ..context import LARGE, Look
+from ..context import LARGE, Context
 from ..model import Check, Outcome, failed, not_declared, passed, skipped
 
-NEIGHBOURS = 10  # where the contract does not say how many a reader asks for
+NEIGHBOURS = 10  # k of the query if the contract declares no recall
 
 _INDEXES = """
 SELECT x.relname FROM pg_catalog.pg_index i
@@ -20,53 +20,53 @@ JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
 JOIN pg_catalog.pg_am m ON m.oid = x.relam AND m.amname IN ('hnsw', 'ivfflat')
 WHERE i.indrelid = ANY (%s)
 """
-_REMEDY = "A setting keeps the planner off it. See what the reader gets: SELECT * FROM pg_db_role_setting;"
+_REMEDY = "A setting keeps the planner off the index. To see the settings: SELECT * FROM pg_db_role_setting;"
 
 
-def judge(look: Look) -> Outcome:
-    """Judge the plan of a query with its values, and of the same as a prepared statement."""
-    column = look.searched
-    if column is None or column.metric is None or not look.table.indexes:
+def run(context: Context) -> Outcome:
+    """Explain the query with a stored vector as its value, and as a prepared statement."""
+    column = context.vector_column
+    if column is None or column.metric is None or not context.declared.indexes:
         return not_declared("an index and its metric")
-    with look.as_reader(column):
-        leaves = look.large_leaves()
+    with context.as_reader(column):
+        leaves = context.large_leaves()
         if not leaves:
-            return skipped(f"fewer than {LARGE:,} rows: the planner is right to read them all")
-        query = next(iter(stored_vectors(look.connection, column, look.bytes, 1)), None)
+            return skipped(f"fewer than {LARGE:,} rows: a sequential scan is right")
+        query = next(iter(stored_vectors(context.connection, column, context.size_in_bytes, 1)), None)
         if query is None:
-            return skipped("there is no vector to ask for")
-        return _judge_scans(look, column, query, leaves)
+            return skipped("the table has no vector to query with")
+        return _compare_plans(context, column, query, leaves)
 
 
-def _judge_scans(look: Look, column: VectorColumn, query: str, leaves: Sequence[Leaf]) -> Outcome:
-    expected = f"the {_neighbours(look)} nearest neighbours by an index"
-    for planned, words in ((plan_once, ""), (plan_cached, ", as a prepared statement")):
-        scans = planned(look.connection, column, query, _neighbours(look))
-        other = _without_index(look, scans, leaves)
+def _compare_plans(context: Context, column: VectorColumn, query: str, leaves: Sequence[Leaf]) -> Outcome:
+    expected = f"the {_neighbours(context)} nearest neighbours by an index"
+    for explain, note in ((plan_once, ""), (plan_cached, ", as a prepared statement")):
+        scans = explain(context.connection, column, query, _neighbours(context))
+        other = _without_index(context, scans, leaves)
         if not other:
             continue
-        forget_tuning(look.connection)
-        if _without_index(look, planned(look.connection, column, query, _neighbours(look)), leaves):
-            return skipped(f"{other}: by PostgreSQL's own costs, too, that is less work than the index", expected)
-        return failed(expected, other + words, _REMEDY)
-    return passed("it uses " + ", ".join(sorted({scan.index for scan in scans if scan.index})), expected)
+        forget_tuning(context.connection)
+        if _without_index(context, explain(context.connection, column, query, _neighbours(context)), leaves):
+            return skipped(f"{other}: with the default costs, too, the planner prefers it to the index", expected)
+        return failed(expected, other + note, _REMEDY)
+    return passed("uses " + ", ".join(sorted({scan.index for scan in scans if scan.index})), expected)
 
 
-def _neighbours(look: Look) -> int:
-    return look.table.recall.k if look.table.recall else NEIGHBOURS
+def _neighbours(context: Context) -> int:
+    return context.declared.recall.k if context.declared.recall else NEIGHBOURS
 
 
-def _without_index(look: Look, scans: Sequence[Scan], leaves: Sequence[Leaf]) -> str:
-    """How large partitions, or the table, are read otherwise than by an index of pgvector; "" when none is."""
-    indexes = {name for (name,) in look.connection.execute(_INDEXES, ([leaf.oid for leaf in leaves],))}
+def _without_index(context: Context, scans: Sequence[Scan], leaves: Sequence[Leaf]) -> str | None:
+    """Describe the scans of the table, or of its large partitions, that use no vector index; None if all use one."""
+    indexes = {name for (name,) in context.connection.execute(_INDEXES, ([leaf.oid for leaf in leaves],))}
     large = {leaf.table for leaf in leaves}
     other = [scan for scan in scans if scan.relation in large and scan.index not in indexes]
-    return ", ".join(f"{scan.node} on {scan.relation}" for scan in other)
+    return ", ".join(f"{scan.node} on {scan.relation}" for scan in other) or None
 
 
 CHECK = Check(
     "plan",
-    "a setting keeps the reader's own query off the index (skipped below 2,000 rows)",
-    judge,
+    "a setting keeps the reader's query off the index (skipped below 2,000 rows)",
+    run,
     after=("extension", "table", "column", "index", "roles"),
 )

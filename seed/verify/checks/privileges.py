@@ -1,4 +1,4 @@
-"""What a role may do beyond what it must: by grants, ownership, membership or an attribute."""
+"""The rights that a role has beyond the allowed ones: by grant, ownership, membership or attribute."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pgvector_seed.postgres.connection import Connection
 
 from ..model import Fault
 
-# The role itself, first, and all whose rights it has, can take on or can give itself.
+# The role itself first, then the roles that it inherits from, can SET ROLE to, or can grant itself.
 _MEMBERSHIPS = """
 SELECT oid, rolname, rolsuper,
        array_remove(ARRAY[CASE WHEN rolsuper THEN 'SUPERUSER' END, CASE WHEN rolcreatedb THEN 'CREATEDB' END,
@@ -59,15 +59,15 @@ SELECT DISTINCT o.kind, o.name, o.owner FROM ({_OBJECTS}) AS o
 WHERE o.owner = ANY (%(roles)s) AND o.kind <> 'SEQUENCE' ORDER BY 1, 2
 """  # noqa: S608  # a constant in a constant
 _PUBLIC = 0
-# What these let a role do is no more than to look, or to get in. Who owns the database is told as its owner.
+# These only monitor, or reserve a connection. The owner of the database is found as such.
 _HARMLESS = {"pg_monitor", "pg_read_all_settings", "pg_read_all_stats", "pg_stat_scan_tables"}
 _HARMLESS |= {"pg_use_reserved_connections", "pg_database_owner"}
-_OF_EVERYBODY = {"SCHEMA": {"USAGE"}, "DATABASE": {"CONNECT", "TEMPORARY"}, "SEQUENCE": {"SELECT"}}
+_ALLOWED_TO_ALL = {"SCHEMA": {"USAGE"}, "DATABASE": {"CONNECT", "TEMPORARY"}, "SEQUENCE": {"SELECT"}}
 
 
 @dataclass(frozen=True)
 class TableScope:
-    """Where rights are looked for: a table, who should own it, and the schemas that a query of it names."""
+    """A table's oid, its declared owner if any, and the schemas of the table and of pgvector."""
 
     table: int
     owner: str | None
@@ -81,38 +81,40 @@ class _Membership(NamedTuple):
     attributes: list[str]
 
 
-def excess_of_public(connection: Connection, place: TableScope) -> Iterator[Fault]:
-    """What everybody may do that only some should."""
-    yield from _granted(connection, place, {_PUBLIC: "PUBLIC"}, "PUBLIC", _OF_EVERYBODY)
+def public_excess(connection: Connection, scope: TableScope) -> Iterator[Fault]:
+    """Yield a fault for each grant to PUBLIC beyond USAGE, CONNECT, TEMPORARY and reading a sequence."""
+    yield from _granted(connection, scope, {_PUBLIC: "PUBLIC"}, "PUBLIC", _ALLOWED_TO_ALL)
 
 
-def excess(connection: Connection, role: str, place: TableScope, allowed: Mapping[str, set[str]]) -> Iterator[Fault]:
-    """What a role may do beyond ``allowed``, which maps TABLE and SEQUENCE to privileges."""
+def role_excess(
+    connection: Connection, role: str, scope: TableScope, allowed: Mapping[str, set[str]]
+) -> Iterator[Fault]:
+    """Yield a fault for each right of the role beyond ``allowed``, which maps TABLE and SEQUENCE to privileges."""
     memberships = [_Membership(*row) for row in connection.execute(_MEMBERSHIPS, {"role": role})]
-    for of in memberships:
-        yield from _attributes(role, of)
-    if not memberships[0].superuser:  # which says it all
-        names = {of.oid: of.name for of in memberships}
-        yield from _owned(connection, place, names, role)
-        yield from _granted(connection, place, names, role, {**_OF_EVERYBODY, **allowed})
+    for membership in memberships:
+        yield from _attributes(role, membership)
+    if not memberships[0].superuser:  # a superuser needs no grant
+        names = {membership.oid: membership.name for membership in memberships}
+        yield from _owned(connection, scope, names, role)
+        yield from _granted(connection, scope, names, role, {**_ALLOWED_TO_ALL, **allowed})
 
 
-def _attributes(role: str, of: _Membership) -> Iterator[Fault]:
-    attributes = " and ".join(of.attributes)
-    if of.name == role:
+def _attributes(role: str, member_of: _Membership) -> Iterator[Fault]:
+    attributes = " and ".join(member_of.attributes)
+    if member_of.name == role:
         if attributes:
-            without = " ".join(f"NO{attribute}" for attribute in of.attributes)
+            without = " ".join(f"NO{attribute}" for attribute in member_of.attributes)
             yield Fault(f"{role} has {attributes}", f"ALTER ROLE {_quoted(role)} {without};")
-    elif attributes or (of.name.startswith("pg_") and of.name not in _HARMLESS):
-        what = f"{role} has {attributes or 'its rights'} as a member of {of.name}"
-        yield Fault(what, f"REVOKE {_quoted(of.name)} FROM {_quoted(role)};")
+    elif attributes or (member_of.name.startswith("pg_") and member_of.name not in _HARMLESS):
+        message = f"{role} has {attributes or 'its rights'} as a member of {member_of.name}"
+        yield Fault(message, f"REVOKE {_quoted(member_of.name)} FROM {_quoted(role)};")
 
 
-def _owned(connection: Connection, place: TableScope, names: Mapping[int, str], role: str) -> Iterator[Fault]:
-    values = {"table": place.table, "schemas": place.schemas, "roles": list(names)}
+def _owned(connection: Connection, scope: TableScope, names: Mapping[int, str], role: str) -> Iterator[Fault]:
+    values = {"table": scope.table, "schemas": scope.schemas, "roles": list(names)}
     for kind, name, owner in connection.execute(_OWNED, values):
         if names[owner] == role:
-            owner = _quoted(place.owner) if place.owner else "..."
+            owner = _quoted(scope.owner) if scope.owner else "..."
             yield Fault(f"{role} owns the {kind.lower()} {name}", f"ALTER {kind} {name} OWNER TO {owner};")
         else:
             remedy = f"REVOKE {_quoted(names[owner])} FROM {_quoted(role)};"
@@ -120,24 +122,24 @@ def _owned(connection: Connection, place: TableScope, names: Mapping[int, str], 
 
 
 def _granted(
-    connection: Connection, place: TableScope, names: Mapping[int, str], role: str, allowed: Mapping[str, set[str]]
+    connection: Connection, scope: TableScope, names: Mapping[int, str], role: str, allowed: Mapping[str, set[str]]
 ) -> Iterator[Fault]:
-    """The grants to any of ``names``, said of ``role``: those that are not allowed, and those that can be handed on."""
-    values = {"table": place.table, "schemas": place.schemas, "roles": list(names)}
-    more: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    """Yield a fault for each privilege that is not allowed, or grantable. ``names`` maps oids of grantees to names."""
+    values = {"table": scope.table, "schemas": scope.schemas, "roles": list(names)}
+    excess: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for kind, name, attribute, grantee, privilege, grantable in connection.execute(_GRANTED, values):
         column = f" ({_quoted(attribute)})" if attribute else ""
         option = "GRANT OPTION FOR " if privilege in allowed.get(kind, set()) else ""
         if grantable or not option:
-            more[option, f"ON {kind} {name}", names[grantee]].append(privilege + column)
-    for (option, where, grantee), privileges in more.items():
+            excess[option, f"ON {kind} {name}", names[grantee]].append(privilege + column)
+    for (option, on_object, grantee), privileges in excess.items():
         rights = ", ".join(privileges)
-        what = f"{role} may {'let others ' if option else ''}{rights} {where}"
+        message = f"{role} may {'grant others ' if option else ''}{rights} {on_object}"
         if grantee == role:
-            to = role if role == "PUBLIC" else _quoted(role)
-            yield Fault(what, f"REVOKE {option}{rights} {where} FROM {to};")
+            grantee_sql = role if role == "PUBLIC" else _quoted(role)
+            yield Fault(message, f"REVOKE {option}{rights} {on_object} FROM {grantee_sql};")
         else:
-            yield Fault(f"{what} as a member of {grantee}", f"REVOKE {_quoted(grantee)} FROM {_quoted(role)};")
+            yield Fault(f"{message} as a member of {grantee}", f"REVOKE {_quoted(grantee)} FROM {_quoted(role)};")
 
 
 def _quoted(name: str) -> str:

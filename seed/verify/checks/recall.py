@@ -1,4 +1,4 @@
-"""recall: the reader finds the share of the true neighbours that was declared."""
+"""The check recall: the reader's query returns the declared share of the exact nearest neighbours."""
 
 from __future__ import annotations
 
@@ -9,54 +9,54 @@ from pgvector_seed.vectors.column import VectorColumn
 from pgvector_seed.vectors.queries import stored_vectors
 from pgvector_seed.vectors.recall import Recall, interval, measure
 
-from ..context import Look
+from ..context import Context
 from ..deadline import OutOfTimeError
 from ..model import Check, Outcome, failed, not_declared, passed, skipped
 
-# More queries narrow the interval: 400 tell a recall of 0.90 from a declared 0.95, also where whole queries miss.
+# More queries narrow the interval: 400 tell a recall of 0.90 from a declared 0.95, even if some queries find nothing.
 QUERIES = 400
-MOST_DIMENSIONS = 64_000  # of bits: the section "HNSW" of pgvector's README
+MOST_DIMENSIONS = 64_000  # of bit, the largest of any type: the section "HNSW" of pgvector's README
 FEWEST_QUERIES = 10
-_PART_OF_TIME = 1 / 6
+_SHARE_OF_TIME = 1 / 6
 _REMEDY = (
-    "Let the readers search wider (hnsw.ef_search, ivfflat.probes), "
-    "or build the index anew with larger m and ef_construction, or more fitting lists."
+    "Raise hnsw.ef_search or ivfflat.probes for the readers, "
+    "or rebuild the index with larger m and ef_construction, or with other lists."
 )
 
 
-def judge(look: Look) -> Outcome:
-    """Compare what the reader's query finds with the exact neighbours; fail only beyond doubt."""
-    column, declared = look.searched, look.table.recall
+def run(context: Context) -> Outcome:
+    """Measure recall with stored vectors; fail if the upper bound of the interval is below the declared minimum."""
+    column, declared = context.vector_column, context.declared.recall
     if column is None or column.metric is None or declared is None:
         return not_declared("a recall")
-    if look.vector and look.vector.modifier > MOST_DIMENSIONS:
-        return skipped(f"more than {MOST_DIMENSIONS:,} dimensions: no index of pgvector has as many")
+    if context.catalog_column and context.catalog_column.modifier > MOST_DIMENSIONS:
+        return skipped(f"more than {MOST_DIMENSIONS:,} dimensions: no index of pgvector takes as many")
     expected = f"recall@{declared.k} of at least {declared.minimum:g}"
-    with look.as_reader(column):
-        queries = stored_vectors(look.connection, column, look.bytes, QUERIES)
+    with context.as_reader(column):
+        queries = stored_vectors(context.connection, column, context.size_in_bytes, QUERIES)
         if not queries:
-            return skipped("there is no vector to ask for", expected)
-        found = _measure(look, column, queries, declared)
-    words = f"{found.mean:.3f}, between {found.low:.3f} and {found.high:.3f}, by {found.queries} queries"
-    return passed(words, expected) if found.high >= declared.minimum else failed(expected, words, _REMEDY)
+            return skipped("the table has no vector to query with", expected)
+        recall = _measure(context, column, queries, declared)
+    actual = f"{recall.mean:.3f}, between {recall.low:.3f} and {recall.high:.3f}, by {recall.queries} queries"
+    return passed(actual, expected) if recall.high >= declared.minimum else failed(expected, actual, _REMEDY)
 
 
-def _measure(look: Look, column: VectorColumn, queries: list[str], declared: DeclaredRecall) -> Recall:
-    """By as many of the queries as a sixth of the time that is left allows."""
-    end = time.monotonic() + _PART_OF_TIME * look.clock.left
+def _measure(context: Context, column: VectorColumn, queries: list[str], declared: DeclaredRecall) -> Recall:
+    """Measure recall for a sixth of the time left. Raises OutOfTimeError after fewer than 10 queries."""
+    end = time.monotonic() + _SHARE_OF_TIME * context.deadline.seconds_left
     recalls: list[float] = []
-    for recall in measure(look.connection, column, queries, declared.k):
+    for recall in measure(context.connection, column, queries, declared.k):
         recalls.append(recall)
         if time.monotonic() > end:
             break
     if len(recalls) < min(FEWEST_QUERIES, len(queries)):
-        raise OutOfTimeError(f"only {len(recalls)} queries could be asked in a sixth of the time that was left")
+        raise OutOfTimeError(f"only {len(recalls)} queries could be run in a sixth of the time left")
     return interval(recalls)
 
 
 CHECK = Check(
     "recall",
-    "what the reader finds of the true neighbours is below the declared minimum",
-    judge,
+    "the recall of the reader's query is below the declared minimum",
+    run,
     after=("extension", "table", "column", "vectors", "index", "roles"),
 )

@@ -1,4 +1,4 @@
-"""rows: there are as many as declared, or more."""
+"""The check rows: the table has at least the declared number of rows."""
 
 from __future__ import annotations
 
@@ -6,43 +6,43 @@ import math
 
 from psycopg import sql
 
-from ..context import Look
+from ..context import Context
 from ..model import Check, Outcome, failed, not_declared, passed
-from ..sampling import whole_or_sampled
+from ..sampling import scan_or_sample
 
 _COUNT = "SELECT count(*) FROM {} {}"
-_BLOCKS = 10_000
-_MOST_ROWS = 291  # that a block of 8 kB can hold
+_BLOCKS = 10_000  # of a sample
+_MOST_ROWS = 291  # in a block of 8 kB
 _DEVIATIONS = 4
 
 
-def judge(look: Look) -> Outcome:
-    """Count them; where that takes too long, judge by a sample of the blocks, and only when it leaves no doubt."""
-    declared = look.table.rows
+def run(context: Context) -> Outcome:
+    """Count the rows; if that takes too long, count a sample, and fail only if the table is certainly short."""
+    declared = context.declared.rows
     if declared is None:
         return not_declared("a number of rows")
-    look.must_see_all()
+    context.require_all_rows()
     expected = f"at least {declared:,} rows"
-    counted, part, words = whole_or_sampled(look, _BLOCKS, lambda sample: _count(look, sample))
-    found = f"{'about ' if words else ''}{counted * 100 / part:,.0f} rows{words}"
-    if is_short(declared, counted, part):
-        return failed(expected, found, "Load the rest, by the job that fills the table.")
-    return passed(found, expected)
+    counted, percent, note = scan_or_sample(context, _BLOCKS, lambda sample: _count(context, sample))
+    actual = f"{'about ' if note else ''}{counted * 100 / percent:,.0f} rows{note}"
+    if is_short(declared, counted, percent):
+        return failed(expected, actual, "Run the job that fills the table again.")
+    return passed(actual, expected)
 
 
-def is_short(declared: int, counted: int, part: float) -> bool:
-    """Return True if a table certainly has fewer rows than declared, by those in a sample of its blocks.
+def is_short(declared: int, counted: int, percent: float) -> bool:
+    """Return True if ``counted`` rows in a sample of the blocks show that a table has fewer rows than declared.
 
-    ``part`` is the chance of each block to be in it, in per cent. The bound is for a table that has what is declared,
-    whichever of its blocks hold the rows: what the sample tells of them is wrong when it is unlucky.
+    ``percent`` is the chance of each block to be in the sample. The bound is 4 standard deviations below the mean of
+    a table that has the declared rows, however they are spread over the blocks.
     """
-    share = part / 100
+    share = percent / 100
     deviation = math.sqrt((1 - share) * share * declared * _MOST_ROWS)
     return counted < share * declared - _DEVIATIONS * deviation
 
 
-def _count(look: Look, sample: sql.Composable) -> int:
-    return int(look.value(sql.SQL(_COUNT).format(look.sql_name, sample)))
+def _count(context: Context, sample: sql.Composable) -> int:
+    return int(context.fetch_value(sql.SQL(_COUNT).format(context.sql_name, sample)))
 
 
-CHECK = Check("rows", "there are fewer than declared", judge, after=("table",))
+CHECK = Check("rows", "the table has fewer rows than declared", run, after=("table",))

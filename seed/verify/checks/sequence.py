@@ -1,4 +1,4 @@
-"""sequence: the next generated id is above every id that is there."""
+"""The check sequence: the next generated id is beyond all ids in the table."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from psycopg import sql
 
 from pgvector_seed.postgres.catalog import column
 
-from ..context import Look, NotAllowedError
+from ..context import Context, NotAllowedError
 from ..model import Check, Outcome, failed, not_declared, passed, skipped
 
-# The sequence that belongs to an identity column, or that the column's default takes its value from as it is.
+# The sequence of an identity column, or the one whose plain nextval() is the default of the column.
 _SEQUENCE = """
 SELECT n.nspname, c.relname, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle,
        has_sequence_privilege(c.oid, 'SELECT')
@@ -25,60 +25,60 @@ WHERE c.oid IN (SELECT objid FROM pg_depend
                 WHERE a.adrelid = %(table)s AND a.adnum = %(column)s
                   AND pg_get_expr(a.adbin, a.adrelid) LIKE 'nextval(%%::regclass)')
 """
-_COMPUTED = """
+_DEFAULT_WITH_NEXTVAL = """
 SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef
 WHERE adrelid = %s AND adnum = %s AND pg_get_expr(adbin, adrelid) ~ 'nextval'
 """
-_FARTHEST = "SELECT {function}({id}) FROM {table}"
-_NEXT = "SELECT last_value + CASE WHEN is_called THEN {increment} ELSE 0 END FROM {sequence}"
-_LARGEST = {"int2": 2**15 - 1, "int4": 2**31 - 1, "int8": 2**63 - 1, "numeric": 2**63 - 1}
+_LAST_ID = "SELECT {function}({id}) FROM {table}"
+_NEXT_ID = "SELECT last_value + CASE WHEN is_called THEN {increment} ELSE 0 END FROM {sequence}"
+_LARGEST_ID = {"int2": 2**15 - 1, "int4": 2**31 - 1, "int8": 2**63 - 1, "numeric": 2**63 - 1}
 
 
-def judge(look: Look) -> Outcome:
-    """Judge the next value. The ids are read first: the sequence moves on meanwhile, and never back."""
-    if look.table.id is None:
+def run(context: Context) -> Outcome:
+    """Compare the next id with the ids, which are read first: meanwhile the sequence only moves away from them."""
+    if context.declared.id is None:
         return not_declared("an id")
-    found = column(look.connection, look.there.oid, look.table.id)
-    if found is None:
-        return skipped(f"after column: there is no column {look.table.id}")
-    row = look.connection.execute(_SEQUENCE, {"table": look.there.oid, "column": found.number}).fetchone()
-    if row is None and (default := look.value(_COMPUTED, look.there.oid, found.number)):
-        return skipped(f"the ids are computed, which cannot be judged: {default}")
-    if row is None or found.type_schema != "pg_catalog" or found.type not in _LARGEST:
-        return passed("the ids come from no sequence", "an id that is free")
-    schema, name, increment, least, most, cycles, allowed = row
-    most = min(most, _LARGEST[found.type])
+    id_column = column(context.connection, context.table.oid, context.declared.id)
+    if id_column is None:
+        return skipped(f"after column: the column {context.declared.id} does not exist")
+    row = context.connection.execute(_SEQUENCE, {"table": context.table.oid, "column": id_column.number}).fetchone()
+    if row is None and (default := context.fetch_value(_DEFAULT_WITH_NEXTVAL, context.table.oid, id_column.number)):
+        return skipped(f"the next id cannot be known from the expression {default}")
+    if row is None or id_column.type_schema != "pg_catalog" or id_column.type not in _LARGEST_ID:
+        return passed("the ids come from no sequence", "a next id beyond all ids")
+    schema, name, increment, minimum, maximum, cycles, allowed = row
+    maximum = min(maximum, _LARGEST_ID[id_column.type])
     if not allowed:
         raise NotAllowedError(f"this login may not read the sequence {schema}.{name}")
-    look.must_see_all(look.table.id)
+    context.require_all_rows(context.declared.id)
     function = sql.SQL("max" if increment > 0 else "min")
-    names = {"function": function, "id": sql.Identifier(look.table.id), "table": look.sql_name}
-    farthest = look.value(sql.SQL(_FARTHEST).format(**names))
+    names = {"function": function, "id": sql.Identifier(context.declared.id), "table": context.sql_name}
+    last = context.fetch_value(sql.SQL(_LAST_ID).format(**names))
     sequence = sql.Identifier(schema, name)
-    following = look.value(sql.SQL(_NEXT).format(increment=sql.Literal(increment), sequence=sequence))
-    ended = not least <= following <= most
-    if ended and cycles:
-        following = least if increment > 0 else most
-    said = f"the next id is {following:,}" + ("" if farthest is None else f", and the last one there {farthest:,}")
-    expected = "a next id beyond those that are there"
-    if ended and not cycles:
-        return failed(expected, f"the sequence has come to its end: {said}", _widen(sequence))
-    if farthest is not None and (following - farthest) * increment <= 0:
-        return failed(expected, said, _widen(sequence) if ended else _move(sequence, names))
-    return passed(said, expected)
+    next_id = context.fetch_value(sql.SQL(_NEXT_ID).format(increment=sql.Literal(increment), sequence=sequence))
+    exhausted = not minimum <= next_id <= maximum
+    if exhausted and cycles:
+        next_id = minimum if increment > 0 else maximum
+    actual = f"the next id is {next_id:,}" + ("" if last is None else f", and the last id in the table {last:,}")
+    expected = "a next id beyond all ids"
+    if exhausted and not cycles:
+        return failed(expected, f"the sequence is exhausted: {actual}", _widen(sequence))
+    if last is not None and (next_id - last) * increment <= 0:
+        return failed(expected, actual, _widen(sequence) if exhausted else _advance(sequence, names))
+    return passed(actual, expected)
 
 
 def _widen(sequence: sql.Identifier) -> str:
-    widen = sql.SQL("ALTER SEQUENCE {} AS bigint NO MAXVALUE NO MINVALUE;").format(sequence).as_string()
-    return f"{widen}\n-- A column that is no bigint is made one by a migration."
+    statement = sql.SQL("ALTER SEQUENCE {} AS bigint NO MAXVALUE NO MINVALUE;").format(sequence).as_string()
+    return f"{statement}\n-- If the column is not a bigint, change its type in a migration."
 
 
-def _move(sequence: sql.Identifier, names: dict[str, sql.Composable]) -> str:
+def _advance(sequence: sql.Identifier, names: dict[str, sql.Composable]) -> str:
     text = sql.Literal(sequence.as_string())
-    move = "SELECT setval({text}, (SELECT {function}({id}) FROM {table}));"
-    return sql.SQL(move).format(text=text, **names).as_string()
+    statement = "SELECT setval({text}, (SELECT {function}({id}) FROM {table}));"
+    return sql.SQL(statement).format(text=text, **names).as_string()
 
 
 CHECK = Check(
-    "sequence", "the next generated id is not above the largest, or there is none left", judge, after=("table",)
+    "sequence", "the next generated id is not beyond the last id, or the sequence is exhausted", run, after=("table",)
 )

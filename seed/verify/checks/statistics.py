@@ -1,4 +1,4 @@
-"""statistics: the planner knows the table as it is."""
+"""The check statistics: the planner has fresh statistics of the table and of its vector column."""
 
 from __future__ import annotations
 
@@ -8,64 +8,64 @@ from psycopg import sql
 
 from pgvector_seed.vectors.tables import Leaf
 
-from ..context import LARGE, Look
+from ..context import LARGE, Context
 from ..model import Check, Outcome, failed, passed
 
-# Autovacuum analyzes after a change of a tenth; twice as much has been left alone.
+# Autovacuum analyzes after a change of 10 %; twice as much means that it did not run.
 _STALE = 0.2
-# A session tells its counts up to this late (PGSTAT_MAX_INTERVAL), so those of changes made before an ANALYZE
-# may come in after it.
+# A session reports its counts up to 60 s late (PGSTAT_MAX_INTERVAL), so those of changes before an ANALYZE may
+# arrive after it.
 _COUNTERS = """
 SELECT pg_stat_get_mod_since_analyze(%(oid)s),
        coalesce(now() - greatest(pg_stat_get_last_analyze_time(%(oid)s),
                                             pg_stat_get_last_autoanalyze_time(%(oid)s))
                 > make_interval(secs => 60), true)
 """
-# The view shows a row of a column only to those who may read the column of that very partition.
-_KNOWN = """
+# pg_stats shows a column only to a role that may read it in this partition.
+_HAS_STATISTICS = """
 SELECT NOT has_column_privilege(%(oid)s::oid, %(column)s::text, 'SELECT')
     OR EXISTS (SELECT FROM pg_stats s
                JOIN pg_class c ON c.relname = s.tablename
                JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = s.schemaname
                WHERE c.oid = %(oid)s AND s.attname = %(column)s)
 """
-_EXPECTED = "statistics of the table as it is"
+_EXPECTED = "fresh statistics"
 
 
-def judge(look: Look) -> Outcome:
-    """Judge each partition with many rows: nothing analyzes a partitioned table by itself."""
-    look.must_see_all(look.table.vector, look.table.id)
-    leaves = look.large_leaves()
+def run(context: Context) -> Outcome:
+    """Check each partition with at least LARGE rows; autovacuum does not analyze the partitioned table itself."""
+    context.require_all_rows(context.declared.vector, context.declared.id)
+    leaves = context.large_leaves()
     if not leaves:
-        return passed(f"fewer than {LARGE:,} rows: the planner needs none", _EXPECTED)
-    faults = [fault for leaf in leaves for fault in _faults(look, leaf)]
+        return passed(f"fewer than {LARGE:,} rows: the planner needs no statistics", _EXPECTED)
+    faults = [fault for leaf in leaves for fault in _faults(context, leaf)]
     if faults:
-        return failed(_EXPECTED, "; ".join(faults), sql.SQL("ANALYZE {};").format(look.sql_name).as_string())
+        return failed(_EXPECTED, "; ".join(faults), sql.SQL("ANALYZE {};").format(context.sql_name).as_string())
     return passed("fresh", _EXPECTED)
 
 
-def _faults(look: Look, leaf: Leaf) -> Iterator[str]:
+def _faults(context: Context, leaf: Leaf) -> Iterator[str]:
     if leaf.reltuples < 0:
         yield f"{leaf.name} was never analyzed (reltuples is -1)"
-    if _lacks_statistics(look, leaf):
-        yield f"nothing is known of {leaf.name}.{look.table.vector}"
-    row = look.connection.execute(_COUNTERS, {"oid": leaf.oid}).fetchone()
-    changed, counters_are_in = row or (0, False)
-    if counters_are_in and changed > max(_STALE * leaf.reltuples, LARGE / 2):
+    if _lacks_statistics(context, leaf):
+        yield f"there are no statistics of {leaf.name}.{context.declared.vector}"
+    row = context.connection.execute(_COUNTERS, {"oid": leaf.oid}).fetchone()
+    changed, counters_arrived = row or (0, False)
+    if counters_arrived and changed > max(_STALE * leaf.reltuples, LARGE / 2):
         yield f"{changed:,} rows of {leaf.name} have changed since it was analyzed"
 
 
-def _lacks_statistics(look: Look, leaf: Leaf) -> bool:
-    if look.vector is None or not look.vector.wants_statistics:
+def _lacks_statistics(context: Context, leaf: Leaf) -> bool:
+    if context.catalog_column is None or not context.catalog_column.wants_statistics:
         return False
-    values = {"oid": leaf.oid, "column": look.table.vector}
-    return look.connection.execute(_KNOWN, values).fetchone() == (False,)
+    values = {"oid": leaf.oid, "column": context.declared.vector}
+    return context.connection.execute(_HAS_STATISTICS, values).fetchone() == (False,)
 
 
 CHECK = Check(
     "statistics",
-    "the table was never analyzed, the vector column has no statistics, or much has changed since (not "
+    "the table was never analyzed, the vector column has no statistics, or many rows have changed since (not "
     "below 2,000 rows)",
-    judge,
+    run,
     after=("table",),
 )

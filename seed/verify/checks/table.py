@@ -1,4 +1,4 @@
-"""table: it is there, holds rows itself or in partitions, and outlives a crash."""
+"""The check table: the table exists, is an ordinary or a partitioned one, and survives a crash."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from collections.abc import Iterator, Sequence
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.vectors.tables import Leaf
 
-from ..context import Look
-from ..model import Check, Fault, Outcome, failed, failed_by, passed
+from ..context import Context
+from ..model import Check, Fault, Outcome, failed, failed_with, passed
 
 _KINDS = {"r": "a table", "p": "a partitioned table", "v": "a view", "m": "a materialized view", "f": "a foreign table"}
 _KINDS_OF_TABLES = ("r", "p")
-_EXPECTED = "a table or a partitioned table that outlives a crash"
+_EXPECTED = "a table or a partitioned table that survives a crash"
+SEE_MIGRATIONS = f"To see the applied migrations: {PROGRAM} migrate status"
 
 
-def judge(look: Look) -> Outcome:
-    """Judge the relation that bears the name, and its partitions."""
-    found = look.relation
-    if found is None:
-        return failed(_EXPECTED, "it is not there", f"See what was applied: {PROGRAM} migrate status")
-    if found.kind not in _KINDS_OF_TABLES:
-        return failed(_EXPECTED, _KINDS[found.kind], "Correct the contract, or make it a table by a migration.")
-    faults = list(_faults(look.leaves))
+def run(context: Context) -> Outcome:
+    """Compare the kind of the relation with a table's, then check its partitions."""
+    relation = context.relation
+    if relation is None:
+        return failed(_EXPECTED, "the table does not exist", SEE_MIGRATIONS)
+    if relation.kind not in _KINDS_OF_TABLES:
+        return failed(_EXPECTED, _KINDS[relation.kind], "Correct the contract, or create a table in a migration.")
+    faults = list(_faults(context.leaves))
     if faults:
-        return failed_by(_EXPECTED, faults)
-    partitions = f" with {len(look.leaves)} partitions" if found.kind == "p" else ""
-    return passed(_KINDS[found.kind] + partitions, _EXPECTED)
+        return failed_with(_EXPECTED, faults)
+    partitions = f" with {len(context.leaves)} partitions" if relation.kind == "p" else ""
+    return passed(_KINDS[relation.kind] + partitions, _EXPECTED)
 
 
 def _faults(leaves: Sequence[Leaf]) -> Iterator[Fault]:
@@ -34,9 +35,9 @@ def _faults(leaves: Sequence[Leaf]) -> Iterator[Fault]:
         if leaf.persistence == "u":
             yield Fault(f"{leaf.name} is unlogged: a crash empties it", f"ALTER TABLE {leaf.name} SET LOGGED;")
         if leaf.persistence == "t":
-            yield Fault(f"{leaf.name} is temporary", "Make it an ordinary table by a migration.")
+            yield Fault(f"{leaf.name} is temporary", "Create an ordinary table in a migration.")
         if leaf.kind == "f":
-            yield Fault(f"{leaf.name} is a foreign table", "Have its rows in a partition of this database.")
+            yield Fault(f"{leaf.name} is a foreign table", "Move its rows to a partition in this database.")
 
 
-CHECK = Check("table", "it is absent, no ordinary or partitioned table, or a crash would empty it", judge)
+CHECK = Check("table", "the table is missing, a crash would empty it, or it is not an ordinary or partitioned one", run)

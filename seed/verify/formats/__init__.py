@@ -1,4 +1,4 @@
-"""How a report is shown: text for people, JSON for programs, JUnit XML and workflow commands for pipelines."""
+"""The formats of a report: text, JSON, JUnit XML, and workflow commands of GitHub Actions."""
 
 from __future__ import annotations
 

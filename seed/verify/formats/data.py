@@ -1,4 +1,4 @@
-"""The report for programs: one JSON document. report.schema.json says what it holds."""
+"""The report as one JSON document, whose schema is report.schema.json."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ VERSION = 1
 
 
 def as_json(report: Report) -> str:
-    """The document, in which characters that act on a terminal are written as JSON's escapes."""
+    """Return the document as text. Characters that are not printable are escaped, as they could act on a terminal."""
     document = json.dumps(as_data(report), indent=2, ensure_ascii=False)
     return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in document)
 
 
 def as_data(report: Report) -> dict[str, Any]:
-    """The document's objects. Names and messages are whole; null stands where there is none."""
+    """Return the document as data, with texts of any length. A missing table, error or remedy of the run is None."""
     return {
         "version": VERSION,
         "tool": _safe(report.version),
@@ -34,15 +34,15 @@ def as_data(report: Report) -> dict[str, Any]:
 def _check(result: Result) -> dict[str, Any]:
     return {
         "name": _safe(result.name),
-        "table": _safe(result.table) or None,
+        "table": _safe(result.table or "") or None,
         "status": str(result.outcome.status),
         "expected": _safe(result.outcome.expected),
-        "found": _safe(result.outcome.found),
+        "found": _safe(result.outcome.message),
         "remedy": _safe(result.outcome.remedy),
         "seconds": round(result.seconds, 3),
     }
 
 
 def _safe(text: str) -> str:
-    r"""The text with lone surrogates spelled out, as \udc80: UTF-8 has no room for them, and many parsers refuse."""
+    r"""Spell out lone surrogates, as \udc80: UTF-8 cannot encode them, and many JSON parsers refuse them."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

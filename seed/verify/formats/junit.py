@@ -1,4 +1,4 @@
-"""The report as JUnit XML, as GitLab, Jenkins and actions for GitHub read it: a test case for each check."""
+"""The report as JUnit XML, with a test case for each check; GitLab, Jenkins and GitHub actions read it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .words import details, to_mend
 
 
 def as_junit(report: Report) -> str:
-    """The document. A skip is a failure when the report is strict; an error is a case of its own."""
+    """Return the document. If the report is strict, a skip is a failure; an error of the run is a test case."""
     root = ET.Element("testsuites")
     suite = ET.SubElement(root, "testsuite", name="seed verify")
     wrong = frozenset(report.wrong)
@@ -22,7 +22,7 @@ def as_junit(report: Report) -> str:
         _add(case, "error", report.error, to_mend(report.remedy))
     _count(suite, report.seconds)
     ET.indent(root)
-    # ASCII with references is right in whatever encoding the caller writes it.
+    # ASCII with character references is valid in every encoding that the caller may write.
     document: bytes = ET.tostring(root, encoding="us-ascii", xml_declaration=True)
     return document.decode("ascii")
 
@@ -33,13 +33,13 @@ def _add_case(suite: ET.Element, result: Result, *, wrong: bool) -> None:
     case = ET.SubElement(suite, "testcase", name=printable(result.name), classname=classname, time=time)
     outcome = result.outcome
     if wrong:
-        _add(case, "failure", outcome.found, _body(outcome))
+        _add(case, "failure", outcome.message, _body(outcome))
     elif outcome.status is not Status.PASS:
-        _add(case, "skipped", outcome.found, [])
+        _add(case, "skipped", outcome.message, [])
 
 
 def _body(outcome: Outcome) -> list[str]:
-    return [f"found {printable(outcome.found)}", *details(outcome)]
+    return [f"found {printable(outcome.message)}", *details(outcome)]
 
 
 def _add(case: ET.Element, tag: str, message: str, body: list[str]) -> None:

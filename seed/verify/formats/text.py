@@ -1,4 +1,4 @@
-"""The report for people: a line for each check, and more where it failed."""
+"""The report as text: a line for each check, and the details of a failure below it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pgvector_seed.common.text import lines, printable
 from ..model import Report, Result, Status
 from .words import details, summary
 
-# A longer name moves the rest of its own line only.
+# Characters; a longer name shifts the rest of its own line only.
 WIDEST = 48
 
 WORDS = {Status.NOT_DECLARED: "-"}
@@ -24,21 +24,21 @@ STYLES: dict[Status, dict[str, Any]] = {
 
 
 def as_text(report: Report, *, color: bool = False) -> str:
-    """What was looked at, the checks in columns, and a summary; last the error, if the run ended early."""
-    said = [f"verifying {printable(report.subject)}"] if report.subject else []
+    """Return the subject, the checks in columns and the summary; last the error, if the run ended early."""
+    report_lines = [f"verifying {printable(report.subject)}"] if report.subject else []
     names = _width([result.name for result in report.results])
-    tables = _width([result.table for result in report.results])
+    tables = _width([result.table or "" for result in report.results])
     for result in report.results:
-        said.append(_row(result, names, tables, color=color))
-        said += [f"      {line}" for line in details(result.outcome)]
-    return "\n".join([*said, summary(report), *_error(report, color=color)])
+        report_lines.append(_row(result, names, tables, color=color))
+        report_lines += [f"      {line}" for line in details(result.outcome)]
+    return "\n".join([*report_lines, summary(report), *_error(report, color=color)])
 
 
 def _row(result: Result, names: int, tables: int, *, color: bool) -> str:
     status = result.outcome.status
     word = _painted(f"{WORDS.get(status, status):<4}", status, color=color)
-    cells = [f"{printable(result.name):<{names}}", f"{printable(result.table):<{tables}}"]
-    return "  ".join([word, *filter(None, cells), printable(result.outcome.found)]).rstrip()
+    cells = [f"{printable(result.name):<{names}}", f"{printable(result.table or ''):<{tables}}"]
+    return "  ".join([word, *filter(None, cells), printable(result.outcome.message)]).rstrip()
 
 
 def _error(report: Report, *, color: bool) -> list[str]:

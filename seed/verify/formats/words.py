@@ -1,4 +1,4 @@
-"""What the formats for people share."""
+"""The label, the details and the summary in the formats that people read."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _COUNTED = {Status.PASS: "passed", Status.FAIL: "failed", Status.SKIP: "skipped"
 
 
 def label(result: Result) -> str:
-    """What the result is about: the check, and the table if there is one."""
+    """Return the name of the check, and of the table if there is one."""
     return printable(f"{result.name} {result.table}" if result.table else result.name)
 
 
 def details(outcome: Outcome) -> list[str]:
-    """The lines that follow what was found, where it is not what it should be."""
+    """Return the lines below the message of a check that did not pass: the expected state and the remedy."""
     if outcome.status is Status.PASS:
         return []
     expected = [f"expected {printable(outcome.expected)}"] if outcome.expected else []
@@ -25,18 +25,18 @@ def details(outcome: Outcome) -> list[str]:
 
 
 def to_mend(remedy: str) -> list[str]:
-    """What to do, in one line when it fits, otherwise indented beneath."""
+    """Return the remedy on the line of its heading; if it has several lines, indented below."""
     if not remedy:
         return []
-    first, *others = lines(remedy)
-    return ["to mend:", *(f"  {line}" for line in (first, *others))] if others else [f"to mend: {first}"]
+    first, *rest = lines(remedy)
+    return ["to mend:", *(f"  {line}" for line in (first, *rest))] if rest else [f"to mend: {first}"]
 
 
 def summary(report: Report) -> str:
-    """How many checks ended how, and which of them make the run wrong."""
-    counted = Counter(result.outcome.status for result in report.results)
-    many = len(report.results)
-    parts = [f"{counted[status]} {word}" for status, word in _COUNTED.items() if counted[status]]
-    said = f"{many} {'check' if many == 1 else 'checks'}: {', '.join(parts) or 'none was made'}"
+    """Return the number of checks by status, the seconds, and the checks that make the run fail."""
+    counts = Counter(result.outcome.status for result in report.results)
+    total = len(report.results)
+    parts = [f"{counts[status]} {word}" for status, word in _COUNTED.items() if counts[status]]
+    by_status = f"{total} {'check' if total == 1 else 'checks'}: {', '.join(parts) or 'none was run'}"
     wrong = ", ".join(label(result) for result in report.wrong)
-    return f"{said}, in {report.seconds:.1f} s" + (f"; wrong: {wrong}" if wrong else "")
+    return f"{by_status}, in {report.seconds:.1f} s" + (f"; wrong: {wrong}" if wrong else "")
