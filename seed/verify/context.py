@@ -184,7 +184,7 @@ class Context:
 
     @contextlib.contextmanager
     def as_reader(self, column: VectorColumn) -> Iterator[None]:
-        """Give the session the reader's settings and rights until the transaction ends. Raises as Reader.asking."""
+        """Give the session the reader's settings and rights for this transaction. Raises as Reader.asking."""
         with self.reader.asking(self.connection, column.extension, row_security=self.table.row_security):
             self.require_select(column.name)
             yield
