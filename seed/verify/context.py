@@ -70,7 +70,7 @@ class Context:
     connection: Connection
     contract: Contract
     deadline: Deadline
-    table_name: Name | None = None
+    table_name: TableName | None = None
     declared_table: DeclaredTable | None = None
     lock_seconds: float = LOCK_SECONDS
 
@@ -81,7 +81,7 @@ class Context:
         return self.declared_table
 
     @property
-    def name(self) -> Name:
+    def name(self) -> TableName:
         """The schema and the name of the table."""
         assert self.table_name is not None
         return self.table_name
@@ -94,7 +94,7 @@ class Context:
     @cached_property
     def relation(self) -> Relation | None:
         """The relation of the declared name, which may be a view; None if it does not exist."""
-        return relation(self.connection, self.name)
+        return find_relation(self.connection, self.name)
 
     @property
     def table(self) -> Relation:
@@ -110,12 +110,12 @@ class Context:
     @cached_property
     def extension(self) -> Extension | None:
         """The extension vector; None if it is not enabled."""
-        return extension(self.connection)
+        return find_extension(self.connection)
 
     @cached_property
     def catalog_column(self) -> Column | None:
         """The declared vector column as the catalog has it; None if it is not declared or does not exist."""
-        return column(self.connection, self.table.oid, self.declared.vector) if self.declared.vector else None
+        return find_column(self.connection, self.table.oid, self.declared.vector) if self.declared.vector else None
 
     @cached_property
     def vector_column(self) -> VectorColumn | None:
@@ -184,7 +184,7 @@ class Context:
 
     @contextlib.contextmanager
     def as_reader(self, column: VectorColumn) -> Iterator[None]:
-        """Give the session the reader's settings and rights for this transaction. Raises as Reader.asking."""
-        with self.reader.asking(self.connection, column.extension, row_security=self.table.row_security):
+        """Give the session the reader's settings and rights for this transaction. Raises as Reader.impersonate."""
+        with self.reader.impersonate(self.connection, column.extension, row_security=self.table.row_security):
             self.require_select(column.name)
             yield

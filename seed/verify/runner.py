@@ -85,12 +85,12 @@ def _run(check: Check, context: Context) -> Outcome:
     try:
         with check_transaction(context.connection, context.deadline, context.lock_seconds):
             return check.run(context)
-    except (NotAllowedError, OutOfTimeError, CannotStandInError) as error:
+    except (NotAllowedError, OutOfTimeError, CannotImpersonateError) as error:
         return skipped(str(error))
     except ReaderRefusedError as error:
         return failed("answers for the reader", str(error), "Grant the reader the privilege that the message names.")
     except psycopg.Error as error:
-        if context.connection.closed or is_lost(error):
+        if context.connection.closed or is_connection_lost(error):
             words = f"the connection was lost: {one_line(error)}"
             raise UnreachableError(words, "Run the same command again.") from error
         return _outcome_of_error(error, context)

@@ -26,7 +26,7 @@ def scan_or_sample(context: Context, blocks: int, scan: Callable[[sql.Composable
     result = context.deadline.within(context.connection, SHARE_OF_TIME, lambda: scan(sql.SQL("")))
     if result is not None:
         return result, 100.0, ""
-    percent = percentage(context.size_in_bytes, blocks)
+    percent = sample_percentage(context.size_in_bytes, blocks)
     sample = sql.SQL("TABLESAMPLE SYSTEM ({})").format(percent)
     result = context.deadline.within(context.connection, SHARE_OF_TIME, lambda: scan(sample))
     if result is None:

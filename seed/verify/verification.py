@@ -91,7 +91,7 @@ def _conninfo(contract: Contract | None, deadline: Deadline) -> str:
         address.pop("sslmode", None)
     if address.get("sslmode") != "verify-full" and {"host", "port"} & address.keys():
         address["require_auth"] = NOT_IN_CLEAR
-    settings = unless_said(address)
+    settings = conninfo_of_unset(address)
     return make_conninfo(settings, connect_timeout=connect_timeout(settings, deadline.seconds_left))
 
 

@@ -172,7 +172,7 @@ def test_a_take_over_and_a_repair(typed: Typed, folder: Path) -> None:
     assert typed("baseline", "0001_a") == "Nothing to record: 0001_a is in the ledger.\n"
     write(folder, a1_up="CREATE TABLE a (v vector(3)); -- as it is")
     assert "python -m seed migrate repair" in typed("apply", code=2)
-    assert typed("repair", "0001_a") == "0001_a recorded as it is in its files now, not run\n"
+    assert typed("repair", "0001_a") == "0001_a recorded with the text of its files, not run\n"
     assert typed("repair", "0001_a") == "Nothing to repair: the ledger and the files of 0001_a agree.\n"
     assert typed("apply") == "Nothing to run: the database has every migration.\n"
 

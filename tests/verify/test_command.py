@@ -103,7 +103,7 @@ def test_a_table_without_any_contract(base: str) -> None:
         (["--contract", "nowhere.json"], "the contract 'nowhere.json' cannot be read: No such file or directory"),
         (["--contract", "-"], "the contract from the standard input cannot be used: it is not JSON"),
         (["--table", "nothing"], "the table nothing does not exist in the schema public, or has no vector column"),
-        (["--table", 'a"b'], 'a"b is no name of a table'),
+        (["--table", 'a"b'], 'a"b is not a valid table name'),
         ([], "this database keeps no contract"),
         (["--contract", "a", "--table", "b"], "Only one of --contract, --stack and --table"),
         (["--only", "colour"], "no such check: colour"),

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from pgvector_seed.postgres import catalog
-from pgvector_seed.postgres.catalog import Column
+from pgvector_seed.postgres.catalog import Column, find_column
 from pgvector_seed.vectors.extension import EXTENSION
 
 from ..context import Context, NotAllowedError
@@ -89,7 +88,7 @@ def _id_faults(context: Context) -> Iterator[Fault]:
     name = context.declared.id
     if name is None:
         return
-    column = catalog.column(context.connection, context.table.oid, name)
+    column = find_column(context.connection, context.table.oid, name)
     if column is None:
         yield Fault(f"the column {name} does not exist", SEE_MIGRATIONS)
         return

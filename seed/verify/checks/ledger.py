@@ -26,7 +26,7 @@ def run(context: Context) -> Outcome:
         expected += f" with {_count(len(declared.migrations))}"
     try:
         ledger = read_ledger(context.connection)  # raises if it is damaged, which fails this check
-    except StrangersLedgerError as error:
+    except UntrustedLedgerError as error:
         raise NotAllowedError(str(error)) from error
     if ledger is None:
         return failed(expected, "this database has no ledger", "Connect to the declared database, or run: pulumi up")

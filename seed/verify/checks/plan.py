@@ -45,7 +45,7 @@ def _compare_plans(context: Context, column: VectorColumn, query: str, leaves: S
         other = _without_index(context, scans, leaves)
         if not other:
             continue
-        forget_tuning(context.connection)
+        reset_planner_settings(context.connection)
         if _without_index(context, explain(context.connection, column, query, _neighbours(context)), leaves):
             return skipped(f"{other}: with the default costs, too, the planner prefers it to the index", expected)
         return failed(expected, other + note, _REMEDY)

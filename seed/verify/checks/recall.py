@@ -45,13 +45,13 @@ def _measure(context: Context, column: VectorColumn, queries: list[str], declare
     """Measure recall for a sixth of the time left. Raises OutOfTimeError after fewer than 10 queries."""
     end = time.monotonic() + _SHARE_OF_TIME * context.deadline.seconds_left
     recalls: list[float] = []
-    for recall in measure(context.connection, column, queries, declared.k):
+    for recall in measure_recall(context.connection, column, queries, declared.k):
         recalls.append(recall)
         if time.monotonic() > end:
             break
     if len(recalls) < min(FEWEST_QUERIES, len(queries)):
         raise OutOfTimeError(f"only {len(recalls)} queries could be run in a sixth of the time left")
-    return interval(recalls)
+    return confidence_interval(recalls)
 
 
 CHECK = Check(

@@ -38,7 +38,7 @@ def run(context: Context) -> Outcome:
     """Compare the next id with the ids, which are read first: meanwhile the sequence only moves away from them."""
     if context.declared.id is None:
         return not_declared("an id")
-    id_column = column(context.connection, context.table.oid, context.declared.id)
+    id_column = find_column(context.connection, context.table.oid, context.declared.id)
     if id_column is None:
         return skipped(f"after column: the column {context.declared.id} does not exist")
     row = context.connection.execute(_SEQUENCE, {"table": context.table.oid, "column": id_column.number}).fetchone()
