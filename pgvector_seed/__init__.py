@@ -27,9 +27,11 @@ if not TYPE_CHECKING:  # a type checker would believe in every name
         except ModuleNotFoundError as error:
             if error.name not in ("pulumi", "pulumi_postgresql"):
                 raise
+            from pgvector_seed.common.remedies import wheel
+
             is_statement = sys._getframe(1).f_code.co_name == "_handle_fromlist"  # importlib's, of every Python so far
             kind = ImportError if is_statement else AttributeError
-            raise kind(f"{name} needs Pulumi: pip install 'pgvector-seed[pulumi]'", name=error.name) from error
+            raise kind(f"{name} needs Pulumi: pip install '{wheel()}[pulumi]'", name=error.name) from error
 
 
 def __dir__() -> list[str]:

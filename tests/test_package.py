@@ -9,6 +9,7 @@ import pytest
 
 import pgvector_seed
 from local.workspace import ROOT
+from pgvector_seed.common.version import VERSION
 from pgvector_seed.infra import args, database, roles
 
 WITHOUT_PULUMI = "import sys; sys.modules['pulumi'] = None\n"
@@ -39,7 +40,7 @@ def test_without_pulumi_the_component_says_what_to_install() -> None:
     done = python(WITHOUT_PULUMI + "from pgvector_seed import VectorDatabase")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "ImportError: VectorDatabase needs Pulumi: pip install 'pgvector-seed[pulumi]'"
+        f"ImportError: VectorDatabase needs Pulumi: pip install 'DIR/pgvector_seed-{VERSION}-py3-none-any.whl[pulumi]'"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pgvector_seed.common.commands import CHECKOUT, PROGRAM
+from pgvector_seed.common.version import VERSION
 
 # True for the program of this repository, which reads its settings from the stack's configuration. Of an
 # installation, the program is its user's own.
@@ -30,6 +31,11 @@ def named(key: str) -> str:
     if OWN_PROGRAM:
         return key
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key)
+
+
+def wheel(version: str = VERSION) -> str:
+    """Return the path of the wheel of a version. No index has the package; what one has by its name is a stranger's."""
+    return f"DIR/pgvector_seed-{version}-py3-none-any.whl"
 
 
 def in_checkout(text: str) -> str:

@@ -15,6 +15,7 @@ import pytest
 
 from local.workspace import ROOT
 from pgvector_seed.common.remedies import in_checkout, setting, settings
+from pgvector_seed.common.version import VERSION
 from pgvector_seed.infra.config import ARGUMENTS, FLAGS
 
 # Of a checkout, or of this repository's own program.
@@ -22,6 +23,8 @@ OURS = re.compile(
     r"\bdocs/|\bmake (?:env|up|verify)\b|\bPulumi: the keys?\b|"
     + "|".join(rf"\b{key}\b" for key, name in {**ARGUMENTS, **FLAGS}.items() if key != name)
 )
+# Whoever registers the name at an index would be installed.
+FROM_AN_INDEX = re.compile(r"pip install[^\n]* '?pgvector-seed|^pgvector-seed(?:[<=>\[]|$)", re.MULTILINE)
 CHOOSERS = {"in_checkout", "named", "setting", "settings", "to_set"}
 CONFIGURATION = ROOT / "pgvector_seed" / "infra" / "config.py"
 MODULES = [path for name in ("pgvector_seed", "seed") for path in sorted((ROOT / name).rglob("*.py"))]
@@ -32,6 +35,14 @@ def test_what_only_a_checkout_has_is_named_in_a_checkout_alone(path: Path) -> No
     """Regression: users of an installation were sent to pages, targets and keys that they do not have."""
     if path != CONFIGURATION:
         assert [text for text in _texts(ast.parse(path.read_text()).body) if OURS.search(text)] == []
+
+
+@pytest.mark.parametrize("path", [*MODULES, *ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/*.*")])
+def test_nothing_has_the_package_installed_from_an_index(path: Path) -> None:
+    """Regression: no index has it, so the name could be a stranger's."""
+    text = path.read_text()
+    assert FROM_AN_INDEX.findall(text) == []
+    assert {*re.findall(r"pgvector_seed-([0-9.]+)-py3", text)} <= {VERSION}
 
 
 def _texts(nodes: list[ast.stmt]) -> Iterator[str]:

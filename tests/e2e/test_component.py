@@ -30,10 +30,12 @@ OURS = ("python -m", "make ", "pulumi config set")
 @pytest.fixture(scope="session")
 def environment(cli: None, project: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001
     """An environment with what the example's requirements.txt asks for, pgvector-seed from its wheel."""
-    folder = tmp_path_factory.mktemp("installed")
+    folder = shutil.copytree(EXAMPLE, tmp_path_factory.mktemp("installed") / "shop")
     environment = install(wheel, project / "requirements.txt", folder)
+    (folder / "wheels").mkdir()
+    shutil.copy(wheel, folder / "wheels")
     pip = str(environment / "bin" / "pip")
-    succeed([pip, "install", "--no-index", "--requirement", str(EXAMPLE / "requirements.txt")], folder)
+    succeed([pip, "install", "--no-index", "--requirement", "requirements.txt"], folder)
     return environment
 
 

@@ -104,4 +104,7 @@ def test_the_library_needs_pulumi_for_the_component_alone(environment: Path, out
     succeed([python, "-c", "import pgvector_seed"], outside)
     done = run([python, "-c", "from pgvector_seed import VectorDatabase"], outside)
     assert done.returncode == 1
-    assert "VectorDatabase needs Pulumi: pip install 'pgvector-seed[pulumi]'" in done.stdout
+    assert (
+        f"VectorDatabase needs Pulumi: pip install 'DIR/pgvector_seed-{VERSION}-py3-none-any.whl[pulumi]'"
+        in done.stdout
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from psycopg import errors
 
 from pgvector_seed.common.errors import RefusedError, WrongResultError
-from pgvector_seed.common.remedies import OWN_PROGRAM
+from pgvector_seed.common.remedies import OWN_PROGRAM, wheel
 from pgvector_seed.common.version import VERSION
 from pgvector_seed.migrate.execute import ALLOW_MORE_TIME
 from pgvector_seed.migrate.ledger.model import FORMAT_COLUMN, Ledger, damaged_ledger
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 
-_INSTALL = "git pull" if OWN_PROGRAM else "pip install --upgrade {requirement}"
-_VERSION = re.compile(r"[0-9]+(\.[0-9]+)*")  # safe in a shell command; the ledger may hold any text
+_VERSION = re.compile(r"[0-9]+(\.[0-9]+)*")  # any text may be in the ledger; this one can be typed into a shell
 
 
 def read_format(connection: Connection, columns: Collection[str]) -> int:
@@ -53,11 +52,11 @@ def _newer_format(number: int, versions: Iterable[str]) -> RefusedError:
     for version in versions:
         if _VERSION.fullmatch(version) and is_older(newer, version):
             newer = version
-    requirement = "pgvector-seed" if newer == VERSION else f"'pgvector-seed>={newer}'"
+    install = "git pull" if OWN_PROGRAM else f"pip install {wheel('VERSION' if newer == VERSION else newer)}"
     at_least = f"newer than {VERSION}" if newer == VERSION else f"at least {newer}"
     return RefusedError(
-        f"the ledger has the format {number}, and pgvector-seed {VERSION} supports formats up to {FORMAT}",
-        f"Use the version that wrote it, {at_least}: {_INSTALL.format(requirement=requirement)}",
+        f"the ledger has the format {number}, and this version of pgvector-seed, {VERSION}, knows {FORMAT} at most",
+        f"Use the version that wrote it, {at_least}: {install}",
     )
 
 
