@@ -4,10 +4,17 @@ TYPE_CHECKING = False  # every command waits for this module, and typing's own w
 if TYPE_CHECKING:
     from pgvector_seed.infra.args import VectorDatabaseArgs
     from pgvector_seed.infra.database import VectorDatabase
+    from pgvector_seed.infra.interrupt import leave_quietly_on_interrupt
     from pgvector_seed.infra.roles import Role, Roles
 
-__all__ = ["Role", "Roles", "VectorDatabase", "VectorDatabaseArgs"]
-_HOMES = {"Role": "roles", "Roles": "roles", "VectorDatabase": "database", "VectorDatabaseArgs": "args"}
+__all__ = ["Role", "Roles", "VectorDatabase", "VectorDatabaseArgs", "leave_quietly_on_interrupt"]
+_HOMES = {
+    "Role": "roles",
+    "Roles": "roles",
+    "VectorDatabase": "database",
+    "VectorDatabaseArgs": "args",
+    "leave_quietly_on_interrupt": "interrupt",
+}
 
 if not TYPE_CHECKING:  # a type checker would believe in every name
 

@@ -9,8 +9,7 @@ import pytest
 
 import pgvector_seed
 from local.workspace import ROOT
-from pgvector_seed.common.version import VERSION
-from pgvector_seed.infra import args, database, roles
+from pgvector_seed.infra import args, database, interrupt, roles
 
 WITHOUT_PULUMI = "import sys; sys.modules['pulumi'] = None\n"
 
@@ -20,10 +19,11 @@ def python(program: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_component_is_at_the_top() -> None:
-    from pgvector_seed import Role, Roles, VectorDatabase, VectorDatabaseArgs
+    from pgvector_seed import Role, Roles, VectorDatabase, VectorDatabaseArgs, leave_quietly_on_interrupt
 
     assert (VectorDatabase, VectorDatabaseArgs) == (database.VectorDatabase, args.VectorDatabaseArgs)
     assert (Role, Roles) == (roles.Role, roles.Roles)
+    assert leave_quietly_on_interrupt is interrupt.leave_quietly_on_interrupt
     assert set(pgvector_seed.__all__) <= set(dir(pgvector_seed))
 
 

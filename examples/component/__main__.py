@@ -3,8 +3,9 @@
 import pulumi
 import pulumi_postgresql as postgresql
 
-from pgvector_seed import VectorDatabase, VectorDatabaseArgs
+from pgvector_seed import VectorDatabase, VectorDatabaseArgs, leave_quietly_on_interrupt
 
+leave_quietly_on_interrupt()  # or a KeyboardInterrupt is told below the error of a resource
 config = pulumi.Config()
 shop = postgresql.Database(
     "shop",

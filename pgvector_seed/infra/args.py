@@ -12,6 +12,14 @@ import pulumi
 from pgvector_seed.infra.policy import ENFORCE, WARN
 from pgvector_seed.infra.roles import Roles, faults_of_names
 from pgvector_seed.infra.tables import faults_of_table
+from pgvector_seed.infra.tls import SSLMODES
+from pgvector_seed.infra.validation import (
+    fault_of_port,
+    fault_of_text,
+    fault_of_version,
+    faults_of_types,
+    one_of,
+)
 from pgvector_seed.migrate.declaration import NOTHING_DECLARED, fault_of_schema
 from pgvector_seed.migrate.runner import ApplyOptions
 from pgvector_seed.migrate.session import Limits, fault_of_duration
@@ -50,7 +58,10 @@ class VectorDatabaseArgs:
     pgvector is enabled by someone else. ``superuser`` is False if the login is none. ``policy`` is "enforce", or
     "warn" to be warned only of what is unsafe.
 
-    Raises pulumi.RunError that names every fault.
+    What the annotation calls a pulumi.Input may be an output of another resource. Everything else decides what is
+    declared, and is known at preview. None is a value only of an argument whose default it is.
+
+    Raises pulumi.RunError that names every fault of the type or of the value of an argument.
     """
 
     migrations: str | os.PathLike[str] = "migrations"
@@ -93,19 +104,11 @@ class VectorDatabaseArgs:
         return ApplyOptions(Limits(self.lock_timeout or "", self.statement_timeout or ""), allow_down=self.allow_down)
 
 
-def one_of(*choices: str) -> Callable[[str], str | None]:
-    """Return a check that a value is one of ``choices``."""
-    return lambda value: None if value in choices else f"must be one of {', '.join(choices)}; got {value!r}"
-
-
-def fault_of_version(value: str) -> str | None:
-    """Return what is wrong with a version, or None."""
-    good = value.isascii() and all(part.isdecimal() for part in value.split("."))
-    return None if good else f"must be a version such as 0.8.4; got {value!r}"
-
-
-# What is wrong with a value, or None, by the name of its argument.
-CHECKS: Mapping[str, Callable[[str], str | None]] = {
+# What is wrong with a value, or None, by the name of its argument. An Output's value is not known yet.
+CHECKS: Mapping[str, Callable[[Any], str | None]] = {
+    **dict.fromkeys(("migrations", *LIBPQ, "password"), fault_of_text),
+    "port": fault_of_port,
+    "sslmode": one_of(*SSLMODES),
     "schema": fault_of_schema,
     "on_destroy": one_of("retain", "revert"),
     "minimum_version": fault_of_version,
@@ -116,12 +119,20 @@ CHECKS: Mapping[str, Callable[[str], str | None]] = {
 
 
 def _faults(args: VectorDatabaseArgs) -> Iterator[str]:
+    wrong_types = dict(faults_of_types(args))
+    yield from (f"{path}: {fault}" for path, fault in wrong_types.items())
     for name, check in CHECKS.items():
         value = getattr(args, name)
-        if value is not None and (fault := check(value)):
+        if name not in wrong_types and isinstance(value, str | int | os.PathLike) and (fault := check(value)):
             yield f"{name}: {fault}"
-    for name, table in args.tables.items():
-        yield from (fault for fault, _ in faults_of_table(name, table))
-    if args.roles:
-        names = {kind: role.name for kind, role in args.roles.by_kind().items()}
-        yield from (fault for fault, _ in faults_of_names(names))
+    if "tables" not in wrong_types:
+        yield from (fault for name, table in args.tables.items() for fault, _ in faults_of_table(name, table))
+    if args.roles and not any(path.startswith("roles") for path in wrong_types):
+        yield from _faults_of_roles(args.roles)
+
+
+def _faults_of_roles(roles: Roles) -> Iterator[str]:
+    yield from (fault for fault, _ in faults_of_names({kind: role.name for kind, role in roles.by_kind().items()}))
+    for kind, role in roles.by_kind().items():
+        if isinstance(role.password, str) and (fault := fault_of_text(role.password)):
+            yield f"roles.{kind}.password: {fault}"

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import pulumi
 from pulumi.runtime.config import get_config_env, get_config_secret_keys_env
 
-from pgvector_seed.infra.address import is_port
-from pgvector_seed.infra.args import CHECKS, LIBPQ, VectorDatabaseArgs, one_of
+from pgvector_seed.infra.args import CHECKS, LIBPQ, VectorDatabaseArgs
 from pgvector_seed.infra.policy import WARN
 from pgvector_seed.infra.roles import read_roles
 from pgvector_seed.infra.tables import read_tables
-from pgvector_seed.infra.tls import SSLMODES
+from pgvector_seed.infra.validation import fault_of_text, one_of
 
 
 def load() -> VectorDatabaseArgs:
@@ -49,15 +48,6 @@ def parse(raw: Mapping[str, str], secret: Collection[str] = ()) -> VectorDatabas
     return VectorDatabaseArgs(tables=tables, roles=roles, **flags, **texts)  # type: ignore[arg-type]
 
 
-def _text(raw: str) -> str | None:
-    return None if raw and "\0" not in raw else "must be text, not empty and without a NUL"
-
-
-def _port(raw: str) -> str | None:
-    good = all(is_port(part) for part in raw.split(","))
-    return None if good else f"must be a whole number from 1 to 65535, or a list such as 5432,5433; got {raw!r}"
-
-
 @dataclass(frozen=True)
 class Key:
     """A key of the configuration: a check of its value, which returns the fault or None, and a good value."""
@@ -68,24 +58,24 @@ class Key:
 
 _FLAG = one_of("true", "false")
 KEYS = {
-    "host": Key(_text, "db.example.com"),
-    "port": Key(_port, "5432"),
-    "database": Key(_text, "app"),
-    "user": Key(_text, "app"),
-    "password": Key(_text, "--secret"),
-    "service": Key(_text, "app"),
-    "sslmode": Key(one_of(*SSLMODES), "verify-full"),
-    "sslrootcert": Key(_text, "root.crt"),
-    "sslcert": Key(_text, "client.crt"),
-    "sslkey": Key(_text, "client.key"),
+    "host": Key(fault_of_text, "db.example.com"),
+    "port": Key(CHECKS["port"], "5432"),
+    "database": Key(fault_of_text, "app"),
+    "user": Key(fault_of_text, "app"),
+    "password": Key(fault_of_text, "--secret"),
+    "service": Key(fault_of_text, "app"),
+    "sslmode": Key(CHECKS["sslmode"], "verify-full"),
+    "sslrootcert": Key(fault_of_text, "root.crt"),
+    "sslcert": Key(fault_of_text, "client.crt"),
+    "sslkey": Key(fault_of_text, "client.key"),
     "schema": Key(CHECKS["schema"], "public"),
     "onDestroy": Key(CHECKS["on_destroy"], "retain"),
     "minimumVersion": Key(CHECKS["minimum_version"], "0.8.4"),
     "createExtension": Key(_FLAG, "false"),
     "superuser": Key(_FLAG, "false"),
-    "writerPassword": Key(_text, "--secret"),
-    "readerPassword": Key(_text, "--secret"),
-    "passwordVersion": Key(_text, "2"),
+    "writerPassword": Key(fault_of_text, "--secret"),
+    "readerPassword": Key(fault_of_text, "--secret"),
+    "passwordVersion": Key(fault_of_text, "2"),
     "importRoles": Key(_FLAG, "true"),
     "policy": Key(CHECKS["policy"], WARN),
     "allowDown": Key(_FLAG, "true"),

@@ -10,9 +10,10 @@ import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import traceback
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -75,6 +76,7 @@ class MigrationsProvider(ResourceProvider):
     def configure(self, _request: ConfigureRequest) -> None:
         """Called once in the provider's process, before anything else."""
         end_with_engine()
+        tell_errors_in_one_line()
 
     def check(self, olds: Properties, news: Properties) -> CheckResult:
         """Refuse bad files and another database, at preview already and without a connection."""
@@ -97,30 +99,27 @@ class MigrationsProvider(ResourceProvider):
         Edited history is refused here and not by check, which does not know the ledger: it may have
         been repaired since.
         """
-        with one_line_errors():
-            for line in planned(olds, news).lines(irreversible(news)):
-                report(line)
+        for line in planned(olds, news).lines(irreversible(news)):
+            report(line)
         same = all(olds.get(name) == news.get(name) for name in (*INPUTS, "__provider"))
         return DiffResult(changes=not (same and _is_applied(olds, news)))
 
     def create(self, props: Properties) -> CreateResult:
         """Apply what the ledger does not have: all of it, the rest of it, or nothing."""
-        with one_line_errors():
-            outputs = apply_inputs(props)
-            return CreateResult(outputs["ledger"], outputs)
+        outputs = apply_inputs(props)
+        return CreateResult(outputs["ledger"], outputs)
 
     def update(self, _id: str, olds: Properties, news: Properties) -> UpdateResult:
         """As create; where nothing but the credentials changed, they are tried, and no SQL is run."""
-        with one_line_errors():
-            same = all(olds.get(name) == news[name] for name in ("downs", "declaration"))
-            if same and _is_applied(olds, news):
-                with connect(news["conninfo"]):  # so that a wrong password is not kept
-                    return UpdateResult({**olds, **news})
-            return UpdateResult(apply_inputs(news, ledger_id=olds["ledger"]))
+        same = all(olds.get(name) == news[name] for name in ("downs", "declaration"))
+        if same and _is_applied(olds, news):
+            with connect(news["conninfo"]):  # so that a wrong password is not kept
+                return UpdateResult({**olds, **news})
+        return UpdateResult(apply_inputs(news, ledger_id=olds["ledger"]))
 
     def read(self, id_: str, props: Properties) -> ReadResult:
         """The ledger as it is, so that a refresh shows drift. Without it, nothing here is ours."""
-        with one_line_errors(), connect_to_read(props["conninfo"]) as connection:
+        with connect_to_read(props["conninfo"]) as connection:
             ledger = own_ledger(connection, props["ledger"])
             if ledger is None:
                 report(WITHOUT_LEDGER.format(props["ledger"]))
@@ -142,7 +141,7 @@ class MigrationsProvider(ResourceProvider):
         Otherwise do nothing, not even connect.
         """
         if declaration(props).on_destroy == "revert":
-            with one_line_errors(), connect(props["conninfo"]) as connection:
+            with connect(props["conninfo"]) as connection:
                 refuse_later_up(own_ledger(connection, props["ledger"]))
                 migrations, schema = load_if_present(Path(props["directory"])), declaration(props).schema
                 revert(connection, migrations, schema, report, limits=options(props).limits)
@@ -197,16 +196,19 @@ def report(line: str) -> None:
     print(line, flush=True)
 
 
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """The SDK sends the whole traceback of an exception to the operator; ours say all in one line."""
-    try:
-        yield
-    except Error as error:
-        sys.tracebacklimit = 0
-        error.__traceback__ = error.__cause__ = None
-        type(error).__module__ = "builtins"
-        raise
+def tell_errors_in_one_line() -> None:
+    """Have the provider's process, in which this is called, tell an Error without its traceback, which the SDK sends.
+
+    Every other exception keeps it, also one of another dynamic resource in the same process.
+    """
+    sdk = sys.modules["__main__"]
+    if getattr(sdk, "traceback", None) is traceback:
+        sdk.traceback = SimpleNamespace(**{**vars(traceback), "format_exc": _format_error})  # type: ignore[attr-defined]
+
+
+def _format_error() -> str:
+    error = sys.exc_info()[1]
+    return f"{type(error).__name__}: {error}\n" if isinstance(error, Error) else traceback.format_exc()
 
 
 def apply_inputs(props: Properties, ledger_id: str | None = None) -> Properties:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
 
 import pulumi
@@ -22,6 +22,7 @@ class Role:
     """
 
     name: str
+    _: KW_ONLY  # by position, a password could land where it is shown
     existing: bool = False
     password: pulumi.Input[str] | None = field(default=None, repr=False)
 

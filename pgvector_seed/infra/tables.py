@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
+from pgvector_seed.infra.validation import fault_of_text
 from pgvector_seed.migrate.contract import TableDeclaration
 from pgvector_seed.vectors.metrics import OPERATORS
 
@@ -39,10 +40,14 @@ def read_tables(raw: str) -> tuple[Tables, list[str]]:
     return tables, [f"{fault}. Run: {command}" for fault, command in faults]
 
 
-def faults_of_table(name: str, table: Any) -> Iterator[tuple[str, str]]:
+def faults_of_table(name: Any, table: Any) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the declaration of a table, each with the command that mends it in the configuration."""
+    if not isinstance(name, str) or fault_of_text(name):
+        fault = f"tables: a table's name must be text, not empty and without a NUL; got {name!r}"
+        yield fault, "pulumi config rm tables"
+        return
     path = f"tables[{json.dumps(name)}]"
-    if not isinstance(table, dict):
+    if not isinstance(table, Mapping):
         yield f"{path}: must be a map; got {table!r}", f"pulumi config rm --path '{path}'"
         return
     for key, value in table.items():

@@ -74,6 +74,14 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 NOTHING_DECLARED = Declaration()
 
 
+def refuse_unreadable(declaration: Declaration) -> None:
+    """Raise InputError for a declaration that could not be read again, once it is recorded."""
+    try:
+        msgspec.convert(as_data(declaration), Declaration)
+    except (msgspec.ValidationError, TypeError) as error:  # TypeError: there is no JSON for it
+        raise InputError(f"what is declared cannot be recorded: {error}", "Correct the declaration.") from error
+
+
 def fault_of_schema(name: str) -> str | None:
     """Return the fault in the name of a deployment's schema, or None."""
     if not name or "\0" in name:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.migrate.declaration import Declaration
+from pgvector_seed.migrate.declaration import Declaration, refuse_unreadable
 from pgvector_seed.migrate.files import Migration, checksums
 from pgvector_seed.migrate.handover import reassign
 from pgvector_seed.migrate.ledger import write
@@ -79,8 +79,10 @@ def preview(
 ) -> Preview:
     """Return the work of the next ``apply``, and change nothing. ``to_write`` is passed to ``read_ledger``.
 
-    Raises RefusedError or InputError if ``apply`` would, before it runs anything.
+    Raises RefusedError, and InputError for a text that is about to be run, where ``apply`` would; and for a
+    declaration that could not be read again.
     """
+    refuse_unreadable(declaration)
     with translated("reading the ledger"):
         ledger = read_ledger(connection, to_write=to_write)
     if ledger is None:

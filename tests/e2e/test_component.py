@@ -153,6 +153,7 @@ def test_what_is_wrong_comes_with_a_remedy_that_works_here(shop: Shop) -> None:
     def refused(words: str, *command: str, **settings: str) -> None:
         said = stack.pulumi(*(command or ("preview",)), code=1, **settings)
         assert words in said
+        assert "Traceback" not in said
         assert not [word for word in OURS if word in said], said
 
     refused("VectorDatabaseArgs(host=", PGHOST="/tmp")
@@ -178,3 +179,42 @@ def test_what_is_wrong_comes_with_a_remedy_that_works_here(shop: Shop) -> None:
     refused("VectorDatabaseArgs(allow_down=True)")
     (stack.folder / "migrations").rename(stack.folder / "sql")
     refused(f"no folder migrations in {stack.folder}, where the program runs")
+
+
+def test_a_failing_migration_is_told_without_a_traceback(shop: Shop) -> None:
+    """Regression: the engine interrupts the program then, and Python told the KeyboardInterrupt below the error."""
+    shop.stack.write(f"migrations/{SECOND}.up.sql", "SELECT nope")
+    said = shop.stack.up(code=1)
+    assert f"MigrationError: {SECOND}.up.sql, line 1" in said
+    assert "Traceback" not in said
+    assert "KeyboardInterrupt" not in said
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ('on_destroy=config.get("nothing")', "on_destroy: must be text; got None"),
+        ('allow_down=config.get("allowDown")', "allow_down: must be True or False; got 'false'"),
+    ],
+)
+def test_what_the_configuration_returns_is_no_argument_as_it_is(shop: Shop, argument: str, words: str) -> None:
+    """Regression: None damaged the ledger for good, and the text "false" was true, so that tables were dropped."""
+    stack = shop.stack
+    stack.write(f"migrations/{SECOND}.up.sql", "CREATE TABLE b ()")
+    stack.write(f"migrations/{SECOND}.down.sql", "DROP TABLE b")
+    stack.up()
+    (stack.folder / "migrations" / f"{SECOND}.up.sql").unlink()
+    (stack.folder / "migrations" / f"{SECOND}.down.sql").unlink()
+    stack.set("allowDown", "false")
+    program = stack.folder / "__main__.py"
+    program.write_text(
+        program.read_text()
+        .replace('        on_destroy=config.get("onDestroy") or "retain",\n', "")
+        .replace('migrations="migrations",', f'migrations="migrations", {argument},')
+    )
+    for command in (["preview"], ["up", "--yes", "--skip-preview"]):
+        said = stack.pulumi(*command, code=1)
+        assert words in said
+        assert "Traceback" not in said
+    kept = "SELECT to_regclass('b')::text, declaration ->> 'on_destroy' FROM pgvector_seed.deployment"
+    assert ask(shop.conninfo, kept) == [("b", "retain")]

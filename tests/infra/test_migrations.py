@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from google.protobuf import empty_pb2, json_format, struct_pb2
 from psycopg.conninfo import make_conninfo
+from pulumi.dynamic import CreateResult, ResourceProvider
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from local.server import Server
@@ -32,6 +33,14 @@ from pgvector_seed.postgres.conninfo import as_role
 from tests.conftest import WAITING, ask, declare, name_of, until
 from tests.migrate.helpers import run
 from tests.roles import new_names, quoted
+
+
+class AnothersProvider(ResourceProvider):
+    """A dynamic resource of the program that uses the component. It has a fault."""
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult(props["missing"])
+
 
 PICKLED = base64.b64encode(dill.dumps(MigrationsProvider())).decode()
 URN = "urn:pulumi:dev::pgvector-seed::pulumi-python:dynamic/pgvector_seed:Migrations::m"
@@ -381,6 +390,22 @@ def test_a_failure_is_one_line_without_a_traceback(provider: Provider, folder: P
     assert details.strip().startswith("UnreachableError: ")
     assert details.strip().count("\n") == 0
     assert "s3cret" not in details
+
+
+def test_an_unexpected_failure_keeps_its_traceback(provider: Provider, folder: Path) -> None:
+    """Regression: after one failure of ours, no dynamic resource in the same process had a traceback any more."""
+    (folder / "0001_a.up.sql").write_text("SELECT 1")
+    with pytest.raises(grpc.RpcError):
+        provider.create(inputs("host=127.0.0.1 port=1 user=x dbname=x", folder))
+    anothers = struct_pb2.Struct()
+    anothers["__provider"] = base64.b64encode(dill.dumps(AnothersProvider())).decode()
+    with pytest.raises(grpc.RpcError) as caught:
+        provider.stub.Create(provider_pb2.CreateRequest(urn=URN, properties=anothers))
+    details = caught.value.details()
+    assert details.startswith("Traceback (most recent call last):")
+    assert 'CreateResult(props["missing"])' in details
+    with pytest.raises(grpc.RpcError, match="Traceback"):
+        provider.create({"options": "{}"})
 
 
 def test_a_failing_migration_is_named_with_its_line(provider: Provider, database: str, folder: Path) -> None:

@@ -8,7 +8,9 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
@@ -18,7 +20,7 @@ from pgvector_seed.migrate.compare import objects
 from pgvector_seed.migrate.files import load
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.lock import LOCK_KEY
-from pgvector_seed.migrate.runner import preview
+from pgvector_seed.migrate.runner import apply, preview
 from pgvector_seed.postgres.connection import connect
 from tests.conftest import ask, declare, tries
 from tests.migrate.helpers import MARK, applied, applier, run, undo_all, write
@@ -54,6 +56,26 @@ def test_a_preview_tells_what_apply_would_do_and_changes_nothing(database: str, 
         assert preview(connection, load(folder), declare()).nothing_to_do
         revised = declare(on_destroy="revert")
         assert preview(connection, load(folder), revised).declaration_changes
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("on_destroy", None), ("schema", 5), ("tables", {"a": {"metric": "l3"}}), ("roles", object())]
+)
+def test_a_declaration_that_no_reader_would_take_is_refused_before_it_is_written(
+    database: str, folder: Path, name: str, value: Any
+) -> None:
+    """Regression: it was committed, and the ledger was damaged from then on."""
+    write(folder, a1_up="SELECT 1")
+    unreadable = msgspec.structs.replace(declare(), **{name: value})
+    with connect(database) as connection, pytest.raises(InputError, match="what is declared cannot be recorded"):
+        apply(connection, load(folder), unreadable, print)
+    assert ask(database, "SELECT to_regnamespace('pgvector_seed')") == [(None,)]
+    before, _ = run(database, folder)
+    write(folder, b2_up="CREATE TABLE b ()")
+    with connect(database) as connection, pytest.raises(InputError):
+        apply(connection, load(folder), unreadable, print)
+    with connect(database) as connection:
+        assert read_ledger(connection) == before
 
 
 def test_a_failing_migration_keeps_what_came_before_it(database: str, folder: Path) -> None:

@@ -1,0 +1,86 @@
+"""What is wrong with an argument: with its type, by its annotation, and with its value."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import pulumi
+
+from pgvector_seed.infra.address import is_port
+
+# How a type is told; that of an awaitable, the third kind of a pulumi.Input, is not worth a word.
+_WORDS = {
+    str: "text",
+    int: "a whole number",
+    bool: "True or False",
+    os.PathLike: "a path",
+    Mapping: "a map",
+    pulumi.Output: "an Output",
+    NoneType: "None",
+}
+
+
+def faults_of_types(given: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the path of each field of a dataclass whose value its annotation does not allow, and the fault.
+
+    The fields of a dataclass in it are judged, too. Of a value that is not in the repr, only the type is told.
+    """
+    hints = get_type_hints(type(given), localns={"Output": pulumi.Output, "T": Any})  # as pulumi.Input names them
+    for field in fields(given):
+        name, value, kinds = f"{path}{field.name}", getattr(given, field.name), _kinds(hints[field.name])
+        if not _is_any_of(value, kinds):
+            shown = _shown(value) if field.repr else type(value).__name__
+            yield name, f"must be {_told(kinds)}; got {shown}"
+        elif is_dataclass(value):
+            yield from faults_of_types(value, f"{name}.")
+
+
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    """Return the classes of an annotation, without their parameters."""
+    if get_origin(hint) in (Union, UnionType):
+        return tuple(kind for part in get_args(hint) for kind in _kinds(part))
+    return (get_origin(hint) or hint,)
+
+
+def _is_any_of(value: Any, kinds: tuple[Any, ...]) -> bool:
+    """Return True if a value has one of these types. True and False are no numbers."""
+    return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+
+
+def _told(kinds: tuple[Any, ...]) -> str:
+    words = [_WORDS.get(kind, f"{kind.__name__}(...)") for kind in kinds if kind is not Awaitable]
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _shown(value: Any) -> str:
+    """Return a plain value as it is, and of another the type: there may be a secret in it."""
+    if isinstance(value, pulumi.Output):
+        return "an Output, which a preview may not know"
+    return repr(value) if isinstance(value, str | int | float | None) else type(value).__name__
+
+
+def one_of(*choices: str) -> Callable[[str], str | None]:
+    """Return a check that a value is one of ``choices``."""
+    return lambda value: None if value in choices else f"must be one of {', '.join(choices)}; got {value!r}"
+
+
+def fault_of_text(value: str | os.PathLike[str]) -> str | None:
+    """Return what is wrong with a text that may be a secret, or None."""
+    text = os.fspath(value)
+    return None if text and "\0" not in text else "must be text, not empty and without a NUL"
+
+
+def fault_of_port(value: str | int) -> str | None:
+    """Return what is wrong with a port, or with a list of ports, or None."""
+    good = all(map(is_port, str(value).split(",")))
+    return None if good else f"must be a whole number from 1 to 65535, or a list such as 5432,5433; got {value!r}"
+
+
+def fault_of_version(value: str) -> str | None:
+    """Return what is wrong with a version, or None."""
+    good = value.isascii() and all(part.isdecimal() for part in value.split("."))
+    return None if good else f"must be a version such as 0.8.4; got {value!r}"
