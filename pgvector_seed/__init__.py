@@ -19,12 +19,7 @@ _HOMES = {
 if not TYPE_CHECKING:  # a type checker would believe in every name
 
     def __getattr__(name: str) -> object:
-        """Import Pulumi, which not every program has, once the component is asked for.
-
-        Without it, ``from pgvector_seed import ...`` raises ImportError, which the statement shows as it is;
-        ``hasattr`` and others who look get the AttributeError that they expect.
-        """
-        import sys
+        """Import Pulumi, which not every program has, once the component is used."""
         from importlib import import_module
 
         if name not in _HOMES:
@@ -36,9 +31,7 @@ if not TYPE_CHECKING:  # a type checker would believe in every name
                 raise
             from pgvector_seed.common.remedies import wheel
 
-            is_statement = sys._getframe(1).f_code.co_name == "_handle_fromlist"  # importlib's, of every Python so far
-            kind = ImportError if is_statement else AttributeError
-            raise kind(f"{name} needs Pulumi: pip install '{wheel()}[pulumi]'", name=error.name) from error
+            raise ImportError(f"{name} needs Pulumi: pip install '{wheel()}[pulumi]'", name=error.name) from error
 
 
 def __dir__() -> list[str]:
