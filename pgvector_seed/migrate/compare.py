@@ -6,20 +6,13 @@ import re
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
-from psycopg import Rollback, sql
-from psycopg.errors import LockNotAvailable
+from psycopg import sql
 
 from pgvector_seed.common.errors import MigrationError, RefusedError
 from pgvector_seed.migrate import concurrently
 from pgvector_seed.migrate.execute import execute_alone
 from pgvector_seed.migrate.files import Migration, up_file
-from pgvector_seed.migrate.reach import (
-    LOCK_TIMEOUT,
-    Watch,
-    changes_object_without_schema,
-    changes_rows_only,
-    watched,
-)
+from pgvector_seed.migrate.reach import changes_rows_only, has_reached, would_reach
 from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.migrate.script import Script, parse
 from pgvector_seed.migrate.session import Limits, reset_session
@@ -52,8 +45,7 @@ def differences(
 
     Raises RefusedError if a migration fails in the scratch schema, or changes an object outside of it.
     """
-    limits = Limits(LOCK_TIMEOUT, limits.statement_timeout)
-    with watched(connection) as watch, connection.transaction(force_rollback=True):
+    with connection.transaction(force_rollback=True):
         actual = objects(connection, schema, extension_schema)
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCRATCH)))
         dropped: set[str] = set()
@@ -61,72 +53,51 @@ def differences(
             if _DROPS.search(migration.up):
                 dropped |= objects(connection, SCRATCH, extension_schema).keys()
             reset_session(connection, limits, SCRATCH, extension_schema)
-            _run_in_scratch(connection, migration, watch)
+            _run_in_scratch(connection, migration)
         expected = objects(connection, SCRATCH, extension_schema)
         if objects(connection, schema, extension_schema) != actual:
             raise RefusedError(f"the migrations change objects of the schema {schema} that they do not make", REMEDY)
     return [*_compare(expected, actual), *_not_dropped(dropped - expected.keys(), actual)]
 
 
-def _run_in_scratch(connection: Connection, migration: Migration, watch: Watch) -> None:
+def _run_in_scratch(connection: Connection, migration: Migration) -> None:
     """Run a migration in the scratch schema. Raises RefusedError if it fails or changes an object outside."""
     file = up_file(migration.id)
-    checked: set[tuple[str, ...]] = set()
     try:
         for statement in _transactional(file, parse(migration.up)):
-            if _creates_enabled_extension(connection, file, statement):
-                continue
-            target = tuple(statement.words[:5])  # of many INSERTs into one table, only the first is checked
-            if changes_rows_only(statement) and target in checked:
+            if not _can_be_left_out(connection, file, statement):
                 execute_alone(connection, file, statement, "")
-            else:
-                _run_checked(connection, file, statement, watch)
-            checked.add(target)
+                _refuse(file, statement, None if changes_rows_only(statement) else has_reached(connection, SCRATCH))
         connection.execute(_AS_AT_COMMIT, prepare=False)
+        _refuse(file, None, has_reached(connection, SCRATCH))
     except MigrationError as error:
         raise RefusedError(f"it fails in the scratch schema, for the comparison: {error.message}", REMEDY) from error
-    reached = watch.reached()
-    if reached:
-        raise _reaches(file, reached)
 
 
-def _run_checked(connection: Connection, file: str, statement: Statement, watch: Watch) -> None:
-    """Run a statement, but roll back a DROP IF EXISTS of an object outside: a new schema would not have it.
+def _can_be_left_out(connection: Connection, file: str, statement: Statement) -> bool:
+    """Return True for CREATE of an enabled extension, and for DROP IF EXISTS of an object outside alone.
 
-    Raises RefusedError if any other statement changes an object outside of the scratch schema.
+    Raises RefusedError if the statement would change an object outside of the scratch schema.
     """
-    if changes_object_without_schema(statement):
-        raise _reaches(f"{file}, line {statement.line}", f"an object in no schema ({' '.join(statement.words[:2])})")
-    reached: str | None = None
-    with connection.transaction() as savepoint:
-        try:
-            execute_alone(connection, file, statement, "")
-        except MigrationError as error:
-            if not isinstance(error.__cause__, LockNotAvailable):
-                raise
-            reached = "a table"
-            raise Rollback(savepoint) from error
-        reached = watch.reached()
-        if reached:
-            raise Rollback(savepoint)
-    if reached and not (statement.words[0] == "DROP" and statement.words[2:4] == ["IF", "EXISTS"]):
-        raise _reaches(f"{file}, line {statement.line}", reached)
+    words = statement.words
+    if words[:2] == ["CREATE", "EXTENSION"]:
+        name = statement.tokens[5] if words[2:5] == ["IF", "NOT", "EXISTS"] else statement.tokens[2]
+        if connection.execute(_HAS_EXTENSION, (name,)).fetchone() == (False,):
+            raise RefusedError(
+                f"{file}, line {statement.line}: the extension {name} is missing", f"In psql: CREATE EXTENSION {name};"
+            )
+        return True
+    reached = would_reach(connection, statement, SCRATCH)
+    if reached and words[0] == "DROP" and words[2:4] == ["IF", "EXISTS"]:
+        return True
+    _refuse(file, statement, reached)
+    return False
 
 
-def _creates_enabled_extension(connection: Connection, file: str, statement: Statement) -> bool:
-    """Return True if a statement creates an extension that is enabled. Raises RefusedError if it is not enabled."""
-    if statement.words[:2] != ["CREATE", "EXTENSION"]:
-        return False
-    name = statement.tokens[5] if statement.words[2:5] == ["IF", "NOT", "EXISTS"] else statement.tokens[2]
-    if connection.execute(_HAS_EXTENSION, (name,)).fetchone() == (False,):
-        raise RefusedError(
-            f"{file}, line {statement.line}: the extension {name} is missing", f"In psql: CREATE EXTENSION {name};"
-        )
-    return True
-
-
-def _reaches(place: str, reached: str) -> RefusedError:
-    return RefusedError(f"{place}: it reaches {reached}, which the migrations do not make", REMEDY)
+def _refuse(file: str, statement: Statement | None, reached: str | None) -> None:
+    if reached:
+        line = f", line {statement.line}" if statement else ""
+        raise RefusedError(f"{file}{line}: it reaches {reached}, which the migrations do not make", REMEDY)
 
 
 def _transactional(file: str, script: Script) -> Iterator[Statement]:

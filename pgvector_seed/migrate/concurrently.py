@@ -16,14 +16,14 @@ SELECT n.nspname, x.relname, i.indisvalid, x.oid::text
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
-WHERE i.indrelid = pg_catalog.to_regclass(%s) AND x.relname = (pg_catalog.parse_ident(%s))[1]::pg_catalog.name
+WHERE i.indrelid = pg_catalog.to_regclass(%s)::oid AND x.relname = (pg_catalog.parse_ident(%s))[1]::pg_catalog.name
 """
 _DROPPED = """
 SELECT n.nspname, x.relname, i.indisvalid, x.oid::text
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
-WHERE x.oid = pg_catalog.to_regclass(%s)
+WHERE x.oid = pg_catalog.to_regclass(%s)::oid
 """
 _IN_PROGRESS = "SELECT pid FROM pg_catalog.pg_stat_progress_create_index WHERE index_relid = %s::oid"
 

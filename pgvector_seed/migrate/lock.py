@@ -13,6 +13,7 @@ from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.interrupt import ending_with_client, pause, stoppable
 from pgvector_seed.postgres.pooler import refuse_pooler
+from pgvector_seed.postgres.snapshot import catalog_snapshot
 
 Progress = Callable[[str], None]  # gets a line of progress
 
@@ -23,10 +24,10 @@ POLL_SECONDS = 0.2
 
 _HOLDER = """
 SELECT a.usename, a.application_name, a.client_addr::text, a.pid,
-       pg_catalog.date_trunc('second', pg_catalog.now() - a.backend_start)::text
-FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+       date_trunc('second', now() - a.backend_start)::text
+FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND (l.classid::bigint << 32 | l.objid::bigint) = %s
 """
 
@@ -83,7 +84,8 @@ def _try_lock(connection: Connection) -> bool:
 
 
 def _holder(connection: Connection) -> str:
-    row = connection.execute(_HOLDER, (LOCK_KEY,)).fetchone()
+    with catalog_snapshot(connection):
+        row = connection.execute(_HOLDER, (LOCK_KEY,)).fetchone()
     if row is None:
         return "another session, which is about to end"
     user, application, address, pid, age = row

@@ -1,111 +1,99 @@
-"""Detecting the objects that migrations reach outside of the scratch schema.
+"""Objects outside of the scratch schema that a statement would change, or has changed.
 
-A second session locks every existing table as a writer does, so a statement that alters or drops one, or builds an
-index on it, runs into the lock timeout, and no other session has to wait. Other objects that a statement reached show
-in the locks of its transaction.
+The statement's own words are judged before it runs, so that no real table is locked or changed. The effect of a DO
+block or a function shows afterwards, in the transaction's locks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 
-from psycopg import errors, sql
-from psycopg.conninfo import make_conninfo
-
-from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.migrate.scanner import Statement
-from pgvector_seed.postgres.connection import Connection, connect
+from pgvector_seed.postgres.connection import Connection
 
-LOCK_TIMEOUT = "200ms"  # only the second session can hold a lock that a migration needs
-
+# Keywords before the name of a relation. A word that is no relation's name is not found, and does no harm.
+_BEFORE_A_NAME = {"ON", "ONLY", "REFERENCES"}
+_BEFORE_ITS_OWN = {
+    *("TABLE", "VIEW", "SEQUENCE", "INDEX", "EXISTS", "TRUNCATE", "LOCK", "CONCURRENTLY", "CLUSTER", "INHERIT"),
+    *("PARTITION", "TYPE", "DOMAIN", "FUNCTION", "PROCEDURE", "ROUTINE", "AGGREGATE", "USING"),
+}
+_TWO_BEFORE_A_NAME = {("PARTITION", "OF"), ("(", "LIKE"), (",", "LIKE"), ("INHERITS", "(")}
 _ROWS_ONLY = ("INSERT", "SELECT", "UPDATE", "DELETE", "MERGE", "VALUES", "WITH", "SET")
 _IN_NO_SCHEMA = {
     *("ACCESS", "CAST", "DATABASE", "EVENT", "GROUP", "LANGUAGE", "PUBLICATION", "ROLE", "SCHEMA", "SERVER"),
     *("SUBSCRIPTION", "SYSTEM", "TABLESPACE", "TRANSFORM", "USER"),
 }
 
-# The tables that this login may write to: it can lock no others, nor alter them.
-_TABLES = """
-SELECT n.nspname, c.relname
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND NOT c.relispartition
-  AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
-  AND pg_catalog.has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
-  AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-ORDER BY n.nspname, c.relname
+# Every operator here has the exact types of one in pg_catalog: the search_path has schemas in which other roles may
+# create a better match.
+_OUTSIDE = """
+SELECT pg_catalog.concat(n.nspname, '.', name)
+FROM pg_catalog.unnest(%s::text[]) AS name
+LEFT JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(name)::oid
+LEFT JOIN pg_catalog.pg_type t ON t.oid = pg_catalog.to_regtype(name)::oid AND %s
+LEFT JOIN pg_catalog.pg_proc p ON p.oid = pg_catalog.to_regproc(name)::oid AND %s
+JOIN pg_catalog.pg_namespace n ON n.oid = coalesce(c.relnamespace, t.typnamespace, p.pronamespace)
+WHERE n.nspname <> %s AND n.nspname <> 'information_schema' AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_')
+LIMIT 1
 """
-# The relations that a session has locked, other than to read them, the types, routines and extensions, and the schemas
-# in which it creates objects. Its own uncommitted objects cannot be seen from here.
+# A relation of another schema that this transaction has locked other than to read it, or another schema in which it
+# created, or tried to create, an object.
 _REACHED = """
-SELECT pg_catalog.pg_describe_object(coalesce(l.classid, 'pg_catalog.pg_class'::pg_catalog.regclass),
-                                     coalesce(l.objid, l.relation), 0)
+SELECT CASE l.locktype WHEN 'object' THEN pg_catalog.concat('the schema ', l.objid::regnamespace)
+                       ELSE l.relation::regclass::text END
 FROM pg_catalog.pg_locks l
 LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation
-LEFT JOIN pg_catalog.pg_type t ON l.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND t.oid = l.objid
-LEFT JOIN pg_catalog.pg_proc p ON l.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.oid = l.objid
-LEFT JOIN pg_catalog.pg_extension e ON l.classid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND e.oid = l.objid
-JOIN pg_catalog.pg_namespace n ON n.oid = coalesce(c.relnamespace, t.typnamespace, p.pronamespace, e.extnamespace,
-  CASE WHEN l.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass THEN l.objid END)
-WHERE l.pid = %s AND l.granted
+JOIN pg_catalog.pg_namespace n ON n.oid = coalesce(c.relnamespace, l.objid)
+WHERE l.pid = pg_catalog.pg_backend_pid() AND l.granted
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-  AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema'
-  AND (l.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
-       OR l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
+  AND n.nspname <> %s AND n.nspname <> 'information_schema' AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_')
+  AND (l.locktype = 'object' AND l.classid = 'pg_catalog.pg_namespace'::regclass::oid
+       OR l.locktype = 'relation' AND l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
 LIMIT 1
 """
 
 
-@dataclass(frozen=True)
-class Watch:
-    """A second session, which cannot see the uncommitted objects of the watched one, process ``pid``."""
-
-    session: Connection
-    pid: int
-
-    def reached(self) -> str | None:
-        """Return an object that the watched transaction has locked and not created itself, or None."""
-        row = self.session.execute(_REACHED, (self.pid,)).fetchone()
-        return row[0] if row else None
-
-
-@contextmanager
-def watched(connection: Connection) -> Iterator[Watch]:
-    """Lock every table that this login may write to, in a second session, in ROW EXCLUSIVE mode.
-
-    Raises RefusedError if a table cannot be locked in 10 seconds.
-    """
-    with connect(_same_server(connection)) as session, session.transaction(force_rollback=True):
-        tables = [sql.Identifier(*names) for names in session.execute(_TABLES)]
-        if tables:
-            _lock(session, tables)
-        yield Watch(session, connection.info.backend_pid)
-
-
-def _lock(session: Connection, tables: list[sql.Identifier]) -> None:
-    lock = sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(sql.SQL(", ").join(tables))
-    try:
-        session.execute(sql.SQL("SET LOCAL lock_timeout TO '10s'; ") + lock, prepare=False)
-    except errors.LockNotAvailable as error:
-        raise RefusedError(
-            "another session is altering the tables: they cannot be compared meanwhile",
-            "Run the same command again when that session is done.",
-        ) from error
-
-
-def _same_server(connection: Connection) -> str:
-    """Return the conninfo of this session, with only the host to which it is connected."""
-    info = connection.info
-    return make_conninfo(info.dsn, host=info.host, hostaddr=info.hostaddr, port=info.port, password=info.password)
-
-
 def changes_rows_only(statement: Statement) -> bool:
-    """Return True if a statement itself creates, alters and drops no object."""
+    """Return True for a statement that by itself creates no object."""
     return statement.words[0] in _ROWS_ONLY
 
 
-def changes_object_without_schema(statement: Statement) -> bool:
-    """Return True if a statement creates, alters or drops an object that is in no schema, such as a role."""
+def would_reach(connection: Connection, statement: Statement, scratch: str) -> str | None:
+    """Return an object outside of the scratch schema that a statement names, or an object in no schema, or None."""
     words = statement.words
-    return words[:2] == ["DROP", "EXTENSION"] or (words[0] in ("CREATE", "ALTER", "DROP") and words[1] in _IN_NO_SCHEMA)
+    if words[:2] == ["DROP", "EXTENSION"] or (words[0] in ("CREATE", "ALTER", "DROP") and words[1] in _IN_NO_SCHEMA):
+        return f"an object in no schema ({words[0]} {words[1]})"
+    drops = words[0] == "DROP"  # types and routines of that name, too
+    row = connection.execute(_OUTSIDE, (list(_names(statement)), drops, drops, scratch)).fetchone()
+    return row[0] if row else None
+
+
+def has_reached(connection: Connection, scratch: str) -> str | None:
+    """Return an object outside of the scratch schema that the transaction has reached, or None."""
+    row = connection.execute(_REACHED, (scratch,)).fetchone()
+    return row[0] if row else None
+
+
+def _names(statement: Statement) -> Iterator[str]:
+    """Yield the names, with their schemas, where the name of an existing relation may stand."""
+    words = statement.words
+    if changes_rows_only(statement):
+        keyword = {"INSERT": "INTO", "MERGE": "INTO", "DELETE": "FROM", "UPDATE": "UPDATE"}.get(words[0])
+        if keyword:
+            yield from _name_at(statement, words.index(keyword) + 1)
+        return
+    before = _BEFORE_A_NAME if words[0] == "CREATE" else _BEFORE_A_NAME | _BEFORE_ITS_OWN
+    before |= {","} if words[0] in ("DROP", "TRUNCATE", "LOCK") else set()
+    before |= {"TO"} if words[:2] == ["CREATE", "RULE"] else set()
+    for index in range(1, len(words)):
+        if words[index - 1] in before or (words[index - 2], words[index - 1]) in _TWO_BEFORE_A_NAME:
+            yield from _name_at(statement, index)
+
+
+def _name_at(statement: Statement, index: int) -> Iterator[str]:
+    end = index + 1
+    while statement.words[end : end + 1] == ["."]:
+        end += 2
+    name = "".join(statement.tokens[index:end])
+    if name[:1].isalpha() or name[:1] in ("_", '"'):
+        yield name

@@ -22,7 +22,8 @@ _REPEAT_SECONDS = 0.5
 # Only on these systems can the server detect a lost client; elsewhere it allows no value but 0.
 _ENDING_WITH_CLIENT = sql.SQL("""
 SELECT pg_catalog.set_config(name, '1s', {local}) FROM pg_catalog.pg_settings
-WHERE name = 'client_connection_check_interval' AND pg_catalog.version() ~ 'linux|darwin|bsd'
+WHERE name OPERATOR(pg_catalog.=) 'client_connection_check_interval'
+  AND pg_catalog.version() OPERATOR(pg_catalog.~) 'linux|darwin|bsd'
 """)
 
 _stopped = Event()

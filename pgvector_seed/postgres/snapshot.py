@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+import psycopg
 from psycopg import pq, sql
 
 from pgvector_seed.postgres.connection import Connection
@@ -32,9 +33,12 @@ def catalog_snapshot(connection: Connection) -> Iterator[None]:
     checked cannot change before they are used; in a transaction it is that transaction's snapshot.
     """
     outermost = connection.info.transaction_status == pq.TransactionStatus.IDLE
-    connection.execute(_BEGIN if outermost else _BEGIN_INSIDE, prepare=False)
+    rollback = _ROLLBACK if outermost else _ROLLBACK_INSIDE
     try:
+        connection.execute(_BEGIN if outermost else _BEGIN_INSIDE, prepare=False)
         yield
-    finally:
-        if not connection.closed and connection.info.transaction_status != pq.TransactionStatus.IDLE:
-            connection.execute(_ROLLBACK if outermost else _ROLLBACK_INSIDE, prepare=False)
+    except BaseException:
+        with suppress(psycopg.Error):  # the first error is the one to report
+            connection.execute(rollback, prepare=False)
+        raise
+    connection.execute(rollback, prepare=False)

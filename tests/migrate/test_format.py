@@ -243,7 +243,7 @@ def test_a_newer_format_is_refused_by_every_command(old: str, folder: Path, comm
     before = ask(old, COLUMNS), ask(old, ROWS)
     done = seed(old, folder, COMMANDS[command])
     assert done.returncode == 2, done.stdout + done.stderr
-    assert f"the ledger has the format 99, and pgvector-seed {VERSION} supports formats up to {FORMAT}" in (
+    assert f"the ledger has the format 99, and this version of pgvector-seed, {VERSION}, knows {FORMAT} at most" in (
         done.stdout + done.stderr
     )
     assert (ask(old, COLUMNS), ask(old, ROWS)) == before
@@ -255,6 +255,7 @@ def test_a_newer_format_is_refused_by_every_command(old: str, folder: Path, comm
         (("0.1.0", "0.1.0"), f"newer than {VERSION}"),
         (("1.9.0", "1.10.0"), "at least 1.10.0"),
         (("1.9.0", "2.0.0'; rm -rf ~"), "at least 1.9.0"),
+        (("1.9.0", "9" * 5000), "at least 1.9.0"),
     ],
 )
 def test_a_newer_format_names_the_version_to_use(old: str, folder: Path, versions: tuple[str, str], words: str) -> None:
@@ -299,6 +300,9 @@ def test_a_column_of_a_later_version_is_no_damage(old: str, folder: Path, table:
         "DELETE FROM pgvector_seed.deployment",
         "UPDATE pgvector_seed.deployment SET format = 0",
         "UPDATE pgvector_seed.deployment SET format = 1",
+        "ALTER TABLE pgvector_seed.deployment ALTER format TYPE text",
+        "ALTER TABLE pgvector_seed.deployment ALTER format DROP NOT NULL;"
+        "UPDATE pgvector_seed.deployment SET format = NULL",
     ],
 )
 def test_a_ledger_without_what_its_format_needs_is_damaged(old: str, folder: Path, edit: str) -> None:

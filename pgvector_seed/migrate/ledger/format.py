@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 
-_VERSION = re.compile(r"[0-9]+(\.[0-9]+)*")  # any text may be in the ledger; this one can be typed into a shell
+_VERSION = re.compile(
+    r"[0-9]{1,6}(\.[0-9]{1,6}){0,5}"
+)  # any text may be in the ledger; this one can be typed into a shell
 
 
 def read_format(connection: Connection, columns: Collection[str]) -> int:
@@ -32,11 +34,11 @@ def read_format(connection: Connection, columns: Collection[str]) -> int:
 
     Raises RefusedError if the format is newer than FORMAT, or impossible.
     """
-    if FORMAT_COLUMN not in columns:
+    if not any(column.startswith("deployment format ") for column in columns):
         return 1
     row = connection.execute("SELECT format FROM pgvector_seed.deployment").fetchone()
-    number = row[0] if row else 0
-    if number < 2:  # the first format that has the column
+    number = row[0] if row and FORMAT_COLUMN in columns else None
+    if number is None or number < 2:  # the first format that has the column
         raise damaged_ledger("its format is unknown")
     if number > FORMAT:
         versions = []
@@ -46,11 +48,11 @@ def read_format(connection: Connection, columns: Collection[str]) -> int:
     return int(number)
 
 
-def _newer_format(number: int, versions: Iterable[str]) -> RefusedError:
+def _newer_format(number: int, versions: Iterable[str | None]) -> RefusedError:
     """Return the error for a newer format. ``versions`` are the versions of pgvector-seed recorded with migrations."""
     newer = VERSION
     for version in versions:
-        if _VERSION.fullmatch(version) and is_older(newer, version):
+        if version and _VERSION.fullmatch(version) and is_older(newer, version):
             newer = version
     install = "git pull" if OWN_PROGRAM else f"pip install {wheel('VERSION' if newer == VERSION else newer)}"
     at_least = f"newer than {VERSION}" if newer == VERSION else f"at least {newer}"

@@ -1,0 +1,74 @@
+"""Operators that another role has put into a schema of the search_path, while a superuser migrates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pgvector_seed.migrate.adopt import baseline
+from pgvector_seed.migrate.files import load
+from pgvector_seed.postgres.connection import connect
+from tests.conftest import ask, declare, name_of
+from tests.migrate.helpers import MARK, run, write
+
+# Better matches than the operators of pg_catalog, none of which has exactly these types.
+IN_PUBLIC = [
+    *(("=", "oid", kind) for kind in ("regclass", "regnamespace", "int4")),
+    *(("<>", "oid", kind) for kind in ("regclass", "regnamespace", "int4")),
+    *(
+        ("||", left, right)
+        for left, right in (("text", "name"), ("name", "text"), ("text", "int2"), ("text", '"char"'))
+    ),
+    *((operator, "name", "name") for operator in ("~~", "!~~")),
+]
+# The same types, in a schema that the database's search_path names before pg_catalog.
+BEFORE_PG_CATALOG = [("=", kind, kind) for kind in ("text", "name", "oid", '"char"', "bool")] + [("~", "text", "text")]
+
+
+def plant(conninfo: str, schema: str, operators: list[tuple[str, str, str]]) -> None:
+    """Have each operator end the statement that uses it."""
+    for number, (operator, left, right) in enumerate(operators):
+        result = "text" if operator == "||" else "bool"
+        ask(
+            conninfo,
+            f"CREATE FUNCTION {schema}.trap_{number}({left}, {right}) RETURNS {result} LANGUAGE plpgsql AS "
+            f"$$BEGIN RAISE EXCEPTION 'caught by {operator}({left}, {right})'; END$$; "
+            f"CREATE OPERATOR {schema}.{operator} "
+            f"(LEFTARG = {left}, RIGHTARG = {right}, FUNCTION = {schema}.trap_{number})",
+        )
+
+
+@pytest.fixture(params=["in public", "before pg_catalog"])
+def trapped(request: pytest.FixtureRequest, database: str) -> str:
+    """A database with such operators on the path of every new session."""
+    if request.param == "in public":
+        plant(database, "public", IN_PUBLIC)
+    else:
+        ask(database, "CREATE SCHEMA evil")
+        plant(database, "evil", BEFORE_PG_CATALOG)
+        ask(database, f"ALTER DATABASE {name_of(database)} SET search_path = evil, pg_catalog, public")
+    return database
+
+
+MIGRATIONS = {
+    "a1_up": "CREATE TABLE a (id serial PRIMARY KEY, v vector(3), t text COLLATE \"C\" DEFAULT 'x' NOT NULL);"
+    "CREATE VIEW w AS SELECT id FROM a; CREATE TYPE e AS ENUM ('y'); ALTER TABLE a ALTER t SET STATISTICS 9;"
+    "CREATE FUNCTION f(x int) RETURNS int LANGUAGE sql RETURN 1; DROP TABLE IF EXISTS other",
+    "b2_up": MARK + "CREATE INDEX CONCURRENTLY i ON a USING hnsw (v vector_l2_ops)",
+    "b2_down": MARK + "DROP INDEX CONCURRENTLY i",
+}
+
+
+def test_migrations_are_applied_without_them(trapped: str, folder: Path) -> None:
+    write(folder, **MIGRATIONS)
+    run(trapped, folder)
+    assert run(trapped, folder)[1] == []
+
+
+def test_a_database_is_taken_over_without_them(trapped: str, folder: Path) -> None:
+    write(folder, **MIGRATIONS)
+    run(trapped, folder)
+    ask(trapped, "DROP SCHEMA pgvector_seed CASCADE")
+    with connect(trapped) as connection:
+        assert baseline(connection, load(folder), declare(), "0002_b", lambda _line: None) == ["0001_a", "0002_b"]
