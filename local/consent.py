@@ -9,7 +9,7 @@ from typing import Any
 from pgvector_seed.common.errors import InputError, RefusedError
 
 CONSEQUENCES = {
-    "revert": "undo every migration: the tables and what is in them are dropped, and then the extension",
+    "revert": "undo every migration: the tables and their rows are dropped, and then the extension",
     "retain": "forget the deployment; the tables, the extension and the ledger stay in the database",
 }
 
@@ -31,6 +31,8 @@ def require(last: str, today: str, connection: Mapping[str, Any] | None, *, agre
     if agreed:
         print(question, "YES=1.", flush=True)
     elif not sys.stdin.isatty():
-        raise InputError(f"{question} Nobody can be asked here", "To agree: make destroy YES=1")
+        raise InputError(
+            f"{question} It cannot be asked: standard input is not a terminal", "To agree: make destroy YES=1"
+        )
     elif input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
         raise RefusedError("nothing was destroyed")

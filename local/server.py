@@ -62,7 +62,7 @@ class Server:
             )
             if started.returncode == 0:
                 return True
-        raise Error(f"PostgreSQL did not start: {_last_line(started.stdout)}", f"Its own words: {self.log}")
+        raise Error(f"PostgreSQL did not start: {_last_line(started.stdout)}", f"See its log: {self.log}")
 
     def stop(self) -> bool:
         """Stop the server and wait for its end. Returns False if it was not running."""
@@ -70,7 +70,7 @@ class Server:
             return False
         stopped = self._pg_ctl("stop", "--wait", "--mode=fast")
         if stopped.returncode != 0:
-            raise Error(f"PostgreSQL did not stop: {_last_line(stopped.stdout)}", f"Its own words: {self.log}")
+            raise Error(f"PostgreSQL did not stop: {_last_line(stopped.stdout)}", f"See its log: {self.log}")
         return True
 
     def is_running(self) -> bool:

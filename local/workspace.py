@@ -159,7 +159,9 @@ def _yaml(text: str) -> dict[str, Any]:
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InputError(f"Pulumi.{STACK}.yaml is not YAML: {' '.join(str(error).split())}", "Mend it.") from error
+        raise InputError(
+            f"Pulumi.{STACK}.yaml is not YAML: {' '.join(str(error).split())}", "Correct the file."
+        ) from error
     return data if isinstance(data, dict) else {}
 
 
@@ -167,7 +169,7 @@ def _parse(text: str | None) -> dict[str, Any]:
     stack = _yaml(text or "")
     config = stack.get("config") or {}
     if not isinstance(config, dict):
-        raise InputError(f"the config of Pulumi.{STACK}.yaml is not a map: {config!r}", "Mend it.")
+        raise InputError(f"the config of Pulumi.{STACK}.yaml is not a map: {config!r}", "Correct the file.")
     return {**stack, "config": config}
 
 
