@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -17,7 +16,7 @@ from pgvector_seed.migrate.compare import SCRATCH, objects
 from pgvector_seed.migrate.files import load
 from pgvector_seed.migrate.runner import undo
 from pgvector_seed.postgres.connection import connect
-from tests.conftest import ask, declare, name_of, until
+from tests.conftest import ask, declare, name_of
 from tests.migrate.helpers import ARTICLES_TABLE, MARK, run, write
 
 NO_SCRATCH = f"SELECT count(*) FROM pg_namespace WHERE nspname = '{SCRATCH}'"
@@ -213,30 +212,16 @@ WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')
 """
 
 
-@pytest.mark.parametrize("up", ["CREATE INDEX ON a (i)", "DO $$ BEGIN ALTER TABLE a ADD j int; END $$"])
-def test_a_real_table_is_never_locked_against_its_writers(database: str, folder: Path, up: str) -> None:
-    """Nor does the comparison wait for them: a real table is altered by nobody while it lasts."""
+def test_a_real_table_is_not_locked_against_its_writers(database: str, folder: Path) -> None:
+    """Nor does the comparison wait for them."""
     ask(database, "CREATE TABLE a (i int)")
-    write(folder, a1_up=up)
+    write(folder, a1_up="CREATE INDEX ON a (i)")
     with psycopg.connect(database) as writer:
         writer.execute("INSERT INTO a VALUES (1)")
-        with pytest.raises(RefusedError, match="line 1: it reaches a table"):
+        with pytest.raises(RefusedError, match=r"line 1: it reaches public\.a"):
             take_over(database, folder)
         writer.execute("INSERT INTO a VALUES (2)")
     assert ask(database, "SELECT count(*) FROM a") == [(2,)]
-
-
-def test_a_table_that_another_session_alters_is_waited_for(database: str, folder: Path) -> None:
-    """For the time that a lock may take, and no longer."""
-    ask(database, "CREATE TABLE a (i int)")
-    write(folder, a1_up="CREATE TABLE a (i int)")
-    with psycopg.connect(database) as other, ThreadPoolExecutor() as background:
-        other.execute("ALTER TABLE a ADD j int")
-        running = background.submit(take_over, database, folder)
-        waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%LOCK TABLE%' "
-        until(lambda: ask(database, waiting + "AND wait_event_type = 'Lock'"))
-        other.rollback()
-        assert running.result() == ["0001_a"]
 
 
 def test_a_sequence_is_not_moved_by_the_comparison(database: str, folder: Path) -> None:
