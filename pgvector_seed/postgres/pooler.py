@@ -21,7 +21,7 @@ def refuse_pooler(connection: Connection) -> None:
     """
     if _process(connection) != connection.info.backend_pid and not _keeps_session(connection):
         raise RefusedError(
-            "a connection pooler stands in between, where the lock that keeps two runs apart does not hold",
+            "the connection goes through a pooler that shares sessions, where the migration lock does not hold",
             f"Connect to the server itself for migrations: PGHOST, PGPORT (Pulumi: {settings('host', 'port')}).",
         )
 

@@ -122,7 +122,7 @@ def test_a_pooler_is_refused(stack: Stack, server: Server) -> None:
     with pooler(server) as proxy:
         refused(
             stack.up(code=1, PGPORT=str(proxy.port)),
-            "a connection pooler stands in between",
+            "the connection goes through a pooler",
             "pulumi config set host; pulumi config set port",
         )
     assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
