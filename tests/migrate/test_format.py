@@ -301,8 +301,10 @@ def test_a_column_of_a_later_version_is_no_damage(old: str, folder: Path, table:
         "UPDATE pgvector_seed.deployment SET format = 0",
         "UPDATE pgvector_seed.deployment SET format = 1",
         "ALTER TABLE pgvector_seed.deployment ALTER format TYPE text",
-        "ALTER TABLE pgvector_seed.deployment ALTER format DROP NOT NULL;"
-        "UPDATE pgvector_seed.deployment SET format = NULL",
+        (
+            "ALTER TABLE pgvector_seed.deployment ALTER format DROP NOT NULL;"
+            "UPDATE pgvector_seed.deployment SET format = NULL"
+        ),
     ],
 )
 def test_a_ledger_without_what_its_format_needs_is_damaged(old: str, folder: Path, edit: str) -> None:
