@@ -37,7 +37,9 @@ def read_format(connection: Connection, columns: Collection[str]) -> int:
     if not any(column.startswith("deployment format ") for column in columns):
         return 1
     row = connection.execute("SELECT format FROM pgvector_seed.deployment").fetchone()
-    number = row[0] if row and FORMAT_COLUMN in columns else None
+    if row is None:
+        raise damaged_ledger("a part of it is missing")
+    number = row[0] if FORMAT_COLUMN in columns else None
     if number is None or number < 2:  # the first format that has the column
         raise damaged_ledger("its format is unknown")
     if number > FORMAT:
