@@ -14,7 +14,7 @@ import pulumi
 from psycopg.conninfo import make_conninfo
 
 from pgvector_seed.common.errors import Error
-from pgvector_seed.common.remedies import setting, to_set
+from pgvector_seed.common.remedies import set_remedy, setting
 from pgvector_seed.infra.tls import find_files, find_sslmode
 from pgvector_seed.migrate.contract import DeclaredConnection
 from pgvector_seed.postgres.connection import connect
@@ -126,7 +126,7 @@ def _refuse_environment() -> None:
 def _tcp(hosts: str) -> str:
     if any(not host or host.startswith(("/", "@")) for host in hosts.split(",")):
         raise pulumi.RunError(
-            f"the PostgreSQL provider connects by TCP; got {hosts or 'no host'!r}. {to_set('host', '127.0.0.1')}"
+            f"the PostgreSQL provider connects by TCP; got {hosts or 'no host'!r}. {set_remedy('host', '127.0.0.1')}"
         )
     return hosts
 
@@ -134,7 +134,7 @@ def _tcp(hosts: str) -> str:
 def _port(ports: str) -> int | str:
     """A number, or where there is one for each host, their list."""
     if not all(map(is_port, ports.split(","))):
-        raise pulumi.RunError(f"the port must be a number from 1 to 65535; got {ports!r}. {to_set('port', '5432')}")
+        raise pulumi.RunError(f"the port must be a number from 1 to 65535; got {ports!r}. {set_remedy('port', '5432')}")
     return int(ports) if ports.isdecimal() else ports
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pulumi
 
 from pgvector_seed.common.errors import Error, UnreachableError
-from pgvector_seed.common.remedies import named, setting, to_set
+from pgvector_seed.common.remedies import set_remedy, setting, setting_name
 from pgvector_seed.infra.address import Address
 from pgvector_seed.infra.roles import Roles
 from pgvector_seed.postgres.connection import Connection, connect
@@ -54,12 +54,12 @@ def faults_of_address(address: Address, on_destroy: str) -> Iterator[str]:
     if address.sslmode != "verify-full":
         yield (
             f"sslmode: {address.sslmode} does not prove that {address.host} is the server. "
-            f"{to_set('sslmode', 'verify-full')}"
+            f"{set_remedy('sslmode', 'verify-full')}"
         )
     if on_destroy == "revert":
         yield (
-            f"{named('onDestroy')}: revert lets pulumi destroy drop the tables on {address.host}. "
-            f"{to_set('onDestroy', 'retain')}"
+            f"{setting_name('onDestroy')}: revert lets pulumi destroy drop the tables on {address.host}. "
+            f"{set_remedy('onDestroy', 'retain')}"
         )
 
 
@@ -104,5 +104,5 @@ def _too_old(connection: Connection, minimum: str) -> Iterator[str]:
         return
     newer = available is not None and not is_older(available, minimum)
     remedy = "In psql: ALTER EXTENSION vector UPDATE;" if newer else f"Upgrade it on the server to {minimum} or later"
-    name = named("minimumVersion")
+    name = setting_name("minimumVersion")
     yield f"{name}: this is pgvector {version}, and {minimum} is the oldest that is allowed. {remedy}"

@@ -9,7 +9,7 @@ import pulumi
 from psycopg.conninfo import conninfo_to_dict
 
 from pgvector_seed.common.errors import RefusedError, UnreachableError
-from pgvector_seed.common.remedies import named
+from pgvector_seed.common.remedies import setting_name
 from pgvector_seed.migrate.handover import handover_transaction
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_ledger
@@ -87,7 +87,7 @@ def refuse_later_up(ledger: Ledger | None) -> None:
     """Raise RefusedError where the last ``up`` on this database wanted to keep it, and was not this state's."""
     if ledger and ledger.declaration.on_destroy != "revert":
         raise RefusedError(
-            f"the last up on this database said {named('onDestroy')} retain, and this stack's state says revert",
+            f"the last up on this database said {setting_name('onDestroy')} retain, and this stack's state says revert",
             "Another stack has it, or this one with another state. To leave it to that one: pulumi stack rm --force. "
             "To undo the migrations all the same: pulumi refresh, pulumi up, and destroy again.",
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pulumi
 
-from pgvector_seed.common.remedies import to_set
+from pgvector_seed.common.remedies import set_remedy
 from pgvector_seed.postgres.conninfo import SSL_MODES, SslMode, is_loopback
 
 SSLMODES = tuple(mode for mode in SSL_MODES if mode not in ("allow", "prefer"))  # the provider knows no others
@@ -32,7 +32,7 @@ def find_sslmode(found: Mapping[str, str], hosts: str) -> SslMode:
     sslmode = next((mode for mode in SSLMODES if mode == said), None)
     if sslmode is None:
         raise pulumi.RunError(
-            f"sslmode must be one of {', '.join(SSLMODES)}; got {said!r}. {to_set('sslmode', 'verify-full')}"
+            f"sslmode must be one of {', '.join(SSLMODES)}; got {said!r}. {set_remedy('sslmode', 'verify-full')}"
         )
     return sslmode
 
@@ -62,7 +62,7 @@ def find_files(found: Mapping[str, str], sslmode: str) -> dict[str, str]:
 def _refuse_missing(name: str, path: str) -> None:
     """Without a root certificate libpq verifies nothing under ``require``, and the provider trusts the system's."""
     if not Path(path).is_file() and (name, path) != ("sslrootcert", SYSTEM):
-        raise pulumi.RunError(f"{name}: there is no file {path}. {to_set(name, 'FILE')}")
+        raise pulumi.RunError(f"{name}: there is no file {path}. {set_remedy(name, 'FILE')}")
 
 
 def _refuse_open(key: str) -> None:
