@@ -59,7 +59,7 @@ REMEDIES = {
     "definition of service": "Check PGSERVICE and PGSERVICEFILE.",
     "too many": "Wait until other sessions have ended, or raise the limit.",
     # starting up, shutting down, in recovery mode
-    "the database system is": "It is there, and not ready: run the same command again in a moment.",
+    "the database system is": "Run the same command again in a moment.",
     "does not exist": f"Check PGDATABASE and PGUSER (Pulumi: {settings('database', 'user')}).",
     "SSL": f"Set PGSSLMODE (Pulumi: {setting('sslmode')}) to what the server offers.",
 }

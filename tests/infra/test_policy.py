@@ -64,7 +64,7 @@ def test_who_can_become_the_owner(superuser: str) -> None:
 def test_an_existing_role_that_is_not_there(superuser: str) -> None:
     ask(superuser, 'DROP ROLE o; ALTER ROLE "the ""writer""" NOSUPERUSER')
     (fault,) = faults_of_server(superuser, ROLES, "0.8.4")
-    assert fault.startswith("roles.owner: there is no role o")
+    assert fault.startswith("roles.owner: the role o")
 
 
 def test_a_pgvector_that_is_too_old(database: str, empty_database: str) -> None:
