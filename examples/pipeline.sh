@@ -105,8 +105,8 @@ refuse() { # error, remedy
 
 [[ $# == 1 && $1 =~ ^(preview|deploy)$ ]] || refuse "say preview or deploy" "STACK=dev examples/pipeline.sh preview"
 [[ -n $STACK ]] || refuse "STACK is not set, nor is PULUMI_STACK" "STACK=dev examples/pipeline.sh $1"
-type -P pulumi > /dev/null || refuse "there is no pulumi on PATH" "https://www.pulumi.com/docs/install/"
-[[ -x .venv/bin/python ]] || refuse "there is no .venv with the packages" "pulumi install"
+type -P pulumi > /dev/null || refuse "pulumi is not on PATH" "https://www.pulumi.com/docs/install/"
+[[ -x .venv/bin/python ]] || refuse ".venv with the packages is missing" "pulumi install"
 
 # With these, the engine writes passwords in plain text into the job's log or into files.
 for name in PULUMI_DEBUG_GRPC PULUMI_OPTION_{TRACING,OTEL_TRACES,SHOW_SECRETS} "${!TF_LOG@}"; do

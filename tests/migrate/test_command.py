@@ -207,7 +207,7 @@ def test_lint_tells_what_would_lock_a_table(typed: Typed, folder: Path) -> None:
     assert "require-concurrent-index-creation" in output
     assert [finding["line"] for finding in typed.data("lint", code=1)["findings"]] == [2]
     assert typed("lint", "0001_a", "0003_c") == "No findings.\n"
-    assert "there is no migration 0009_x" in typed("lint", "0009_x", code=2)
+    assert "unknown migrations: 0009_x" in typed("lint", "0009_x", code=2)
     assert "pip install squawk-cli" in without_squawk(folder)
 
 
