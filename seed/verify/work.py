@@ -45,7 +45,10 @@ def verify(
     if file is not None and not file.parent.is_dir():
         raise click.BadParameter(f"the folder {file.parent} does not exist", param_hint="--output")
     report = make_report(VerifyOptions(contract, stack, table, names, time_limit, strict=strict))
-    _show(report, format_, file)
+    try:
+        _show(report, format_, file)
+    except OSError as error:  # the output is lost, but not the error that ended the run
+        raise report.failure or error from error
     raise SystemExit(report.exit_code)
 
 
