@@ -1,4 +1,4 @@
-"""Declare a pgvector database: settings -> VectorDatabase -> stack outputs."""
+"""Declare a pgvector database: configuration -> VectorDatabase -> stack outputs."""
 
 import pulumi
 
@@ -7,9 +7,9 @@ from pgvector_seed.infra.database import VectorDatabase
 from pgvector_seed.infra.interrupt import leave_quietly_on_interrupt
 
 leave_quietly_on_interrupt()
-settings = load()
-database = VectorDatabase("database", settings)
+args = load()
+database = VectorDatabase("database", args)
 pulumi.export("contract", database.contract)
-pulumi.export("onDestroy", settings.on_destroy)
+pulumi.export("onDestroy", args.on_destroy)
 for kind, password in database.passwords.items():
     pulumi.export(f"{kind}Password", password)

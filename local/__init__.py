@@ -1,1 +1,1 @@
-"""What a laptop needs: the embedded server, finding or installing the Pulumi CLI, the stand-alone runner."""
+"""The make targets: the embedded server, the Pulumi CLI, found or installed, and the stand-alone runner."""

@@ -1,13 +1,13 @@
-"""The first step of every make target: a virtual environment with the pinned packages in it.
+"""Install the pinned packages into .venv: the first step of every make target.
 
-Runs under whatever Python the machine has, so it uses the standard library alone, and no syntax that
-an old Python would choke on before it could say that it is too old.
+Runs with the machine's Python, so it uses the standard library alone, and no syntax that an old Python cannot parse:
+it could not print that a later one is needed.
 """
 
 import signal
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # from here on an interrupt ends this without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupt prints no traceback
 
 import os
 import platform
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 
-if False:  # for type checkers; typing.TYPE_CHECKING costs an import
+if False:  # for type checkers; typing is slow to import
     from collections.abc import Mapping
     from typing import IO
 
@@ -24,25 +24,25 @@ OLDEST_PYTHON = (3, 11)
 OLDEST_GLIBC = (2, 28)
 ENVIRONMENT = ".venv"
 PYTHON = os.path.join(ENVIRONMENT, "bin", "python")
-INSTALLED = os.path.join(ENVIRONMENT, "installed.txt")  # the pins of the last installation, once it is complete
+INSTALLED = os.path.join(ENVIRONMENT, "installed.txt")  # the pins of the last complete installation
 
 
 def unsupported() -> "str | None":
-    """What is wrong with this machine, in one line, or None."""
+    """Return in one line why the packages cannot be installed on this machine, or None if they can."""
     if sys.version_info < OLDEST_PYTHON:
         return "Python %d.%d or later is needed; %s is %s. Try: make PYTHON=python3.12 up" % (
             OLDEST_PYTHON + (sys.executable, platform.python_version())
         )
     machine = (platform.system(), platform.machine().lower())
-    known = [(system, name) for system in ("Linux", "Darwin") for name in ("x86_64", "amd64", "arm64", "aarch64")]
-    if machine not in known:
+    supported = [(system, name) for system in ("Linux", "Darwin") for name in ("x86_64", "amd64", "arm64", "aarch64")]
+    if machine not in supported:
         return (
             "Linux or macOS on x86_64 or arm64 is needed, for which the packages have wheels; this is %s %s" % machine
         )
     if machine[0] == "Linux" and glibc() < OLDEST_GLIBC:
         return "glibc %d.%d or later is needed (not musl), for which the packages have wheels" % OLDEST_GLIBC
     try:
-        import ensurepip  # noqa: F401  # what the module venv installs pip with; Debian packs it apart
+        import ensurepip  # noqa: F401  # venv installs pip with it; Debian has it in a package of its own
         import venv  # noqa: F401
     except ImportError:
         return (
@@ -52,7 +52,7 @@ def unsupported() -> "str | None":
 
 
 def glibc() -> "tuple[int, int]":
-    """The version of glibc, or (0, 0) where there is another C library."""
+    """Return the version of glibc, or (0, 0) if the C library is another."""
     try:
         words = os.confstr("CS_GNU_LIBC_VERSION") or ""
     except (ValueError, OSError):
@@ -62,47 +62,47 @@ def glibc() -> "tuple[int, int]":
 
 
 def pins(path: str) -> "set[str]":
-    """The lines of a requirements file, which includes no other, without comments."""
+    """Return the lines of a requirements file, without comments. Files that it includes are not read."""
     with open(path) as file:
         return {line.strip(" \\\n") for line in file if not line.lstrip().startswith("#")} - {""}
 
 
 def install(requirements: str) -> bool:
-    """Install what the environment does not have. True when it did.
+    """Install the missing packages. Returns False if there are none.
 
-    The environment is made anew unless the last installation into it came to its end.
+    Creates the environment anew unless the last installation was completed.
     """
-    wanted = pins(requirements)
-    if is_installed(wanted):
+    required = pins(requirements)
+    if is_installed(required):
         return False
-    with alone() as lock:
-        if is_installed(wanted):
+    with installation_lock() as lock:
+        if is_installed(required):
             return False
         complete = os.path.exists(INSTALLED)
         if complete:
             os.remove(INSTALLED)
-        if not (complete and works()):
+        if not (complete and has_pip()):
             run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], lock)
         pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
         run(pip + ["-r", requirements], lock)
         with open(INSTALLED + ".new", "w") as file:
-            file.write("\n".join(sorted(wanted)))
+            file.write("\n".join(sorted(required)))
         os.replace(INSTALLED + ".new", INSTALLED)
         return True
 
 
-def is_installed(wanted: "set[str]") -> bool:
-    """True when the last installation had all of these pins, each under the same condition or under none."""
+def is_installed(required: "set[str]") -> bool:
+    """Return True if the last installation had each of these pins, with the same condition or with none."""
     try:
         present = pins(INSTALLED)
     except OSError:
         return False
-    return os.path.exists(PYTHON) and all(pin in present or pin.split(" ;")[0] in present for pin in wanted)
+    return os.path.exists(PYTHON) and all(pin in present or pin.split(" ;")[0] in present for pin in required)
 
 
-def alone() -> "IO[str]":
-    """Lock the environment, for one installation at a time. Closing the file frees it."""
-    from fcntl import LOCK_EX, LOCK_NB, flock  # not every machine that is told that it is unsupported has it
+def installation_lock() -> "IO[str]":
+    """Wait for other installations, and lock the environment. Closing the returned file unlocks it."""
+    from fcntl import LOCK_EX, LOCK_NB, flock  # missing on Windows, which ``unsupported`` reports first
 
     lock = open(ENVIRONMENT + ".lock", "w")  # noqa: SIM115  # the caller closes it
     try:
@@ -114,12 +114,12 @@ def alone() -> "IO[str]":
 
 
 def run(command: "list[str]", lock: "IO[str]") -> None:
-    """Run a command that keeps the lock even if this program is killed."""
+    """Run a command, which keeps the lock even if this program is killed."""
     subprocess.run(command, check=True, pass_fds=[lock.fileno()])
 
 
-def works() -> bool:
-    """True when the environment has a pip, and a Python that is not the machine's; a cut creation leaves such."""
+def has_pip() -> bool:
+    """Return True if the environment has pip and its own Python; an interrupted creation may leave the machine's."""
     code = "import pip, sys; sys.exit(sys.prefix == sys.base_prefix)"
     try:
         return subprocess.run([PYTHON, "-c", code], stderr=subprocess.DEVNULL).returncode == 0
@@ -128,7 +128,7 @@ def works() -> bool:
 
 
 def server(environment: "Mapping[str, str]") -> str:
-    """The server that the make target will use, in one line, as far as it is known before packages are."""
+    """Return in one line which server the make target will use, by the environment variables alone."""
     if environment.get("DATABASE") != "env":
         user = ", run as nobody: other programs of that user can change it" if os.geteuid() == 0 else ""
         return "this folder's own PostgreSQL %s%s (DATABASE=env uses the one in PG*)" % (
@@ -136,12 +136,12 @@ def server(environment: "Mapping[str, str]") -> str:
             user,
         )
     names = ("PGSERVICE", "PGHOST", "PGPORT", "PGDATABASE", "PGUSER")
-    said = ["%s=%s" % (name, environment[name]) for name in names if name in environment]
-    return "yours, of DATABASE=env: %s" % (" ".join(said) or "libpq's defaults")
+    settings = ["%s=%s" % (name, environment[name]) for name in names if name in environment]
+    return "yours, of DATABASE=env: %s" % (" ".join(settings) or "libpq's defaults")
 
 
 def main(requirements: str) -> int:
-    """Exit code 0 when the environment is ready, and 2 when it cannot be."""
+    """Install the packages. Returns the exit code: 0, or 2 with the error printed."""
     fault = unsupported()
     if fault:
         sys.stderr.write("error: %s\n" % fault)
@@ -150,8 +150,8 @@ def main(requirements: str) -> int:
     try:
         installed = install(requirements)
     except subprocess.CalledProcessError as error:
-        words = (" ".join(map(str, error.cmd)), ENVIRONMENT)
-        sys.stderr.write("error: %s failed; its own words are above, and the next run makes %s anew\n" % words)
+        names = (" ".join(map(str, error.cmd)), ENVIRONMENT)
+        sys.stderr.write("error: %s failed, see above; the next run makes %s anew\n" % names)
         return 2
     if installed:
         print("Packages   %s installed into %s in %.1f s" % (requirements, ENVIRONMENT, time.time() - started))

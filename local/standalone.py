@@ -74,12 +74,12 @@ def operations(stack: Stack) -> tuple[dict[str, str], Plan]:
     """Return the operation of `up` on each type of resource, and the plan of the migrations."""
     preflight(stack.conninfo)
     with connect(stack.conninfo) as connection, translated("reading the catalogue"):
-        there = find_extension(connection) is not None
+        enabled = find_extension(connection) is not None
         migrations = load(Path(stack.migrations.inputs["directory"]))
         inputs = stack.migrations.inputs
         previewed = compare(connection, migrations, declaration(inputs), options(inputs))
     operation = "create" if previewed.ledger is None else "unchanged" if previewed.nothing_to_do else "update"
-    return {EXTENSION_TYPE: "unchanged" if there else "create", MIGRATIONS_TYPE: operation}, previewed.plan
+    return {EXTENSION_TYPE: "unchanged" if enabled else "create", MIGRATIONS_TYPE: operation}, previewed.plan
 
 
 def preview() -> None:

@@ -1,6 +1,6 @@
 """Declare a pgvector database, fill it, and prove that it answers right."""
 
-TYPE_CHECKING = False  # every command waits for this module, and typing's own would be an import
+TYPE_CHECKING = False  # importing typing would slow down every command
 if TYPE_CHECKING:
     from pgvector_seed.infra.args import VectorDatabaseArgs
     from pgvector_seed.infra.database import VectorDatabase
@@ -16,10 +16,13 @@ _HOMES = {
     "leave_quietly_on_interrupt": "interrupt",
 }
 
-if not TYPE_CHECKING:  # a type checker would believe in every name
+if not TYPE_CHECKING:  # with it, a type checker accepts every name
 
     def __getattr__(name: str) -> object:
-        """Import Pulumi, which not every program has, once the component is used."""
+        """Import the component at its first use: it needs Pulumi, which is an extra.
+
+        Raises ImportError with the command that installs Pulumi if it is missing.
+        """
         from importlib import import_module
 
         if name not in _HOMES:
@@ -29,9 +32,9 @@ if not TYPE_CHECKING:  # a type checker would believe in every name
         except ModuleNotFoundError as error:
             if error.name not in ("pulumi", "pulumi_postgresql"):
                 raise
-            from pgvector_seed.common.remedies import wheel
+            from pgvector_seed.common.remedies import wheel_path
 
-            raise ImportError(f"{name} needs Pulumi: pip install '{wheel()}[pulumi]'", name=error.name) from error
+            raise ImportError(f"{name} needs Pulumi: pip install '{wheel_path()}[pulumi]'", name=error.name) from error
 
 
 def __dir__() -> list[str]:

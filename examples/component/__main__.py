@@ -5,7 +5,7 @@ import pulumi_postgresql as postgresql
 
 from pgvector_seed import VectorDatabase, VectorDatabaseArgs, leave_quietly_on_interrupt
 
-leave_quietly_on_interrupt()  # or a KeyboardInterrupt is told below the error of a resource
+leave_quietly_on_interrupt()  # no KeyboardInterrupt below the error of a resource
 config = pulumi.Config()
 shop = postgresql.Database(
     "shop",

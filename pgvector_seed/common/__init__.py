@@ -1,1 +1,1 @@
-"""What every part uses: errors and exit codes, text, the command line, files."""
+"""Errors and exit codes, printable text, the command line and files, for all packages."""

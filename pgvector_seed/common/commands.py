@@ -1,10 +1,10 @@
-"""Declaring click commands whose work is imported when it is done, and naming them in remedies."""
+"""click commands whose implementation is imported when they are run, and their name in help and remedies."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import wraps
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,12 +15,12 @@ from pgvector_seed.common.text import os_error
 
 HELP = ["-h", "--help"]
 CHECKOUT = "python -m seed"
-# How the job's commands are called here: an installation has them inside of this package.
+# An installation has the job's commands inside of this package, and a script for them.
 PROGRAM = "pgvector-seed" if find_spec("pgvector_seed.seed") else CHECKOUT
 
 
 def help_width() -> int:
-    """Return the width for help texts as click takes it, without shutil, which takes a tenth of --help's time."""
+    """Return the width of help texts, 50 to 78 columns, as click does, without importing shutil: a tenth of --help."""
     try:
         columns = os.get_terminal_size().columns
     except OSError:  # not a terminal
@@ -29,16 +29,16 @@ def help_width() -> int:
 
 
 def deferred(declared: Callable[..., None]) -> Callable[..., None]:
-    """Make a click command's body of the function of the same name in the module ``work`` beside it.
+    """Return a click command's body that calls the function of this name in the module ``work`` of the same package.
 
-    That module, and the driver with it, is imported when the command is run: --help does not wait for it. With
-    --json an error is printed as a JSON document, too.
+    That module, which imports the driver, is imported when the command is run, so --help is fast. With --json an
+    error is also printed as a JSON document.
     """
 
     @wraps(declared)
     def run_work(**options: Any) -> None:
         work = import_module(".work", declared.__module__.rpartition(".")[0])
-        with _json_error(wanted=options.get("as_json", False)):
+        with _errors_as_json() if options.get("as_json") else nullcontext():
             getattr(work, declared.__name__)(**options)
 
     run_work.__doc__ = (declared.__doc__ or "").replace(CHECKOUT, PROGRAM)
@@ -46,20 +46,20 @@ def deferred(declared: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextmanager
-def _json_error(*, wanted: bool) -> Iterator[None]:
-    """Print an error as JSON before it goes on its way, if wanted."""
+def _errors_as_json() -> Iterator[None]:
+    """Print an error as JSON, and raise it again."""
+    import json
+
     from click import ClickException
 
     try:
         yield
     except (Error, ClickException, OSError) as error:
-        if wanted:
-            import json
-
-            if isinstance(error, Error):
-                message, remedy = error.message, error.remedy
-            else:
-                message, remedy = os_error(error) if isinstance(error, OSError) else error.format_message(), ""
-            with suppress(OSError):  # this error is the one to be told
-                print(json.dumps({"right": False, "error": message, "remedy": remedy}, indent=2), flush=True)
+        remedy = ""
+        if isinstance(error, Error):
+            message, remedy = error.message, error.remedy
+        else:
+            message = os_error(error) if isinstance(error, OSError) else error.format_message()
+        with suppress(OSError):  # a failure to print must not replace the error
+            print(json.dumps({"right": False, "error": message, "remedy": remedy}, indent=2), flush=True)
         raise

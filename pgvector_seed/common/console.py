@@ -1,4 +1,4 @@
-"""Running a command line: a failure is two lines at most, with an exit code that says what is wrong."""
+"""Run a click command line: a failure is printed as message and remedy, and gives the exit code."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import gc
 import os
 import sys
 
-INTERRUPTED = 130  # as InterruptError has it, which is not imported yet when it is needed
+INTERRUPTED = 130  # as InterruptError.exit_code, which may not be imported yet
 
 
 def run(module: str) -> None:
-    """Run the click command ``cli`` of a module, and leave with its exit code.
+    """Run the click command ``cli`` of a module, and exit with its code.
 
-    The module is imported here, so that an interrupt at that moment ends as quietly as a later one.
+    The module is imported here, so that an interrupt during the import prints no traceback.
     """
-    gc.disable()  # while modules are imported there is no garbage
+    gc.disable()  # imports make no garbage
     try:
         import signal
 
         signal.signal(signal.SIGINT, _interrupt)
         code = _run(module)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what was to be done is done
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done: an interrupt must not change the code
     except KeyboardInterrupt:
         code = INTERRUPTED
     finally:
         _drop_unwritten()
-    gc.freeze()  # else Python's last collection visits all that was imported: a seventh of --help's time
+    gc.freeze()  # Python's last collection would visit every imported object: a seventh of --help's time
     sys.exit(code)
 
 
 def _interrupt(_signal: int, _frame: object) -> None:
-    """Raise KeyboardInterrupt, and have it known: the driver may put an error of its own in its place."""
+    """Raise KeyboardInterrupt, and mark the interrupt: the driver may raise an error of its own instead."""
     interrupt = sys.modules.get("pgvector_seed.postgres.interrupt")
     if interrupt:
         interrupt.mark_stopped()
@@ -38,7 +38,7 @@ def _interrupt(_signal: int, _frame: object) -> None:
 
 
 def _drop_unwritten() -> None:
-    """Drop what an output refuses. Python would try once more, and replace the exit code by 120."""
+    """Drop output that cannot be written. Python would try again at exit, and replace the exit code by 120."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()
@@ -47,6 +47,7 @@ def _drop_unwritten() -> None:
 
 
 def _run(module: str) -> int:
+    """Return the exit code of a module's ``cli``, with its errors printed on stderr."""
     from contextlib import suppress
     from importlib import import_module
 
@@ -55,15 +56,15 @@ def _run(module: str) -> int:
     from pgvector_seed.common.errors import Error, InterruptError
     from pgvector_seed.common.text import lines, os_error
 
-    unwritten = suppress(OSError)  # a message that is lost changes no exit code
+    unwritten = suppress(OSError)  # an error message that cannot be written changes no exit code
     try:
         cli = import_module(module).cli
         gc.enable()
         cli(standalone_mode=False)
         if sys.stdout:
-            sys.stdout.flush()  # a result that is lost does
-    except click.exceptions.NoArgsIsHelpError as shown:
-        click.echo(shown.format_message())
+            sys.stdout.flush()  # a result that cannot be written does
+    except click.exceptions.NoArgsIsHelpError as help_text:
+        click.echo(help_text.format_message())
     except click.ClickException as error:
         with unwritten:
             error.show()
@@ -77,8 +78,8 @@ def _run(module: str) -> int:
             click.echo(f"error: {os_error(error)}", err=True)
         return 1
     except Error as error:
-        said = [f"error: {error.message}", *(f"  {line}" for line in error.remedy.splitlines())]
+        remedy = (f"\n  {line}" for line in error.remedy.splitlines())
         with unwritten:
-            click.echo("\n".join(lines("\n".join(said))), err=True)
+            click.echo("\n".join(lines(f"error: {error.message}{''.join(remedy)}")), err=True)
         return error.exit_code
     return 0

@@ -1,13 +1,13 @@
-"""Every error this project raises on purpose.
+"""The errors that this project raises on purpose.
 
 The tree, with the exit codes of the commands::
 
     Error
     ├── InputError          2  bad usage, configuration or files
-    │   └── RefusedError    2  the plan would break a promise, such as edited history, or trust a stranger's ledger
+    │   └── RefusedError    2  unsafe, so not run: edited history, another deployment's or an untrusted ledger
     ├── UnreachableError    3  no connection, or no login
-    ├── InterruptError    130  the user stopped it
-    └── WrongResultError    1  the work was tried, and failed or gave a wrong result
+    ├── InterruptError    130  the user interrupted the command
+    └── WrongResultError    1  the command failed, or its result is wrong
         └── MigrationError  1  the server refused a migration
 """
 
@@ -15,9 +15,9 @@ from __future__ import annotations
 
 
 class Error(Exception):
-    """What failed and why, in one line, and the next thing to do.
+    """An error: ``message`` says what failed and why, in one line.
 
-    ``remedy`` is a sentence or a command; it is printed after the message.
+    ``remedy`` is a sentence or a command, which is printed after the message.
     """
 
     exit_code = 1
@@ -40,7 +40,7 @@ class InputError(Error):
 
 
 class RefusedError(InputError):
-    """The plan would break a promise, so nothing was run."""
+    """Nothing was run, because it would not be safe."""
 
 
 class UnreachableError(Error):
@@ -50,17 +50,17 @@ class UnreachableError(Error):
 
 
 class InterruptError(Error):
-    """The user stopped the work. ``left`` is what is on record."""
+    """The user interrupted the command. ``state`` says what the ledger records."""
 
     exit_code = 130
 
-    def __init__(self, left: str = "") -> None:
-        super().__init__(f"interrupted: {left}" if left else "interrupted", "Run the same command again.")
+    def __init__(self, state: str = "") -> None:
+        super().__init__(f"interrupted: {state}" if state else "interrupted", "Run the same command again.")
 
 
 class WrongResultError(Error):
-    """The work was tried, and failed or gave a wrong result."""
+    """The command failed, or its result is wrong."""
 
 
 class MigrationError(WrongResultError):
-    """The server refused a migration. What came before it is recorded; it and what follows are not."""
+    """The server refused a migration. The ledger has the migrations before it, but not this one or those after it."""

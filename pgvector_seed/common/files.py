@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and private from the start."""
+"""Read and write small files: written in one step, and private from the start."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 
 
 def write(path: Path, text: str, mode: int = 0o600) -> None:
-    """Write a file in one step: a reader, or a crash, meets the old text or the new one.
+    """Replace a file in one step: a reader gets the old text or the new one, also after a crash.
 
-    A link stays a link. What is no ordinary file, such as a pipe, is written to. The file gets this ``mode``, less
-    the umask.
+    A symbolic link is followed; a pipe or a device is written to. The new file has ``mode``, less the umask.
     """
     if path.exists() and not path.is_file():
         path.write_text(text, encoding="utf-8")
@@ -28,7 +27,7 @@ def write(path: Path, text: str, mode: int = 0o600) -> None:
 
 
 def read(path: Path) -> str | None:
-    """Return the text of a file, or None if there is none."""
+    """Return the text of a file, or None if it does not exist."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -36,7 +35,7 @@ def read(path: Path) -> str | None:
 
 
 def secret(path: Path) -> str:
-    """Return the random text that this file keeps, made at the first call."""
+    """Return the secret in a file, which the first call generates."""
     text = read(path)
     if text is None:
         text = secrets.token_urlsafe(24)

@@ -1,1 +1,1 @@
-"""What exists, declared to Pulumi."""
+"""The database's resources, declared to Pulumi."""

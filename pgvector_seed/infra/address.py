@@ -1,7 +1,6 @@
-"""The server's address, resolved once by libpq's rules and given to both sides.
+"""The server's address, resolved once by libpq's rules for psycopg and for the PostgreSQL provider.
 
-The other side is the PostgreSQL provider, which speaks TCP only and to one host, knows no sslmode ``prefer``
-and prefers PGSERVICE to the host it is given.
+The provider connects by TCP only, to one host, does not know sslmode ``prefer``, and prefers PGSERVICE to its host.
 """
 
 from __future__ import annotations
@@ -14,21 +13,21 @@ import pulumi
 from psycopg.conninfo import make_conninfo
 
 from pgvector_seed.common.errors import Error
-from pgvector_seed.common.remedies import setting, to_set
-from pgvector_seed.infra.tls import find_files, find_sslmode
+from pgvector_seed.common.remedies import set_remedy, setting
+from pgvector_seed.infra.tls import resolve_sslmode, tls_files
 from pgvector_seed.migrate.contract import DeclaredConnection
 from pgvector_seed.postgres.connection import connect
 from pgvector_seed.postgres.conninfo import SslMode, resolve
 
-# What a service file may say of the server, and the provider cannot be told.
-LIBPQS_ALONE = ("hostaddr", "sslcrl", "sslcrldir")
+# Parameters that a service file may have, and for which the provider has no argument.
+LIBPQ_ONLY = ("hostaddr", "sslcrl", "sslcrldir")
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where the database is, who connects, and how. Nothing in it is left to the environment.
+    """The server, the database, the login and the other parameters of a connection, independent of the environment.
 
-    ``host`` and ``port`` may be lists, separated by commas. ``files`` are those of TLS, by libpq's names.
+    ``host`` and ``port`` may be lists, separated by commas. ``files`` maps libpq's names of TLS files to paths.
     """
 
     host: str
@@ -42,11 +41,11 @@ class Address:
     password: str = field(repr=False)
 
     def conninfo(self, password: str) -> str:
-        """What psycopg connects with."""
+        """Return the conninfo for psycopg, with ``password`` unless it is empty."""
         return make_conninfo(
             "",
             host=self.host,
-            hostaddr="",  # given, so that PGHOSTADDR and a service's do not count
+            hostaddr="",  # overrides PGHOSTADDR and the service file's hostaddr
             port=self.port,
             dbname=self.dbname,
             user=self.user,
@@ -58,11 +57,11 @@ class Address:
         )
 
     def declared(self) -> DeclaredConnection:
-        """Return what the contract says of the connection: no user and no secret."""
+        """Return the contract's connection, which has no user and no secret."""
         return DeclaredConnection(host=self.host, port=self.port, dbname=self.dbname, sslmode=self.sslmode)
 
     def dialled(self, password: str) -> tuple[str, int]:
-        """The one host and port for the provider: among several, those that libpq reaches now."""
+        """Return the host and port for the provider; of several, those that libpq connects to now, else the first."""
         first = self.host.split(",")[0], int(str(self.port).split(",")[0])
         if "," not in self.host:
             return first
@@ -75,69 +74,68 @@ class Address:
             return first
 
 
-# The way to use it after all.
-_ON_PURPOSE = {"PGSERVICE": f". To have the stack use that service: {setting('service', 'NAME')}"}
+_TO_USE = {"PGSERVICE": f". To have the stack use that service: {setting('service', 'NAME')}"}
 
 
-def find(given: Mapping[str, str]) -> Address:
-    """The address that ``given`` and libpq's environment lead to.
+def resolve_address(parameters: Mapping[str, str]) -> Address:
+    """Return the address by libpq's ``parameters`` and, for the rest, libpq's environment.
 
-    Raises pulumi.RunError where the PostgreSQL provider could not follow.
+    Raises pulumi.RunError if libpq refuses them, or the PostgreSQL provider could not connect to the same server.
     """
     _refuse_environment()
     try:
-        found = resolve(given)
+        resolved = resolve(parameters)
     except Error as error:
         raise pulumi.RunError(str(error)) from error
-    for name in LIBPQS_ALONE:
-        if "service" in given and name in found:
-            raise pulumi.RunError(f"{name} cannot be told to the PostgreSQL provider: take it out of the service file")
-    host = found.get("host", "")
-    sslmode = find_sslmode(found, host)
+    for name in LIBPQ_ONLY:
+        if "service" in parameters and name in resolved:
+            raise pulumi.RunError(f"the PostgreSQL provider does not support {name}: remove it from the service file")
+    host = resolved.get("host", "")
+    sslmode = resolve_sslmode(resolved, host)
     return Address(
         host=_tcp(host),
-        port=_port(found.get("port", "5432")),
-        dbname=found["dbname"],
-        user=found["user"],
+        port=_port(resolved.get("port", "5432")),
+        dbname=resolved["dbname"],
+        user=resolved["user"],
         sslmode=sslmode,
-        files=find_files(found, sslmode),
-        target_session_attrs=_target(found["target_session_attrs"]) if "," in host else None,
-        require_auth=found.get("require_auth"),
-        password=found.get("password", ""),
+        files=tls_files(resolved, sslmode),
+        target_session_attrs=_target(resolved["target_session_attrs"]) if "," in host else None,
+        require_auth=resolved.get("require_auth"),
+        password=resolved.get("password", ""),
     )
 
 
 def is_port(text: str) -> bool:
-    """True for a TCP port's number."""
+    """Return True for the number of a TCP port."""
     return text.isascii() and text.isdecimal() and 1 <= int(text) <= 65535
 
 
 def _refuse_environment() -> None:
-    """What would lead the two sides to two servers; it may well be there by accident."""
+    """Raise pulumi.RunError for a variable with which psycopg and the provider would connect to different servers."""
     for name in ("PGSERVICE", "PGHOSTADDR"):
         value = os.environ.get(name)
         if value:
             raise pulumi.RunError(
-                f"{name} is set, and the PostgreSQL provider and libpq would not follow it to the same server. "
-                f"Run the same command without it: env -u {name} pulumi ...{_ON_PURPOSE.get(name, '')}"
+                f"{name} is set, with which the PostgreSQL provider and libpq would connect to different servers. "
+                f"Run the same command without it: env -u {name} pulumi ...{_TO_USE.get(name, '')}"
             )
 
 
 def _tcp(hosts: str) -> str:
     if any(not host or host.startswith(("/", "@")) for host in hosts.split(",")):
         raise pulumi.RunError(
-            f"the PostgreSQL provider connects by TCP; got {hosts or 'no host'!r}. {to_set('host', '127.0.0.1')}"
+            f"the PostgreSQL provider connects by TCP; got {hosts or 'no host'!r}. {set_remedy('host', '127.0.0.1')}"
         )
     return hosts
 
 
 def _port(ports: str) -> int | str:
-    """A number, or where there is one for each host, their list."""
+    """Return a port as a number, or a list of ports, one for each host, as it is."""
     if not all(map(is_port, ports.split(","))):
-        raise pulumi.RunError(f"the port must be a number from 1 to 65535; got {ports!r}. {to_set('port', '5432')}")
+        raise pulumi.RunError(f"the port must be a number from 1 to 65535; got {ports!r}. {set_remedy('port', '5432')}")
     return int(ports) if ports.isdecimal() else ports
 
 
-def _target(said: str) -> str:
-    """Among several servers the first that answers may be a standby, which takes no writes."""
-    return "read-write" if said == "any" else said
+def _target(target: str) -> str:
+    """Replace libpq's default: of several servers, the first to answer may be a standby, which takes no writes."""
+    return "read-write" if target == "any" else target

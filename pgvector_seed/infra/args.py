@@ -1,4 +1,4 @@
-"""The arguments of a VectorDatabase, validated when they are made."""
+"""The validated arguments of a VectorDatabase."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pgvector_seed.migrate.declaration import NOTHING_DECLARED, fault_of_schema
 from pgvector_seed.migrate.runner import ApplyOptions
 from pgvector_seed.migrate.session import Limits, fault_of_duration
 
-# Of libpq's connection parameters, those that have an argument, by its name.
+# The arguments of the connection, with libpq's name of each.
 LIBPQ = {
     "host": "host",
     "port": "port",
@@ -42,26 +42,26 @@ LIBPQ = {
 class VectorDatabaseArgs:
     """The arguments of a VectorDatabase; every one has a default.
 
-    ``migrations`` is the folder of the SQL files, relative to the folder that the program runs in; the state keeps
-    an absolute path as a relative one, too.
+    ``migrations`` is the folder of the SQL files, relative to the folder that the program runs in; an absolute path
+    is stored as a relative one.
 
-    ``host`` to ``sslkey`` say where the database is and who deploys. Without them, libpq's environment does.
-    ``host`` and ``port`` may be lists, separated by commas.
+    ``host`` to ``sslkey`` are the connection's parameters; their defaults are libpq's environment. ``host`` and
+    ``port`` may be lists, separated by commas.
 
-    ``schema`` is where the tables go. ``on_destroy`` is "retain" or "revert", which undoes the migrations.
-    ``minimum_version`` is the oldest pgvector that is accepted. ``tables`` maps a table to what the catalog cannot
-    know of it: ``metric``, ``rows`` (at least), ``recall`` (``k``, ``minimum``). ``roles`` is None if the login that
+    ``schema`` is the tables' schema. ``on_destroy`` is "retain", or "revert" to undo the migrations.
+    ``minimum_version`` is the oldest accepted pgvector. ``tables`` maps a table's name to the facts that the catalog
+    does not have: ``metric``, ``rows`` (at least), ``recall`` (``k``, ``minimum``). Without ``roles``, the login that
     deploys owns the tables.
 
-    ``allow_down`` undoes migrations at the end whose files are gone. ``lock_timeout`` and ``statement_timeout``
+    ``allow_down`` undoes the last migrations if their files are missing. ``lock_timeout`` and ``statement_timeout``
     limit a migration's statements: "5s", "2min"; None is the session's own limit. ``create_extension`` is False if
-    pgvector is enabled by someone else. ``superuser`` is False if the login is none. ``policy`` is "enforce", or
-    "warn" to be warned only of what is unsafe.
+    pgvector is enabled by other means. ``superuser`` is False if the login is not a superuser. ``policy`` is
+    "enforce", or "warn" to allow unsafe settings with a warning.
 
-    What the annotation calls a pulumi.Input may be an output of another resource. Everything else decides what is
-    declared, and is known at preview. None is a value only of an argument whose default it is.
+    An argument annotated as pulumi.Input may be an output of another resource. All others must be known at preview,
+    because the declared resources depend on them. None is valid only for an argument whose default is None.
 
-    Raises pulumi.RunError that names every fault of the type or of the value of an argument.
+    Raises pulumi.RunError that names every invalid argument.
     """
 
     migrations: str | os.PathLike[str] = "migrations"
@@ -94,17 +94,17 @@ class VectorDatabaseArgs:
 
     @property
     def connection(self) -> dict[str, pulumi.Input[Any]]:
-        """Those of libpq's parameters that are given, by libpq's names; the password is not among them."""
-        given = {option: getattr(self, name) for name, option in LIBPQ.items()}
-        return {option: value for option, value in given.items() if value is not None}
+        """The connection's parameters that are set, by libpq's names, without the password."""
+        parameters = {parameter: getattr(self, name) for name, parameter in LIBPQ.items()}
+        return {parameter: value for parameter, value in parameters.items() if value is not None}
 
     @property
     def options(self) -> ApplyOptions:
-        """How the migrations are run."""
+        """The options of applying the migrations."""
         return ApplyOptions(Limits(self.lock_timeout or "", self.statement_timeout or ""), allow_down=self.allow_down)
 
 
-# What is wrong with a value, or None, by the name of its argument. An Output's value is not known yet.
+# For each argument a check, which returns the fault of a value, or None. The value of an Output is not checked.
 CHECKS: Mapping[str, Callable[[Any], str | None]] = {
     **dict.fromkeys(("migrations", *LIBPQ, "password"), fault_of_text),
     "port": fault_of_port,

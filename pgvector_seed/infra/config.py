@@ -16,9 +16,9 @@ from pgvector_seed.infra.validation import fault_of_text, one_of
 
 
 def load() -> VectorDatabaseArgs:
-    """What the stack that this program runs for says.
+    """Return the arguments from the configuration of the current stack.
 
-    Raises pulumi.RunError that names every fault at once, each with the command that mends it.
+    Raises pulumi.RunError that names every fault, each with the command that mends it.
     """
     prefix = f"{pulumi.get_project()}:"
     raw = {name.removeprefix(prefix): text for name, text in get_config_env().items() if name.startswith(prefix)}
@@ -27,15 +27,18 @@ def load() -> VectorDatabaseArgs:
 
 
 def parse(raw: Mapping[str, str], secret: Collection[str] = ()) -> VectorDatabaseArgs:
-    """The arguments from the texts of the stack's file; ``secret`` names the keys that it holds encrypted."""
+    """Return the arguments from the configuration's texts by key; ``secret`` has the keys that are encrypted.
+
+    Raises pulumi.RunError as ``load`` does.
+    """
     tables, faults = read_tables(raw.get("tables", "{}"))
     roles, faults_of_roles = read_roles(raw)
     faults += faults_of_roles
     faults += [f"{key}: no such key. Run: pulumi config rm {key}" for key in raw.keys() - {*KEYS, "tables", "roles"}]
     for key in raw.keys() & KEYS.keys():
-        wrong = KEYS[key].wrong(raw[key])
-        if wrong:
-            faults.append(f"{key}: {wrong}. Run: pulumi config set {key} {KEYS[key].example}")
+        fault = KEYS[key].check(raw[key])
+        if fault:
+            faults.append(f"{key}: {fault}. Run: pulumi config set {key} {KEYS[key].example}")
     faults += [
         f"{key}: stored in plain text. Run: pulumi config set --secret {key}"
         for key in PASSWORDS
@@ -49,41 +52,41 @@ def parse(raw: Mapping[str, str], secret: Collection[str] = ()) -> VectorDatabas
 
 
 @dataclass(frozen=True)
-class Key:
-    """A key of the configuration: a check of its value, which returns the fault or None, and a good value."""
+class ConfigKey:
+    """A key of the configuration, with a valid example of its value."""
 
-    wrong: Callable[[str], str | None]
+    check: Callable[[str], str | None]  # returns the fault of a value, or None
     example: str
 
 
 _FLAG = one_of("true", "false")
 KEYS = {
-    "host": Key(fault_of_text, "db.example.com"),
-    "port": Key(CHECKS["port"], "5432"),
-    "database": Key(fault_of_text, "app"),
-    "user": Key(fault_of_text, "app"),
-    "password": Key(fault_of_text, "--secret"),
-    "service": Key(fault_of_text, "app"),
-    "sslmode": Key(CHECKS["sslmode"], "verify-full"),
-    "sslrootcert": Key(fault_of_text, "root.crt"),
-    "sslcert": Key(fault_of_text, "client.crt"),
-    "sslkey": Key(fault_of_text, "client.key"),
-    "schema": Key(CHECKS["schema"], "public"),
-    "onDestroy": Key(CHECKS["on_destroy"], "retain"),
-    "minimumVersion": Key(CHECKS["minimum_version"], "0.8.4"),
-    "createExtension": Key(_FLAG, "false"),
-    "superuser": Key(_FLAG, "false"),
-    "writerPassword": Key(fault_of_text, "--secret"),
-    "readerPassword": Key(fault_of_text, "--secret"),
-    "passwordVersion": Key(fault_of_text, "2"),
-    "importRoles": Key(_FLAG, "true"),
-    "policy": Key(CHECKS["policy"], WARN),
-    "allowDown": Key(_FLAG, "true"),
-    "lockTimeout": Key(CHECKS["lock_timeout"], "5s"),
-    "statementTimeout": Key(CHECKS["statement_timeout"], "30min"),
+    "host": ConfigKey(fault_of_text, "db.example.com"),
+    "port": ConfigKey(CHECKS["port"], "5432"),
+    "database": ConfigKey(fault_of_text, "app"),
+    "user": ConfigKey(fault_of_text, "app"),
+    "password": ConfigKey(fault_of_text, "--secret"),
+    "service": ConfigKey(fault_of_text, "app"),
+    "sslmode": ConfigKey(CHECKS["sslmode"], "verify-full"),
+    "sslrootcert": ConfigKey(fault_of_text, "root.crt"),
+    "sslcert": ConfigKey(fault_of_text, "client.crt"),
+    "sslkey": ConfigKey(fault_of_text, "client.key"),
+    "schema": ConfigKey(CHECKS["schema"], "public"),
+    "onDestroy": ConfigKey(CHECKS["on_destroy"], "retain"),
+    "minimumVersion": ConfigKey(CHECKS["minimum_version"], "0.8.4"),
+    "createExtension": ConfigKey(_FLAG, "false"),
+    "superuser": ConfigKey(_FLAG, "false"),
+    "writerPassword": ConfigKey(fault_of_text, "--secret"),
+    "readerPassword": ConfigKey(fault_of_text, "--secret"),
+    "passwordVersion": ConfigKey(fault_of_text, "2"),
+    "importRoles": ConfigKey(_FLAG, "true"),
+    "policy": ConfigKey(CHECKS["policy"], WARN),
+    "allowDown": ConfigKey(_FLAG, "true"),
+    "lockTimeout": ConfigKey(CHECKS["lock_timeout"], "5s"),
+    "statementTimeout": ConfigKey(CHECKS["statement_timeout"], "30min"),
 }
 PASSWORDS = ("password", "writerPassword", "readerPassword")
-# The arguments of the component that a key gives as it is, and those that are true or false.
+# The component's arguments that are texts, and those that are booleans, by key.
 ARGUMENTS = {
     **{name: name for name in (*LIBPQ, "password", "schema", "policy")},
     "onDestroy": "on_destroy",

@@ -1,4 +1,4 @@
-"""A pgvector database as one component: the extension, the owner, the migrations, then everybody's rights."""
+"""A pgvector database as one component: the extension, the owner, the migrations, then the other roles' rights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pgvector_seed.common.errors import Error
 from pgvector_seed.infra import policy
 from pgvector_seed.infra.address import Address
 from pgvector_seed.infra.args import VectorDatabaseArgs
-from pgvector_seed.infra.grants import Rights, Scope
+from pgvector_seed.infra.grants import GrantScope, Rights
 from pgvector_seed.infra.migrations import Migrations
 from pgvector_seed.infra.preflight import enable, refuse_role
 from pgvector_seed.infra.provider import ServerAccess
@@ -27,10 +27,10 @@ COMPONENT_TYPE = "pgvector-seed:index:VectorDatabase"
 
 
 class VectorDatabase(pulumi.ComponentResource):
-    """A database with pgvector enabled and its tables made.
+    """A database with pgvector enabled and its migrations applied.
 
-    ``contract`` is what it promises. ``passwords`` maps writer and reader to their passwords, where the stack
-    makes these roles.
+    ``contract`` is the deployment's contract as JSON data. ``passwords`` maps "writer" and "reader" to their
+    passwords, if the stack creates these roles.
     """
 
     contract: pulumi.Output[dict[str, Any]]
@@ -45,23 +45,23 @@ class VectorDatabase(pulumi.ComponentResource):
             name,
             args.connection,
             args.password,
-            lambda address: _judge(args, address),
+            lambda address: _enforce_policy(args, address),
             pulumi.ResourceOptions(parent=self),
             superuser=args.superuser,
             owner=args.roles.owner.name if args.roles else None,
         )
-        # What is kept needs the extension and the roles; to drop an owner takes the grants on its tables along.
+        # Retained tables need the extension and the roles; dropping the owner would drop the grants on its tables.
         retain = args.on_destroy == "retain"
-        kept = pulumi.ResourceOptions(parent=self, provider=server.provider, retain_on_delete=retain)
-        extension = [_extension(name, server, kept)] if args.create_extension else []
-        rights = _rights(name, args, server, kept)
+        child = pulumi.ResourceOptions(parent=self, provider=server.provider, retain_on_delete=retain)
+        extension = [_extension(name, server, child)] if args.create_extension else []
+        rights = _rights(name, args, server, child)
         directory = _as_relative(Path(args.migrations))
         migrations = Migrations(
             f"{name}-migrations",
             conninfo=server.owners_conninfo,
             directory=str(directory),
             migrations=_load(directory),
-            declaration=server.address.apply(lambda found: _declaration(args, found)),
+            declaration=server.address.apply(lambda address: _declaration(args, address)),
             options=args.options,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*extension, *(rights.declared if rights else ())]),
         )
@@ -72,18 +72,17 @@ class VectorDatabase(pulumi.ComponentResource):
         self.register_outputs({"contract": self.contract})
 
 
-def _judge(args: VectorDatabaseArgs, address: Address) -> None:
+def _enforce_policy(args: VectorDatabaseArgs, address: Address) -> None:
     faults = list(policy.faults_of_address(address, args.on_destroy))
-    if args.password is None or isinstance(args.password, str):  # or it is known too late for a preview
+    if args.password is None or isinstance(args.password, str):  # an Output is unknown at preview
         conninfo = address.conninfo(args.password or address.password)
         faults += policy.faults_of_server(conninfo, args.roles, args.minimum_version)
     policy.enforce(args.policy, faults)
 
 
 def _extension(name: str, server: ServerAccess, opts: pulumi.ResourceOptions) -> postgresql.Extension:
-    mine = pulumi.ResourceOptions(
-        # One that somebody made before is used where it is and as it is: with these two watched, the
-        # second `up` would move it.
+    existing = pulumi.ResourceOptions(
+        # An extension that exists stays in its schema and version: without this, the second `up` would move it.
         ignore_changes=["schema", "version"],
         hooks=server.before_create(f"{name}-preflight", lambda conninfo, _: enable(conninfo)),
     )
@@ -92,25 +91,25 @@ def _extension(name: str, server: ServerAccess, opts: pulumi.ResourceOptions) ->
         name=EXTENSION,
         database=server.database,
         schema="public",
-        opts=pulumi.ResourceOptions.merge(opts, mine),
+        opts=pulumi.ResourceOptions.merge(opts, existing),
     )
 
 
 def _rights(name: str, args: VectorDatabaseArgs, server: ServerAccess, opts: pulumi.ResourceOptions) -> Rights | None:
-    """The roles and what their owner needs, declared; None where the stack has none."""
+    """Declare the roles and the owner's rights. Returns None if the stack has no roles."""
     if args.roles is None:
         return None
-    place = Scope(name, server.database, args.schema, server.login, superuser=args.superuser)
-    rights = Rights(args.roles, place, opts)
+    scope = GrantScope(name, server.database, args.schema, server.login, superuser=args.superuser)
+    rights = Rights(args.roles, scope, opts)
     rights.declare_roles(server.before_create(f"{name}-no-such-role", refuse_role))
     return rights
 
 
 def _as_relative(directory: Path) -> Path:
-    """Return the folder relative to the one that the program and, after it, the provider's process run in.
+    """Return the folder relative to the current one, in which the provider's process runs, too.
 
-    The state must not hold one machine's paths: with another's, the next ``up`` there would be a change, and a
-    destroy would find no files.
+    With an absolute path in the state, an ``up`` on another machine would be a change, and a destroy would find no
+    files.
     """
     return Path(os.path.relpath(directory.resolve(), Path.cwd())) if directory.is_absolute() else directory
 
@@ -118,8 +117,8 @@ def _as_relative(directory: Path) -> Path:
 def _load(directory: Path) -> list[Migration]:
     if not directory.is_dir():
         raise pulumi.RunError(
-            f"migrations: there is no folder {directory} in {Path.cwd()}, where the program runs. "
-            "Name it relative to that one: VectorDatabaseArgs(migrations=...)"
+            f"migrations: no folder {directory} in {Path.cwd()}, where the program runs. "
+            "Name the folder relative to that one: VectorDatabaseArgs(migrations=...)"
         )
     try:
         return load(directory)

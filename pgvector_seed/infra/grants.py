@@ -1,7 +1,7 @@
-"""Roles and their rights, declared to the PostgreSQL provider: least privilege, and each in its turn.
+"""The roles and their least privileges, declared to the PostgreSQL provider.
 
-The owner comes before the migrations, which run as it; what the writer and the reader may do comes after
-them. Grants that run at once collide ("tuple concurrently updated"), so each waits for the one before.
+The owner is declared before the migrations, which run as the owner; the rights of the writer and the reader after them.
+Concurrent grants fail ("tuple concurrently updated"), so each waits for the one before.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pgvector_seed.infra.roles import Role, Roles
 from pgvector_seed.migrate.ledger.facts import RELATIONS, SCHEMA
 
 TABLES = {"writer": ("SELECT", "INSERT", "UPDATE", "DELETE"), "reader": ("SELECT",)}
-SEQUENCES = {"writer": ("USAGE", "SELECT"), "reader": ("SELECT",)}  # the reader sees whether ids run out
+SEQUENCES = {"writer": ("USAGE", "SELECT"), "reader": ("SELECT",)}  # verify reads how many ids are left
 
 
 @dataclass(frozen=True)
-class Scope:
-    """Where rights are given, and by whom."""
+class GrantScope:
+    """The database and schema of the grants, and the login that grants them."""
 
-    name: str  # of the component, with which every resource's begins
+    name: str  # the component's, the prefix of every resource's name
     database: pulumi.Output[str]
     schema: str
     login: pulumi.Output[str]
@@ -33,54 +33,54 @@ class Scope:
 
 
 class Rights:
-    """Declares roles and grants one after the other."""
+    """The declared roles and grants, each of which depends on the one before."""
 
-    def __init__(self, roles: Roles, place: Scope, opts: pulumi.ResourceOptions) -> None:
+    def __init__(self, roles: Roles, scope: GrantScope, opts: pulumi.ResourceOptions) -> None:
         self.roles = roles
-        self.place = place
+        self.scope = scope
         self.opts = opts
         self.passwords: dict[str, pulumi.Output[str]] = {}
         self.last: pulumi.Resource | None = None
 
     @property
     def declared(self) -> list[pulumi.Resource]:
-        """What the migrations wait for."""
+        """The resources that the migrations depend on."""
         return [self.last] if self.last else []
 
     def declare_roles(self, hooks: pulumi.ResourceHookBinding) -> None:
-        """The three roles, and what the owner needs before the migrations."""
+        """Declare the roles, and the rights that the owner needs for the migrations."""
         for kind, role in self.roles.by_kind().items():
             if not role.existing:
                 self._role(kind, role, hooks)
         owner = self.roles.owner
-        if not self.place.superuser and not owner.existing:
-            # Who makes a role may give it away, and does not have it: SET ROLE wants a grant.
-            # The server's own grant to the maker, which has the option, is read as if it were this one.
+        if not self.scope.superuser and not owner.existing:
+            # The creator of a role has ADMIN OPTION on it, but needs a grant for SET ROLE. The provider takes the
+            # server's own grant to the creator, with that option, for this one.
             ignored = pulumi.ResourceOptions(ignore_changes=["withAdminOption"])
             self.last = postgresql.GrantRole(
-                f"{self.place.name}-deployer-owner",
-                role=self.place.login,
+                f"{self.scope.name}-deployer-owner",
+                role=self.scope.login,
                 grant_role=owner.name,
                 opts=pulumi.ResourceOptions.merge(self._next(), ignored),
             )
-        if not owner.existing:  # whose rights here are its own: the provider would revoke them first
-            self._grant("owner-database", owner.name, "database", ["CREATE"])  # for the ledger, and a schema
-            if self.place.schema == "public":
+        if not owner.existing:  # the provider would first revoke the rights that an existing owner has
+            self._grant("owner-database", owner.name, "database", ["CREATE"])  # creates the ledger's schema
+            if self.scope.schema == "public":
                 self._grant("owner-schema", owner.name, "schema", ["CREATE", "USAGE"], schema="public")
 
     def declare_grants(self, migrations: Migrations) -> None:
-        """What the writer and the reader may do, now and with what is created later."""
+        """Declare the rights of the writer and the reader on present and, by default privileges, on future objects."""
         self.last = migrations
-        # The provider sees nothing wrong with a grant on tables that are gone. So that it is given again in
-        # a database that was replaced, another ledger replaces it.
-        remade = pulumi.ResourceOptions(replacement_trigger=migrations.ledger)
+        # The provider does not notice that a grant's tables are gone. A new ledger replaces the grant, so that a new
+        # database gets it again.
+        per_ledger = pulumi.ResourceOptions(replacement_trigger=migrations.ledger)
         for kind, role in self.roles.logins().items():
             name = role.name
             if not role.existing:
                 self._grant(f"{kind}-database", name, "database", ["CONNECT"])
-            self._grant(f"{kind}-schema", name, "schema", ["USAGE"], schema=self.place.schema)
-            self._grant_on(f"{kind}-tables", name, "table", TABLES[kind], migrations.tables, remade)
-            self._grant_on(f"{kind}-sequences", name, "sequence", SEQUENCES[kind], migrations.sequences, remade)
+            self._grant(f"{kind}-schema", name, "schema", ["USAGE"], schema=self.scope.schema)
+            self._grant_on(f"{kind}-tables", name, "table", TABLES[kind], migrations.tables, per_ledger)
+            self._grant_on(f"{kind}-sequences", name, "sequence", SEQUENCES[kind], migrations.sequences, per_ledger)
             self._default(f"{kind}-later-tables", name, "table", TABLES[kind])
             self._default(f"{kind}-later-sequences", name, "sequence", SEQUENCES[kind])
             self._grant(f"{kind}-ledger", name, "schema", ["USAGE"], schema=SCHEMA)
@@ -88,25 +88,25 @@ class Rights:
 
     def _role(self, kind: str, role: Role, hooks: pulumi.ResourceHookBinding) -> None:
         verifier = self._password(kind, role.password) if kind in self.roles.logins() else None
-        mine = pulumi.ResourceOptions(
+        role_options = pulumi.ResourceOptions(
             import_=role.name if self.roles.import_existing else None,
             hooks=hooks,
             retain_on_delete=self.opts.retain_on_delete,
         )
         self.last = postgresql.Role(
-            f"{self.place.name}-{kind}",
+            f"{self.scope.name}-{kind}",
             name=role.name,
             login=verifier is not None,
             password=verifier,
-            opts=pulumi.ResourceOptions.merge(self._next(), mine),
+            opts=pulumi.ResourceOptions.merge(self._next(), role_options),
         )
 
-    def _password(self, kind: str, given: pulumi.Input[str] | None) -> pulumi.Output[str]:
-        """Make the password, and return what the server gets of it."""
-        name, opts = f"{self.place.name}-{kind}-password", pulumi.ResourceOptions(parent=self.opts.parent)
-        made = Password(name, given, self.roles.password_version, opts)
-        self.passwords[kind] = made.password
-        return made.verifier
+    def _password(self, kind: str, configured: pulumi.Input[str] | None) -> pulumi.Output[str]:
+        """Declare the password of a role, and return its verifier for the server."""
+        name, opts = f"{self.scope.name}-{kind}-password", pulumi.ResourceOptions(parent=self.opts.parent)
+        resource = Password(name, configured, self.roles.password_version, opts)
+        self.passwords[kind] = resource.password
+        return resource.verifier
 
     def _grant(
         self,
@@ -120,8 +120,8 @@ class Rights:
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         self.last = postgresql.Grant(
-            f"{self.place.name}-{name}",
-            database=self.place.database,
+            f"{self.scope.name}-{name}",
+            database=self.scope.database,
             role=role,
             object_type=object_type,
             schema=schema,
@@ -139,39 +139,39 @@ class Rights:
         objects: pulumi.Output[list[str]],
         opts: pulumi.ResourceOptions,
     ) -> None:
-        """Grant on these objects by name; where there are none, on the schema what is granted anyway.
+        """Grant on ``objects`` by name. If there are none, grant USAGE on the schema, which the role has anyway.
 
-        An empty list would mean every object of the schema, those of others too. What is new has its rights
-        already, by default, when this is replaced to name it.
+        For the provider, an empty list is every object in the schema, also those of other owners. A new object has its
+        rights by default privileges before this grant is replaced to name it.
         """
-        some = objects.apply(bool)
+        exist = objects.apply(bool)
         self._grant(
             name,
             role,
-            some.apply(lambda some: kind if some else "schema"),
-            some.apply(lambda some: list(privileges) if some else ["USAGE"]),
-            schema=self.place.schema,
+            exist.apply(lambda exist: kind if exist else "schema"),
+            exist.apply(lambda exist: list(privileges) if exist else ["USAGE"]),
+            schema=self.scope.schema,
             objects=objects,
             opts=opts,
         )
 
     def _default(self, name: str, role: str, kind: str, privileges: Sequence[str]) -> None:
         self.last = postgresql.DefaultPrivileges(
-            f"{self.place.name}-{name}",
-            database=self.place.database,
+            f"{self.scope.name}-{name}",
+            database=self.scope.database,
             owner=self.roles.owner.name,
             role=role,
-            schema=self.place.schema,
+            schema=self.scope.schema,
             object_type=kind,
             privileges=list(privileges),
             opts=self._next(),
         )
 
     def _next(self) -> pulumi.ResourceOptions:
-        """After the one before; the first after nothing.
+        """Return options that depend on the last declared resource, and keep the rights on delete.
 
-        Rights go with their role or with their tables. To revoke them would fail where either is renamed or gone,
-        and lock everybody out for a moment where a grant is replaced.
+        Rights are dropped with their role or their tables. Revoking them would fail if either is renamed or gone, and
+        take them away for a moment if a grant is replaced.
         """
         return pulumi.ResourceOptions.merge(
             self.opts, pulumi.ResourceOptions(depends_on=self.last, retain_on_delete=True)

@@ -1,4 +1,4 @@
-"""How an interrupt reaches the program and the provider, which the engine runs for us."""
+"""Interrupts in the two processes that Pulumi's engine starts: the program and the dynamic provider."""
 
 import os
 import select
@@ -9,28 +9,31 @@ from typing import Any
 
 
 def leave_quietly_on_interrupt() -> None:
-    """Exit at once on SIGINT, which the engine sends when a resource fails; unless there is a handler already.
+    """Exit without a traceback on SIGINT, which the engine sends when a resource fails, unless a handler is set.
 
-    Without this, the Python host prints the traceback of a KeyboardInterrupt below the real error.
+    Otherwise the Python host prints the traceback of a KeyboardInterrupt below the resource's error.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
 
 def end_with_engine() -> None:
-    """Have the provider's process, in which this is called, stop its work on Cancel, and end when the engine is gone.
+    """Make the provider's process stop its statements on Cancel, and exit when the engine has ended.
 
-    The engine calls Cancel on an interrupt, and waits until the work is done. The SDK's own does nothing.
+    The engine calls Cancel on an interrupt, and waits for the running operation. The SDK's Cancel does nothing. Must be
+    called in the provider's process.
     """
     servicer = getattr(sys.modules["__main__"], "DynamicResourceProviderServicer", None)
     if servicer is None or servicer.Cancel.__code__ is _cancel.__code__:
         return
-    servicer.Cancel.__code__ = _cancel.__code__  # the server has the method by now, but not what is in it
-    Thread(target=_leave_unread, daemon=True).start()
+    servicer.Cancel.__code__ = (
+        _cancel.__code__
+    )  # the gRPC server holds the method already, so only its code can be replaced
+    Thread(target=_exit_without_reader, daemon=True).start()
 
 
 def _cancel(_self: Any, _request: Any, _context: Any) -> Any:
-    """Run as the SDK's method, in its module: what is needed is imported here."""
+    """Stop the statements. Runs as the SDK's method, with the globals of its module, so it imports its names."""
     from google.protobuf import empty_pb2
 
     from pgvector_seed.postgres.interrupt import stop
@@ -39,10 +42,10 @@ def _cancel(_self: Any, _request: Any, _context: Any) -> Any:
     return empty_pb2.Empty()
 
 
-def _leave_unread() -> None:
-    """Exit when nobody reads this process's output any more: a killed engine leaves its providers running.
+def _exit_without_reader() -> None:
+    """Exit once this process's output has no reader: a killed engine leaves its providers running.
 
-    Their parent is a shell, which stays as long as they do.
+    The parent process is no sign of it: it is a shell that waits for the provider.
     """
     output = select.poll()
     output.register(sys.stdout, 0)

@@ -1,7 +1,7 @@
-"""The migrations as a Pulumi resource: a thin front of the package migrate.
+"""The migrations as a Pulumi resource, applied by the package ``migrate``.
 
-The state keeps checksums, never SQL. The provider class stands at module level and has no state of
-its own, so that Pulumi pickles no more than its name, and today's code runs a later delete.
+The state keeps checksums, never SQL. The provider class is at module level and has no attributes, so that Pulumi
+pickles its name only, and a later delete runs the code that is installed then.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from pgvector_seed.infra.state import (
     TO_HAND_OVER,
     WITHOUT_LEDGER,
     connect_to_read,
-    is_anothers,
+    needs_handover,
     own_ledger,
     refuse_later_up,
 )
@@ -58,34 +58,33 @@ from pgvector_seed.postgres.errors import translated
 Properties = dict[str, Any]
 INPUTS = ("conninfo", "directory", "migrations", "downs", "declaration", "options")
 
-_WITHOUT_OWNER = (
-    "the tables belong to {}, and the stack would have no roles any more. Set them again ({}): {}"
-    + in_checkout('. To do without them, and keep the data: docs/roles.md, "A stack without roles again"')
+_WITHOUT_OWNER = "the tables belong to {}, but the stack has no roles any more. Set them again ({}): {}" + in_checkout(
+    '. To keep the data without roles: docs/roles.md, "A stack without roles again"'
 )
 _AGAIN = in_checkout(
-    'with make, first: eval "$(make env)"; for a role that was there before the stack, roles.KIND.existing'
+    'with make, first: eval "$(make env)"; for a role that the stack did not create, roles.KIND.existing'
 )
-_AGAIN_ELSEWHERE = "for a role that was there before the stack, Role(NAME, existing=True)"
+_AGAIN_ELSEWHERE = "for a role that the stack did not create, Role(NAME, existing=True)"
 
 
 class MigrationsProvider(ResourceProvider):
-    """create and update apply what is missing, read returns what the database says, delete obeys ``on_destroy``."""
+    """Applies missing migrations on create and update, reads the ledger, and obeys ``on_destroy`` on delete."""
 
     serialize_as_secret_always = False
 
     def configure(self, _request: ConfigureRequest) -> None:
-        """Called once in the provider's process, before anything else."""
+        """Prepare the provider's process. The SDK calls this once, before any other method."""
         end_with_engine()
-        tell_errors_in_one_line()
+        print_errors_in_one_line()
 
     def check(self, olds: Properties, news: Properties) -> CheckResult:
-        """Refuse bad files and another database, at preview already and without a connection."""
+        """Refuse invalid files, another database and a removal of the roles, at preview already, without connecting."""
         failures = []
         try:
             refuse_faults(file_texts(_edited(olds, news)))
         except InputError as refused:
             failures.append(CheckFailure("migrations", str(refused)))
-        if all(isinstance(side.get("declaration"), str) for side in (olds, news)):  # or it is not known yet
+        if all(isinstance(side.get("declaration"), str) for side in (olds, news)):  # an Output is unknown at preview
             before, after = (declaration(side).connection.dbname for side in (olds, news))
             if before != after:
                 failures.append(CheckFailure("declaration", ANOTHER_DATABASE.format(before, after)))
@@ -94,10 +93,9 @@ class MigrationsProvider(ResourceProvider):
         return CheckResult(news, failures)
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
-        """Compare the inputs, and the ledger as it was last read; say what will run. Never a replacement.
+        """Compare the inputs, and the files with the ledger as it was last read; print the steps. Never replaces.
 
-        Edited history is refused here and not by check, which does not know the ledger: it may have
-        been repaired since.
+        Raises RefusedError for edited history. ``check`` does not get the ledger, which may have been repaired.
         """
         for line in planned(olds, news).lines(irreversible(news)):
             report(line)
@@ -105,20 +103,20 @@ class MigrationsProvider(ResourceProvider):
         return DiffResult(changes=not (same and _is_applied(olds, news)))
 
     def create(self, props: Properties) -> CreateResult:
-        """Apply what the ledger does not have: all of it, the rest of it, or nothing."""
+        """Apply the migrations that are not in the ledger."""
         outputs = apply_inputs(props)
         return CreateResult(outputs["ledger"], outputs)
 
     def update(self, _id: str, olds: Properties, news: Properties) -> UpdateResult:
-        """As create; where nothing but the credentials changed, they are tried, and no SQL is run."""
+        """Apply the missing migrations. If only the connection changed, connect, and run nothing."""
         same = all(olds.get(name) == news[name] for name in ("downs", "declaration"))
         if same and _is_applied(olds, news):
-            with connect(news["conninfo"]):  # so that a wrong password is not kept
+            with connect(news["conninfo"]):  # the state must not keep a wrong password
                 return UpdateResult({**olds, **news})
         return UpdateResult(apply_inputs(news, ledger_id=olds["ledger"]))
 
     def read(self, id_: str, props: Properties) -> ReadResult:
-        """The ledger as it is, so that a refresh shows drift. Without it, nothing here is ours."""
+        """Return the ledger as it is now, so that a refresh shows drift; nothing if the database has no ledger."""
         with connect_to_read(props["conninfo"]) as connection:
             ledger = own_ledger(connection, props["ledger"])
             if ledger is None:
@@ -130,15 +128,15 @@ class MigrationsProvider(ResourceProvider):
             outputs["downs"] = down_checksums(ledger.migrations.values())
             if ledger.declaration != declaration(props):
                 outputs["declaration"] = _as_text(ledger.declaration)
-            if is_anothers(connection, props["conninfo"]):
+            if needs_handover(connection, props["conninfo"]):
                 report(TO_HAND_OVER)
                 outputs["handover"] = True
             return ReadResult(id_, outputs)
 
     def delete(self, _id: str, props: Properties) -> None:
-        """Undo everything where the last ``up`` said revert, and the database says so, too.
+        """Undo all migrations if both the last ``up`` of this state and the ledger have ``on_destroy`` "revert".
 
-        Otherwise do nothing, not even connect.
+        Does not connect if the state has "retain". Raises RefusedError if only the ledger has it.
         """
         if declaration(props).on_destroy == "revert":
             with connect(props["conninfo"]) as connection:
@@ -160,25 +158,26 @@ def _is_applied(olds: Properties, news: Properties) -> bool:
 
 
 def _edited(olds: Properties, news: Properties) -> list[Migration]:
-    """The migrations whose texts are not those of the last ``up``."""
+    """Return the migrations whose files differ from those of the last ``up``."""
     changed = {
         id_
         for name in ("migrations", "downs")
         for id_, checksum in news[name].items()
         if olds.get(name, {}).get(id_) != checksum
     }
-    return [found for found in load(Path(news["directory"])) if found.id in changed] if changed else []
+    return [migration for migration in load(Path(news["directory"])) if migration.id in changed] if changed else []
 
 
 def planned(olds: Properties, news: Properties) -> Plan:
-    """The steps from the ledger as it was last read to the files.
+    """Return the steps from the ledger as it was last read to the files.
 
-    Raises RefusedError; but not for files that are those of the last ``up``, which a refresh asks about.
+    Raises RefusedError as ``plan`` does. If the files are those of the last ``up``, as in a refresh, there are no steps
+    instead.
     """
     ledger = dict(sorted(olds["applied"].items()))
     try:
-        stuck = olds["irreversible"] if "irreversible" in olds else irreversible(olds)
-        return plan(news["migrations"], ledger, stuck, allow_down=options(news).allow_down)
+        without_down = olds["irreversible"] if "irreversible" in olds else irreversible(olds)
+        return plan(news["migrations"], ledger, without_down, allow_down=options(news).allow_down)
     except RefusedError as refused:
         if news["migrations"] == olds["migrations"]:
             return Plan()
@@ -187,19 +186,19 @@ def planned(olds: Properties, news: Properties) -> Plan:
 
 
 def irreversible(props: Properties) -> list[str]:
-    """The ids of the inputs that have no down."""
+    """Return the ids of the migrations that have no down, by the resource's inputs."""
     return [id_ for id_, checksum in props.get("downs", {}).items() if not checksum]
 
 
 def report(line: str) -> None:
-    """Progress: what a provider prints is shown by the engine as it comes."""
+    """Print a line of progress, which the engine shows at once."""
     print(line, flush=True)
 
 
-def tell_errors_in_one_line() -> None:
-    """Have the provider's process, in which this is called, tell an Error without its traceback, which the SDK sends.
+def print_errors_in_one_line() -> None:
+    """Make the SDK send an Error to the engine without its traceback. Must be called in the provider's process.
 
-    Every other exception keeps it, also one of another dynamic resource in the same process.
+    All other exceptions keep their traceback, also those of other dynamic resources in the same process.
     """
     sdk = sys.modules["__main__"]
     if getattr(sdk, "traceback", None) is traceback:
@@ -212,9 +211,9 @@ def _format_error() -> str:
 
 
 def apply_inputs(props: Properties, ledger_id: str | None = None) -> Properties:
-    """Apply what the resource's inputs declare, and return its outputs.
+    """Apply the migrations and the declaration of the resource's inputs, and return its outputs.
 
-    Raises RefusedError where the database has another ledger than ``ledger_id``.
+    Raises RefusedError if the database has another ledger than ``ledger_id``, or the files changed since the preview.
     """
     migrations = load(Path(props["directory"]))
     if (checksums(migrations), down_checksums(migrations)) != (props["migrations"], props["downs"]):
@@ -222,19 +221,19 @@ def apply_inputs(props: Properties, ledger_id: str | None = None) -> Properties:
     with connect(props["conninfo"]) as connection:
         if ledger_id and own_ledger(connection, ledger_id) is None:
             report(WITHOUT_LEDGER.format(ledger_id))
-        done = apply(connection, migrations, declaration(props), report, options(props))
-        return _outputs(connection, props, done.ledger)
+        result = apply(connection, migrations, declaration(props), report, options(props))
+        return _outputs(connection, props, result.ledger)
 
 
 def declaration(props: Properties) -> Declaration:
-    """Return what the stack declares beyond its migrations, from the resource's inputs."""
+    """Return the declaration in the resource's inputs."""
     return msgspec.json.decode(props["declaration"], type=Declaration)
 
 
 def options(props: Properties) -> ApplyOptions:
-    """How the migrations are to be run, from the resource's inputs; a state of before has none."""
-    found = json.loads(props.get("options", "{}"))
-    return ApplyOptions(Limits(**found.pop("limits", {})), **found)
+    """Return the options in the resource's inputs, or the defaults for an old state, which has none."""
+    values = json.loads(props.get("options", "{}"))
+    return ApplyOptions(Limits(**values.pop("limits", {})), **values)
 
 
 def _as_text(value: Declaration | ApplyOptions) -> str:
@@ -244,7 +243,7 @@ def _as_text(value: Declaration | ApplyOptions) -> str:
 
 def _outputs(connection: Connection, props: Properties, ledger: Ledger) -> Properties:
     inputs = {name: props[name] for name in INPUTS if name in props}
-    with translated("reading the catalogue"):
+    with translated("reading the catalog"):
         tables, sequences = owned_relations(connection, ledger.declaration.schema)
     return {
         **inputs,
@@ -258,11 +257,11 @@ def _outputs(connection: Connection, props: Properties, ledger: Ledger) -> Prope
 
 
 class Migrations(Resource, module="pgvector_seed", name="Migrations"):
-    """The schema of a database, by the SQL files of a folder.
+    """The migrations of a folder, applied to a database.
 
-    ``directory`` is relative to the folder the program runs in, and ``migrations`` is what it holds.
-    ``contract`` is what the deployment promises, and ``applied`` maps each migration's id to its checksum.
-    ``tables`` (views, too) and ``sequences`` are what the role that they run as has in the schema.
+    ``directory`` is relative to the program's current folder; ``migrations`` are its files. ``contract`` is the
+    deployment's contract, and ``applied`` maps each migration's id to its checksum. ``tables`` (with views) and
+    ``sequences`` are the relations in the schema that belong to the role that runs the migrations.
     """
 
     contract: pulumi.Output[dict[str, Any]]

@@ -1,7 +1,7 @@
-"""A role's password as a Pulumi resource: given or generated once, and what a server may know of it.
+"""A role's password as a Pulumi resource, configured or generated once, and its SCRAM verifier.
 
-The server gets a SCRAM verifier and never the password, so neither its log nor its catalogue has it, and a
-verifier in the catalogue that is another one is seen by a refresh. The password itself is a secret output.
+The server gets the verifier only, so neither its log nor its catalog has the password, and a refresh notices another
+verifier in the catalog. The password is a secret output.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from psycopg import pq
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
 Properties = dict[str, Any]
-GENERATED_BYTES = 32  # of randomness, 43 characters
+GENERATED_BYTES = 32  # 43 characters in base64
 
 
 class PasswordProvider(ResourceProvider):
-    """Makes a password when ``given`` or ``version`` changes. It speaks to no server."""
+    """Provides a password: ``given``, or generated anew for another ``version``. Connects to no server."""
 
     serialize_as_secret_always = False
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
-        """Another one was given, or asked for."""
+        """Return a change if the input password, the version or the provider's code differs."""
         return DiffResult(changes=any(olds.get(name) != news.get(name) for name in ("given", "version", "__provider")))
 
     def create(self, props: Properties) -> CreateResult:
-        """The given password, or a new one."""
+        """Return the input password or a generated one, and its verifier."""
         return CreateResult("password", _outputs(props))
 
     def update(self, _id: str, olds: Properties, news: Properties) -> UpdateResult:
-        """The same again; a generated one stays where only the provider's code has moved."""
+        """Return a new password and verifier, or the old ones if only the provider's code differs."""
         same = all(olds.get(name) == news.get(name) for name in ("given", "version"))
         return UpdateResult({**olds, **news} if same else _outputs(news))
 
@@ -42,9 +42,9 @@ def _outputs(props: Properties) -> Properties:
 
 
 def verifier(password: str) -> str:
-    """What PostgreSQL stores of a password, made by libpq with a new salt (RFC 5802, SCRAM-SHA-256).
+    """Return the SCRAM-SHA-256 verifier of a password with a new salt (RFC 5802), as PostgreSQL stores it.
 
-    libpq wants a connection for it, and asks it nothing when the algorithm is named.
+    libpq's function needs a connection object, and does not use it if the algorithm is named.
     """
     unconnected = pq.PGconn.connect_start(b"hostaddr=no-address")
     try:
@@ -54,15 +54,15 @@ def verifier(password: str) -> str:
 
 
 class Password(Resource, module="pgvector_seed", name="Password"):
-    """``password`` for who logs in, and ``verifier`` for the server. Both are secrets."""
+    """A role's ``password``, and its ``verifier`` for the server. Both are secrets."""
 
     password: pulumi.Output[str]
     verifier: pulumi.Output[str]
 
     def __init__(
-        self, name: str, given: pulumi.Input[str] | None, version: str, opts: pulumi.ResourceOptions | None = None
+        self, name: str, configured: pulumi.Input[str] | None, version: str, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        inputs = {"given": pulumi.Output.secret(given or ""), "version": version}
+        inputs = {"given": pulumi.Output.secret(configured or ""), "version": version}
         hidden = pulumi.ResourceOptions(additional_secret_outputs=["given", "password", "verifier"])
         merged = pulumi.ResourceOptions.merge(opts, hidden)
         super().__init__(PasswordProvider(), name, {**inputs, "password": None, "verifier": None}, merged)

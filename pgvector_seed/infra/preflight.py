@@ -1,4 +1,4 @@
-"""What must hold before anything is created, said in words that tell what to do; and the extension itself."""
+"""Checks of the server and its roles before anything is created there, and the creation of the extension."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ _TAKE_OVER = (
 
 
 def preflight(conninfo: str) -> None:
-    """Raise unless the server itself is reached, is of a supported version, and has pgvector or lets us enable it.
+    """Raise an Error unless the server is reached without a pooler, is supported, and pgvector is or can be enabled.
 
-    Each service has its own rule for who may, and only trying tells. Nothing is left of it.
+    Each managed service has its own rule for who may enable it, so CREATE EXTENSION is tried, and rolled back.
     """
     with connect(conninfo) as connection, translated("looking for pgvector"):
         refuse_pooler(connection)
-        if _is_missing(connection) and not _asked(connection, _SUPERUSER):
+        if _is_missing(connection) and not _is_true(connection, _SUPERUSER):
             with locked(connection, report), connection.transaction(force_rollback=True):
                 _create(connection)
 
 
 def enable(conninfo: str) -> None:
-    """Make the extension unless it is there, one deployment at a time.
+    """Create the extension if it is missing, under the migration lock.
 
-    Two CREATE EXTENSION at once collide, also with IF NOT EXISTS, and the provider, which comes after, takes no lock.
+    Concurrent CREATE EXTENSION IF NOT EXISTS fail, and the provider, which would create it next, takes no lock.
     """
     with connect(conninfo) as connection, translated("enabling pgvector"), locked(connection, report):
         if _is_missing(connection):
@@ -49,19 +49,19 @@ def enable(conninfo: str) -> None:
 
 
 def refuse_role(conninfo: str, name: str) -> None:
-    """Raise InputError where the role is there already: the server would only say that it exists."""
+    """Raise InputError with the remedies if the role exists already."""
     with connect(conninfo) as connection, translated("looking for the roles"), locked(connection, report):
-        there = _asked(connection, _ROLE, name)
-    if there:
+        exists = _is_true(connection, _ROLE, name)
+    if exists:
         raise InputError(
-            f"the role {name} is there, and the stack's state does not know it",
-            f"If it is somebody else's, name another one, or use it as it is: {_AS_IT_IS}. If this stack made it, take "
-            f"it over: {_TAKE_OVER}.",
+            f"the role {name} exists already, and is not in the stack's state",
+            f"Name another role, or use this one as it is: {_AS_IT_IS}. If this stack created it, take it over: "
+            f"{_TAKE_OVER}.",
         )
 
 
 def _is_missing(connection: Connection) -> bool:
-    """True when the extension is not enabled. Raises InputError where it cannot be."""
+    """Return True if the extension is not enabled. Raises InputError if it is not installed on the server."""
     if find_extension(connection) is not None:
         return False
     if available_version(connection) is None:
@@ -74,7 +74,7 @@ def _is_missing(connection: Connection) -> bool:
     return True
 
 
-def _asked(connection: Connection, query: str, *values: str) -> bool:
+def _is_true(connection: Connection, query: str, *values: str) -> bool:
     with catalog_snapshot(connection):
         row = connection.execute(query.encode(), values).fetchone()
     return row is not None and bool(row[0])
@@ -88,7 +88,6 @@ def _create(connection: Connection) -> None:
             raise
         raise InputError(
             f"this login cannot enable pgvector: {one_line(error)}",
-            f"Have somebody who may run, once, in this database: CREATE EXTENSION {EXTENSION}; and say that it is "
-            f"there: {setting('createExtension', 'false')}"
-            + in_checkout(". Who may is told in docs/managed-servers.md"),
+            f"As a role that may, run in this database: CREATE EXTENSION {EXTENSION}; then "
+            f"{setting('createExtension', 'false')}" + in_checkout(". docs/managed-servers.md names these roles"),
         ) from error

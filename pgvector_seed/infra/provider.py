@@ -1,4 +1,4 @@
-"""The server, as the provider and the migrations both reach it: one address, one password, one judgement."""
+"""The server's address and password, resolved once for the provider's resources and the migrations."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import pulumi
 import pulumi_postgresql as postgresql
 
 from pgvector_seed.common.errors import RefusedError
-from pgvector_seed.infra.address import Address, find
+from pgvector_seed.infra.address import Address, resolve_address
 from pgvector_seed.infra.state import ANOTHER_DATABASE, ledger_of_state, refuse_another
 from pgvector_seed.postgres.conninfo import as_role
 
-# If the first is set where Pulumi runs, the provider's process gets its value as the second; it is kept in the state.
-# The provider's driver prefers a service and PGHOSTADDR to what it is told, also in a refresh and a destroy, which do
-# not run the program. It has no PGREQUIREPEER, and ends where that is set. Of PGHOST, which it is told otherwise, it
-# keeps all but the first of a list: PATH is always set, and no such list.
+# The provider's process gets the value of the first variable as the second; the state keeps this. The provider's driver
+# prefers PGSERVICE and PGHOSTADDR to its arguments, also in a refresh and a destroy, which do not run the program. It
+# ends if PGREQUIREPEER is set, which it does not support. Of a list in PGHOST it uses all hosts but the first in spite
+# of its argument; PATH is always set, and has no such list.
 ENV_VAR_MAPPINGS = {"PGSERVICE": "PGREQUIREPEER", "PGHOSTADDR": "PGREQUIREPEER", "PATH": "PGHOST"}
 
-Judge = Callable[[Address], None]
+EnforcePolicy = Callable[[Address], None]
 
 
 class ServerAccess:
-    """Where the database is and who deploys there. ``conninfo`` is for psycopg, ``provider`` for the resources.
+    """Access to the database for the login that deploys: ``conninfo`` for psycopg, ``provider`` for the resources.
 
-    ``name`` is the component's. ``owners_conninfo`` is that of ``owner``, where there is one.
-    ``judge`` is called with the address as soon as it is known, and raises pulumi.RunError to stop there.
+    ``name`` is the component's. ``owners_conninfo`` acts as ``owner``, or as the login if there is no owner.
+    ``enforce`` is called with the address once it is known, and raises pulumi.RunError to refuse it.
     """
 
     def __init__(
@@ -34,50 +34,51 @@ class ServerAccess:
         name: str,
         connection: Mapping[str, pulumi.Input[Any]],
         password: pulumi.Input[str] | None,
-        judge: Judge,
+        enforce: EnforcePolicy,
         opts: pulumi.ResourceOptions,
         *,
         superuser: bool,
         owner: str | None,
     ) -> None:
-        self.address = _address(connection, judge)
-        self.database = self.address.apply(lambda found: found.dbname)
-        self.login = self.address.apply(lambda found: found.user)
-        hidden = pulumi.Output.secret(password or self.address.apply(lambda found: found.password))
+        self.address = _address(connection, enforce)
+        self.database = self.address.apply(lambda address: address.dbname)
+        self.login = self.address.apply(lambda address: address.user)
+        hidden = pulumi.Output.secret(password or self.address.apply(lambda address: address.password))
         both = pulumi.Output.all(self.address, hidden)
         self.conninfo = both.apply(lambda both: both[0].conninfo(both[1]))
-        self.owners_conninfo = self.conninfo.apply(lambda known: as_role(known, owner) if owner else known)
-        # Where the server is, is no secret.
-        dialled = pulumi.Output.unsecret(both).apply(lambda both: both[0].dialled(both[1]))
+        self.owners_conninfo = self.conninfo.apply(lambda conninfo: as_role(conninfo, owner) if owner else conninfo)
+        # The host and the port are no secret.
+        host_and_port = pulumi.Output.unsecret(both).apply(lambda both: both[0].dialled(both[1]))
         self.provider = postgresql.Provider(
             f"{name}-server",
-            host=dialled.apply(lambda found: found[0]),
-            port=dialled.apply(lambda found: found[1]),
+            host=host_and_port.apply(lambda pair: pair[0]),
+            port=host_and_port.apply(lambda pair: pair[1]),
             database=self.database,
             username=self.login,
             password=hidden,
-            sslmode=self.address.apply(lambda found: found.sslmode),
-            sslrootcert=self.address.apply(lambda found: found.files.get("sslrootcert")),
+            sslmode=self.address.apply(lambda address: address.sslmode),
+            sslrootcert=self.address.apply(lambda address: address.files.get("sslrootcert")),
             clientcert=self.address.apply(_client_certificate),
             superuser=superuser,
             opts=pulumi.ResourceOptions.merge(opts, self._guard(name)),
         )
 
     def before_create(self, name: str, check: Callable[[str, str], None]) -> pulumi.ResourceHookBinding:
-        """Have ``check`` look at the server, and at the name of what is about to be created there."""
+        """Return a hook that calls ``check`` with the conninfo and the resource's name before it is created."""
 
-        async def look(args: pulumi.ResourceHookArgs) -> None:
+        async def run_check(args: pulumi.ResourceHookArgs) -> None:
             check(await _known(self.conninfo), (args.new_inputs or {})["name"])
 
-        return pulumi.ResourceHookBinding(before_create=[pulumi.ResourceHook(name, look)])
+        return pulumi.ResourceHookBinding(before_create=[pulumi.ResourceHook(name, run_check)])
 
     def _guard(self, name: str) -> pulumi.ResourceOptions:
-        """Look before the provider is led elsewhere: it would stay there, also where the migrations are refused then.
+        """Return a hook that refuses to point the provider at another database than the one of the state's ledger.
 
-        A refresh and a destroy would then read and drop what is there. With --run-program they come through here, too.
+        The provider would keep the new address even if the migrations are refused then, so that a refresh and a destroy
+        would read and drop the other database's objects. Refresh and destroy run the hook with --run-program.
         """
 
-        async def look(args: pulumi.ResourceHookArgs) -> None:
+        async def refuse_another_database(args: pulumi.ResourceHookArgs) -> None:
             before, after = args.old_inputs or {}, args.new_inputs or {}
             if all(before.get(key) == after.get(key) for key in ("host", "port", "database")):
                 return
@@ -88,42 +89,42 @@ class ServerAccess:
                 raise RefusedError(ANOTHER_DATABASE.format(before["database"], after["database"]))
             refuse_another(await _known(self.owners_conninfo), ledger_id)
 
-        hook = pulumi.ResourceHook(f"{name}-same-database", look)
+        hook = pulumi.ResourceHook(f"{name}-same-database", refuse_another_database)
         return pulumi.ResourceOptions(
             env_var_mappings=ENV_VAR_MAPPINGS, hooks=pulumi.ResourceHookBinding(before_update=[hook])
         )
 
 
 async def _known(conninfo: pulumi.Output[str]) -> str:
-    known = await conninfo.future()
-    if known is None:
-        raise pulumi.RunError("the server's address is not known, and something is about to be done on it")
-    return known
+    value = await conninfo.future()
+    if value is None:
+        raise pulumi.RunError("the server's address is not known yet, but a resource needs it")
+    return value
 
 
-def _address(connection: Mapping[str, pulumi.Input[Any]], judge: Judge) -> pulumi.Output[Address]:
+def _address(connection: Mapping[str, pulumi.Input[Any]], enforce: EnforcePolicy) -> pulumi.Output[Address]:
     if all(isinstance(value, str | int) for value in connection.values()):
-        return pulumi.Output.from_input(_judged(connection, judge))  # its faults are told before anything is declared
-    return pulumi.Output.all(**connection).apply(lambda given: _judged_late(given, judge))
+        return pulumi.Output.from_input(_resolve(connection, enforce))  # raises before anything is declared
+    return pulumi.Output.all(**connection).apply(lambda parameters: _resolve_late(parameters, enforce))
 
 
-def _judged(given: Mapping[str, Any], judge: Judge) -> Address:
-    address = find({name: _as_text(value) for name, value in given.items() if value is not None})
-    judge(address)
+def _resolve(parameters: Mapping[str, Any], enforce: EnforcePolicy) -> Address:
+    address = resolve_address({name: _as_text(value) for name, value in parameters.items() if value is not None})
+    enforce(address)
     return address
 
 
 def _as_text(value: Any) -> str:
-    """Return a parameter as libpq takes it; a port that another resource tells may come as a float."""
+    """Return a parameter as text for libpq. A port that is an output of another resource may be a float."""
     return str(int(value)) if isinstance(value, float) else str(value)
 
 
-def _judged_late(given: Mapping[str, Any], judge: Judge) -> Address:
+def _resolve_late(parameters: Mapping[str, Any], enforce: EnforcePolicy) -> Address:
     try:
-        return _judged(given, judge)
+        return _resolve(parameters, enforce)
     except pulumi.RunError as error:
-        # Raised this late, in a program with a hook, it may end the Python host before it is told
-        # (seen with SDK 3.272 on Python 3.11 to 3.13: a segmentation fault).
+        # An error in an Output, in a program with a hook, may crash the Python host before it is printed
+        # (SDK 3.272 on Python 3.11 to 3.13: a segmentation fault).
         pulumi.log.error(str(error))
         raise
 

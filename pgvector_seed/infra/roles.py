@@ -16,23 +16,23 @@ KINDS = ("owner", "writer", "reader")
 
 @dataclass(frozen=True)
 class Role:
-    """A role that the stack makes, or one that is there and is only given rights (``existing``).
+    """A role that the stack creates, or an ``existing`` one, which only gets its rights.
 
-    A ``password`` that is None is generated, for one that is made and logs in.
+    Without a ``password``, one is generated for a created writer or reader.
     """
 
     name: str
-    _: KW_ONLY  # by position, a password could land where it is shown
+    _: KW_ONLY  # a password given by position could become a shown field
     existing: bool = False
     password: pulumi.Input[str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class Roles:
-    """The owner cannot log in and has all that the migrations make; the writer and the reader use it.
+    """The owner of the tables, which cannot log in, and the writer and the reader of their rows.
 
-    Another ``password_version`` generates other passwords. ``import_existing`` takes roles that are there into a
-    state that has lost them.
+    A new ``password_version`` generates new passwords. ``import_existing`` imports existing roles into a state that
+    has lost them.
     """
 
     owner: Role
@@ -42,24 +42,26 @@ class Roles:
     import_existing: bool = False
 
     def by_kind(self) -> dict[str, Role]:
-        """The three, by what they are for."""
+        """Return the roles by "owner", "writer" and "reader"."""
         return {"owner": self.owner, "writer": self.writer, "reader": self.reader}
 
     def logins(self) -> dict[str, Role]:
-        """Those that log in."""
+        """Return the writer and the reader, which log in, by kind."""
         return {"writer": self.writer, "reader": self.reader}
 
 
 def read_roles(raw: Mapping[str, str]) -> tuple[Roles | None, list[str]]:
-    """What the keys about roles say, and what is wrong with them, each fault with the command that mends it."""
-    found, faults = _read(raw["roles"]) if "roles" in raw else ({}, [])
+    """Return the roles of the configuration, or None, and the faults, each with the command that mends it."""
+    by_kind, faults = _read(raw["roles"]) if "roles" in raw else ({}, [])
     for kind in KINDS:
-        key, role = f"{kind}Password", found.get(kind)
+        key, role = f"{kind}Password", by_kind.get(kind)
         if not faults and key in raw and (role is None or role.existing):
-            faults.append(f"{key}: this stack makes no {kind} whose password it could set. Run: pulumi config rm {key}")
-    if faults or not found:
+            faults.append(
+                f"{key}: the stack creates no {kind} that could have this password. Run: pulumi config rm {key}"
+            )
+    if faults or not by_kind:
         return None, faults
-    with_passwords = {kind: replace(role, password=raw.get(f"{kind}Password")) for kind, role in found.items()}
+    with_passwords = {kind: replace(role, password=raw.get(f"{kind}Password")) for kind, role in by_kind.items()}
     version, import_existing = raw.get("passwordVersion", ""), raw.get("importRoles") == "true"
     return Roles(**with_passwords, password_version=version, import_existing=import_existing), []
 
@@ -75,8 +77,8 @@ def _read(raw: str) -> tuple[dict[str, Role], list[str]]:
     return {} if faults else {kind: _role(roles[kind]) for kind in KINDS}, faults
 
 
-def _role(found: str | dict[str, str]) -> Role:
-    return Role(found) if isinstance(found, str) else Role(found["existing"], existing=True)
+def _role(value: str | dict[str, str]) -> Role:
+    return Role(value) if isinstance(value, str) else Role(value["existing"], existing=True)
 
 
 def _faults(roles: dict[str, Any]) -> Iterator[str]:
@@ -91,19 +93,19 @@ def _name(role: Any) -> Any:
 
 
 def faults_of_names(names: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the names of the roles by their kind, each with the kind that mends it."""
+    """Yield each fault of the roles' names, which are by kind, with the kind to set."""
     faults = {kind: fault_of_name(name) for kind, name in names.items()}
     for kind, fault in faults.items():
         if fault:
             yield f"roles.{kind}: {fault}", kind
     if not any(faults.values()) and len(set(names.values())) < len(names):
-        yield "roles: owner, writer and reader must be three roles, or one could do what only another should", "reader"
+        yield "roles: owner, writer and reader must be three different roles", "reader"
 
 
 def fault_of_name(name: Any) -> str | None:
-    """Return what is wrong with the name of a role, or None."""
+    """Return the fault of a role's name, or None."""
     if not isinstance(name, str) or not name or "\0" in name:
-        return f"must be a role's name, or {{existing: NAME}} for one that is there; got {name!r}"
+        return f"must be a role's name, or {{existing: NAME}} for a role that exists; got {name!r}"
     if len(name.encode()) > LONGEST_NAME:
         return f"must have {LONGEST_NAME} bytes at most, PostgreSQL's limit for a name; got {name!r}"
     return f"{name!r} is reserved" if name.startswith("pg_") or name in ("public", "none") else None

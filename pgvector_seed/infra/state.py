@@ -1,4 +1,4 @@
-"""The ledger that the state is about, on a server that may have changed since."""
+"""The ledger of the stack's state, on a server that may have been restored or replaced since."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pulumi
 from psycopg.conninfo import conninfo_to_dict
 
 from pgvector_seed.common.errors import RefusedError, UnreachableError
-from pgvector_seed.common.remedies import named
+from pgvector_seed.common.remedies import setting_name
 from pgvector_seed.migrate.handover import handover_transaction
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_ledger
@@ -22,13 +22,15 @@ ANOTHER_DATABASE = (
     "the stack's database was {} and is {} now: another database is another stack. "
     "Run: pulumi stack init NAME, or set the database back"
 )
-WITHOUT_LEDGER = "the state is about the ledger {}, and this database has none: it is taken for a new one"
-TO_HAND_OVER = "the ledger is not the owner's: it was restored, or given away. The next up hands it over"
+WITHOUT_LEDGER = "the state has the ledger {}, but this database has none: it is taken for a new one"
+TO_HAND_OVER = (
+    "the ledger does not belong to the owner: it was restored, or handed over. The next up hands it over to the owner"
+)
 
 
 @contextmanager
 def connect_to_read(conninfo: str) -> Iterator[Connection]:
-    """As the owner; or, on a server that was replaced and does not have that role, as the login itself."""
+    """Connect as the owner or, if that fails, for example on a new server without this role, as the login itself."""
     with ExitStack() as opened:
         try:
             connection = opened.enter_context(connect(conninfo))
@@ -40,42 +42,42 @@ def connect_to_read(conninfo: str) -> Iterator[Connection]:
 
 
 def own_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
-    """The ledger that the state is about, or None where the database has none.
+    """Return the database's ledger, or None if it has none.
 
-    Raises RefusedError for another: that is another database.
+    Raises RefusedError if its id is not ``ledger_id``, that of the state.
     """
     with translated("reading the ledger"), handover_transaction(connection):
         ledger = read_ledger(connection)
     if ledger is not None and ledger.id != ledger_id:
         raise RefusedError(
-            f"this database has the ledger {ledger.id}, and the state is about {ledger_id}: another database",
-            "Look at the connection; if it is meant to be this one, take the old one out of the state: "
-            "pulumi state delete 'URN' (pulumi stack --show-urns tells it), and run pulumi up",
+            f"this database has the ledger {ledger.id}, but the state has {ledger_id}: another database",
+            "Check the connection. If it is right, remove the old ledger from the state: "
+            "pulumi state delete 'URN' (pulumi stack --show-urns prints it); then pulumi up",
         )
     return ledger
 
 
 def refuse_another(conninfo: str, ledger_id: str) -> None:
-    """Raise RefusedError for a database that is another's: a new server has neither a ledger nor pgvector enabled."""
-    with connect_to_read(conninfo) as connection, translated("looking whose database it is"):
+    """Raise RefusedError unless the database has this ledger, or is new: without a ledger and pgvector."""
+    with connect_to_read(conninfo) as connection, translated("looking for the ledger"):
         if own_ledger(connection, ledger_id) is None and find_extension(connection) is not None:
             raise RefusedError(
-                f"this database has pgvector and no ledger, and the state is about {ledger_id}: another database",
-                "Look at the connection; if it is the stack's new one, forget the old one, which touches nothing: "
-                "pulumi stack rm --force --preserve-config, pulumi stack init NAME, and run pulumi up",
+                f"this database has pgvector but no ledger, and the state has {ledger_id}: another database",
+                "Check the connection. If it is right, forget the old database, which changes nothing in it: "
+                "pulumi stack rm --force --preserve-config; pulumi stack init NAME; pulumi up",
             )
 
 
 async def ledger_of_state(name: str) -> str | None:
-    """The id of the ledger that the stack's state is about, by the name of the migrations' resource, if it has one."""
+    """Return the ledger's id in the stack's state, of the migrations' resource ``name``, or None."""
     stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     state = await pulumi.runtime.invoke_async("pulumi:pulumi:readStackResourceOutputs", {"stackName": stack})
-    ids = [found["outputs"].get("ledger") for urn, found in state["outputs"].items() if urn.endswith(f"::{name}")]
+    ids = [resource["outputs"].get("ledger") for urn, resource in state["outputs"].items() if urn.endswith(f"::{name}")]
     return ids[0] if ids else None
 
 
-def is_anothers(connection: Connection, conninfo: str) -> bool:
-    """True when the ledger is not the owner's, who may not be there yet."""
+def needs_handover(connection: Connection, conninfo: str) -> bool:
+    """Return True if the ledger does not belong to the owner of ``conninfo``, who may not exist yet."""
     as_owner = conninfo_to_dict(conninfo).get("options")
     if as_owner and connection.info.options != as_owner:
         return True
@@ -84,10 +86,10 @@ def is_anothers(connection: Connection, conninfo: str) -> bool:
 
 
 def refuse_later_up(ledger: Ledger | None) -> None:
-    """Raise RefusedError where the last ``up`` on this database wanted to keep it, and was not this state's."""
+    """Raise RefusedError if the ledger does not have ``on_destroy`` "revert", which this state has."""
     if ledger and ledger.declaration.on_destroy != "revert":
         raise RefusedError(
-            f"the last up on this database said {named('onDestroy')} retain, and this stack's state says revert",
-            "Another stack has it, or this one with another state. To leave it to that one: pulumi stack rm --force. "
-            "To undo the migrations all the same: pulumi refresh, pulumi up, and destroy again.",
+            f"the last up on this database said {setting_name('onDestroy')} retain, and this stack's state says revert",
+            "It was by another stack, or with another state. To keep the data: pulumi stack rm --force. "
+            "To undo the migrations: pulumi refresh; pulumi up; pulumi destroy",
         )

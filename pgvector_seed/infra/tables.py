@@ -1,4 +1,4 @@
-"""The key ``tables`` of the stack's configuration: what is declared of each table."""
+"""The key ``tables`` of the stack's configuration: the declaration of each table."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pgvector_seed.vectors.metrics import OPERATORS
 
 Tables = dict[str, dict[str, Any]]
 
-# For each key of a declaration: what it must be, and the commands that set a good one; {} is the table's path.
+# For each key of a declaration: its valid values, and the commands that set one; {} is the table's path.
 _KEYS = {
     "metric": (f"one of {', '.join(OPERATORS)}", "pulumi config set --path '{}.metric' l2"),
-    "rows": ("a whole number", "pulumi config set --path '{}.rows' 1000"),
+    "rows": ("an integer", "pulumi config set --path '{}.rows' 1000"),
     "recall": (
-        "a map with a whole k and a minimum from 0 to 1, and nothing else",
+        "a map of k (an integer) and minimum (0 to 1) only",
         (
             "pulumi config rm --path '{0}.recall'; pulumi config set --path '{0}.recall.k' 10; "
             "pulumi config set --path '{0}.recall.minimum' --type float 0.9"
@@ -29,19 +29,19 @@ _KEYS = {
 
 
 def read_tables(raw: str) -> tuple[Tables, list[str]]:
-    """Return the declarations by table, and what is wrong with them, each with the command that mends it."""
+    """Return the declarations by table, and the faults, each with the command that mends it."""
     try:
         tables = json.loads(raw)
     except ValueError:
         tables = None
     if not isinstance(tables, dict):
-        return {}, [f"tables: must map tables to what is declared of them; got {raw!r}. Run: pulumi config rm tables"]
+        return {}, [f"tables: must map tables to their declarations; got {raw!r}. Run: pulumi config rm tables"]
     faults = [fault for name, table in tables.items() for fault in faults_of_table(name, table)]
     return tables, [f"{fault}. Run: {command}" for fault, command in faults]
 
 
 def faults_of_table(name: Any, table: Any) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the declaration of a table, each with the command that mends it in the configuration."""
+    """Yield each fault of a table's declaration, with the command that mends the configuration."""
     if not isinstance(name, str) or fault_of_text(name):
         fault = f"tables: a table's name must be text, not empty and without a NUL; got {name!r}"
         yield fault, "pulumi config rm tables"
@@ -54,12 +54,12 @@ def faults_of_table(name: Any, table: Any) -> Iterator[tuple[str, str]]:
         if key not in _KEYS:
             yield f"{path}: no such key: {key}", f"pulumi config rm --path '{path}.{key}'"
         elif not _fits(key, value):
-            wanted, commands = _KEYS[key]
-            yield f"{path}: {key} must be {wanted}; got {value!r}", commands.format(path)
+            valid, commands = _KEYS[key]
+            yield f"{path}: {key} must be {valid}; got {value!r}", commands.format(path)
 
 
 def _fits(key: str, value: Any) -> bool:
-    """Return True if a declaration may have this value. None is no value, and not the absence of one."""
+    """Return True if a declaration may have this value. None is not valid, though the key may be absent."""
     try:
         msgspec.convert({key: value}, TableDeclaration)
     except msgspec.ValidationError:

@@ -1,7 +1,7 @@
-"""Whether and how TLS is used, by libpq's rules, held against what the PostgreSQL provider does with them.
+"""The sslmode and the TLS files, by libpq's rules as far as the PostgreSQL provider follows them.
 
-Both look for root.crt, postgresql.crt and postgresql.key in ~/.postgresql by themselves, so only files that
-were named are passed on: the state of a stack must not lead to one person's home.
+Both libpq and the provider look for root.crt, postgresql.crt and postgresql.key in ~/.postgresql. Only files that the
+configuration or the environment names are passed on: a stack's state must not hold the path of someone's home.
 """
 
 from __future__ import annotations
@@ -12,41 +12,42 @@ from pathlib import Path
 
 import pulumi
 
-from pgvector_seed.common.remedies import to_set
+from pgvector_seed.common.remedies import set_remedy
 from pgvector_seed.postgres.conninfo import SSL_MODES, SslMode, is_loopback
 
-SSLMODES = tuple(mode for mode in SSL_MODES if mode not in ("allow", "prefer"))  # the provider knows no others
+SSLMODES = tuple(mode for mode in SSL_MODES if mode not in ("allow", "prefer"))  # those of the provider
 DEFAULTS = {"sslrootcert": "root.crt", "sslcert": "postgresql.crt", "sslkey": "postgresql.key"}
-SYSTEM = "system"  # the authorities that the system trusts, and no file
+SYSTEM = "system"  # the authorities that the operating system trusts; not a file
 
 
-def find_sslmode(found: Mapping[str, str], hosts: str) -> SslMode:
-    """``prefer``, which libpq does by default, accepts a plain connection in silence: only loopback may.
+def resolve_sslmode(parameters: Mapping[str, str], hosts: str) -> SslMode:
+    """Return the sslmode of libpq's ``parameters``, with libpq's default ``prefer`` replaced.
 
-    Who names an authority or a certificate wants TLS there as well.
+    ``prefer`` accepts an unencrypted connection without notice, so it becomes ``require``; on loopback ``disable``,
+    unless a root or client certificate is named. Raises pulumi.RunError for a mode that the provider does not know.
     """
-    said = found["sslmode"]
-    if said == "prefer":
-        named = {"sslrootcert", "sslcert"} & found.keys()
-        return "require" if named or not all(map(is_loopback, hosts.split(","))) else "disable"
-    sslmode = next((mode for mode in SSLMODES if mode == said), None)
+    requested = parameters["sslmode"]
+    if requested == "prefer":
+        has_files = {"sslrootcert", "sslcert"} & parameters.keys()
+        return "require" if has_files or not all(map(is_loopback, hosts.split(","))) else "disable"
+    sslmode = next((mode for mode in SSLMODES if mode == requested), None)
     if sslmode is None:
         raise pulumi.RunError(
-            f"sslmode must be one of {', '.join(SSLMODES)}; got {said!r}. {to_set('sslmode', 'verify-full')}"
+            f"sslmode must be one of {', '.join(SSLMODES)}; got {requested!r}. {set_remedy('sslmode', 'verify-full')}"
         )
     return sslmode
 
 
-def find_files(found: Mapping[str, str], sslmode: str) -> dict[str, str]:
-    """Those of libpq's parameters ``found`` that name a file, when TLS is used at all.
+def tls_files(parameters: Mapping[str, str], sslmode: str) -> dict[str, str]:
+    """Return the TLS files that libpq's ``parameters`` name, by parameter; none if TLS is disabled.
 
-    Raises pulumi.RunError for a file that one of the two sides could not use, or would pass over in silence.
+    Raises pulumi.RunError for a file that libpq or the provider could not use, or would silently ignore.
     """
     if sslmode == "disable":
         return {}
     home = Path.home() / ".postgresql"
     default = {name: str(home / file) for name, file in DEFAULTS.items()}
-    named = {name: found[name] for name in DEFAULTS if name in found}
+    named = {name: parameters[name] for name in DEFAULTS if name in parameters}
     if {"sslcert", "sslkey"} & named.keys():  # the provider takes both or none
         named = {"sslcert": default["sslcert"], "sslkey": default["sslkey"], **named}
     used = {**default, **named}
@@ -60,13 +61,16 @@ def find_files(found: Mapping[str, str], sslmode: str) -> dict[str, str]:
 
 
 def _refuse_missing(name: str, path: str) -> None:
-    """Without a root certificate libpq verifies nothing under ``require``, and the provider trusts the system's."""
+    """Raise pulumi.RunError if the file does not exist.
+
+    Without a root certificate, libpq with ``require`` verifies nothing, and the provider trusts the system's.
+    """
     if not Path(path).is_file() and (name, path) != ("sslrootcert", SYSTEM):
-        raise pulumi.RunError(f"{name}: there is no file {path}. {to_set(name, 'FILE')}")
+        raise pulumi.RunError(f"{name}: the file {path} does not exist. {set_remedy(name, 'FILE')}")
 
 
 def _refuse_open(key: str) -> None:
-    """What both sides refuse (libpq: fe-secure-openssl.c; lib/pq: CheckPermissions), told before they connect."""
+    """Raise pulumi.RunError for a key that libpq (fe-secure-openssl.c) and lib/pq (CheckPermissions) would refuse."""
     status = Path(key).stat()
     allowed = 0o640 if status.st_uid == 0 else 0o600
     if status.st_mode & 0o777 & ~allowed:

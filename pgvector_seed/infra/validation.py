@@ -1,4 +1,4 @@
-"""What is wrong with an argument: with its type, by its annotation, and with its value."""
+"""Checks of arguments: of their types, by the annotations, and of their values."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pulumi
 
 from pgvector_seed.infra.address import is_port
 
-# How a type is told; that of an awaitable, the third kind of a pulumi.Input, is not worth a word.
+# The names of types in messages. Awaitable, which pulumi.Input also allows, is left out.
 _WORDS = {
     str: "text",
-    int: "a whole number",
+    int: "an integer",
     bool: "True or False",
     os.PathLike: "a path",
     Mapping: "a map",
@@ -24,17 +24,17 @@ _WORDS = {
 }
 
 
-def faults_of_types(given: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the path of each field of a dataclass whose value its annotation does not allow, and the fault.
+def faults_of_types(arguments: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the path and the fault of each field of a dataclass whose value has another type than its annotation.
 
-    The fields of a dataclass in it are judged, too. Of a value that is not in the repr, only the type is told.
+    Nested dataclasses are checked, too. The fault of a field without repr, a secret, names only the type.
     """
-    hints = get_type_hints(type(given), localns={"Output": pulumi.Output, "T": Any})  # as pulumi.Input names them
-    for field in fields(given):
-        name, value, kinds = f"{path}{field.name}", getattr(given, field.name), _kinds(hints[field.name])
+    hints = get_type_hints(type(arguments), localns={"Output": pulumi.Output, "T": Any})  # as pulumi.Input names them
+    for field in fields(arguments):
+        name, value, kinds = f"{path}{field.name}", getattr(arguments, field.name), _kinds(hints[field.name])
         if not _is_any_of(value, kinds):
             shown = _shown(value) if field.repr else type(value).__name__
-            yield name, f"must be {_told(kinds)}; got {shown}"
+            yield name, f"must be {_names(kinds)}; got {shown}"
         elif is_dataclass(value):
             yield from faults_of_types(value, f"{name}.")
 
@@ -47,17 +47,17 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
 
 
 def _is_any_of(value: Any, kinds: tuple[Any, ...]) -> bool:
-    """Return True if a value has one of these types. True and False are no numbers."""
+    """Return True if a value has one of these types. A bool is not an int."""
     return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
 
 
-def _told(kinds: tuple[Any, ...]) -> str:
+def _names(kinds: tuple[Any, ...]) -> str:
     words = [_WORDS.get(kind, f"{kind.__name__}(...)") for kind in kinds if kind is not Awaitable]
     return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _shown(value: Any) -> str:
-    """Return a plain value as it is, and of another the type: there may be a secret in it."""
+    """Return the repr of a plain value, and the type of another, which may contain a secret."""
     if isinstance(value, pulumi.Output):
         return "an Output, which a preview may not know"
     return repr(value) if isinstance(value, str | int | float | None) else type(value).__name__
@@ -69,18 +69,18 @@ def one_of(*choices: str) -> Callable[[str], str | None]:
 
 
 def fault_of_text(value: str | os.PathLike[str]) -> str | None:
-    """Return what is wrong with a text that may be a secret, or None."""
+    """Return the fault of a text, which may be a secret, or None."""
     text = os.fspath(value)
     return None if text and "\0" not in text else "must be text, not empty and without a NUL"
 
 
 def fault_of_port(value: str | int) -> str | None:
-    """Return what is wrong with a port, or with a list of ports, or None."""
+    """Return the fault of a port or a list of ports, or None."""
     good = all(map(is_port, str(value).split(",")))
-    return None if good else f"must be a whole number from 1 to 65535, or a list such as 5432,5433; got {value!r}"
+    return None if good else f"must be an integer from 1 to 65535, or a list such as 5432,5433; got {value!r}"
 
 
 def fault_of_version(value: str) -> str | None:
-    """Return what is wrong with a version, or None."""
+    """Return the fault of a version, or None."""
     good = value.isascii() and all(part.isdecimal() for part in value.split("."))
     return None if good else f"must be a version such as 0.8.4; got {value!r}"

@@ -99,7 +99,7 @@ def repair(
 def _upto(migrations: Sequence[Migration], id_: str) -> list[Migration]:
     ids = [migration.id for migration in migrations]
     if id_ not in ids:
-        raise InputError(f"there is no migration {id_}", f"There are: {', '.join(ids)}")
+        raise InputError(f"unknown migration: {id_}", f"The folder has: {', '.join(ids)}")
     return list(migrations[: ids.index(id_) + 1])
 
 

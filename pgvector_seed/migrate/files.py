@@ -76,10 +76,10 @@ def load(directory: Path) -> list[Migration]:
         texts[match["id"], match["way"]] = text
     ups = sorted(name for name, way in texts if way == "up")
     downs = {name for name, way in texts if way == "down"}
-    faults += [f"{directory / down_file(id_)}: there is no {up_file(id_)}" for id_ in sorted(downs - set(ups))]
+    faults += [f"{directory / down_file(id_)}: {up_file(id_)} is missing" for id_ in sorted(downs - set(ups))]
     faults += _number_faults(ups)
     if not ups and not faults:
-        faults.append(f"{directory}: there are no migrations in this folder")
+        faults.append(f"{directory}: no migrations in this folder")
     if faults:
         raise InputError("; ".join(faults), "Correct the files and run the same command again.")
     return [Migration(name, texts[name, "up"], texts.get((name, "down"))) for name in ups]
@@ -120,7 +120,7 @@ def _number_faults(names: list[str]) -> Iterator[str]:
         if name[:4] == before[:4]:
             yield f"{before}, {name}: two migrations with the number {name[:4]}"
         elif int(name[:4]) != int(before[:4]) + 1:
-            yield f"{name}: there is no migration with the number {int(before[:4]) + 1:04}"
+            yield f"{name}: the migration {int(before[:4]) + 1:04} is missing"
 
 
 def create(directory: Path, name: str) -> list[Path]:

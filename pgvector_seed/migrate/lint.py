@@ -22,7 +22,7 @@ def findings(directory: Path, migrations: Sequence[Migration], ids: Collection[s
     """
     unknown = set(ids) - {migration.id for migration in migrations}
     if unknown:
-        raise InputError(f"there is no migration {', '.join(sorted(unknown))}", f"They are in {directory}.")
+        raise InputError(f"unknown migrations: {', '.join(sorted(unknown))}", f"The folder is {directory}.")
     selected = [migration for migration in migrations if migration.id in ids or not ids]
     refuse_faults(file_texts(selected))
     transactional = [migration for migration in selected if parse(migration.up).in_transaction]

@@ -78,7 +78,7 @@ def _faults(file: str, text: str) -> list[str]:
 
 def _faults_outside_transaction(file: str, statements: list[Statement]) -> Iterator[str]:
     if len(statements) > 1:
-        yield f"{file}: {NO_TRANSACTION} is for one statement, and there are {len(statements)}"
+        yield f"{file}: {NO_TRANSACTION} is for one statement; got {len(statements)}"
     for statement in statements[:1]:
         built = concurrently.built_index(statement)
         if built and not (_PLAIN.fullmatch(built.name) and _PLAIN.fullmatch(built.table)):

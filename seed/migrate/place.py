@@ -1,4 +1,4 @@
-"""Remedies that name the folder and the schema that the command was given."""
+"""Add the folder and the schema of the call to the commands in remedies."""
 
 from __future__ import annotations
 
@@ -13,34 +13,26 @@ from pgvector_seed.common.errors import Error
 
 from .command import FOLDER
 
-# A command of ``migrate``, with its id and its flags.
-_COMMAND = re.compile(rf"{PROGRAM} migrate ([a-z]+)(?: (?:ID|[0-9]{{4}}_[a-z0-9_]+|--[a-z-]+))*")
+_COMMAND = re.compile(rf"{PROGRAM} migrate ([a-z]+)")
 _WITHOUT_SCHEMA = ("status", "new", "lint")
 
 
-def same_place(remedy: str, directory: str, schema: str | None = None) -> str:
-    """Return a remedy whose commands look at this folder and schema, unless they would by default."""
-
-    def at_place(command: re.Match[str]) -> str:
-        words = [command[0]]
-        if directory != FOLDER:
-            words.append(f"--directory {shlex.quote(directory)}")
-        if schema is not None and command[1] not in _WITHOUT_SCHEMA:
-            words.append(f"--schema {shlex.quote(schema)}")
-        return " ".join(words)
-
-    return _COMMAND.sub(at_place, remedy)
+def add_place(remedy: str, directory: str, schema: str | None = None) -> str:
+    """Return a remedy whose commands have this --directory, unless it is the default, and this --schema."""
+    folder = "" if directory == FOLDER else f" --directory {shlex.quote(directory)}"
+    place = folder if schema is None else f"{folder} --schema {shlex.quote(schema)}"
+    return _COMMAND.sub(lambda command: command[0] + (folder if command[1] in _WITHOUT_SCHEMA else place), remedy)
 
 
-def names_its_place(work: Callable[..., None]) -> Callable[..., None]:
-    """Have the remedies of a command's errors name the folder and the schema that it was given."""
+def with_place_in_remedies(work: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a command so that its errors' remedies have the --directory and the --schema of the call."""
 
     @wraps(work)
     def run(**options: Any) -> None:
         try:
             work(**options)
         except Error as error:
-            error.remedy = same_place(error.remedy, options["directory"], options.get("schema"))
+            error.remedy = add_place(error.remedy, options["directory"], options.get("schema"))
             raise
 
     return run

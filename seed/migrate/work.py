@@ -22,10 +22,10 @@ from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.errors import translated
 
 from .output import findings_as_text, plan_as_data, plan_as_text, status_as_data, status_as_text
-from .place import names_its_place, same_place
+from .place import add_place, with_place_in_remedies
 
 
-@names_its_place
+@with_place_in_remedies
 def plan(*, directory: str, schema: str | None, allow_down: bool, as_json: bool) -> None:
     """Print the steps of the next ``apply``."""
     _refuse_invalid_schema(schema)
@@ -37,18 +37,18 @@ def plan(*, directory: str, schema: str | None, allow_down: bool, as_json: bool)
     _print(plan_as_data(preview, irreversible) if as_json else plan_as_text(preview, irreversible))
 
 
-@names_its_place
+@with_place_in_remedies
 def status(*, directory: str, as_json: bool) -> None:
     """Print every migration, and exit with 1 if the ledger and the files do not match."""
     with connect() as connection, translated("reading the ledger"):
         data = status_as_data(load(Path(directory)), read_ledger(connection))
-    data["remedy"] = data["remedy"] and same_place(data["remedy"], directory)
+    data["remedy"] = data["remedy"] and add_place(data["remedy"], directory)
     _print(data if as_json else status_as_text(data))
     if not data["right"]:
         raise SystemExit(1)
 
 
-@names_its_place
+@with_place_in_remedies
 def apply(*, directory: str, schema: str | None, as_json: bool, allow_down: bool, **limits: str) -> None:
     """Run the migrations that are not in the ledger."""
     _refuse_invalid_schema(schema)
@@ -63,7 +63,7 @@ def apply(*, directory: str, schema: str | None, as_json: bool, allow_down: bool
         click.echo("Nothing to run: the database has every migration.")
 
 
-@names_its_place
+@with_place_in_remedies
 def down(*, to: str, directory: str, schema: str | None, as_json: bool, **limits: str) -> None:
     """Undo the migrations after ``to``."""
     _refuse_invalid_schema(schema)
@@ -77,7 +77,7 @@ def down(*, to: str, directory: str, schema: str | None, as_json: bool, **limits
         click.echo(f"Nothing to undo: {to} is the newest migration.")
 
 
-@names_its_place
+@with_place_in_remedies
 def baseline(*, id_: str, directory: str, schema: str | None, as_json: bool, **limits: str) -> None:
     """Record the migrations up to ``id_`` without running them."""
     _refuse_invalid_schema(schema)
@@ -91,7 +91,7 @@ def baseline(*, id_: str, directory: str, schema: str | None, as_json: bool, **l
         click.echo(f"Nothing to record: {id_} is in the ledger.")
 
 
-@names_its_place
+@with_place_in_remedies
 def repair(*, id_: str, directory: str, schema: str | None, as_json: bool, **limits: str) -> None:
     """Accept an edited migration whose effect is in place."""
     _refuse_invalid_schema(schema)

@@ -25,7 +25,7 @@ OURS = re.compile(
 )
 # Whoever registers the name at an index would be installed.
 FROM_AN_INDEX = re.compile(r"pip install[^\n]* '?pgvector-seed|^pgvector-seed(?:[<=>\[]|$)", re.MULTILINE)
-CHOOSERS = {"in_checkout", "named", "setting", "settings", "to_set"}
+CHOOSERS = {"in_checkout", "set_remedy", "setting", "setting_name", "settings"}
 CONFIGURATION = ROOT / "pgvector_seed" / "infra" / "config.py"
 MODULES = [path for name in ("pgvector_seed", "seed") for path in sorted((ROOT / name).rglob("*.py"))]
 
@@ -75,8 +75,8 @@ def test_an_installation_is_told_the_arguments(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "pgvector_seed", tmp_path / "pgvector_seed")
     shutil.copytree(ROOT / "seed", tmp_path / "pgvector_seed" / "seed")
     program = (
-        "from pgvector_seed.common.remedies import in_checkout, named, setting, settings\n"
-        "print(settings('host', 'lockTimeout'), setting('onDestroy', 'retain'), named('onDestroy'))\n"
+        "from pgvector_seed.common.remedies import in_checkout, setting, setting_name, settings\n"
+        "print(settings('host', 'lockTimeout'), setting('onDestroy', 'retain'), setting_name('onDestroy'))\n"
         "print(repr(in_checkout('Run: make up')))"
     )
     command = [sys.executable, "-c", program]

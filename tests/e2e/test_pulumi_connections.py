@@ -96,7 +96,7 @@ def test_a_certificate_that_is_wrong(stack: Stack, authority: Authority, server:
 
 def test_a_missing_root_certificate_is_told_at_preview(stack: Stack) -> None:
     verified(stack, 1, Path("nowhere.crt"))
-    refused(stack.pulumi("preview", code=1), "there is no file nowhere.crt", "pulumi config set sslrootcert")
+    refused(stack.pulumi("preview", code=1), "the file nowhere.crt does not exist", "pulumi config set sslrootcert")
 
 
 def test_a_service_and_a_password_file(stack: Stack, tmp_path: Path) -> None:

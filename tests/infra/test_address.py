@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import PGconn
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.infra.address import find
+from pgvector_seed.infra.address import resolve_address
 from pgvector_seed.migrate.contract import as_data
 from pgvector_seed.postgres.conninfo import as_login, as_role, is_loopback, resolve
 
@@ -20,7 +20,7 @@ from pgvector_seed.postgres.conninfo import as_login, as_role, is_loopback, reso
 def test_what_is_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", "of-the-environment")
     monkeypatch.setenv("PGPORT", "7777")
-    found = find({"host": "given", "user": "al", "dbname": "app"})
+    found = resolve_address({"host": "given", "user": "al", "dbname": "app"})
     assert (found.host, found.port, found.user, found.dbname) == ("given", 7777, "al", "app")
 
 
@@ -29,8 +29,8 @@ def test_the_password_file_is_read_by_libpq(monkeypatch: pytest.MonkeyPatch, tmp
     passfile.write_text("db:5432:*:al:p@ss/w\\:rd%&#\n")
     passfile.chmod(0o600)
     monkeypatch.setenv("PGPASSFILE", str(passfile))
-    assert find({"host": "db", "user": "al"}).password == "p@ss/w:rd%&#"
-    assert find({"host": "other", "user": "al"}).password == ""
+    assert resolve_address({"host": "db", "user": "al"}).password == "p@ss/w:rd%&#"
+    assert resolve_address({"host": "other", "user": "al"}).password == ""
 
 
 def test_a_service_is_resolved_and_an_unknown_one_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -38,9 +38,11 @@ def test_a_service_is_resolved_and_an_unknown_one_is_named(monkeypatch: pytest.M
     file.write_text("[there]\nhost=db.example\nport=7777\n")
     monkeypatch.setenv("PGSERVICEFILE", str(file))
     assert resolve({"service": "there"})["host"] == "db.example"
-    assert find({"service": "there"}).require_auth is None
+    assert resolve_address({"service": "there"}).require_auth is None
     file.write_text("[there]\nhost=localhost\nrequire_auth=password\n")
-    assert "require_auth=password" in find({"service": "there"}).conninfo("x"), "the only way to say it to pulumi"
+    assert "require_auth=password" in resolve_address({"service": "there"}).conninfo("x"), (
+        "the only way to say it to pulumi"
+    )
     with pytest.raises(InputError, match="nowhere"):
         resolve({"service": "nowhere"})
 
@@ -50,13 +52,13 @@ def test_the_program_refuses_what_one_side_alone_would_follow(name: str, monkeyp
     """The provider would dial one server, and the migrations another. It is said under any verb."""
     monkeypatch.setenv(name, "192.0.2.1")
     with pytest.raises(pulumi.RunError, match=rf"Run the same command without it: env -u {name} pulumi \.\.\."):
-        find({"host": "db"})
+        resolve_address({"host": "db"})
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.1,localhost"])
 def test_psycopg_goes_to_the_host_that_it_is_told(host: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Regression: PGHOSTADDR led it elsewhere, and PGSERVICE would, in a refresh or a destroy of an earlier up."""
-    conninfo = find({"host": host, "port": "5", "dbname": "app", "user": "al"}).conninfo("")
+    conninfo = resolve_address({"host": host, "port": "5", "dbname": "app", "user": "al"}).conninfo("")
     services = tmp_path / "services"
     services.write_text("[there]\nhost=192.0.2.1\nhostaddr=192.0.2.1\nport=7\n")
     for name, value in {"PGHOSTADDR": "192.0.2.1", "PGSERVICE": "there", "PGSERVICEFILE": str(services)}.items():
@@ -73,30 +75,30 @@ def test_psycopg_goes_to_the_host_that_it_is_told(host: str, monkeypatch: pytest
 def test_what_the_provider_cannot_dial_is_refused(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", host)
     with pytest.raises(pulumi.RunError, match="connects by TCP"):
-        find({})
+        resolve_address({})
 
 
 def test_an_empty_port_is_the_default_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPORT", "")
-    assert find({"host": "db"}).port == 5432
+    assert resolve_address({"host": "db"}).port == 5432
 
 
 @pytest.mark.parametrize(
     ("host", "sslmode"), [("127.0.0.1", "disable"), ("localhost", "disable"), ("::1", "disable"), ("db", "require")]
 )
 def test_a_plain_connection_is_for_loopback_alone(host: str, sslmode: str) -> None:
-    assert find({"host": host}).sslmode == sslmode
+    assert resolve_address({"host": host}).sslmode == sslmode
     assert is_loopback(host) == (sslmode == "disable")
 
 
 def test_an_sslmode_that_the_provider_does_not_know_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGSSLMODE", "allow")
     with pytest.raises(pulumi.RunError, match="verify-full"):
-        find({"host": "db"})
+        resolve_address({"host": "db"})
 
 
 def test_conninfo_survives_odd_names_and_hides_the_password_from_repr() -> None:
-    found = find({"host": "db", "user": "o'al \\", "dbname": "odd-name = x"})
+    found = resolve_address({"host": "db", "user": "o'al \\", "dbname": "odd-name = x"})
     back = conninfo_to_dict(found.conninfo("p@ss/w:rd%&#'\\ "))
     assert (back["user"], back["dbname"], back["password"]) == ("o'al \\", "odd-name = x", "p@ss/w:rd%&#'\\ ")
     assert "password" not in as_data(found.declared())

@@ -101,7 +101,7 @@ def test_the_example_for_rds_is_valid() -> None:
         ({"owner": "o", "writer": "w"}, "roles.reader: must be a role's name"),
         ({"owner": "o", "writer": "w", "reader": {"name": "r"}}, "config set --path 'roles.reader' app_reader"),
         ({"owner": "o", "writer": "w", "reader": "r", "admin": "a"}, "config rm --path 'roles.admin'"),
-        ({"owner": "o", "writer": "w", "reader": "w"}, "must be three roles"),
+        ({"owner": "o", "writer": "w", "reader": "w"}, "must be three different roles"),
         ({"owner": "pg_monitor", "writer": "w", "reader": "r"}, "roles.owner: 'pg_monitor' is reserved"),
         ({"owner": "o", "writer": "w" * 64, "reader": "r"}, "63 bytes"),
     ],
@@ -192,8 +192,8 @@ def test_a_bad_declaration_of_a_table_comes_with_the_whole_command(value: str, c
 def test_a_bad_declaration_of_a_table_says_what_it_got_and_what_it_wants() -> None:
     said = faults({"tables": '{"t": {"metric": "l3", "rows": -1, "recall": 0.9}}'})
     assert "metric must be one of l2, ip, cosine, l1, hamming, jaccard; got 'l3'" in said
-    assert "rows must be a whole number; got -1" in said
-    assert "recall must be a map with a whole k and a minimum from 0 to 1, and nothing else; got 0.9" in said
+    assert "rows must be an integer; got -1" in said
+    assert "recall must be a map of k (an integer) and minimum (0 to 1) only; got 0.9" in said
 
 
 def test_every_key_of_a_declared_table_has_its_words() -> None:

@@ -8,7 +8,7 @@ import pulumi
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from pgvector_seed.infra.address import find
+from pgvector_seed.infra.address import resolve_address
 from pgvector_seed.infra.config import parse
 from pgvector_seed.migrate.contract import as_data, convert
 from pgvector_seed.postgres.conninfo import resolve
@@ -28,20 +28,20 @@ def services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_the_key_service_is_resolved_by_libpq(services: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of it may be left for later: where the stack is destroyed there may be no such file."""
     monkeypatch.setenv("PGHOST", "of-the-environment")
-    found = find(parse({"service": "there", "user": "given"}).connection)  # type: ignore[arg-type]
+    found = resolve_address(parse({"service": "there", "user": "given"}).connection)  # type: ignore[arg-type]
     assert (found.host, found.port, found.user, found.dbname) == ("db.example", 7777, "given", "app")
     assert (found.sslmode, found.password) == ("require", "s3cret")
     assert "service" not in conninfo_to_dict(found.conninfo(""))
     services.unlink()
     with pytest.raises(pulumi.RunError, match="service"):
-        find({"service": "there"})
+        resolve_address({"service": "there"})
 
 
 def test_a_service_in_the_environment_is_taken_for_an_accident(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only then is said how to use one on purpose, and not with its name, to be copied unread."""
     monkeypatch.setenv("PGSERVICE", "stray")
     with pytest.raises(pulumi.RunError, match=r"env -u PGSERVICE pulumi \.\.\..*config set service NAME") as caught:
-        find({"host": "db"})
+        resolve_address({"host": "db"})
     assert "stray" not in str(caught.value)
 
 
@@ -50,25 +50,25 @@ def test_what_the_provider_cannot_follow_is_refused_in_a_service(services: Path,
     """Passed over in silence, the two sides would differ, or both would be less strict than the file says."""
     services.write_text(SERVICE + line)
     with pytest.raises(pulumi.RunError, match=line.split("=")[0]):
-        find({"service": "there"})
+        resolve_address({"service": "there"})
 
 
 def test_the_migrations_keep_the_whole_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first host that answers may be a standby, which takes no writes."""
-    found = find({"host": "a,b", "port": "1111,2222", "dbname": "app", "user": "al"})
+    found = resolve_address({"host": "a,b", "port": "1111,2222", "dbname": "app", "user": "al"})
     conninfo = conninfo_to_dict(found.conninfo(""))
     assert (conninfo["host"], conninfo["port"]) == ("a,b", "1111,2222")
     assert conninfo["target_session_attrs"] == "read-write"
     monkeypatch.setenv("PGTARGETSESSIONATTRS", "primary")
-    assert conninfo_to_dict(find({"host": "a,b"}).conninfo(""))["target_session_attrs"] == "primary"
-    assert "target_session_attrs" not in conninfo_to_dict(find({"host": "a"}).conninfo(""))
+    assert conninfo_to_dict(resolve_address({"host": "a,b"}).conninfo(""))["target_session_attrs"] == "primary"
+    assert "target_session_attrs" not in conninfo_to_dict(resolve_address({"host": "a"}).conninfo(""))
 
 
 def test_the_contract_keeps_the_whole_list() -> None:
     """A failover changes no contract; and verify takes such a one."""
-    declared = find({"host": "a,b", "port": "1111,2222", "dbname": "app"}).declared()
+    declared = resolve_address({"host": "a,b", "port": "1111,2222", "dbname": "app"}).declared()
     assert as_data(declared) == {"host": "a,b", "port": "1111,2222", "dbname": "app", "sslmode": "require"}
-    assert find({"host": "a,b", "port": "1111"}).declared().port == 1111
+    assert resolve_address({"host": "a,b", "port": "1111"}).declared().port == 1111
     assert convert({"contract": 1, "connection": as_data(declared)}, "made here").connection.port == "1111,2222"
 
 
@@ -76,7 +76,7 @@ def test_the_provider_gets_the_first_where_none_is_reached(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """A preview needs no database. Another test may have left the SDK with an engine that logs."""
-    found = find({"host": "127.0.0.1,localhost", "port": "1,2", "dbname": "app", "user": "al"})
+    found = resolve_address({"host": "127.0.0.1,localhost", "port": "1,2", "dbname": "app", "user": "al"})
     assert found.dialled("s3cret") == ("127.0.0.1", 1)
     warned = capsys.readouterr().err or caplog.text
     assert warned.count("\n") == 1
@@ -87,28 +87,28 @@ def test_the_provider_gets_the_first_where_none_is_reached(
 def test_another_list_in_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """The provider's driver is kept from it by ENV_VAR_MAPPINGS."""
     monkeypatch.setenv("PGHOST", "a,b")
-    assert find({}).host == "a,b"
-    assert find({"host": "db"}).host == "db"
+    assert resolve_address({}).host == "a,b"
+    assert resolve_address({"host": "db"}).host == "db"
 
 
 @pytest.mark.parametrize(
     ("hosts", "sslmode"), [("127.0.0.1,localhost", "disable"), ("127.0.0.1,db", "require"), ("db,::1", "require")]
 )
 def test_a_plain_connection_is_for_loopback_alone(hosts: str, sslmode: str) -> None:
-    assert find({"host": hosts}).sslmode == sslmode
+    assert resolve_address({"host": hosts}).sslmode == sslmode
 
 
 @pytest.mark.parametrize("hosts", ["a,", ",a", "a,/tmp"])
 def test_each_host_must_be_one_that_tcp_can_reach(hosts: str) -> None:
     with pytest.raises(pulumi.RunError, match="by TCP"):
-        find({"host": hosts})
+        resolve_address({"host": hosts})
 
 
 @pytest.mark.parametrize(("hosts", "ports"), [("a", "x"), ("a", "0"), ("a,b", "1,x"), ("a,b", "1,2,3"), ("a", "1,2")])
 def test_bad_ports_are_told(hosts: str, ports: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPORT", ports)
     with pytest.raises(pulumi.RunError, match="port"):
-        find({"host": hosts})
+        resolve_address({"host": hosts})
 
 
 def test_the_key_port_takes_a_list() -> None:

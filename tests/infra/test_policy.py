@@ -8,7 +8,7 @@ import pulumi
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from pgvector_seed.infra.address import find
+from pgvector_seed.infra.address import resolve_address
 from pgvector_seed.infra.policy import enforce, faults_of_address, faults_of_server
 from pgvector_seed.infra.roles import Role, Roles
 from tests.conftest import ask
@@ -17,7 +17,10 @@ ROLES = Roles(Role("o", existing=True), Role('the "writer"', existing=True), Rol
 
 
 def of_address(given: dict[str, str], on_destroy: str = "retain") -> list[str]:
-    return [fault.split(":")[0] for fault in faults_of_address(find({"dbname": "d", "user": "u", **given}), on_destroy)]
+    return [
+        fault.split(":")[0]
+        for fault in faults_of_address(resolve_address({"dbname": "d", "user": "u", **given}), on_destroy)
+    ]
 
 
 @pytest.mark.parametrize("host", ["db.example", "127.0.0.1,db.example"])
@@ -61,7 +64,7 @@ def test_who_can_become_the_owner(superuser: str) -> None:
 def test_an_existing_role_that_is_not_there(superuser: str) -> None:
     ask(superuser, 'DROP ROLE o; ALTER ROLE "the ""writer""" NOSUPERUSER')
     (fault,) = faults_of_server(superuser, ROLES, "0.8.4")
-    assert fault.startswith("roles.owner: there is no role o")
+    assert fault.startswith("roles.owner: the role o")
 
 
 def test_a_pgvector_that_is_too_old(database: str, empty_database: str) -> None:

@@ -8,7 +8,7 @@ import pulumi
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from pgvector_seed.infra.address import find
+from pgvector_seed.infra.address import resolve_address
 from pgvector_seed.infra.config import parse
 
 
@@ -32,7 +32,7 @@ def test_the_keys_win_over_the_environment(home: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PGSSLROOTCERT", "nowhere")
     monkeypatch.setenv("PGSSLCERT", str(home / "b.crt"))
     keys = {"host": "db", "sslmode": "verify-full", "sslrootcert": str(home / "a.crt"), "sslkey": str(home / "b.key")}
-    found = find(parse(keys).connection)  # type: ignore[arg-type]
+    found = resolve_address(parse(keys).connection)  # type: ignore[arg-type]
     expected = {"sslrootcert": f"{home}/a.crt", "sslcert": f"{home}/b.crt", "sslkey": f"{home}/b.key"}
     assert found.files == expected
     assert conninfo_to_dict(found.conninfo("")).items() >= expected.items()
@@ -41,23 +41,23 @@ def test_the_keys_win_over_the_environment(home: Path, monkeypatch: pytest.Monke
 def test_the_default_files_are_left_to_both_sides(home: Path) -> None:
     """Both look there themselves; named, this person's home would be in the state that others use."""
     make(home, "root.crt", "postgresql.crt", "postgresql.key")
-    assert find({"host": "db", "sslmode": "verify-full"}).files == {}
+    assert resolve_address({"host": "db", "sslmode": "verify-full"}).files == {}
 
 
 def test_a_certificate_or_a_key_alone_goes_with_the_default_other(home: Path) -> None:
     """The provider must be told both, or takes none."""
     make(home, "my.crt", "postgresql.key")
     expected = {"sslcert": str(home / "my.crt"), "sslkey": str(home / "postgresql.key")}
-    assert find({"host": "db", "sslcert": str(home / "my.crt")}).files == expected
+    assert resolve_address({"host": "db", "sslcert": str(home / "my.crt")}).files == expected
 
 
 @pytest.mark.parametrize("sslmode", ["verify-ca", "verify-full"])
 def test_no_root_certificate_at_all(home: Path, sslmode: str) -> None:
     """By libpq it is refused; the provider would trust whatever the system trusts."""
     with pytest.raises(pulumi.RunError, match=r"root.crt.*pulumi config set sslrootcert"):
-        find({"host": "db", "sslmode": sslmode})
+        resolve_address({"host": "db", "sslmode": sslmode})
     make(home, "root.crt")
-    assert find({"host": "db", "sslmode": sslmode}).sslmode == sslmode
+    assert resolve_address({"host": "db", "sslmode": sslmode}).sslmode == sslmode
 
 
 @pytest.mark.parametrize("name", ["sslrootcert", "sslcert", "sslkey"])
@@ -65,7 +65,7 @@ def test_a_file_that_is_named_and_missing(home: Path, name: str) -> None:
     """Under require both sides would pass over a missing root certificate, and verify nothing."""
     make(home, "postgresql.crt", "postgresql.key")
     with pytest.raises(pulumi.RunError, match=f"{name}: .*nowhere.*pulumi config set {name}"):
-        find({"host": "db", "sslmode": "require", name: "nowhere"})
+        resolve_address({"host": "db", "sslmode": "require", name: "nowhere"})
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -74,21 +74,21 @@ def test_a_key_that_others_may_read(home: Path, named: bool) -> None:
     (home / "postgresql.key").chmod(0o644)
     given = {"sslcert": str(home / "postgresql.crt")} if named else {}
     with pytest.raises(pulumi.RunError, match=f"chmod 600 {home}/postgresql.key"):
-        find({"host": "db", "sslmode": "require", **given})
+        resolve_address({"host": "db", "sslmode": "require", **given})
 
 
 def test_the_systems_authorities_are_for_full_verification(home: Path) -> None:  # noqa: ARG001
     """By libpq's own rule, and the provider's."""
-    assert find({"host": "db", "sslrootcert": "system"}).sslmode == "verify-full"
+    assert resolve_address({"host": "db", "sslrootcert": "system"}).sslmode == "verify-full"
     with pytest.raises(pulumi.RunError, match="weak sslmode"):
-        find({"host": "db", "sslrootcert": "system", "sslmode": "require"})
+        resolve_address({"host": "db", "sslrootcert": "system", "sslmode": "require"})
 
 
 def test_without_tls_no_file_is_looked_at(home: Path) -> None:  # noqa: ARG001
-    assert find({"host": "db", "sslmode": "disable", "sslrootcert": "nowhere"}).files == {}
+    assert resolve_address({"host": "db", "sslmode": "disable", "sslrootcert": "nowhere"}).files == {}
 
 
 def test_who_names_an_authority_wants_tls_on_loopback_too(home: Path) -> None:
     """A tunnel ends there."""
     make(home, "a.crt")
-    assert find({"host": "localhost", "sslrootcert": str(home / "a.crt")}).sslmode == "require"
+    assert resolve_address({"host": "localhost", "sslrootcert": str(home / "a.crt")}).sslmode == "require"

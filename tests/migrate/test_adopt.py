@@ -318,7 +318,7 @@ def test_an_extension_that_is_missing_is_told(database: str, folder: Path) -> No
 
 def test_an_unknown_migration(database: str, folder: Path) -> None:
     write(folder, a1_up="CREATE TABLE a (v vector(3))")
-    with pytest.raises(InputError, match="There are: 0001_a"):
+    with pytest.raises(InputError, match="The folder has: 0001_a"):
         take_over(database, folder, "0002_b")
 
 

@@ -62,15 +62,15 @@ def test_every_bad_file_is_named_at_once(folder: Path, tmp_path_factory: pytest.
         "0002_b.up.sql: not UTF-8 (byte 8)",
         "0003_c.up.sql: a symbolic link out of the folder",
         "0004_d, 0004_e: two migrations with the number 0004",
-        "there is no 0005_f.up.sql",
+        "0005_f.up.sql is missing",
         "6_g.up.sql: the name must be like",
         "0007_h.up.sql: not a file",
         "0008_i.up.sql: a NUL byte",
-        "0010_k: there is no migration with the number 0009",
+        "0010_k: the migration 0009 is missing",
     ):
         assert words in said
 
 
 def test_a_folder_that_is_empty_or_missing_is_named(folder: Path) -> None:
-    assert "there are no migrations" in fault(folder)
+    assert "no migrations in this folder" in fault(folder)
     assert "No such file or directory" in fault(folder / "nowhere")

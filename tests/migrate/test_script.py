@@ -40,7 +40,7 @@ from tests.migrate.helpers import MARK
         ("-- nothing", "no statement in it"),
         ("SELECT 'a", "never closed"),
         ("-- pgvector-seed: no-transactions\nSELECT 1", "no-transactions is unknown"),
-        (MARK + "VACUUM; VACUUM", "is for one statement, and there are 2"),
+        (MARK + "VACUUM; VACUUM", "is for one statement; got 2"),
         (MARK + "CREATE INDEX CONCURRENTLY ON t (a)", "the index needs a plain name and table"),
         (MARK + "COMMIT", "cannot control its transaction"),
         (MARK + "INSERT INTO t VALUES (1)", "for no other statement is it certain after an interruption"),

@@ -48,7 +48,7 @@ def _faults(context: Context, leaf: Leaf) -> Iterator[str]:
     if leaf.reltuples < 0:
         yield f"{leaf.name} was never analyzed (reltuples is -1)"
     if _lacks_statistics(context, leaf):
-        yield f"there are no statistics of {leaf.name}.{context.declared.vector}"
+        yield f"no statistics of {leaf.name}.{context.declared.vector}"
     row = context.connection.execute(_COUNTERS, {"oid": leaf.oid}).fetchone()
     changed, counters_arrived = row or (0, False)
     if counters_arrived and changed > max(_STALE * leaf.reltuples, LARGE / 2):
