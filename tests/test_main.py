@@ -1,4 +1,4 @@
-"""What the import linter cannot see: the entry point is a file, not a package."""
+"""A rule that the import linter cannot check: the entry point is a file, not a package."""
 
 from __future__ import annotations
 

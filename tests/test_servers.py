@@ -1,4 +1,4 @@
-"""The tests' own servers and proxies do what they say: a test that leans on one of them can fail."""
+"""The servers and proxies of the tests behave as they claim, so a test that relies on one of them can fail."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ def silent(server: Server) -> Iterator[Frozen]:
 
 @pytest.fixture
 def pooled(server: Server, database: str) -> Iterator[str]:
-    """The database's conninfo, through the pooler."""
+    """Return the database's conninfo through a transaction pooler."""
     with pooler(server) as proxy:
         yield make_conninfo(database, port=proxy.port)
 
 
 def verified(conninfo: str, tls: Encrypted, **changes: str) -> str:
-    """How a client connects that trusts nobody but this authority."""
+    """Return the conninfo of a client that trusts only this proxy's authority."""
     settings = {"host": "localhost", "hostaddr": HOST, "sslmode": "verify-full", "sslrootcert": str(tls.root)}
     return make_conninfo(conninfo, port=tls.port, **(settings | changes))
 
 
 def is_silent(connection: psycopg.Connection | socket.socket) -> bool:
-    """True when nothing comes, not even the end of the connection."""
+    """Return True if nothing arrives, not even the end of the connection."""
     return select.select([connection.fileno()], [], [], SILENCE_SECONDS)[0] == []
 
 
 def state_of(database: str, pid: int) -> str:
-    """What the server says of a session."""
+    """Return the state of a server process from pg_stat_activity."""
     return str(ask(database, f"SELECT max(state) FROM pg_stat_activity WHERE pid = {pid}")[0][0])
 
 
@@ -230,7 +230,7 @@ def test_a_pooler_passes_pipelines(pooled: str, database: str) -> None:
 
 
 def send_transactions(pgconn: PGconn, *statements: bytes) -> None:
-    """Each has a Sync of its own. The driver's pipeline would wait for the answer at every one."""
+    """Send each statement with a Sync of its own; the driver's pipeline would wait for each answer."""
     pgconn.enter_pipeline_mode()
     for statement in statements:
         pgconn.send_query_params(statement, None)

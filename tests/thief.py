@@ -1,4 +1,4 @@
-"""A program on a server's port that asks whoever connects for the password in clear, and keeps what it hears."""
+"""A program on a server's port that asks each client for its password in clear, and records the answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IN_CLEAR = pack(b"R", b"\0\0\0\3")
 
 @dataclass
 class Thief:
-    """What a program on this port has heard. ``asked`` counts the clients that were asked for a password."""
+    """The record of such a program. ``asked`` is the number of clients that were asked for a password."""
 
     port: int
     heard: list[bytes] = field(default_factory=list)
@@ -26,7 +26,7 @@ class Thief:
 
 @contextmanager
 def thief(port: int = 0, host: str = HOST) -> Iterator[Thief]:
-    """A thief on this port, or on a free one, until the end."""
+    """Yield the record of a thief that listens on this port, or on a free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener:
         found = Thief(listener.getsockname()[1])

@@ -1,4 +1,4 @@
-"""examples/component, a program of a user's own, with the wheel installed and nothing of the checkout."""
+"""examples/component, a user's own program, with the wheel installed and without the checkout."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OURS = ("python -m", "make ", "pulumi config set")
 
 @pytest.fixture(scope="session")
 def environment(cli: None, project: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001
-    """An environment with what the example's requirements.txt asks for, pgvector-seed from its wheel."""
+    """Return an environment with the example's requirements.txt, pgvector-seed from its wheel."""
     folder = shutil.copytree(EXAMPLE, tmp_path_factory.mktemp("installed") / "shop")
     environment = install(wheel, project / "requirements.txt", folder)
     (folder / "wheels").mkdir()
@@ -41,18 +41,18 @@ def environment(cli: None, project: Path, wheel: Path, tmp_path_factory: pytest.
 
 @dataclass
 class Shop:
-    """The example's stack, and the database that it makes."""
+    """The example's stack, and the database that it creates."""
 
     stack: Stack
     database: str
 
     @property
     def conninfo(self) -> str:
-        """How the database is reached."""
+        """The database's conninfo."""
         return make_conninfo(self.stack.conninfo, dbname=self.database)
 
     def move_into(self, main: str) -> None:
-        """Have Pulumi.yaml say main, with the program and the migrations in that folder."""
+        """Move the program and the migrations into a folder that Pulumi.yaml names as main."""
         folder = self.stack.folder
         (folder / main).mkdir()
         for name in ("__main__.py", "migrations"):
@@ -62,19 +62,19 @@ class Shop:
         self.run("bash", "-euc", readme_block("run: main", README))
 
     def run(self, *words: str, code: int = 0) -> str:
-        """Run a command with nothing but the stack's settings, and see its exit code."""
+        """Run a command with the stack's settings only, and assert its exit code."""
         done = run(words, self.stack.folder, **self.stack.settings, PULUMI_OPTION_YES="true")
         assert done.returncode == code, done.stdout
         return done.stdout
 
     def migrate(self, *words: str) -> None:
-        """``pgvector-seed migrate`` on the shop's database."""
+        """Run ``pgvector-seed migrate`` on the shop's database."""
         self.run("env", f"PGDATABASE={self.database}", ".venv/bin/pgvector-seed", "migrate", *words)
 
 
 @pytest.fixture
 def shop(environment: Path, server: Server, empty_database: str, tmp_path: Path) -> Iterator[Shop]:
-    """The example in a folder of its own. The database that it makes is dropped at the end."""
+    """Yield the example in its own folder, and drop its database at the end."""
     folder = shutil.copytree(EXAMPLE, tmp_path / "shop")
     (folder / ".venv").symlink_to(environment)
     stack = Stack(folder, empty_database, {"PGSSLMODE": "disable"})

@@ -1,4 +1,4 @@
-"""The library and its command as another project gets them: built, and installed in a fresh environment."""
+"""The library and its command as another project installs them: built, and in a fresh environment."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ TABLE = "CREATE TABLE embeddings (id serial PRIMARY KEY, embedding vector(4))"
 
 @pytest.fixture(scope="module")
 def environment(project: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of an environment with the wheel, and with what the job needs."""
+    """Return the bin folder of an environment with the wheel and the job's dependencies."""
     return install(wheel, project / "requirements-seed.txt", tmp_path_factory.mktemp("elsewhere")) / "bin"
 
 
 @pytest.fixture
 def outside(folder: Path) -> Path:
-    """A folder that knows nothing of the project, with one migration."""
+    """Return a folder outside of the project, with one migration."""
     (folder / "0001_create_embeddings.up.sql").write_text(TABLE)
     return folder.parent
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and kill -9 while the server is at a statement: nothing stays at work, and the next run goes on."""
+"""Ctrl-C and kill -9 during a statement: the server stops working, and the next run continues."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NEWEST = {"up": "0001_create_embeddings", "destroy": "0002_b"}
 def at_work(
     words: Sequence[str], folder: Path, settings: Mapping[str, str], conninfo: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """A command, once the server is at the statement that does not end."""
+    """Yield the process of a command, once the server executes the statement that does not end."""
     with start(words, folder, **settings) as process:
         until(lambda: process.poll() is not None or ask(conninfo, ASLEEP))
         assert process.poll() is None, process.communicate()[0]
@@ -43,13 +43,13 @@ def migrations(folder: Path, up: str, down: str = "DROP TABLE b") -> None:
 
 
 def assert_gone(conninfo: str) -> None:
-    """The server has left the statement, with its locks."""
+    """Wait until the server has ended the statement and released its locks."""
     until(lambda: not ask(conninfo, ASLEEP))
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the project."""
+    """Return a copy of the project."""
     return copy_project(tmp_path / "project")
 
 
@@ -94,7 +94,7 @@ def test_stand_alone_while_it_waits_for_the_extension(project: Path, empty_datab
 
 
 def interrupt(process: subprocess.Popen[str], *, whole_group: bool) -> str:
-    """Ctrl-C in a terminal reaches the whole group, the signal of a pipeline the CLI alone; what is then printed."""
+    """Interrupt the CLI's group, as a terminal does, or the CLI alone, as a pipeline; return the output."""
     if whole_group:
         os.killpg(process.pid, signal.SIGINT)
     else:
@@ -103,7 +103,7 @@ def interrupt(process: subprocess.Popen[str], *, whole_group: bool) -> str:
 
 
 def start_asleep(stack: Stack, verb: str) -> list[str]:
-    """The words of a run that comes to a statement which does not end."""
+    """Prepare a migration that does not end, and return the command that runs into it."""
     if verb == "destroy":
         migrations(stack.folder, "SELECT 1", f"{SLEEP}; DROP TABLE b")
         stack.up()
@@ -151,5 +151,5 @@ def test_a_killed_engine(stack: Stack, verb: str) -> None:
 
 
 def is_ours(process: psutil.Process) -> bool:
-    """True for the process in which our provider runs."""
+    """Return True for the process of our dynamic provider."""
     return "pulumi.dynamic" in process.cmdline()

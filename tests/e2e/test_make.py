@@ -1,6 +1,7 @@
 """The make targets in a fresh clone, in the order in which a newcomer types them.
 
-One story: each test begins where the one before it ended, because the packages are installed once.
+The tests of this file are one story: each begins in the state that the previous one left, because the packages are
+installed once.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def make(clone: Path, *words: str, code: int = 0, **settings: str) -> str:
 
 
 def steady(text: str) -> list[str]:
-    """The lines, with what differs from run to run replaced."""
+    """Return the lines, with the parts that differ from run to run replaced."""
     for pattern, name in VARIABLE:
         text = pattern.sub(name, text)
     return [line.rstrip() for line in text.strip().splitlines()]
@@ -185,7 +186,7 @@ def test_nor_is_it_by_pulumi(clone: Path, verb: str) -> None:
 
 @contextmanager
 def stopped(clone: Path) -> Iterator[Thief]:
-    """Another program on the port of the server, which runs again at the end."""
+    """Stop the server, and yield the record of another program on its port; start the server again at the end."""
     make(clone, "stop")
     with thief(int((clone / ".local" / "18" / "port").read_text())) as its:
         yield its
@@ -362,7 +363,7 @@ def test_an_up_that_ends_inside_a_migration(clone: Path, sent: signal.Signals) -
 
 
 def stop_inside(clone: Path, sent: signal.Signals, engine: str) -> str:
-    """Run make up, send a signal to its group while the slow migration runs, and see that the server leaves that."""
+    """Run make up, signal its group during the slow migration, and wait until the server ends the statement."""
     own = own_conninfo(Server(clone / ".local" / "18", 18))
     process = start(["make", "up"], clone, ENGINE=engine)
     while ask(own, ASLEEP) == [(0,)]:

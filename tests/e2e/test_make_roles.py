@@ -1,4 +1,4 @@
-"""The make targets on a stack with roles, on the server that make brings."""
+"""The make targets on a stack with roles, on make's own server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("roles")
 
 
 def make(clone: Path, *words: str, code: int = 0, **settings: str) -> str:
-    """Run make with Pulumi's engine, see that it ends with this exit code, and return all it printed."""
+    """Run make with Pulumi's engine, assert its exit code, and return its output."""
     done = run(["make", "--no-print-directory", *words], clone, **{"ENGINE": "pulumi", **settings})
     assert done.returncode == code, done.stdout
     return done.stdout
@@ -32,14 +32,14 @@ def shell(clone: Path, script: str, code: int = 0) -> str:
 
 
 def set_roles() -> list[str]:
-    """The commands that declare the three roles."""
+    """Return the documented commands that declare the three roles."""
     kinds = ("owner", "writer", "reader")
     return [f"pulumi config set --path roles.{kind} {shlex.quote(getattr(NAMES, kind))}" for kind in kinds]
 
 
 @pytest.fixture(scope="module")
 def roles(cli: None, clone: Path) -> None:  # noqa: ARG001
-    """A stack that was up without roles, and is now up with them."""
+    """Bring a stack up without roles, then with them."""
     make(clone, "up")
     shell(clone, "\n".join(set_roles()))
     make(clone, "up")

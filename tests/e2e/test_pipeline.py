@@ -1,4 +1,4 @@
-"""examples/pipeline.sh on the real engine: what a pipeline does, what it refuses, and what it leaves."""
+"""examples/pipeline.sh on the real engine: its steps, its refusals and its reports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCRIPT = "examples/pipeline.sh"
 
 
 def pipeline(stack: Stack, *words: str, code: int = 0, **settings: str) -> str:
-    """Run the script, see that it ends with this exit code and tells no password, and return all it printed."""
+    """Run the script, assert its exit code and that no password is shown or stored, and return its output."""
     done = run([SCRIPT, *words], stack.folder, **{**stack.settings, **settings})
     assert done.returncode == code, done.stdout
     kept = [path.read_text() for path in (stack.folder / "reports").glob("*")]
@@ -29,7 +29,7 @@ def pipeline(stack: Stack, *words: str, code: int = 0, **settings: str) -> str:
 
 
 def failures(stack: Stack, name: str = "junit") -> list[str]:
-    """The checks that failed, by a JUnit report."""
+    """Return the failed checks of a JUnit report."""
     suite = ET.parse(stack.folder / "reports" / f"{name}.xml")  # noqa: S314  # our own report
     return [case.attrib["name"] for case in suite.iter("testcase") if case.find("failure") is not None]
 

@@ -1,4 +1,4 @@
-"""What the schemas cannot know of the pipelines' files. `make lint` holds them against those."""
+"""Rules of the pipeline files beyond their schemas, which `make lint` checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ways to reach and to enter a server on the real engine, where two clients of their own must take the same one."""
+"""Ways to reach and log in to a server on the real engine, where two different clients must use the same one."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def asking(server: Server, authority: Authority) -> Iterator[Encrypted]:
-    """TLS that asks for the client's certificate, in front of the server."""
+    """Yield a proxy with TLS that requires a client certificate, in front of the server."""
     with speaking_tls(server, authority.server(asks=True)) as proxy:
         yield proxy
 
 
 def verified(stack: Stack, port: int, root: Path) -> None:
-    """The stack connects through TLS, and trusts this authority alone."""
+    """Configure the stack to connect through TLS and to trust only this authority."""
     for key, value in {"host": "localhost", "port": port, "sslmode": "verify-full", "sslrootcert": root}.items():
         stack.set(key, str(value))
 
@@ -129,7 +129,7 @@ def test_a_pooler_is_refused(stack: Stack, server: Server) -> None:
 
 
 def new_role(stack: Stack, options: str) -> str:
-    """A login that may do everything in the stack's database, which the stack then uses."""
+    """Create a superuser login, and let the stack use it."""
     role = f"al_{name_of(stack.conninfo).strip(chr(34)).split()[-1]}"
     ask(stack.conninfo, f"CREATE ROLE {role} SUPERUSER LOGIN {options}")
     stack.settings["PGUSER"] = role
@@ -138,7 +138,7 @@ def new_role(stack: Stack, options: str) -> str:
 
 @pytest.fixture
 def role(stack: Stack) -> Iterator[str]:
-    """A login of the stack's own."""
+    """Yield a new login that the stack uses, and drop it at the end."""
     name = new_role(stack, "PASSWORD 'token 1'")
     yield name
     ask(stack.conninfo, f"REASSIGN OWNED BY {name} TO CURRENT_USER; DROP OWNED BY {name}; DROP ROLE {name}")

@@ -1,4 +1,4 @@
-"""What happens to a deployment between two runs, and the way back that docs/operations.md gives."""
+"""Accidents between two runs of a deployment, and the recovery that docs/operations.md describes."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ LEDGERS_OWNER = "SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspnam
 
 
 def refresh(stack: Stack) -> str:
-    """``pulumi refresh`` without a preview."""
+    """Run ``pulumi refresh`` without a preview."""
     return stack.pulumi("refresh", "--yes", "--skip-preview")
 
 
 def as_owner(stack: Stack) -> str:
-    """How who deploys reaches the database, as whoever has its ledger."""
+    """Return the deployer's conninfo, acting as the ledger's owner."""
     found = ask(stack.conninfo, LEDGERS_OWNER)
     return as_role(stack.conninfo, found[0][0]) if found else stack.conninfo
 
 
 def verify(stack: Stack, *words: str, code: int = 0) -> str:
-    """``python -m seed verify`` as the owner: its exit code is seen, what it printed is returned."""
+    """Run ``python -m seed verify`` as the owner, assert its exit code, and return its output."""
     done = run_as(stack, as_owner(stack), *VERIFY, *words)
     assert done.returncode == code, done.stdout
     return done.stdout
@@ -44,27 +44,27 @@ def sample(stack: Stack) -> None:
 
 
 def add_tables(stack: Stack) -> None:
-    """Two more migrations, b and c."""
+    """Write two more migrations, b and c."""
     for number, table in ((2, "b"), (3, "c")):
         stack.write(f"migrations/000{number}_{table}.up.sql", f"CREATE TABLE {table} (id serial)")
         stack.write(f"migrations/000{number}_{table}.down.sql", f"DROP TABLE {table}")
 
 
 def replace_database(stack: Stack, server: Server, template: str = "template0") -> None:
-    """Put another database in the place of the stack's."""
+    """Replace the stack's database with a new one."""
     name = name_of(stack.conninfo)
     for statement in (f"DROP DATABASE {name} WITH (FORCE)", f"CREATE DATABASE {name} TEMPLATE {template}"):
         ask(conninfo(server, "postgres"), statement)
 
 
 def drop_all_roles(stack: Stack, names: Names) -> None:
-    """As on a server that was replaced."""
+    """Drop the three roles, as if the server had been replaced."""
     for name in (names.reader, names.writer, names.owner):
         ask(stack.conninfo, f"DROP ROLE {quoted(name)}")
 
 
 def dump(stack: Stack, server: Server) -> str:
-    """A backup as SQL, without owners and rights, as services make it."""
+    """Return a backup as SQL, without owners and privileges, as hosted services make it."""
     words = ["--no-owner", "--no-privileges", stack.conninfo]
     done = binaries.run(server.major, "pg_dump", words, home=server.home, stdin="")
     assert done.returncode == 0, done.stdout

@@ -1,4 +1,4 @@
-"""Variables that lead to another database: nothing there is read as the stack's own, or changed."""
+"""Variables that lead to another database: it is neither mistaken for the stack's nor changed."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ ANOTHER = "this database has the ledger"
 
 
 def words(stray: str, verb: str) -> str:
-    """What a verb says of a stray variable, where the configuration says where the database is.
+    """Return the error of a verb for a stray variable beside a configured address, or "" if there is none.
 
-    The driver refuses before the program does, and where no program is run. Of the rest neither side takes notice.
+    The driver refuses before the program does, and in verbs that run no program. Both sides ignore the other
+    variables.
     """
     if stray == "PGHOST":
         return ""

@@ -1,4 +1,4 @@
-"""Servers that go away on the real engine: failover, a restart, a dead address, a limit that is reached."""
+"""Servers that become unavailable on the real engine: failover, a restart, a dead address, a connection limit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND a
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """A server that a test may stop."""
+    """Yield a server that the test may stop."""
     own = new_server(tmp_path / "server", max(INSTALLED))
     yield own
     remove(own)
@@ -31,7 +31,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @contextmanager
 def two_hosts(stack: Stack, server: Server, folder: Path) -> Iterator[Standby]:
-    """The stack knows two hosts, and the first is the standby."""
+    """Give the stack two hosts, of which the first is a standby, and yield the standby."""
     try:
         with standby(server, folder / "standby") as copy:
             ports = f"{copy.environment['PGPORT']},{server.environment['PGPORT']}"
@@ -42,14 +42,14 @@ def two_hosts(stack: Stack, server: Server, folder: Path) -> Iterator[Standby]:
 
 
 def fail_over(stack: Stack, server: Server, copy: Standby) -> str:
-    """Stop the primary, promote the standby, and get the conninfo of its database."""
+    """Stop the primary, promote the standby, and return the conninfo of the standby's database."""
     server.stop()
     ask(conninfo(copy, "postgres"), "SELECT pg_promote()")
     return make_conninfo(stack.conninfo, port=copy.environment["PGPORT"])
 
 
 def written(database: str) -> list[object]:
-    """Which transactions wrote the ledger and the contract."""
+    """Return the ids of the transactions that wrote the ledger and the contract."""
     return [ask(database, WRITTEN.format(table)) for table in ("migrations", "deployment")]
 
 

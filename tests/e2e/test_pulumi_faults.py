@@ -1,4 +1,4 @@
-"""Faults on the real engine: what is said, and what is left."""
+"""Faults on the real engine: their messages, and the state that they leave."""
 
 from __future__ import annotations
 

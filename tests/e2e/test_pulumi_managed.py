@@ -1,4 +1,4 @@
-"""As on a managed server: who deploys is no superuser, the extension is somebody else's, passwords are unreadable."""
+"""A managed server: the deployer is no superuser, the extension belongs to another role, passwords are unreadable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.roles import Names, new_names, quoted
 
 @pytest.fixture
 def deployer(server: Server, stack: Stack) -> Iterator[Stack]:
-    """The stack, deployed by a login with CREATEROLE that owns the database."""
+    """Yield the stack, deployed by a login with CREATEROLE that owns the database."""
     with new_names(server) as found:
         name = found.owner
         ask(stack.conninfo, f"CREATE ROLE {quoted(name)} LOGIN CREATEROLE PASSWORD 'deploy'")

@@ -1,4 +1,4 @@
-"""Migrations on the real engine, and the other front end beside it."""
+"""Migrations on the real engine, and the command line beside it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ B_UP, B_DOWN = "migrations/0002_b.up.sql", "migrations/0002_b.down.sql"
 
 
 def migrate(stack: Stack, *words: str, code: int = 0) -> str:
-    """``python -m seed migrate`` in the stack's folder, on its database."""
+    """Run ``python -m seed migrate`` in the stack's folder, on its database."""
     done = run([sys.executable, "-m", "seed", "migrate", *words], stack.folder, **stack.settings)
     assert done.returncode == code, done.stdout
     return done.stdout

@@ -1,4 +1,4 @@
-"""Owner, writer and reader on the real engine: what each may do, and that nothing drifts."""
+"""Owner, writer and reader on the real engine: the rights of each, and no drift."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROLES = "SELECT count(*) FROM pg_roles WHERE rolname IN ('{0.owner}', '{0.writer
 
 
 def count(stack: Stack, names: Names) -> int:
-    """How many of the roles there are."""
+    """Return how many of the roles exist."""
     return int(ask(stack.conninfo, ROLES.format(names))[0][0])
 
 
@@ -63,7 +63,7 @@ def test_each_does_its_own_and_nothing_drifts(stack: Stack, names: Names) -> Non
 
 @contextmanager
 def reading_all_the_time(conninfo: str) -> Iterator[list[int]]:
-    """A reader that asks again and again, and fails the test if it is ever refused."""
+    """Query in a loop, and fail the test if a query is ever refused."""
     answers: list[int] = []
     done = Event()
 

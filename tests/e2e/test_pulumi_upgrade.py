@@ -1,4 +1,4 @@
-"""A stack whose state was made by an earlier version."""
+"""A stack whose state was written by an earlier version."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ORDER BY 1, 2
 
 
 def go_back(stack: Stack) -> None:
-    """Have the state name the providers' classes as it did before the package pgvector_seed."""
+    """Rename the providers' classes in the state to their names before the package pgvector_seed."""
     exported = json.loads(stack.pulumi("stack", "export", "--show-secrets"))
     dynamic = [one for one in exported["deployment"]["resources"] if "dynamic/pgvector_seed" in one["type"]]
     for resource in dynamic:
