@@ -33,7 +33,7 @@ ASKED = "pgvector-seed (pyproject.toml"  # what uv notes as the reason for a dir
 
 @cache
 def pins(file: str) -> list[tuple[Requirement, str]]:
-    """Return each pin of a file with the text of its line, and fail if a pin has no hash."""
+    """Return each pin of a file with the packages that require it. Fails if a pin has no hash."""
     text = (ROOT / file).read_text(encoding="utf-8")
     assert PIN.sub("", text) == HEADER
     return [(Requirement(pin), reasons) for pin, reasons in PIN.findall(text)]
@@ -55,7 +55,7 @@ def named(requirement: Requirement) -> str:
 
 @pytest.mark.parametrize(("file", "groups"), FILES.items())
 def test_a_file_pins_what_pyproject_asks_for_and_nothing_beside_it(file: str, groups: list[str]) -> None:
-    """An edited pyproject.toml without `make requirements` would install something else than it says."""
+    """A pyproject.toml edited without `make requirements` is noticed."""
     direct = {named(pin): str(pin.specifier).removeprefix("==") for pin, reasons in pins(file) if ASKED in reasons}
     ranges = {named(asked): asked.specifier for group in groups for asked in dependencies(group)}
     assert direct.keys() == ranges.keys()
@@ -63,6 +63,6 @@ def test_a_file_pins_what_pyproject_asks_for_and_nothing_beside_it(file: str, gr
 
 
 def test_what_two_files_pin_they_pin_alike() -> None:
-    """A larger file, installed over a smaller one, changes no version."""
+    """Installing a larger file over a smaller one changes no version."""
     versions = [{f"{named(pin)}{pin.specifier}" for pin, _ in pins(file)} for file in FILES]
     assert all(smaller < larger for smaller, larger in pairwise(versions))

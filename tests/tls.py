@@ -46,7 +46,7 @@ class Authority:
 
 
 class Encrypted(Proxy):
-    """A proxy that offers TLS. ``root`` is the certificate of the authority that vouches for localhost and 127.0.0.1."""
+    """A proxy that offers TLS. ``root`` is the certificate of its authority."""
 
     def __init__(self, server: Server, context: ssl.SSLContext, root: Path = Path()) -> None:
         self.root = root

@@ -115,7 +115,7 @@ class Watched:
         return done.stdout
 
     def keeps_state(self, verb: str, stray: dict[str, str], words: str = "", *, asked: bool = False) -> None:
-        """Assert that a verb keeps the state, and fails with ``words``, or succeeds without changes if there are none."""
+        """Assert that a verb keeps the state, and fails with ``words``, or finds no changes if they are empty."""
         before = self.state()
         output = self.run(verb, stray, 1 if words else 0, asked=asked)
         assert self.state() == before, output

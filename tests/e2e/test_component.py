@@ -96,7 +96,7 @@ def test_nothing_comes_from_the_checkout(shop: Shop) -> None:
 
 @pytest.mark.parametrize("main", ["", "infra"])
 def test_from_nothing_to_verified_and_back(shop: Shop, main: str) -> None:
-    """As the README has it; the provider's process finds the migrations wherever Pulumi.yaml has the program run."""
+    """The README's commands work, and the provider finds the migrations from any main in Pulumi.yaml."""
     stack = shop.stack
     if main:
         shop.move_into(main)
@@ -124,7 +124,7 @@ def test_from_nothing_to_verified_and_back(shop: Shop, main: str) -> None:
 
 @pytest.mark.parametrize(("main", "words"), [("", []), ("infra", []), ("infra", ["--run-program"])])
 def test_one_state_from_two_machines(shop: Shop, main: str, words: list[str]) -> None:
-    """What a laptop deployed, a pipeline finds unchanged in its own checkout, and undoes by its own files."""
+    """A pipeline finds a laptop's deployment unchanged in its own checkout, and undoes it by its own files."""
     stack = shop.stack
     program = stack.folder / "__main__.py"
     absolute = 'Path(__file__).resolve().parent / "migrations"'
@@ -147,7 +147,7 @@ def test_one_state_from_two_machines(shop: Shop, main: str, words: list[str]) ->
 
 
 def test_what_is_wrong_comes_with_a_remedy_that_works_here(shop: Shop) -> None:
-    """Regression: it named the configuration of our own program, and commands of the checkout."""
+    """Regression: remedies named our own program's configuration, and commands of the checkout."""
     stack, second = shop.stack, f"migrations/{SECOND}.up.sql"
 
     def refused(words: str, *command: str, **settings: str) -> None:
@@ -182,7 +182,7 @@ def test_what_is_wrong_comes_with_a_remedy_that_works_here(shop: Shop) -> None:
 
 
 def test_a_failing_migration_is_told_without_a_traceback(shop: Shop) -> None:
-    """Regression: the engine interrupts the program then, and Python told the KeyboardInterrupt below the error."""
+    """Regression: the engine interrupted the program, and a KeyboardInterrupt's traceback followed the error."""
     shop.stack.write(f"migrations/{SECOND}.up.sql", "SELECT nope")
     said = shop.stack.up(code=1)
     assert f"MigrationError: {SECOND}.up.sql, line 1" in said
@@ -198,7 +198,7 @@ def test_a_failing_migration_is_told_without_a_traceback(shop: Shop) -> None:
     ],
 )
 def test_what_the_configuration_returns_is_no_argument_as_it_is(shop: Shop, argument: str, words: str) -> None:
-    """Regression: None damaged the ledger for good, and the text "false" was true, so that tables were dropped."""
+    """Regression: None damaged the ledger for good, and the text "false" was true, so tables were dropped."""
     stack = shop.stack
     stack.write(f"migrations/{SECOND}.up.sql", "CREATE TABLE b ()")
     stack.write(f"migrations/{SECOND}.down.sql", "DROP TABLE b")

@@ -56,7 +56,7 @@ def project(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("verb", ["up", "destroy"])
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_stand_alone(project: Path, empty_database: str, verb: str, sent: signal.Signals) -> None:
-    """Regression: the statement went on with its locks after Ctrl-C, and no line said what was done."""
+    """Regression: after Ctrl-C the statement ran on with its locks, and no line said what had been recorded."""
     settings = {**pg_variables(empty_database), "YES": "1"}
     if verb == "destroy":
         migrations(project, "SELECT 1", f"{SLEEP}; DROP TABLE b")
@@ -78,7 +78,7 @@ def test_stand_alone(project: Path, empty_database: str, verb: str, sent: signal
 
 
 def test_stand_alone_while_it_waits_for_the_extension(project: Path, empty_database: str) -> None:
-    """Where the SDK has it made in another thread, and no migration is at work yet."""
+    """An interrupt also ends CREATE EXTENSION, which the SDK runs in another thread before any migration."""
     waiting = f"{ASLEEP.split(' WHERE ')[0]} WHERE wait_event = 'relation' AND datname = current_database()"
     with psycopg.connect(empty_database) as holder:
         holder.execute("LOCK TABLE pg_extension IN SHARE MODE")
@@ -114,7 +114,7 @@ def start_asleep(stack: Stack, verb: str) -> list[str]:
 
 @pytest.mark.parametrize(("verb", "whole_group"), [("up", True), ("up", False), ("destroy", True)])
 def test_an_interrupt_of_the_engine(stack: Stack, verb: str, whole_group: bool) -> None:
-    """Regression: the engine waited for the migration's end, which had its locks until then."""
+    """Regression: the engine waited for the end of the migration, which kept its locks until then."""
     words = start_asleep(stack, verb)
     with at_work(words, stack.folder, stack.settings, stack.conninfo) as process:
         printed = interrupt(process, whole_group=whole_group)
@@ -131,7 +131,7 @@ def test_an_interrupt_of_the_engine(stack: Stack, verb: str, whole_group: bool) 
 
 @pytest.mark.parametrize("verb", ["up", "destroy"])
 def test_a_killed_engine(stack: Stack, verb: str) -> None:
-    """Regression: its provider went on with the migration. The way back is the one of docs/operations.md."""
+    """Regression: the provider of a killed engine went on with the migration. docs/operations.md has the way back."""
     words = start_asleep(stack, verb)
     with at_work(words, stack.folder, stack.settings, stack.conninfo) as process:
         providers = [child for child in psutil.Process(process.pid).children(recursive=True) if is_ours(child)]

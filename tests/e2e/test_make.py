@@ -50,13 +50,13 @@ def steady(text: str) -> list[str]:
 
 
 def test_the_first_up_prints_what_the_readme_shows(clone: Path) -> None:
-    """The database of a stray PGHOST is not written to: it is not even asked."""
+    """The output is the README's, and the server of a stray PGHOST is not even connected to."""
     said = make(clone, "up", PGHOST="192.0.2.1", PGPASSWORD="stray", PGSERVICE="stray")
     assert steady(said) == steady(readme_block("make up"))
 
 
 def test_a_second_up_changes_nothing(clone: Path) -> None:
-    """Also for a caller whose Python looks into no folder that it is started in."""
+    """A second up finds everything unchanged, also under PYTHONSAFEPATH."""
     said = make(clone, "up", PYTHONSAFEPATH="1")
     assert "2 unchanged" in said
     assert "applied in" not in said
@@ -93,7 +93,7 @@ def test_the_readmes_check_after_a_deployment(clone: Path) -> None:
 
 
 def test_verify_holds_the_database_against_its_promise(clone: Path) -> None:
-    """What was just deployed and filled passes; a row that is gone does not."""
+    """A database that was just deployed and filled passes; a missing row fails."""
     assert "checks: 11 passed, 4 not declared" in make(clone, "verify")
     lose = "import psycopg; psycopg.connect('', autocommit=True).execute('DELETE FROM embeddings WHERE id = 3')"
     assert run(["bash", "-euc", f'eval "$(make -s env)"; python -c "{lose}"'], clone).returncode == 0
@@ -148,7 +148,7 @@ def test_make_does_not_act_as_an_owner_that_nobody_named(clone: Path) -> None:
 
 @pytest.mark.parametrize("shell", [name for name in ("sh", "dash", "bash", "zsh") if shutil.which(name)])
 def test_psql_in_a_shell_of_make_env(clone: Path, shell: str) -> None:
-    """Of the server only; the provider's driver would end on the variable. Another server is not held to it."""
+    """psql requires SCRAM of make's server only; PGREQUIREAUTH, which the provider rejects, is not exported."""
     script = (
         'eval "$(make -s env)"; psql -XAtc "SELECT 6 * 7" | cat; env | grep PGREQUIREAUTH || echo clean\n'
         'PGPORT=1 psql -c "SELECT 1" 2>&1 || echo other'
@@ -160,7 +160,7 @@ def test_psql_in_a_shell_of_make_env(clone: Path, shell: str) -> None:
 
 @pytest.mark.parametrize("command", OURS)
 def test_a_program_on_the_port_of_a_stopped_server_is_told_no_password(clone: Path, command: str) -> None:
-    """Regression: each of these sent the superuser's password in clear."""
+    """Regression: each of these commands sent the superuser's password in clear."""
     with stopped(clone) as its:
         said = run(["sh", "-c", f'eval "$(make -s env)"; {command}'], clone).stdout
     assert its.asked, said
@@ -172,7 +172,7 @@ def test_a_program_on_the_port_of_a_stopped_server_is_told_no_password(clone: Pa
 @pytest.mark.usefixtures("cli")
 @pytest.mark.parametrize("verb", ["preview", "up --yes --skip-preview", DESTROY])
 def test_nor_is_it_by_pulumi(clone: Path, verb: str) -> None:
-    """Our own connection comes first, before something is created and before it is dropped."""
+    """Our own connection fails first, before the provider creates or drops anything."""
     for known in (True, False):
         make(clone, "up", ENGINE="pulumi")
         if not known:
@@ -194,7 +194,7 @@ def stopped(clone: Path) -> Iterator[Thief]:
 
 
 def test_a_stack_with_another_resource_is_refused_with_its_name(clone: Path) -> None:
-    """Before the database is touched."""
+    """The stand-alone engine refuses the stack before it touches the database."""
     program = clone / "__main__.py"
     before = program.read_text()
     program.write_text(
@@ -207,7 +207,7 @@ def test_a_stack_with_another_resource_is_refused_with_its_name(clone: Path) -> 
 
 
 def test_a_missing_engine_is_told_in_one_line(clone: Path) -> None:
-    """PATH without the CLI, and a proxy that leads nowhere: it cannot be installed."""
+    """Without the CLI, and offline, make falls back to the stand-alone engine and says why in one line."""
     bare = os.pathsep.join(
         path for path in os.environ["PATH"].split(os.pathsep) if not (Path(path) / "pulumi").exists()
     )
@@ -232,7 +232,7 @@ def test_a_stray_variable_is_refused(clone: Path) -> None:
 
 
 def test_the_database_of_the_environment(clone: Path) -> None:
-    """Another server, provisioned through DATABASE=env: here the own one of PostgreSQL 16."""
+    """DATABASE=env provisions the server of the PG* variables, here make's own PostgreSQL 16."""
     assert "this folder's own PostgreSQL 16" in make(clone, "up", "PG=16")
     folder = clone / ".local" / "16"
     settings: dict[str, Any] = {
@@ -249,7 +249,7 @@ def test_the_database_of_the_environment(clone: Path) -> None:
 
 @pytest.mark.parametrize("moment", [0.1, 0.6, 1.1, 1.6])
 def test_an_interrupt_at_any_point_is_made_up_for(clone: Path, moment: float) -> None:
-    """Ctrl-C reaches the whole group of processes, as from a terminal."""
+    """An up after a Ctrl-C, which reaches the whole process group, completes the deployment."""
     make(clone, "destroy", YES="1")
     process = start(["make", "up"], clone, **STANDALONE)
     time.sleep(moment)  # the moment itself is what is tried
@@ -262,7 +262,7 @@ def test_an_interrupt_at_any_point_is_made_up_for(clone: Path, moment: float) ->
 
 @pytest.mark.usefixtures("cli")
 def test_both_engines_share_the_ledger(clone: Path) -> None:
-    """Whichever comes second finds everything in place."""
+    """The engine that comes second finds everything in place."""
     first = make(clone, "up", ENGINE="pulumi")
     assert "applied in" not in first
     assert "5 created" in first
@@ -280,7 +280,7 @@ def test_both_engines_share_the_ledger(clone: Path) -> None:
 
 @pytest.mark.usefixtures("cli")
 def test_what_one_engine_did_the_other_finds_out(clone: Path) -> None:
-    """Pulumi's state must not say that all is there when it is gone, or nothing when it is there."""
+    """Pulumi's state does not hide that the other engine dropped or created the deployment."""
     assert "5 created" in make(clone, "up", ENGINE="pulumi")
     make(clone, "destroy", YES="1")
     assert "2 created" in make(clone, "up", ENGINE="pulumi")
@@ -296,7 +296,7 @@ def test_what_one_engine_did_the_other_finds_out(clone: Path) -> None:
 
 @pytest.mark.usefixtures("cli")
 def test_the_last_up_holds_whichever_engine_it_was(clone: Path) -> None:
-    """Pulumi's state alone would drop what the last up, a stand-alone one, said to keep."""
+    """Pulumi's destroy obeys onDestroy of the last up, even of a stand-alone one."""
     config = clone / ".local" / "18" / "Pulumi.dev.yaml"
     before = config.read_text()
     make(clone, "up", ENGINE="pulumi")
@@ -309,7 +309,7 @@ def test_the_last_up_holds_whichever_engine_it_was(clone: Path) -> None:
 
 @pytest.mark.usefixtures("cli")
 def test_what_a_killed_cli_leaves_half_written_is_cleared_away(clone: Path) -> None:
-    """Found by chance once in ten kills: an empty file that the CLI then stops at for ever."""
+    """Regression: one kill in ten left an empty file at which every later run of the CLI stopped."""
     state = clone / ".local" / "18" / "state" / ".pulumi"
     (state / "stacks" / "pgvector-seed" / "dev.json.attrs").write_text("")
     lock = state / "locks" / "organization" / "pgvector-seed" / "dev" / "x.json"
@@ -325,7 +325,7 @@ LEFT = "is the newest recorded migration; nothing after it was committed. Run th
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_an_up_without_an_engine_that_ends_inside_a_migration(clone: Path, sent: signal.Signals) -> None:
-    """Regression: the server went on with the statement, with its locks, and no line said what was done."""
+    """Regression: the statement ran on with its locks, and no line said what had been recorded."""
     slow = clone / "migrations" / "0003_slow.up.sql"
     slow.write_text(SLOW)
     printed = stop_inside(clone, sent, "standalone")
@@ -338,9 +338,10 @@ def test_an_up_without_an_engine_that_ends_inside_a_migration(clone: Path, sent:
 @pytest.mark.usefixtures("cli")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_an_up_that_ends_inside_a_migration(clone: Path, sent: signal.Signals) -> None:
-    """What it declared counts no more than it did, and a killed one leaves a lock and a note of what it was at.
+    """The declaration of an interrupted up does not count.
 
-    Destroy obeys the up before, and the next up goes on, without a word of the note.
+    Destroy obeys the up before. The next up goes on in spite of the lock and the pending operation that a killed
+    CLI leaves, and does not mention them.
     """
     make(clone, "up", ENGINE="pulumi")
     config, slow = clone / ".local" / "18" / "Pulumi.dev.yaml", clone / "migrations" / "0003_slow.up.sql"

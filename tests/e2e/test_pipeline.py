@@ -42,7 +42,7 @@ def test_preview_changes_nothing_and_keeps_its_text(stack: Stack) -> None:
 
 
 def test_deploy_and_again(stack: Stack, tmp_path: Path) -> None:
-    """The second changes nothing, and git sees none of what is kept."""
+    """A second deploy changes nothing, and git ignores all reports."""
     summary = tmp_path / "summary.md"
     first = pipeline(stack, "deploy", GITHUB_STEP_SUMMARY=str(summary))
     assert "0001_create_embeddings applied in" in first
@@ -80,7 +80,7 @@ def test_the_documented_commands(stack: Stack) -> None:
     ids=lambda value: "" if isinstance(value, str) else "=".join(*value.items()),
 )
 def test_what_would_tell_secrets_is_refused(stack: Stack, settings: dict[str, str], remedy: str) -> None:
-    """Before anything is asked of the engine or the server, with the next command to type."""
+    """Options that reveal secrets are refused before the engine or the server is asked, with the next command."""
     said = pipeline(stack, "deploy", code=2, **settings)
     assert f"\n  {remedy}\n" in said
     assert "Updating" not in said
@@ -94,7 +94,7 @@ def test_a_traced_shell_is_refused(stack: Stack) -> None:
 
 
 def test_a_little_verbosity_is_not_refused(stack: Stack) -> None:
-    """The level from which the engine logs what it sends is 9; a CLI that says otherwise is to be told of here."""
+    """The CLI logs request bodies from level 9; this test notices a CLI that does so at a lower level."""
     pipeline(stack, "preview", PULUMI_OPTION_VERBOSE="8", PULUMI_OPTION_LOGTOSTDERR="true")
 
 
@@ -133,7 +133,7 @@ def test_a_failing_update_ends_it(stack: Stack) -> None:
 
 
 def test_a_failing_check_keeps_its_report(stack: Stack, tmp_path: Path) -> None:
-    """A change by hand, and one that neither `up` nor the sample mends."""
+    """A manual change that neither `up` nor the sample mends fails a check, and the report is kept."""
     pipeline(stack, "deploy")
     ask(stack.conninfo, "GRANT SELECT ON embeddings TO PUBLIC")
     summary = tmp_path / "summary.md"
@@ -144,7 +144,7 @@ def test_a_failing_check_keeps_its_report(stack: Stack, tmp_path: Path) -> None:
 
 
 def test_no_report_of_an_earlier_run_is_left(stack: Stack) -> None:
-    """A pipeline would publish it as this run's."""
+    """Reports of an earlier run are removed, so a pipeline cannot publish them as its own."""
     pipeline(stack, "deploy")
     stack.write("reports/other.txt", "kept")
     pipeline(stack, "deploy", code=3, PGPASSWORD="wr0ng")
@@ -158,7 +158,7 @@ def test_a_server_that_logs_statements_is_warned_of(stack: Stack) -> None:
 
 
 def test_three_roles_over_tls(stack: Stack, names: Names, server: Server, tmp_path: Path) -> None:
-    """From nothing, and again; each login has its report, and one whose password was changed by hand ends it."""
+    """Each login has its report, and a login whose password was changed by hand ends the run."""
     declare(stack, names)
     with encrypted(server, tmp_path) as tls:
         stack.settings |= {"PGHOST": "localhost", "PGPORT": str(tls.port)}
@@ -177,7 +177,7 @@ def test_three_roles_over_tls(stack: Stack, names: Names, server: Server, tmp_pa
 
 
 def test_a_role_that_was_there_is_left_out_and_said_so(stack: Stack, names: Names) -> None:
-    """The stack does not know its password."""
+    """An existing role, whose password the stack does not know, is skipped with a message."""
     declare(stack, names)
     ask(stack.conninfo, f"CREATE ROLE {quoted(names.reader)} LOGIN")
     stack.pulumi("config", "rm", "--path", "roles.reader")

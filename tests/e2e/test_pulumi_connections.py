@@ -47,7 +47,7 @@ def refused(said: str, *words: str) -> None:
 def test_tls_is_verified_in_full_with_a_clients_certificate(
     stack: Stack, authority: Authority, asking: Encrypted
 ) -> None:
-    """By files named in the stack, one of them relative to it; and never without them."""
+    """The stack's certificate files, one of them a relative path, are used, and are required."""
     certificate, key = authority.client("al")
     shutil.copy(authority.root, stack.folder / "root.crt")
     verified(stack, asking.port, Path("root.crt"))
@@ -64,7 +64,7 @@ def test_tls_is_verified_in_full_with_a_clients_certificate(
 def test_the_default_files_are_found_by_both_sides(
     stack: Stack, authority: Authority, asking: Encrypted, tmp_path: Path
 ) -> None:
-    """What libpq takes from ~/.postgresql, the provider takes as well, and the state does not name it."""
+    """The provider uses the files in ~/.postgresql as libpq does, and the state does not name them."""
     home = tmp_path / "home"
     folder = home / ".postgresql"
     folder.mkdir(parents=True)
@@ -100,7 +100,7 @@ def test_a_missing_root_certificate_is_told_at_preview(stack: Stack) -> None:
 
 
 def test_a_service_and_a_password_file(stack: Stack, tmp_path: Path) -> None:
-    """Both resolved by libpq for both sides, and gone when the stack is destroyed."""
+    """libpq resolves a service and a password file for both sides, and destroy does not need them."""
     services, passfile = tmp_path / "services", tmp_path / "pgpass"
     there = {name: stack.settings.pop(name) for name in ("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD")}
     services.write_text(
@@ -145,7 +145,7 @@ def role(stack: Stack) -> Iterator[str]:
 
 
 def test_a_token_that_is_another_one_each_time(stack: Stack, role: str) -> None:
-    """As those of a cloud's IAM: each up brings its own, no migration is run for it, and it is what refresh uses."""
+    """With a new IAM token in each up no migration runs, and refresh uses the newest token."""
     stack.up(PGPASSWORD="token 1")
     before = ask(stack.conninfo, APPLIED)
     for number in (2, 3):
@@ -160,7 +160,7 @@ def test_a_token_that_is_another_one_each_time(stack: Stack, role: str) -> None:
 
 
 def test_an_expired_password(stack: Stack, role: str) -> None:
-    """The server says no more than that the login failed."""
+    """An up with an expired password fails with the server's error, which does not name the reason."""
     ask(stack.conninfo, f"ALTER ROLE {role} VALID UNTIL '2001-01-01'")
     refused(stack.up(code=1, PGPASSWORD="token 1"), "password authentication failed")
     assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING

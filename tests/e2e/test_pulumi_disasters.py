@@ -80,7 +80,7 @@ def restore(stack: Stack, server: Server, backup: str) -> None:
 
 @pytest.mark.parametrize("roles", [False, True])
 def test_a_backup_older_than_the_state(stack: Stack, server: Server, names: Names, roles: bool) -> None:
-    """The state says that all is applied, so an up alone changes nothing; the ledger knows better."""
+    """An up alone changes nothing, as the state has all migrations; a refresh reads the ledger, which has fewer."""
     if roles:
         declare(stack, names)
     stack.up()
@@ -108,7 +108,7 @@ def test_a_backup_older_than_the_state(stack: Stack, server: Server, names: Name
 
 @pytest.mark.parametrize("roles_too", [False, True])
 def test_a_backup_without_owners(stack: Stack, server: Server, names: Names, roles_too: bool) -> None:
-    """All is there and belongs to who restored it; on a new server even the roles are gone."""
+    """A database whose objects belong to the restoring role, on a server without the stack's roles, is repaired."""
     declare(stack, names)
     add_tables(stack)
     stack.up()
@@ -128,7 +128,7 @@ def test_a_backup_without_owners(stack: Stack, server: Server, names: Names, rol
 
 @pytest.mark.parametrize("lost", ["database", "database with roles", "server"])
 def test_an_empty_database_of_the_same_name(stack: Stack, server: Server, names: Names, lost: str) -> None:
-    """Everything is made again by one refresh and one up, the rights on the new tables, too."""
+    """One refresh and one up recreate everything, including the rights on the new tables."""
     if lost != "database":
         declare(stack, names)
     stack.up()
@@ -146,7 +146,7 @@ def test_an_empty_database_of_the_same_name(stack: Stack, server: Server, names:
 
 
 def test_the_extension_updated_by_hand(stack: Stack) -> None:
-    """The version is the server's affair: a stack that watched it would drop the extension, and the columns."""
+    """The stack does not watch the version: it would drop the extension, and with it the columns."""
     stack.up()
     sample(stack)
     to = "UPDATE pg_extension SET extversion = '{}' WHERE extname = 'vector'"
@@ -163,7 +163,7 @@ def test_the_extension_updated_by_hand(stack: Stack) -> None:
 
 
 def test_a_table_altered_by_hand(stack: Stack) -> None:
-    """Pulumi compares the ledger, not the tables: verify sees what the contract promises, and nobody the rest."""
+    """Pulumi compares the ledger only; verify finds a difference from the contract, and nothing finds any other."""
     stack.write("migrations/0002_i.up.sql", "CREATE INDEX i ON embeddings USING hnsw (embedding vector_l2_ops)")
     stack.up()
     sample(stack)
@@ -190,7 +190,7 @@ def test_a_table_altered_by_hand(stack: Stack) -> None:
 
 
 def test_two_stacks_on_one_database(stack: Stack) -> None:
-    """A second one looks like the first with its state lost, so it is let in; what it keeps is kept from the first."""
+    """A second stack is admitted, as the first would be without its state, and its retain protects from the first."""
     stack.up()
     before = ask(stack.conninfo, "SELECT * FROM pgvector_seed.migrations")
     stack.pulumi("stack", "init", "other", "--copy-config-from", "dev")
@@ -214,7 +214,7 @@ def test_two_stacks_on_one_database(stack: Stack) -> None:
 
 
 def test_a_stack_renamed(stack: Stack, names: Names) -> None:
-    """The name is in every URN of the state, and in nothing that is made: a replacement would drop the tables."""
+    """A rename changes every URN in the state and nothing in the database; a replacement would drop the tables."""
     declare(stack, names)
     stack.up()
     stack.pulumi("stack", "rename", "prod")
@@ -223,9 +223,9 @@ def test_a_stack_renamed(stack: Stack, names: Names) -> None:
 
 
 def test_the_state_of_an_older_provider(stack: Stack, names: Names) -> None:
-    """An upgrade updates the provider alone: replaced, it would drop and create all that it made.
+    """An upgrade updates the provider's version without a replacement, which would drop all that it made.
 
-    The number in the state is what is simulated. What an older release stored otherwise is not in it.
+    Only the version in the state is simulated, not other differences of an older release.
     """
     declare(stack, names)
     stack.up()

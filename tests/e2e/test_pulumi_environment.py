@@ -37,9 +37,10 @@ def words(stray: str, verb: str) -> str:
 def test_beside_an_address_in_the_configuration(
     watched: Watched, names: Names, tmp_path: Path, stray: str, roles: bool
 ) -> None:
-    """Regression: with PGSERVICE or PGHOSTADDR, and with a list in PGHOST, the provider went there.
+    """Regression: PGSERVICE, PGHOSTADDR or a list in PGHOST led the provider to the other server.
 
-    A refresh then took what was not there out of the state, and a destroy dropped the other database's extension.
+    A refresh then removed the missing resources from the state, and a destroy dropped the other database's
+    extension.
     """
     stack, variables = watched.stack, strays(watched, tmp_path)[stray]
     watched.name_the_address()
@@ -61,7 +62,7 @@ def test_beside_an_address_in_the_configuration(
 
 
 def test_beside_an_address_when_all_is_kept(watched: Watched, tmp_path: Path) -> None:
-    """What is kept is not connected to: the stack is forgotten, whatever is set."""
+    """Under retain, destroy forgets the stack without a connection, despite any stray variable."""
     stack = watched.stack
     watched.name_the_address()
     stack.set("onDestroy", "retain")
@@ -76,9 +77,10 @@ def test_beside_an_address_when_all_is_kept(watched: Watched, tmp_path: Path) ->
 
 @pytest.mark.parametrize("roles", [False, True])
 def test_another_address_in_the_environment(watched: Watched, names: Names, roles: bool) -> None:
-    """Without one in the configuration it is the stack's address, and what is there must be the stack's database.
+    """Without a configured address the variables are the stack's, and must lead to the stack's database.
 
-    Regression: a refused up left the provider at the other server, where the next refresh read and destroy dropped.
+    Regression: a refused up left the provider's address at the other server, which the next refresh read, and
+    whose extension the next destroy dropped.
     """
     stack = watched.stack
     if roles:
@@ -103,14 +105,14 @@ def test_another_address_in_the_environment(watched: Watched, names: Names, role
 
 
 def test_an_address_that_nobody_answers_at(watched: Watched) -> None:
-    """Regression: the provider was led there all the same, and somebody may answer later."""
+    """Regression: the provider's address became one where no server listened yet."""
     watched.stack.up()
     for verb in ("up", "destroy --run-program"):
         watched.keeps_state(verb, {"PGHOST": NOBODY}, f'"{NOBODY}"')
 
 
 def test_the_database_moved(watched: Watched) -> None:
-    """The ledger is the same, so both sides follow."""
+    """Both sides follow the variables to a moved database, whose ledger is the same."""
     stack = watched.stack
     stack.up()
     stack.settings["PGPORT"] = watched.server.environment["PGPORT"]
@@ -122,7 +124,7 @@ def test_the_database_moved(watched: Watched) -> None:
 
 
 def test_an_empty_database_at_another_address(watched: Watched) -> None:
-    """It is taken for a new server, as docs/operations.md has it; one that has pgvector enabled is somebody's."""
+    """An empty database counts as a new server; one that has pgvector enabled is refused."""
     stack, other = watched.stack, watched.victim.server
     stack.up()
     ask(watched.victim.conninfo, "DROP SCHEMA pgvector_seed CASCADE; DROP TABLE embeddings")
@@ -140,7 +142,7 @@ def test_an_empty_database_at_another_address(watched: Watched) -> None:
 
 
 def test_a_stack_of_before_gains_the_protection(stack: Stack) -> None:
-    """By one up, which runs no SQL and replaces nothing."""
+    """One up adds the protection to an older stack, runs no SQL and replaces nothing."""
     stack.up()
     written = ask(stack.conninfo, "SELECT xmin::text FROM pgvector_seed.deployment")
     text = stack.pulumi("stack", "export", "--show-secrets")

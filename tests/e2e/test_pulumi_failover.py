@@ -62,7 +62,7 @@ def test_a_standby_is_promoted_between_preview_and_up(stack: Stack, server: Serv
 
 
 def test_a_failover_after_an_up_changes_nothing(stack: Stack, server: Server, tmp_path: Path) -> None:
-    """The contract names both servers, so it stays as it is; the provider is told the other one."""
+    """The contract names both servers and stays as it is; only the provider's address changes."""
     with two_hosts(stack, server, tmp_path) as copy:
         stack.up()
         stack.up("--expect-no-changes")
@@ -97,7 +97,7 @@ def test_the_server_is_killed_and_restarted_during_an_up(stack: Stack, server: S
 
 
 def test_a_name_whose_first_address_is_dead(stack: Stack, server: Server, tmp_path: Path) -> None:
-    """Both clients must go on to the second one."""
+    """Both clients try the second address."""
     stack.set("policy", "warn")  # that host is not loopback by its name
     with half_dead(server, tmp_path) as name:
         done = run([*name.prefix, "pulumi", "up", "--yes"], stack.folder, **{**stack.settings, **name.settings})
@@ -106,7 +106,7 @@ def test_a_name_whose_first_address_is_dead(stack: Stack, server: Server, tmp_pa
 
 
 def test_a_limit_of_connections(stack: Stack) -> None:
-    """Refused in one line while it is reached; an up alone stays within it."""
+    """An up is refused in one line while the limit is reached, and alone stays within the limit."""
     name = name_of(stack.conninfo)
     ask(stack.conninfo, "CREATE EXTENSION vector; CREATE ROLE al LOGIN PASSWORD 's3cret'")
     ask(stack.conninfo, f"ALTER DATABASE {name} CONNECTION LIMIT 5; ALTER DATABASE {name} OWNER TO al")

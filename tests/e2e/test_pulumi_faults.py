@@ -104,7 +104,7 @@ class Server(Resource, module="test", name="Server"):
 
 
 def test_a_host_that_is_unknown_at_preview(stack: Stack) -> None:
-    """A server made in the same program has no address yet; Terraform cannot plan then."""
+    """The address of a server created in the same program is unknown at preview, where Terraform cannot plan."""
     stack.write("__main__.py", HOST_OF_A_RESOURCE.format(host="127.0.0.1"))
     stack.write("made_here.py", MADE_HERE)
     assert "6 to create" in stack.pulumi("preview")
@@ -113,14 +113,14 @@ def test_a_host_that_is_unknown_at_preview(stack: Stack) -> None:
 
 
 def test_a_fault_of_a_host_that_is_known_late_is_told(stack: Stack) -> None:
-    """The Python host may crash on what is raised in an apply, and take the message along."""
+    """A fault found inside an apply is shown, though an error raised there may crash the Python host."""
     stack.write("__main__.py", HOST_OF_A_RESOURCE.format(host="/var/run/postgresql"))
     stack.write("made_here.py", MADE_HERE)
     assert "connects by TCP" in stack.up(code=1)
 
 
 def test_a_killed_up_is_continued(stack: Stack) -> None:
-    """Kill -9 of the CLI in the middle of a migration, then cancel, then up."""
+    """After kill -9 of the CLI during a migration, cancel and up complete the deployment."""
     stack.write("migrations/0002_slow.up.sql", SLOW)
     stack.write("migrations/0003_c.up.sql", "CREATE TABLE c ()")
     with stack.start("up", "--yes", "--skip-preview") as process:
@@ -139,7 +139,7 @@ def test_a_killed_up_is_continued(stack: Stack) -> None:
 
 
 def test_what_the_policy_forbids_is_refused_at_preview(stack: Stack) -> None:
-    """Nothing is declared then, and the warning alone lets it pass."""
+    """A mandatory violation prevents every declaration; a warning lets the stack pass."""
     stack.set("minimumVersion", "99.0")
     for words in (["preview"], ["up", "--yes", "--skip-preview"]):
         said = stack.pulumi(*words, code=1)

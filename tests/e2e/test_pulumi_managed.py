@@ -45,7 +45,7 @@ def test_without_the_right_to_create_the_extension(deployer: Stack, names: Names
 
 
 def test_everything_but_the_extension(deployer: Stack, names: Names) -> None:
-    """Roles, a new migration, a lost state, other passwords, and back; of the extension nothing is touched."""
+    """Roles, a new migration, a lost state, new passwords and destroy work, and the extension is untouched."""
     ask(deployer.administrator, "CREATE EXTENSION vector")
     deployer.set("createExtension", "false")
     deployer.set("schema", "my app")

@@ -42,7 +42,7 @@ def go_back(stack: Stack) -> None:
 
 
 def test_providers_that_have_moved_are_learnt_by_one_up(stack: Stack, names: Names) -> None:
-    """Until then a refresh and a destroy fail, and change nothing in the database. The up runs no SQL."""
+    """Refresh and destroy fail harmlessly until one up, without SQL, has updated the providers' classes."""
 
     def contents() -> Any:
         return ask(stack.conninfo, CONTENTS.format(names.owner.split()[-1]))

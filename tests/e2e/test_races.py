@@ -45,7 +45,7 @@ def assert_deployed_once(database: str, failed: list[str]) -> None:
 
 @pytest.mark.parametrize("round_", range(ROUNDS))
 def test_stacks_of_their_own(stack: Stack, tmp_path: Path, round_: int) -> None:  # noqa: ARG001
-    """Regression: the provider's CREATE EXTENSION IF NOT EXISTS collides with another: pg_extension_name_index."""
+    """Regression: the provider's CREATE EXTENSION IF NOT EXISTS collided with another: pg_extension_name_index."""
     each = []
     for number in range(AT_ONCE):
         state = tmp_path / f"state {number}"

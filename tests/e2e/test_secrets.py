@@ -126,7 +126,7 @@ class Life:
 
 
 def test_the_places_where_a_password_could_be_found(stack: Stack, names: Names, logged: Server) -> None:
-    """Up, preview, refresh, failures, a rotation, verify in every format, and destroy."""
+    """No step of a deployment, from up over failures and a rotation to destroy, leaves a password."""
     began = time.time() - 2  # a file system may keep whole seconds
     declare(stack, names)
     stack.pulumi("config", "set", "--secret", "password", PASSWORD)

@@ -12,7 +12,7 @@ TABLE = "CREATE TABLE embeddings (id serial PRIMARY KEY, embedding vector(4))"
 
 
 def test_the_script_of_the_docs(database: str, folder: Path, tmp_path: Path) -> None:
-    """As a person would paste it, with nothing but requirements-seed.txt: clone, install, one command, exit code."""
+    """The documented script works as pasted, with requirements-seed.txt alone, from the clone to the exit code."""
     (folder / "0001_create_embeddings.up.sql").write_text(TABLE)
     apply(database, folder, declare(tables={"embeddings": {"rows": 3}}))
     there = {**pg_variables(database), "PGVECTOR_SEED": str(copy_project(tmp_path / "repository"))}
