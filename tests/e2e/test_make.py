@@ -148,7 +148,7 @@ def test_make_does_not_act_as_an_owner_that_nobody_named(clone: Path) -> None:
 
 @pytest.mark.parametrize("shell", [name for name in ("sh", "dash", "bash", "zsh") if shutil.which(name)])
 def test_psql_in_a_shell_of_make_env(clone: Path, shell: str) -> None:
-    """psql requires SCRAM of make's server only; PGREQUIREAUTH, which the provider rejects, is not exported."""
+    """Only psql on make's server is held to SCRAM; PGREQUIREAUTH, which the provider rejects, is not exported."""
     script = (
         'eval "$(make -s env)"; psql -XAtc "SELECT 6 * 7" | cat; env | grep PGREQUIREAUTH || echo clean\n'
         'PGPORT=1 psql -c "SELECT 1" 2>&1 || echo other'

@@ -100,7 +100,7 @@ def test_a_missing_root_certificate_is_told_at_preview(stack: Stack) -> None:
 
 
 def test_a_service_and_a_password_file(stack: Stack, tmp_path: Path) -> None:
-    """libpq resolves a service and a password file for both sides, and destroy does not need them."""
+    """Both sides get what libpq resolves from a service and a password file; destroy needs neither file."""
     services, passfile = tmp_path / "services", tmp_path / "pgpass"
     there = {name: stack.settings.pop(name) for name in ("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD")}
     services.write_text(

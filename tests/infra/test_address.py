@@ -1,4 +1,4 @@
-"""The server's address: libpq's rules, and what the PostgreSQL provider can follow."""
+"""The server's address: libpq's rules, and the part of them that the PostgreSQL provider can follow."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_service_is_resolved_and_an_unknown_one_is_named(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("name", ["PGSERVICE", "PGHOSTADDR"])
 def test_the_program_refuses_what_one_side_alone_would_follow(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The provider would dial one server, and the migrations another. It is said under any verb."""
+    """A variable that would lead provider and migrations to two servers is refused under any verb."""
     monkeypatch.setenv(name, "192.0.2.1")
     with pytest.raises(pulumi.RunError, match=rf"Run the same command without it: env -u {name} pulumi \.\.\."):
         find({"host": "db"})
@@ -55,7 +55,7 @@ def test_the_program_refuses_what_one_side_alone_would_follow(name: str, monkeyp
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.1,localhost"])
 def test_psycopg_goes_to_the_host_that_it_is_told(host: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Regression: PGHOSTADDR led it elsewhere, and PGSERVICE would, in a refresh or a destroy of an earlier up."""
+    """Regression: PGHOSTADDR and PGSERVICE led the refresh or the destroy of an earlier up to another server."""
     conninfo = find({"host": host, "port": "5", "dbname": "app", "user": "al"}).conninfo("")
     services = tmp_path / "services"
     services.write_text("[there]\nhost=192.0.2.1\nhostaddr=192.0.2.1\nport=7\n")
@@ -107,7 +107,7 @@ def test_conninfo_survives_odd_names_and_hides_the_password_from_repr() -> None:
 @pytest.mark.parametrize("options", ["", "-c role=other", "-c work_mem=8MB"])
 @pytest.mark.parametrize("role", ["app_owner", 'Od"d 😀 \\ owner', "a -c role=b", "-c", "\\"])
 def test_a_role_is_taken_on_and_left_with_any_name(role: str, options: str) -> None:
-    """What is left over, or cut too far, would be options that the server refuses."""
+    """The options of a conninfo are as before once the role was set and removed."""
     conninfo = make_conninfo("host=db", options=options)
     assert conninfo_to_dict(as_login(as_role(conninfo, role))) == conninfo_to_dict(conninfo)
 

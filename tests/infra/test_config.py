@@ -1,4 +1,4 @@
-"""The stack's configuration: every fault at once, each with the command that mends it."""
+"""The stack's configuration: all faults are reported at once, each with the command that mends it."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_every_key_is_read() -> None:
 
 
 def test_the_example_for_rds_is_valid() -> None:
-    """People begin with a copy of it."""
+    """The example file, which people copy, is a valid configuration."""
     found = yaml.safe_load((ROOT / "Pulumi.rds.yaml.example").read_text())["config"]
     texts = {key.removeprefix("pgvector-seed:"): v if isinstance(v, str) else json.dumps(v) for key, v in found.items()}
     settings = parse(texts)
@@ -112,19 +112,19 @@ def test_roles_that_cannot_be(roles: object, words: str) -> None:
 
 @pytest.mark.parametrize("raw", [{}, {"roles": '{"owner": "o", "writer": {"existing": "w"}, "reader": "r"}'}])
 def test_a_password_for_a_role_that_the_stack_does_not_make(raw: dict[str, str]) -> None:
-    """It would be set nowhere, and the operator would believe it was."""
+    """The password of a role that the stack does not create is refused: it would be set nowhere."""
     assert "pulumi config rm writerPassword" in faults({**raw, "writerPassword": "x"}, ("writerPassword",))
 
 
 def test_the_password_is_not_in_the_repr() -> None:
-    """A settings object that lands in a log must not bring the password along."""
+    """The repr of the settings hides the password, so that no log shows it."""
     roles = '{"owner": "o", "writer": "w", "reader": "r"}'
     raw = {"roles": roles, **dict.fromkeys(PASSWORDS, "s3cret")}
     assert "s3cret" not in repr(parse(raw, PASSWORDS))
 
 
 def test_all_faults_are_reported_at_once() -> None:
-    """Mending one fault only to meet the next costs a deployment each time."""
+    """One error names every fault, so that mending them takes one deployment."""
     said = faults({"port": "99999", "onDestroy": "keep", "shcema": "x"})
     assert "pulumi config set port 5432" in said
     assert "pulumi config set onDestroy retain" in said
@@ -197,13 +197,13 @@ def test_a_bad_declaration_of_a_table_says_what_it_got_and_what_it_wants() -> No
 
 
 def test_every_key_of_a_declared_table_has_its_words() -> None:
-    """The keys are the contract's; what mends one is said here."""
+    """A fault in any key of a declared table names the command that sets the key."""
     for key in TableDeclaration.__struct_fields__:
         assert f'pulumi config set --path \'tables["t"].{key}' in faults({"tables": json.dumps({"t": {key: []}})})
 
 
 def test_a_password_in_plain_text_is_refused_and_not_repeated() -> None:
-    """A password that was set without --secret is in a file that is committed."""
+    """A password that was set without --secret is refused: the stack's file is committed."""
     said = faults({"password": "s3cret"})
     assert "pulumi config set --secret password" in said
     assert "s3cret" not in said

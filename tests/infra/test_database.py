@@ -1,4 +1,4 @@
-"""The Pulumi program under the SDK's mocks: what it declares."""
+"""The resources that the Pulumi program declares, under the SDK's mocks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SECRET = "4dabf18193072939515e22adb298388d"  # the key by which the SDK marks a 
 def run_program(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> Callable[[dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Run ``__main__.py`` with a configuration, and get the inputs of each resource by its type and by its name."""
+    """Return a function that runs ``__main__.py`` with a configuration and returns the inputs by type and name."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     for name in ("PULUMI_CONFIG", "PULUMI_CONFIG_SECRET_KEYS"):
@@ -66,7 +66,7 @@ def run_program(
 
 
 def test_both_sides_get_the_same_address(run_program: Any) -> None:
-    """The provider and the migrations must never reach two different servers."""
+    """The provider and the migrations get one address and one set of TLS files."""
     found = run_program({"host": "db.example", "port": 6543, "database": "odd-name", "user": "al"})
     provider, migrations = found[PROVIDER_TYPE], conninfo_to_dict(found[MIGRATIONS_TYPE]["conninfo"])
     assert (provider["host"], json.loads(provider["port"])) == ("db.example", 6543)
@@ -91,7 +91,7 @@ def test_both_sides_get_the_same_certificates(run_program: Any, tmp_path: Path) 
 def test_the_provider_gets_the_one_of_two_hosts_that_is_reached(
     run_program: Any, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It knows one host; where that is not a secret, a preview can show it."""
+    """The provider, which takes one host, gets the reachable one."""
     port = conninfo_to_dict(database)["port"]
     for name, value in pg_variables(database).items():
         monkeypatch.setenv(name, value)
@@ -101,7 +101,7 @@ def test_the_provider_gets_the_one_of_two_hosts_that_is_reached(
 
 
 def test_the_extension_has_its_name_and_never_cascades(run_program: Any) -> None:
-    """Without a name Pulumi gives it a random suffix; with cascade a destroy takes the tables along."""
+    """The extension's name has no random suffix, and a destroy drops no tables with it."""
     extension = run_program({"host": "db"})[EXTENSION_TYPE]
     assert extension["name"] == "vector"
     assert extension["schema"] == "public"
@@ -117,7 +117,7 @@ def test_the_state_gets_checksums_and_no_sql(run_program: Any) -> None:
 
 
 def test_the_password_is_a_secret_for_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is not marked lands in the state in plain text."""
+    """All inputs with a password are secrets: others are in plain text in the state."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     plain: list[str] = []
@@ -148,7 +148,7 @@ def declare(args: VectorDatabaseArgs) -> pulumi.Output[Any]:
 
 
 class Inputs(Mocks):
-    """What the engine is told of each type of resource."""
+    """The inputs that the engine gets for each type of resource."""
 
     def __init__(self) -> None:
         self.by_type: dict[str, dict[str, Any]] = {}
@@ -174,7 +174,7 @@ class Inputs(Mocks):
 def test_the_state_gets_no_path_of_one_machine(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, migrations: str | Path, recorded: str
 ) -> None:
-    """A laptop and a pipeline have one state, and each its own checkout."""
+    """The recorded folder is relative: a laptop and a pipeline share the state, and have two checkouts."""
     for folder in ("program/migrations", "shared/sql"):
         shutil.copytree(ROOT / "migrations", tmp_path / folder)
     monkeypatch.chdir(tmp_path / "program")
@@ -189,7 +189,7 @@ def test_the_state_gets_no_path_of_one_machine(
 def test_a_folder_that_is_missing_is_told_with_where_it_was_looked_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A path that is relative to Pulumi.yaml is another one where Pulumi.yaml says main."""
+    """The error names the resolved folder, which depends on main in Pulumi.yaml."""
     monkeypatch.chdir(tmp_path)
     Inputs()
     with pytest.raises(pulumi.RunError, match=f"no folder sql in {re.escape(str(tmp_path))}, where the program runs"):
@@ -197,7 +197,7 @@ def test_a_folder_that_is_missing_is_told_with_where_it_was_looked_for(
 
 
 def test_a_port_may_come_from_another_resource(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As text or as a number, which Pulumi may make a float."""
+    """An output is accepted as text or as a number, which Pulumi may turn into a float."""
     monkeypatch.chdir(ROOT)
     for port in (6543, "6543", 6543.0):
         told = Inputs()
@@ -224,7 +224,7 @@ def test_each_role_gets_what_it_needs_and_no_more(run_program: Any) -> None:
 
 
 def test_no_objects_are_not_all_objects(run_program: Any) -> None:
-    """The provider takes an empty list for every object of the schema, also those of others."""
+    """Sequences are granted by schema: to the provider an empty list means every object in the schema."""
     sequences = run_program({"host": "127.0.0.1", "roles": ROLES})["database-writer-sequences"]
     assert (sequences["objectType"], sequences["privileges"]) == ("schema", ["USAGE"])
 
@@ -236,7 +236,7 @@ def test_a_stack_without_roles_declares_none(run_program: Any) -> None:
 
 
 def test_a_verifier_lets_in_who_knows_the_password(server: Server) -> None:
-    """The server never sees the password that it is to compare with."""
+    """A login works with the password of a verifier that was computed without the server."""
     odd = "p\\'s \u00e9\U0001f600"
     base = server_conninfo(server, "postgres")
     ask(base, f"DROP ROLE IF EXISTS al; CREATE ROLE al LOGIN PASSWORD '{verifier(odd)}'")
@@ -247,7 +247,7 @@ def test_a_verifier_lets_in_who_knows_the_password(server: Server) -> None:
 
 
 def test_a_password_stays_until_another_is_asked_for() -> None:
-    """Made anew by each up, every session of the application would be locked out."""
+    """An up keeps the password, and with it the application's logins, until its version changes."""
     provider = PasswordProvider()
     made = provider.create({"given": "", "version": "1"}).outs or {}
     assert len(made["password"]) == 43

@@ -1,4 +1,4 @@
-"""What the policy refuses, of the declaration and of the server."""
+"""The policy's violations, in the declaration and on the server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def of_address(given: dict[str, str], on_destroy: str = "retain") -> list[str]:
 
 @pytest.mark.parametrize("host", ["db.example", "127.0.0.1,db.example"])
 def test_a_server_that_others_use(host: str) -> None:
-    """One address elsewhere is enough."""
+    """A list of hosts is judged as remote if one of them is remote."""
     assert of_address({"host": host, "sslmode": "require"}) == ["sslmode"]
     assert of_address({"host": host, "sslmode": "disable"}, "revert") == ["sslmode", "onDestroy"]
     assert of_address({"host": host, "sslmode": "verify-full", "sslrootcert": __file__}) == []
@@ -35,7 +35,7 @@ def test_a_laptop_is_free(host: str) -> None:
 
 @pytest.fixture
 def superuser(database: str) -> Iterator[str]:
-    """A writer that may do everything."""
+    """Yield a database with roles whose writer is a superuser."""
     drop = 'DROP ROLE IF EXISTS "the ""writer"""; DROP ROLE IF EXISTS o'
     ask(database, f'{drop}; CREATE ROLE o; CREATE ROLE "the ""writer""" SUPERUSER')
     yield database
@@ -50,7 +50,7 @@ def test_a_superuser_as_writer(superuser: str) -> None:
 
 
 def test_who_can_become_the_owner(superuser: str) -> None:
-    """A trigger of theirs on the ledger would run with the rights of the superuser who deploys."""
+    """A writer that is a member of the owner is refused: its triggers on the ledger could run as a superuser."""
     ask(superuser, 'ALTER ROLE "the ""writer""" NOSUPERUSER; GRANT o TO "the ""writer"""')
     (fault,) = faults_of_server(superuser, ROLES, "0.8.4")
     assert 'the "writer" can become o' in fault
@@ -65,7 +65,7 @@ def test_an_existing_role_that_is_not_there(superuser: str) -> None:
 
 
 def test_a_pgvector_that_is_too_old(database: str, empty_database: str) -> None:
-    """Whether it is enabled, or about to be."""
+    """The version is judged both if the extension exists and if it is only available."""
     for conninfo in (database, empty_database):
         (fault,) = faults_of_server(conninfo, None, "99.0")
         assert "Upgrade it on the server to 99.0 or later" in fault
@@ -82,7 +82,7 @@ def test_an_extension_that_only_waits_for_its_update(empty_database: str) -> Non
 
 
 def test_a_server_that_is_not_there(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A preview needs no database."""
+    """An unreachable server does not fail a preview."""
     told: list[str] = []
     monkeypatch.setattr(pulumi.log, "info", told.append)
     assert list(faults_of_server(make_conninfo(database, port=1), ROLES, "0.8.4")) == []

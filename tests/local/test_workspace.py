@@ -1,4 +1,4 @@
-"""The pieces of make up that need neither a server nor an engine."""
+"""The parts of make up that need neither a server nor an engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_first_choice_of_each_option_is_the_default() -> None:
 
 
 def test_a_stray_value_is_refused_with_all_the_others() -> None:
-    """DATABASE is a name that other programs use in a shell as well."""
+    """One error names all invalid values; DATABASE is a name that other programs use as well."""
     with pytest.raises(InputError) as caught:
         options.read({"DATABASE": "mydb", "PG": "15"})
     assert "DATABASE must be one of own, env; got 'mydb'" in str(caught.value)
@@ -71,7 +71,7 @@ def test_a_python_without_venv_gets_one_clear_line(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_bootstrap_reads_as_old_python() -> None:
-    """An old Python must get as far as saying that it is too old."""
+    """An old Python can parse the bootstrap, which then says that Python is too old."""
     text = Path(bootstrap.__file__).read_text(encoding="utf-8")
     import ast
 
@@ -95,7 +95,7 @@ def test_the_first_line_tells_root_who_runs_the_server(monkeypatch: pytest.Monke
 def test_the_stack_file_is_copied_and_what_was_set_in_the_copy_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The engine writes a salt into the copy; neither it nor a key set there may be lost."""
+    """The engine's salt and keys that were set in the copy survive an update of the copy."""
     monkeypatch.setattr("local.workspace.ROOT", tmp_path)
     original = tmp_path / "Pulumi.dev.yaml"
     (tmp_path / "Pulumi.yaml").write_text("name: pgvector-seed\n")
@@ -114,7 +114,7 @@ def test_the_stack_file_is_copied_and_what_was_set_in_the_copy_is_kept(
 
 @pytest.fixture
 def own_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """A workspace with a server of its own, of a project whose stack file is empty."""
+    """Return a workspace with its own server, of a project whose stack file is empty."""
     monkeypatch.setattr("local.workspace.ROOT", tmp_path)
     (tmp_path / "Pulumi.yaml").write_text("name: pgvector-seed\n")
     (tmp_path / "Pulumi.dev.yaml").write_text("config:\n")
@@ -122,7 +122,7 @@ def own_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 def test_a_copy_that_a_power_cut_emptied_is_made_again(own_workspace: Workspace) -> None:
-    """Without it, onDestroy would fall back to another value than the repository's."""
+    """An empty copy is replaced: without it, onDestroy would have another value than the repository's."""
     own_workspace.prepare()
     whole = own_workspace.config_file.read_text()
     own_workspace.config_file.write_text("")
@@ -141,14 +141,14 @@ def test_a_stack_file_that_is_not_yaml_is_named(own_workspace: Workspace) -> Non
 
 
 def test_a_stack_that_names_a_server_is_refused_beside_the_own_one(own_workspace: Workspace, tmp_path: Path) -> None:
-    """The first line names the own server, so nothing else may be written to."""
+    """A stack with a host is refused on make's server, as it would write to another one."""
     (tmp_path / "Pulumi.dev.yaml").write_text("config:\n  pgvector-seed:host: db.example.com\n")
     with pytest.raises(InputError, match="names a server"):
         own_workspace.prepare()
 
 
 def test_what_make_env_printed_is_not_the_callers_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a shell of another checkout, make would else use that one's state, and destroy its tables."""
+    """Variables of another checkout's make env are ignored, whose state and tables they name."""
     for name, value in Workspace(tmp_path / "other", server=None).printable().items():
         monkeypatch.setenv(name, value)
     workspace = Workspace(tmp_path / "this", server=None)
@@ -168,7 +168,7 @@ def test_a_backend_in_the_shell_is_respected(tmp_path: Path, monkeypatch: pytest
 def test_nothing_of_the_callers_connection_reaches_the_own_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A PGHOST left in the shell must not be written to."""
+    """A PGHOST that is left in the shell is not used."""
     for name in ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGPASSWORD", "PGOPTIONS"):
         monkeypatch.setenv(name, "stray")
     workspace = Workspace(tmp_path, Server(tmp_path, 18))
@@ -176,7 +176,7 @@ def test_nothing_of_the_callers_connection_reaches_the_own_server(
 
 
 def test_make_s_own_server_is_marked_and_another_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only it is held to SCRAM; the provider's driver would end on PGREQUIREAUTH."""
+    """Only make's server is held to SCRAM, and not by PGREQUIREAUTH, which the provider rejects."""
     (tmp_path / "port").write_text("40011")
     found = Workspace(tmp_path, Server(tmp_path, 18)).environment()
     assert found[OWN_SERVER] == "127.0.0.1:40011"
@@ -186,7 +186,7 @@ def test_make_s_own_server_is_marked_and_another_is_not(tmp_path: Path, monkeypa
 
 
 def test_a_service_is_written_out_for_the_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The provider prefers PGSERVICE to its own host, so Pulumi is started without it."""
+    """Pulumi runs without PGSERVICE, which the provider would prefer to its own host."""
     file = tmp_path / "services"
     file.write_text("[there]\nhost=db.example\nport=7777\ndbname=app\nuser=al\npassword=s3cret\n")
     monkeypatch.setenv("PGSERVICEFILE", str(file))
@@ -206,7 +206,7 @@ def test_a_service_is_written_out_for_the_provider(tmp_path: Path, monkeypatch: 
 
 
 def test_a_password_in_the_shell_stays_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make env neither prints it nor takes it away."""
+    """The output of make env neither contains nor unsets a password of the caller."""
     monkeypatch.setenv("PGHOST", "db")
     monkeypatch.setenv("PGPASSWORD", "s3cret")
     workspace = Workspace(tmp_path, server=None)
@@ -216,7 +216,7 @@ def test_a_password_in_the_shell_stays_there(tmp_path: Path, monkeypatch: pytest
 
 
 def test_each_server_of_the_environment_has_a_workspace_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One state for two servers would destroy the one by what it knows of the other."""
+    """Two servers have two states, so that destroying one keeps the other."""
     folders = set()
     for host in ("a", "b"):
         monkeypatch.setenv("PGHOST", host)
@@ -228,7 +228,7 @@ SOMEWHERE = {"host": "db", "port": 5432, "dbname": "app"}
 
 
 def test_destroy_wants_both_to_say_the_same() -> None:
-    """Destroying obeys the last up: a configuration changed since would promise something else."""
+    """Destroy is refused if the configuration differs from that of the last up, which it obeys."""
     consent.require("retain", "retain", SOMEWHERE, agreed=True)
     with pytest.raises(RefusedError, match="the last up, which said revert"):
         consent.require("revert", "retain", SOMEWHERE, agreed=True)
@@ -248,7 +248,7 @@ def test_bare_commands_print_help(module: str) -> None:
 
 
 def test_help_does_not_wait_for_the_heavy_imports() -> None:
-    """The driver and numpy are imported where they are used."""
+    """The driver and numpy are imported only in the commands that use them."""
     run = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "seed", "--help"], capture_output=True, text=True, check=True
     )

@@ -33,7 +33,7 @@ def test_the_migrations_come_in_order_with_their_downs(folder: Path) -> None:
 
 
 def test_line_endings_and_a_byte_order_mark_do_not_change_the_checksum(folder: Path) -> None:
-    """A checkout on another system must not look like edited history."""
+    """A checkout on another system has the same checksums."""
     file = folder / "0001_a.up.sql"
     file.write_bytes(b"SELECT 1;\nSELECT 2;\n")
     plain = load(folder)[0].checksum

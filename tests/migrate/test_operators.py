@@ -1,4 +1,4 @@
-"""Operators that another role has put into a schema of the search_path, while a superuser migrates."""
+"""Operators that another role planted in a schema of the search_path of a superuser who migrates."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BEFORE_PG_CATALOG = [("=", kind, kind) for kind in ("text", "name", "oid", '"cha
 
 
 def plant(conninfo: str, schema: str, operators: list[tuple[str, str, str]]) -> None:
-    """Have each operator end the statement that uses it."""
+    """Create operators that raise an error when they are used."""
     for number, (operator, left, right) in enumerate(operators):
         result = "text" if operator == "||" else "bool"
         ask(
@@ -41,7 +41,7 @@ def plant(conninfo: str, schema: str, operators: list[tuple[str, str, str]]) -> 
 
 @pytest.fixture(params=["in public", "before pg_catalog"])
 def trapped(request: pytest.FixtureRequest, database: str) -> str:
-    """A database with such operators on the path of every new session."""
+    """Yield a database with planted operators in every new session's search_path."""
     if request.param == "in public":
         plant(database, "public", IN_PUBLIC)
     else:

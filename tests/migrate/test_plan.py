@@ -1,4 +1,4 @@
-"""The plan: history grows at its end, and shrinks there when that is allowed."""
+"""The plan: history grows at its end, and shrinks there if that is allowed."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def test_a_removed_suffix_is_undone_newest_first_and_only_when_that_is_allowed(
 def test_whatever_is_not_refused_leads_from_the_ledger_to_the_files(
     files: dict[str, str], data: st.DataObject, allow_down: bool
 ) -> None:
-    """Guards against a plan that would run something twice, lose something, or run out of order.
+    """An accepted plan runs nothing twice, loses nothing and keeps the order.
 
-    The ledger is a prefix of the files in which one thing is different, or nothing.
+    The ledger is a prefix of the files with at most one difference.
     """
     ledger = dict(list(files.items())[: data.draw(st.integers(0, 8))])
     for id_ in data.draw(st.lists(st.sampled_from([*ledger, "0000_first", "9999_step"]), max_size=2)):
@@ -75,7 +75,7 @@ def test_whatever_is_not_refused_leads_from_the_ledger_to_the_files(
 
 @given(histories.filter(lambda found: len(found) > 1), st.randoms())
 def test_a_ledger_in_another_order_is_refused(files: dict[str, str], dice: random.Random) -> None:
-    """Somebody's UPDATE of a position would undo the migrations in the wrong order."""
+    """Edited positions are refused, as the migrations would be undone in the wrong order."""
     names = list(files)
     dice.shuffle(names)
     if names != list(files):
@@ -94,6 +94,6 @@ def test_each_fault_is_named() -> None:
 
 
 def test_a_renamed_migration_is_not_undone_and_applied_again() -> None:
-    """That would lose its rows."""
+    """A renamed migration is refused: undoing it would lose rows."""
     with pytest.raises(RefusedError, match="0001_a was applied, and its file was renamed to 0001_z"):
         plan({"0001_z": "x"}, {"0001_a": "x"}, allow_down=True)

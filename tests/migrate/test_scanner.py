@@ -1,4 +1,4 @@
-"""Where statements begin and end."""
+"""The scanner finds where statements begin and end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ END"""
     ],
 )
 def test_a_statement_is_one(statement: str) -> None:
-    """Guards against what splitting at semicolons, or by lines, cuts in two."""
+    """Statements that a split at semicolons or lines would cut stay whole."""
     found = split(f"-- first\n{statement};\n\n;;{statement}\n-- last")
     assert [part.text for part in found] == [statement, statement]
     assert [part.line for part in found] == [2, 4 + statement.count("\n")]
@@ -84,7 +84,7 @@ def test_tokens_are_words_names_strings_and_signs() -> None:
 
 @given(st.text(alphabet="';\"$a\\-/*()E \né", max_size=30))
 def test_nothing_is_lost_and_nothing_is_made_up(text: str) -> None:
-    """Whatever is between the statements is semicolons, space and comments."""
+    """Only semicolons, white space and comments are between two statements."""
     try:
         found = split(text)
     except UnclosedError:

@@ -1,4 +1,4 @@
-"""What a migration's text asks for, and what is refused before a server sees it."""
+"""A migration's text: its statements, and those that are refused before a server sees them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ from tests.migrate.helpers import MARK
     ],
 )
 def test_a_text_that_is_refused(text: str, words: str) -> None:
-    """In the up as in the down, and before anything is run."""
+    """A refused text stops an up or a down before any statement runs."""
     for migration in (Migration("0001_a", text, None), Migration("0001_a", "SELECT 1", text)):
         with pytest.raises(InputError) as caught:
             refuse_faults(file_texts([migration]))

@@ -1,4 +1,4 @@
-"""TLS as it goes wrong: what libpq says of a certificate, and the next thing to do."""
+"""Failing TLS: libpq's error for a certificate, and the remedy."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ COMMANDS = (("seed", "migrate", "status"), ("seed", "verify"))
 
 @pytest.fixture
 def server(start_server: Callable[[int], Server]) -> Server:
-    """The newest major version only: TLS is the proxy's."""
+    """Return a server of the newest major version only: TLS is the proxy's."""
     return start_server(max(INSTALLED))
 
 
 @pytest.fixture
 def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
-    """One that nobody trusts by default."""
+    """Return an authority that no client trusts by default."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     return Authority(tmp_path)
 
 
 def tls(conninfo: str, port: int, **settings: str) -> str:
-    """The database's conninfo through TLS."""
+    """Return the database's conninfo with TLS through a proxy."""
     return make_conninfo(conninfo, **{"host": "localhost", "port": str(port), "sslmode": "verify-full"} | settings)
 
 
 def told(conninfo: str) -> str:
-    """What is said of a connection that fails."""
+    """Return the error of a connection that fails."""
     with pytest.raises(UnreachableError) as caught, connect(conninfo):
         pass
     return str(caught.value)
 
 
 def run(words: tuple[str, ...], conninfo: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """``python -m ...`` with this connection in the environment."""
+    """Run ``python -m`` with these words and this connection in the environment."""
     environment = {**os.environ, **pg_variables(conninfo), **settings}
     return subprocess.run(
         [sys.executable, "-m", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -87,7 +87,7 @@ def test_a_certificate_that_is_wrong(
     database: str,
     tmp_path: Path,
 ) -> None:
-    """By each command with exit code 3, the words and what to do; and by no traceback."""
+    """Each command exits with 3, and prints the error and its remedy without a traceback."""
     other = tmp_path / "other"
     other.mkdir()
     with speaking_tls(server, make(authority, Authority(other))) as proxy:
@@ -126,7 +126,7 @@ def test_the_default_files_are_found(authority: Authority, server: Server, datab
 def test_the_systems_authorities(
     authority: Authority, server: Server, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The driver's own OpenSSL may not know where the system keeps them; both sides obey SSL_CERT_FILE."""
+    """Both sides obey SSL_CERT_FILE: the driver's OpenSSL may not know the system's file."""
     with speaking_tls(server, authority.server()) as proxy:
         systems = tls(database, proxy.port, sslrootcert="system")
         monkeypatch.delenv("SSL_CERT_FILE", raising=False)

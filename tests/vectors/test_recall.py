@@ -1,4 +1,4 @@
-"""Recall, its interval, and what counts as found."""
+"""Recall, its confidence interval, and the neighbours that count as right."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ SHARES = st.lists(st.floats(0, 1), min_size=1, max_size=50)
     ],
 )
 def test_a_neighbour_counts_by_its_distance(found: list[float], truth: list[float], share: float) -> None:
-    """Of two rows that are equally near, either is right."""
+    """Of two rows at the same distance, either is right."""
     assert recall_of(found, truth) == pytest.approx(share)
 
 
 def test_the_interval_is_of_queries() -> None:
-    """Ten queries found nothing and ninety all: that is another doubt than nine of ten neighbours in each."""
+    """The sample is of queries: ten failed and ninety perfect ones are less certain than 90 % in each."""
     wide = confidence_interval([0.0] * 10 + [1.0] * 90)
     narrow = confidence_interval([0.9] * 100)
     assert wide.mean == pytest.approx(narrow.mean)
@@ -43,7 +43,7 @@ def test_the_interval_is_of_queries() -> None:
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
-    """99 of 100 times; here with a tolerance for chance."""
+    """The interval covers the true recall in 99 of 100 cases, with a tolerance for chance."""
     import random
 
     dice = random.Random(1)

@@ -1,4 +1,4 @@
-"""More faults than the matrix has, each beside healthy variants, and every type with every metric."""
+"""More faults beside healthy variants of them, and every type with every metric."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMBINATIONS = [(kind, metric) for kind, (_, metrics) in KINDS.items() for metri
 @pytest.mark.newest
 @pytest.mark.parametrize("fault", OWN, ids=lambda fault: fault.name)
 def test_exactly_what_is_wrong_is_found(base: str, fault: Fault) -> None:
-    """A deployment that is wrong in this way passed, or a healthy one was blamed."""
+    """Exactly the expected checks fail, and none on a healthy variant."""
     try:
         run_sql(base, fault.sql)
         contract = declared(fault.table, **fault.contract)
@@ -38,7 +38,7 @@ def test_exactly_what_is_wrong_is_found(base: str, fault: Fault) -> None:
 @pytest.mark.newest
 @pytest.mark.parametrize(("kind", "metric"), COMBINATIONS)
 def test_every_type_with_every_metric(base: str, kind: str, metric: str) -> None:
-    """A type whose functions have other names was taken for broken; an index for another metric passed."""
+    """An index for the declared metric passes for each type, and one for another metric fails."""
     cast, metrics = KINDS[kind]
     ask(base, f"CREATE TABLE typed AS SELECT id, {cast} AS embedding FROM items WHERE id <= 3000")
     run_sql(base, "ALTER TABLE typed ADD PRIMARY KEY (id);" + GRANTS.format("typed"))
