@@ -165,13 +165,13 @@ def kill(server: Server) -> None:
     until(lambda: not server.is_running())
 
 
-def until(found: Callable[[], Any], seconds: float = 60) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     """Poll until ``condition`` is true, and return its value. Fails after that many seconds."""
     end = time.monotonic() + seconds
-    while not (answer := found()):
+    while not (value := condition()):
         assert time.monotonic() < end, "it never came"
         time.sleep(0.01)  # what is waited for needs the processor, too
-    return answer
+    return value
 
 
 def remove(server: Server) -> None:
@@ -221,6 +221,6 @@ def empty_database(new_database: Callable[..., str]) -> str:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return an empty folder for migrations."""
-    found = tmp_path / "migrations"
-    found.mkdir()
-    return found
+    migrations = tmp_path / "migrations"
+    migrations.mkdir()
+    return migrations

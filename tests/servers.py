@@ -43,9 +43,9 @@ class Standby(Server):
         passfile.chmod(0o600)
         owner = self.home.stat()
         os.chown(passfile, owner.st_uid, owner.st_gid)
-        known = conninfo_to_dict(conninfo(self.primary, "postgres"))
-        del known["password"]
-        return make_conninfo("", **known, passfile=str(passfile))
+        parameters = conninfo_to_dict(conninfo(self.primary, "postgres"))
+        del parameters["password"]
+        return make_conninfo("", **parameters, passfile=str(passfile))
 
 
 @contextmanager

@@ -66,14 +66,14 @@ def test_a_standby_follows_its_primary_and_takes_no_writes(server: Server, datab
     """A standby streams its primary's changes and refuses writes, as a real replica does."""
     ask(database, "CREATE TABLE seen (n int)")
     with standby(server, tmp_path / "standby") as replica:
-        there = make_conninfo(database, port=replica.environment["PGPORT"])
-        assert ask(there, "SELECT pg_is_in_recovery()") == [(True,)]
+        replicas_conninfo = make_conninfo(database, port=replica.environment["PGPORT"])
+        assert ask(replicas_conninfo, "SELECT pg_is_in_recovery()") == [(True,)]
         assert replica.stop()
         ask(database, "INSERT INTO seen VALUES (7)")
         assert replica.start()
-        until(lambda: ask(there, "SELECT n FROM seen") == [(7,)])
+        until(lambda: ask(replicas_conninfo, "SELECT n FROM seen") == [(7,)])
         with pytest.raises(errors.ReadOnlySqlTransaction):
-            ask(there, "INSERT INTO seen VALUES (8)")
+            ask(replicas_conninfo, "INSERT INTO seen VALUES (8)")
     assert not replica.is_running()
     assert not replica.home.exists()
     assert ask(database, "SELECT * FROM pg_replication_slots") == []
@@ -164,12 +164,12 @@ KEPT = {
 @pytest.mark.parametrize(("statement", "is_kept"), KEPT.values(), ids=KEPT)
 def test_a_pooled_session_keeps_nothing(pooled: str, database: str, statement: str, is_kept: str) -> None:
     """A session's state outlives its transaction on the server itself, and is lost through the pooler."""
-    for through, kept in ((database, True), (pooled, False)):
+    for through, expected in ((database, True), (pooled, False)):
         with psycopg.connect(through, autocommit=True) as connection:
             with connection.transaction():
                 connection.execute(statement.encode())
                 assert connection.execute(is_kept.encode()).fetchone() == (True,)
-            assert connection.execute(is_kept.encode()).fetchone() == (kept,)
+            assert connection.execute(is_kept.encode()).fetchone() == (expected,)
 
 
 def test_a_pooled_session_is_reset_before_its_client_goes_on(pooled: str, database: str) -> None:

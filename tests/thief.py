@@ -29,23 +29,23 @@ def thief(port: int = 0, host: str = HOST) -> Iterator[Thief]:
     """Yield the record of a thief that listens on this port, or on a free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener:
-        found = Thief(listener.getsockname()[1])
-        thread = Thread(target=_serve, args=(listener, found))
+        record = Thief(listener.getsockname()[1])
+        thread = Thread(target=_serve, args=(listener, record))
         thread.start()
         try:
-            yield found
+            yield record
         finally:
-            found.over = True
-            socket.create_connection((host, found.port)).close()
+            record.over = True
+            socket.create_connection((host, record.port)).close()
             thread.join()
 
 
-def _serve(listener: socket.socket, found: Thief) -> None:
-    while not found.over:
+def _serve(listener: socket.socket, record: Thief) -> None:
+    while not record.over:
         with listener.accept()[0] as client, suppress(OSError, EOFError):
             client.settimeout(10)
             while read_message(client, kind_bytes=0)[4:8] in (TLS_REQUEST, GSS_REQUEST):
                 client.sendall(b"N")
-            found.asked += 1
+            record.asked += 1
             client.sendall(IN_CLEAR)
-            found.heard.append(read_message(client))
+            record.heard.append(read_message(client))

@@ -35,13 +35,13 @@ def test_names_of_others_forge_no_line_and_move_no_cursor(
     monkeypatch.setitem(sys.modules, "forger", SimpleNamespace(cli=cli))
     monkeypatch.setattr(sys, "argv", ["forger"])
     handler = signal.getsignal(signal.SIGINT)
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as caught:
         run("forger")
     signal.signal(signal.SIGINT, handler)
-    assert left.value.code == error.exit_code
-    told = capsys.readouterr().err
-    assert "\x1b" not in told
-    assert not [line for line in told.splitlines() if line.startswith("::")]
+    assert caught.value.code == error.exit_code
+    messages = capsys.readouterr().err
+    assert "\x1b" not in messages
+    assert not [line for line in messages.splitlines() if line.startswith("::")]
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

@@ -39,9 +39,9 @@ def copy_project(target: Path) -> Path:
 def readme_block(title: str, file: str = "README.md") -> str:
     """Return the fenced block that follows the comment ``<!-- title -->`` in the README or in another page."""
     text = (ROOT / file).read_text(encoding="utf-8")
-    found = re.search(rf"<!-- {re.escape(title)} -->\n```\w*\n(.*?)```", text, re.DOTALL)
-    assert found is not None, title
-    return found[1]
+    block = re.search(rf"<!-- {re.escape(title)} -->\n```\w*\n(.*?)```", text, re.DOTALL)
+    assert block is not None, title
+    return block[1]
 
 
 def run(words: Sequence[str], folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -98,10 +98,12 @@ class Watched:
     def state(self) -> Any:
         """Return the resources in the stack's state, and the addresses of its provider."""
         (file,) = (self.stack.folder.parent / "state").glob(".pulumi/stacks/*/dev.json")
-        known = json.loads(file.read_text())["checkpoint"]["latest"].get("resources") or []
-        ours = sorted((one["urn"], one.get("id")) for one in known if "providers:pulumi" not in one["urn"])
-        places = [one["inputs"] for one in known if one["type"] == "pulumi:providers:postgresql"]
-        return ours, [[place[key] for key in ("host", "port", "database", "username")] for place in places]
+        resources = json.loads(file.read_text())["checkpoint"]["latest"].get("resources") or []
+        urns_and_ids = sorted(
+            (resource["urn"], resource.get("id")) for resource in resources if "providers:pulumi" not in resource["urn"]
+        )
+        places = [resource["inputs"] for resource in resources if resource["type"] == "pulumi:providers:postgresql"]
+        return urns_and_ids, [[place[key] for key in ("host", "port", "database", "username")] for place in places]
 
     def run(self, verb: str, stray: dict[str, str], code: int, *, asked: bool = False) -> str:
         """Run a verb and assert its exit code, and that the victim is unchanged and was not connected to."""
@@ -127,18 +129,18 @@ class Watched:
 @pytest.fixture
 def watched(stack: Stack, server: Server, start_server: Callable[[int], Server], names: Names) -> Iterator[Watched]:
     """Yield a stack together with its victim."""
-    other = start_server(min(INSTALLED))
-    postgres, name = conninfo(other, "postgres"), name_of(stack.conninfo)
+    elsewhere = start_server(min(INSTALLED))
+    postgres, name = conninfo(elsewhere, "postgres"), name_of(stack.conninfo)
     mark = names.owner.split()[-1]
-    victim = Victim(other, conninfo(other, str(conninfo_to_dict(stack.conninfo)["dbname"])), mark)
+    victim = Victim(elsewhere, conninfo(elsewhere, str(conninfo_to_dict(stack.conninfo)["dbname"])), mark)
     with ExitStack() as opened:
         ask(postgres, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-        opened.callback(drop_roles, other, mark)
+        opened.callback(drop_roles, elsewhere, mark)
         opened.callback(ask, postgres, f"DROP DATABASE {name} WITH (FORCE)")
         log_connections(postgres, "on")
         opened.callback(log_connections, postgres, "off")
         victim.deploy(names)
-        port = opened.enter_context(closing(Proxy(other, host=ELSEWHERE))).port
+        port = opened.enter_context(closing(Proxy(elsewhere, host=ELSEWHERE))).port
         stack.settings["PGPORT"] = str(port)
         watched = Watched(stack, server, victim, port)
         opened.callback(watched.stop)

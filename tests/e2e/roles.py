@@ -32,17 +32,17 @@ def login(stack: Stack, names: Names, kind: str) -> str:
     return make_conninfo(stack.conninfo, user=getattr(names, kind), password=password(stack, kind))
 
 
-def run_as(stack: Stack, who: str, *words: str) -> subprocess.CompletedProcess[str]:
+def run_as(stack: Stack, login_conninfo: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a command with the connection of this conninfo."""
-    return run(words, stack.folder, **{**stack.settings, **pg_variables(who)})
+    return run(words, stack.folder, **{**stack.settings, **pg_variables(login_conninfo)})
 
 
 def assert_right_for_all(stack: Stack, names: Names) -> None:
     """Assert that verify passes for the owner, the writer and the reader, and skips no check."""
     as_owner = as_role(stack.conninfo, names.owner)
-    for who in (as_owner, login(stack, names, "writer"), login(stack, names, "reader")):
-        seen = run_as(stack, who, *VERIFY, "--strict")
-        assert seen.returncode == 0, seen.stdout
+    for conninfo in (as_owner, login(stack, names, "writer"), login(stack, names, "reader")):
+        done = run_as(stack, conninfo, *VERIFY, "--strict")
+        assert done.returncode == 0, done.stdout
 
 
 def assert_no_drift(stack: Stack) -> None:

@@ -151,10 +151,10 @@ def test_what_is_wrong_comes_with_a_remedy_that_works_here(shop: Shop) -> None:
     stack, second = shop.stack, f"migrations/{SECOND}.up.sql"
 
     def refused(words: str, *command: str, **settings: str) -> None:
-        said = stack.pulumi(*(command or ("preview",)), code=1, **settings)
-        assert words in said
-        assert "Traceback" not in said
-        assert not [word for word in OURS if word in said], said
+        output = stack.pulumi(*(command or ("preview",)), code=1, **settings)
+        assert words in output
+        assert "Traceback" not in output
+        assert not [word for word in OURS if word in output], output
 
     refused("VectorDatabaseArgs(host=", PGHOST="/tmp")
     refused('VectorDatabaseArgs(sslmode="verify-full")', PGHOST="db.example", PGSSLMODE="require")
@@ -184,10 +184,10 @@ def test_what_is_wrong_comes_with_a_remedy_that_works_here(shop: Shop) -> None:
 def test_a_failing_migration_is_told_without_a_traceback(shop: Shop) -> None:
     """Regression: the engine interrupted the program, and a KeyboardInterrupt's traceback followed the error."""
     shop.stack.write(f"migrations/{SECOND}.up.sql", "SELECT nope")
-    said = shop.stack.up(code=1)
-    assert f"MigrationError: {SECOND}.up.sql, line 1" in said
-    assert "Traceback" not in said
-    assert "KeyboardInterrupt" not in said
+    output = shop.stack.up(code=1)
+    assert f"MigrationError: {SECOND}.up.sql, line 1" in output
+    assert "Traceback" not in output
+    assert "KeyboardInterrupt" not in output
 
 
 @pytest.mark.parametrize(
@@ -213,8 +213,8 @@ def test_what_the_configuration_returns_is_no_argument_as_it_is(shop: Shop, argu
         .replace('migrations="migrations",', f'migrations="migrations", {argument},')
     )
     for command in (["preview"], ["up", "--yes", "--skip-preview"]):
-        said = stack.pulumi(*command, code=1)
-        assert words in said
-        assert "Traceback" not in said
-    kept = "SELECT to_regclass('b')::text, declaration ->> 'on_destroy' FROM pgvector_seed.deployment"
-    assert ask(shop.conninfo, kept) == [("b", "retain")]
+        output = stack.pulumi(*command, code=1)
+        assert words in output
+        assert "Traceback" not in output
+    query = "SELECT to_regclass('b')::text, declaration ->> 'on_destroy' FROM pgvector_seed.deployment"
+    assert ask(shop.conninfo, query) == [("b", "retain")]

@@ -80,13 +80,13 @@ def test_the_sdist_makes_the_same_wheel(project: Path, wheel: Path, tmp_path: Pa
 
 def test_the_command_deploys_fills_and_verifies(environment: Path, database: str, outside: Path) -> None:
     """The command leads from an empty database to the verdict without a checkout."""
-    there = {**pg_variables(database), "PATH": str(environment)}
+    settings = {**pg_variables(database), "PATH": str(environment)}
     for words in ("--version", "migrate apply", "sample", "verify"):
-        done = run(["pgvector-seed", *words.split()], outside, **there)
+        done = run(["pgvector-seed", *words.split()], outside, **settings)
         assert done.returncode == 0, done.stdout
         assert words != "--version" or done.stdout == f"pgvector-seed, version {VERSION}\n"
     ask(database, "DROP TABLE embeddings")
-    wrong = run(["pgvector-seed", "verify"], outside, **there)
+    wrong = run(["pgvector-seed", "verify"], outside, **settings)
     assert wrong.returncode == 1, wrong.stdout
     assert "pgvector-seed migrate status" in wrong.stdout
     assert "python -m seed" not in wrong.stdout

@@ -51,17 +51,17 @@ def steady(text: str) -> list[str]:
 
 def test_the_first_up_prints_what_the_readme_shows(clone: Path) -> None:
     """The output is the README's, and the server of a stray PGHOST is not even connected to."""
-    said = make(clone, "up", PGHOST="192.0.2.1", PGPASSWORD="stray", PGSERVICE="stray")
-    assert steady(said) == steady(readme_block("make up"))
+    output = make(clone, "up", PGHOST="192.0.2.1", PGPASSWORD="stray", PGSERVICE="stray")
+    assert steady(output) == steady(readme_block("make up"))
 
 
 def test_a_second_up_changes_nothing(clone: Path) -> None:
     """A second up finds everything unchanged, also under PYTHONSAFEPATH."""
-    said = make(clone, "up", PYTHONSAFEPATH="1")
-    assert "2 unchanged" in said
-    assert "applied in" not in said
-    assert "Packages" not in said
-    assert "All 7 answers are the article's." in said
+    output = make(clone, "up", PYTHONSAFEPATH="1")
+    assert "2 unchanged" in output
+    assert "applied in" not in output
+    assert "Packages" not in output
+    assert "All 7 answers are the article's." in output
 
 
 def test_the_checkout_stays_clean(clone: Path) -> None:
@@ -71,25 +71,25 @@ def test_the_checkout_stays_clean(clone: Path) -> None:
 def test_preview_of_a_new_migration(clone: Path) -> None:
     new = clone / "migrations" / "0002_more.up.sql"
     new.write_text("CREATE TABLE more ()")
-    said = make(clone, "preview")
+    output = make(clone, "preview")
     new.unlink()
-    assert "0002_more to be applied" in said
-    assert "~ 1 to update" in said
+    assert "0002_more to be applied" in output
+    assert "~ 1 to update" in output
 
 
 def test_the_readmes_way_to_change_the_table(clone: Path) -> None:
-    said = run(["bash", "-euc", readme_block("run: migration")], clone, **STANDALONE).stdout
-    assert "0002_add_label to be applied" in said
-    assert "0002_add_label applied in" in said
-    assert "All 7 answers are the article's." in said
+    output = run(["bash", "-euc", readme_block("run: migration")], clone, **STANDALONE).stdout
+    assert "0002_add_label to be applied" in output
+    assert "0002_add_label applied in" in output
+    assert "All 7 answers are the article's." in output
 
 
 def test_the_readmes_check_after_a_deployment(clone: Path) -> None:
     script = 'eval "$(make -s env)"\n' + readme_block("run: check")
-    said = run(["bash", "-euc", script], clone)
-    assert said.returncode == 0, said.stdout
-    assert '"right": true' in said.stdout
-    assert "checks: " in said.stdout
+    done = run(["bash", "-euc", script], clone)
+    assert done.returncode == 0, done.stdout
+    assert '"right": true' in done.stdout
+    assert "checks: " in done.stdout
 
 
 def test_verify_holds_the_database_against_its_promise(clone: Path) -> None:
@@ -104,15 +104,15 @@ def test_verify_holds_the_database_against_its_promise(clone: Path) -> None:
 def test_a_failing_migration_ends_up_with_its_line(clone: Path) -> None:
     new = clone / "migrations" / "0003_bad.up.sql"
     new.write_text("SELECT 1;\nSELECT nope;")
-    said = make(clone, "up", code=2)
+    output = make(clone, "up", code=2)
     new.unlink()
-    assert "error: 0003_bad.up.sql, line 2" in said
-    assert "Traceback" not in said
+    assert "error: 0003_bad.up.sql, line 2" in output
+    assert "Traceback" not in output
 
 
 def test_env_is_all_that_plain_commands_need(clone: Path) -> None:
-    said = run(["sh", "-c", 'eval "$(make -s env)" && python -m seed sample --json'], clone, PGHOST="192.0.2.1")
-    assert '"right": true' in said.stdout, said.stdout
+    output = run(["sh", "-c", 'eval "$(make -s env)" && python -m seed sample --json'], clone, PGHOST="192.0.2.1")
+    assert '"right": true' in output.stdout, output.stdout
     printed = run(["make", "-s", "env"], clone).stdout
     folder = clone / ".local" / "18"
     assert (folder / "passphrase").read_text() not in printed
@@ -153,34 +153,34 @@ def test_psql_in_a_shell_of_make_env(clone: Path, shell: str) -> None:
         'eval "$(make -s env)"; psql -XAtc "SELECT 6 * 7" | cat; env | grep PGREQUIREAUTH || echo clean\n'
         'PGPORT=1 psql -c "SELECT 1" 2>&1 || echo other'
     )
-    said = run([shell, "-uc", script], clone).stdout
-    assert said.splitlines()[:2] == ["42", "clean"], said
-    assert said.splitlines()[-1] == "other", said
+    output = run([shell, "-uc", script], clone).stdout
+    assert output.splitlines()[:2] == ["42", "clean"], output
+    assert output.splitlines()[-1] == "other", output
 
 
 @pytest.mark.parametrize("command", OURS)
 def test_a_program_on_the_port_of_a_stopped_server_is_told_no_password(clone: Path, command: str) -> None:
     """Regression: each of these commands sent the superuser's password in clear."""
     with stopped(clone) as its:
-        said = run(["sh", "-c", f'eval "$(make -s env)"; {command}'], clone).stdout
-    assert its.asked, said
+        output = run(["sh", "-c", f'eval "$(make -s env)"; {command}'], clone).stdout
+    assert its.asked, output
     assert its.heard == []
     if command.startswith("python"):
-        assert "Run: make up" in said
+        assert "Run: make up" in output
 
 
 @pytest.mark.usefixtures("cli")
 @pytest.mark.parametrize("verb", ["preview", "up --yes --skip-preview", DESTROY])
 def test_nor_is_it_by_pulumi(clone: Path, verb: str) -> None:
     """Our own connection fails first, before the provider creates or drops anything."""
-    for known in (True, False):
+    for deployed in (True, False):
         make(clone, "up", ENGINE="pulumi")
-        if not known:
+        if not deployed:
             make(clone, "destroy", YES="1", ENGINE="pulumi")
         with stopped(clone) as its:
-            said = run(["sh", "-c", f'eval "$(make -s env)"; pulumi {verb}'], clone).stdout
-        assert its.asked or (verb == DESTROY and not known), said  # destroyed already: nobody is asked
-        assert its.heard == [], said
+            output = run(["sh", "-c", f'eval "$(make -s env)"; pulumi {verb}'], clone).stdout
+        assert its.asked or (verb == DESTROY and not deployed), output  # destroyed already: nobody is asked
+        assert its.heard == [], output
     make(clone, "up")
 
 
@@ -201,9 +201,9 @@ def test_a_stack_with_another_resource_is_refused_with_its_name(clone: Path) -> 
         "import pulumi_postgresql as postgresql\n"
         + before.replace("pulumi.export", 'postgresql.Role("reader")\n\npulumi.export', 1)
     )
-    said = make(clone, "up", code=2)
+    output = make(clone, "up", code=2)
     program.write_text(before)
-    assert "reader (postgresql:index/role:Role) needs Pulumi's engine" in said
+    assert "reader (postgresql:index/role:Role) needs Pulumi's engine" in output
 
 
 def test_a_missing_engine_is_told_in_one_line(clone: Path) -> None:
@@ -212,18 +212,18 @@ def test_a_missing_engine_is_told_in_one_line(clone: Path) -> None:
         path for path in os.environ["PATH"].split(os.pathsep) if not (Path(path) / "pulumi").exists()
     )
     offline: dict[str, Any] = {"PATH": bare, "https_proxy": "http://127.0.0.1:1"}
-    said = make(clone, "preview", ENGINE="auto", **offline)
+    output = make(clone, "preview", ENGINE="auto", **offline)
     assert (
         len(
             [
                 line
-                for line in said.splitlines()
+                for line in output.splitlines()
                 if line.startswith("Engine     stand-alone: the CLI cannot be installed")
             ]
         )
         == 1
     )
-    assert "2 unchanged" in said
+    assert "2 unchanged" in output
     assert "no Pulumi engine" in make(clone, "preview", ENGINE="pulumi", code=2, **offline)
 
 
@@ -242,9 +242,9 @@ def test_the_database_of_the_environment(clone: Path) -> None:
         "PGDATABASE": "postgres",
         "PGPASSFILE": str(folder / "pgpass"),
     }
-    said = make(clone, "up", DATABASE="env", **settings)
-    assert said.splitlines()[0].startswith("Server     yours, of DATABASE=env: PGHOST=127.0.0.1")
-    assert "2 unchanged" in said
+    output = make(clone, "up", DATABASE="env", **settings)
+    assert output.splitlines()[0].startswith("Server     yours, of DATABASE=env: PGHOST=127.0.0.1")
+    assert "2 unchanged" in output
 
 
 @pytest.mark.parametrize("moment", [0.1, 0.6, 1.1, 1.6])
@@ -254,9 +254,11 @@ def test_an_interrupt_at_any_point_is_made_up_for(clone: Path, moment: float) ->
     process = start(["make", "up"], clone, **STANDALONE)
     time.sleep(moment)  # the moment itself is what is tried
     os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate()[0]
+    output = process.communicate()[0]
     # An interpreter that is still starting has a traceback of its own, before our first line can prevent it.
-    assert not re.search(rf'File "{re.escape(str(clone))}/(?!\.venv|local/bootstrap\.py|\w+/__main__\.py)', said), said
+    assert not re.search(rf'File "{re.escape(str(clone))}/(?!\.venv|local/bootstrap\.py|\w+/__main__\.py)', output), (
+        output
+    )
     assert "All 7 answers are the article's." in make(clone, "up")
 
 
@@ -392,7 +394,7 @@ def test_the_server_outlives_make_until_stop(clone: Path) -> None:
     data = str((clone / ".local" / "18" / "home").resolve() / "data")
 
     def working() -> bool:
-        return data in {found.info["cwd"] for found in psutil.process_iter(["cwd"])}
+        return data in {process.info["cwd"] for process in psutil.process_iter(["cwd"])}
 
     assert working()
     make(clone, "stop")
@@ -403,8 +405,8 @@ def test_the_server_outlives_make_until_stop(clone: Path) -> None:
 def test_the_readmes_way_to_remove_everything(clone: Path) -> None:
     make(clone, "up")
     home = (clone / ".local" / "18" / "home").resolve()
-    said = run(["bash", "-euc", readme_block("run: remove")], clone, **STANDALONE, YES="1").stdout
-    assert "- 2 deleted" in said, said
+    output = run(["bash", "-euc", readme_block("run: remove")], clone, **STANDALONE, YES="1").stdout
+    assert "- 2 deleted" in output, output
     assert not home.exists()
     assert not (clone / ".local").exists()
     assert not (clone / ".venv").exists()
@@ -412,7 +414,7 @@ def test_the_readmes_way_to_remove_everything(clone: Path) -> None:
 
 
 def test_help_lists_every_target(clone: Path) -> None:
-    said = make(clone, "help")
+    output = make(clone, "help")
     phony = re.search(r"^.PHONY: (.*)$", (clone / "Makefile").read_text(), re.MULTILINE)
     assert phony is not None
-    assert re.findall(r"^  make ([\w-]+) ", said, re.MULTILINE) == phony[1].split()
+    assert re.findall(r"^  make ([\w-]+) ", output, re.MULTILINE) == phony[1].split()

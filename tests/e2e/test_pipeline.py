@@ -23,8 +23,8 @@ def pipeline(stack: Stack, *words: str, code: int = 0, **settings: str) -> str:
     """Run the script, assert its exit code and that no password is shown or stored, and return its output."""
     done = run([SCRIPT, *words], stack.folder, **{**stack.settings, **settings})
     assert done.returncode == code, done.stdout
-    kept = [path.read_text() for path in (stack.folder / "reports").glob("*")]
-    assert all(PASSWORD not in text for text in (done.stdout, *kept))
+    reports = [path.read_text() for path in (stack.folder / "reports").glob("*")]
+    assert all(PASSWORD not in text for text in (done.stdout, *reports))
     return done.stdout
 
 
@@ -35,9 +35,9 @@ def failures(stack: Stack, name: str = "junit") -> list[str]:
 
 
 def test_preview_changes_nothing_and_keeps_its_text(stack: Stack) -> None:
-    said = pipeline(stack, "preview")
-    assert "5 to create" in said
-    assert (stack.folder / "reports" / "preview.txt").read_text() == said
+    output = pipeline(stack, "preview")
+    assert "5 to create" in output
+    assert (stack.folder / "reports" / "preview.txt").read_text() == output
     assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
 
 
@@ -57,10 +57,10 @@ def test_deploy_and_again(stack: Stack, tmp_path: Path) -> None:
 
 
 def test_the_documented_commands(stack: Stack) -> None:
-    said = run(["bash", "-euc", readme_block("run: pipeline.sh", "docs/pipelines.md")], stack.folder, **stack.settings)
-    assert said.returncode == 0, said.stdout
-    assert "5 to create" in said.stdout
-    assert "15 checks: 11 passed" in said.stdout
+    done = run(["bash", "-euc", readme_block("run: pipeline.sh", "docs/pipelines.md")], stack.folder, **stack.settings)
+    assert done.returncode == 0, done.stdout
+    assert "5 to create" in done.stdout
+    assert "15 checks: 11 passed" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_the_documented_commands(stack: Stack) -> None:
 )
 def test_what_would_tell_secrets_is_refused(stack: Stack, settings: dict[str, str], remedy: str) -> None:
     """Options that reveal secrets are refused before the engine or the server is asked, with the next command."""
-    said = pipeline(stack, "deploy", code=2, **settings)
-    assert f"\n  {remedy}\n" in said
-    assert "Updating" not in said
+    output = pipeline(stack, "deploy", code=2, **settings)
+    assert f"\n  {remedy}\n" in output
+    assert "Updating" not in output
     assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
 
 
@@ -117,19 +117,19 @@ def test_missing_packages_are_told(stack: Stack) -> None:
 
 
 def test_a_wrong_password_is_told_in_one_line_before_anything_is_changed(stack: Stack) -> None:
-    said = pipeline(stack, "deploy", code=3, PGPASSWORD="wr0ng")
-    error, remedy = said.splitlines()
+    output = pipeline(stack, "deploy", code=3, PGPASSWORD="wr0ng")
+    error, remedy = output.splitlines()
     assert error.startswith("error: connection failed")
     assert "password authentication failed" in error
     assert "PGPASSWORD" in remedy
-    assert "wr0ng" not in said
+    assert "wr0ng" not in output
 
 
 def test_a_failing_update_ends_it(stack: Stack) -> None:
     stack.write("migrations/0002_b.up.sql", "SELECT nope;")
-    said = pipeline(stack, "deploy", code=1)
-    assert 'column "nope" does not exist' in said
-    assert "All 7 answers" not in said
+    output = pipeline(stack, "deploy", code=1)
+    assert 'column "nope" does not exist' in output
+    assert "All 7 answers" not in output
 
 
 def test_a_failing_check_keeps_its_report(stack: Stack, tmp_path: Path) -> None:
@@ -137,8 +137,8 @@ def test_a_failing_check_keeps_its_report(stack: Stack, tmp_path: Path) -> None:
     pipeline(stack, "deploy")
     ask(stack.conninfo, "GRANT SELECT ON embeddings TO PUBLIC")
     summary = tmp_path / "summary.md"
-    said = pipeline(stack, "deploy", code=1, GITHUB_STEP_SUMMARY=str(summary))
-    assert "::error title=roles public.embeddings::" in said
+    output = pipeline(stack, "deploy", code=1, GITHUB_STEP_SUMMARY=str(summary))
+    assert "::error title=roles public.embeddings::" in output
     assert failures(stack) == ["roles"]
     assert "### seed verify: wrong" in summary.read_text()
 
@@ -164,11 +164,11 @@ def test_three_roles_over_tls(stack: Stack, names: Names, server: Server, tmp_pa
         stack.settings |= {"PGHOST": "localhost", "PGPORT": str(tls.port)}
         stack.settings |= {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(tls.root)}
         assert "28 to create" in pipeline(stack, "preview")
-        said = pipeline(stack, "deploy")
-        print(said)  # what an operator sees; pytest shows it with -s
-        assert said.count("All 7 answers are the article's.") == 1
-        assert re.findall(r"(?m)^tls +pass|pass +tls", said) == ["pass  tls"] * 3
-        assert said.count("15 checks: 12 passed, 3 not declared") == 3
+        output = pipeline(stack, "deploy")
+        print(output)  # what an operator sees; pytest shows it with -s
+        assert output.count("All 7 answers are the article's.") == 1
+        assert re.findall(r"(?m)^tls +pass|pass +tls", output) == ["pass  tls"] * 3
+        assert output.count("15 checks: 12 passed, 3 not declared") == 3
         assert "28 unchanged" in pipeline(stack, "deploy")
         for report in ("junit", "junit-reader", "junit-writer"):
             assert failures(stack, report) == []
@@ -182,6 +182,6 @@ def test_a_role_that_was_there_is_left_out_and_said_so(stack: Stack, names: Name
     ask(stack.conninfo, f"CREATE ROLE {quoted(names.reader)} LOGIN")
     stack.pulumi("config", "rm", "--path", "roles.reader")
     stack.pulumi("config", "set", "--path", "roles.reader.existing", names.reader)
-    said = pipeline(stack, "deploy")
-    assert f"Not verified as {names.reader}: " in said
-    assert said.count("verifying ") == 2
+    output = pipeline(stack, "deploy")
+    assert f"Not verified as {names.reader}: " in output
+    assert output.count("verifying ") == 2

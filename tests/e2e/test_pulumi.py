@@ -17,8 +17,8 @@ from tests.e2e.conftest import EVERYTHING, NOTHING, WHAT_IS_THERE, Stack, readme
 
 def test_from_nothing_to_everything_and_back(stack: Stack) -> None:
     """Up, a second up and a refresh without changes, a second migration, and destroy work in turn."""
-    said = stack.pulumi("up", "--yes")
-    assert "0001_create_embeddings applied in" in said
+    output = stack.pulumi("up", "--yes")
+    assert "0001_create_embeddings applied in" in output
     assert ask(stack.conninfo, WHAT_IS_THERE) == EVERYTHING
     stack.up("--expect-no-changes")
     stack.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes")
@@ -111,9 +111,9 @@ def test_a_new_address_is_an_update_and_runs_no_sql(stack: Stack) -> None:
     """A changed host does not replace the provider, which would drop and recreate the extension."""
     stack.up()
     before = ask(stack.conninfo, "SELECT oid FROM pg_extension WHERE extname = 'vector'")
-    said = stack.up(PGHOST="localhost")
-    assert "replace" not in said
-    assert "applied in" not in said
+    output = stack.up(PGHOST="localhost")
+    assert "replace" not in output
+    assert "applied in" not in output
     assert ask(stack.conninfo, "SELECT oid FROM pg_extension WHERE extname = 'vector'") == before
     assert ask(stack.conninfo, "SELECT contract #>> '{connection,host}' FROM pgvector_seed.deployment") == [
         ("localhost",)

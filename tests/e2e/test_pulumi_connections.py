@@ -37,11 +37,11 @@ def verified(stack: Stack, port: int, root: Path) -> None:
         stack.set(key, str(value))
 
 
-def refused(said: str, *words: str) -> None:
+def refused(output: str, *words: str) -> None:
     for word in words:
-        assert word in said
-    assert "Traceback" not in said
-    assert PASSWORD not in said
+        assert word in output
+    assert "Traceback" not in output
+    assert PASSWORD not in output
 
 
 def test_tls_is_verified_in_full_with_a_clients_certificate(
@@ -102,12 +102,12 @@ def test_a_missing_root_certificate_is_told_at_preview(stack: Stack) -> None:
 def test_a_service_and_a_password_file(stack: Stack, tmp_path: Path) -> None:
     """Both sides get what libpq resolves from a service and a password file; destroy needs neither file."""
     services, passfile = tmp_path / "services", tmp_path / "pgpass"
-    there = {name: stack.settings.pop(name) for name in ("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD")}
+    settings = {name: stack.settings.pop(name) for name in ("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD")}
     services.write_text(
-        f"[there]\nhost={there['PGHOST']}\nport={there['PGPORT']}\n"
-        f"user={there['PGUSER']}\ndbname={there['PGDATABASE']}\npassfile={passfile}\n"
+        f"[there]\nhost={settings['PGHOST']}\nport={settings['PGPORT']}\n"
+        f"user={settings['PGUSER']}\ndbname={settings['PGDATABASE']}\npassfile={passfile}\n"
     )
-    passfile.write_text(f"{HOST}:{there['PGPORT']}:*:*:{PASSWORD.replace(':', chr(92) + ':')}\n")
+    passfile.write_text(f"{HOST}:{settings['PGPORT']}:*:*:{PASSWORD.replace(':', chr(92) + ':')}\n")
     passfile.chmod(0o600)
     stack.set("service", "there")
     stack.up(PGSERVICEFILE=str(services))
@@ -151,9 +151,9 @@ def test_a_token_that_is_another_one_each_time(stack: Stack, role: str) -> None:
     for number in (2, 3):
         ask(stack.conninfo, f"ALTER ROLE {role} PASSWORD 'token {number}'")
         refused(stack.pulumi("refresh", "--yes", "--skip-preview", code=1), "password authentication failed")
-        said = stack.up(PGPASSWORD=f"token {number}")
-        assert "applied in" not in said
-        assert "replace" not in said
+        output = stack.up(PGPASSWORD=f"token {number}")
+        assert "applied in" not in output
+        assert "replace" not in output
     assert ask(stack.conninfo, APPLIED) == before
     stack.pulumi("refresh", "--yes", "--skip-preview")
     stack.destroy()

@@ -26,8 +26,8 @@ def refresh(stack: Stack) -> str:
 
 def as_owner(stack: Stack) -> str:
     """Return the deployer's conninfo, acting as the ledger's owner."""
-    found = ask(stack.conninfo, LEDGERS_OWNER)
-    return as_role(stack.conninfo, found[0][0]) if found else stack.conninfo
+    owners = ask(stack.conninfo, LEDGERS_OWNER)
+    return as_role(stack.conninfo, owners[0][0]) if owners else stack.conninfo
 
 
 def verify(stack: Stack, *words: str, code: int = 0) -> str:
@@ -95,10 +95,10 @@ def test_a_backup_older_than_the_state(stack: Stack, server: Server, names: Name
         ask(conninfo(server, "postgres"), f"DROP DATABASE {backup}")
     stack.up("--expect-no-changes")
     assert "fail  ledger" in verify(stack, "--stack", "dev", code=1)
-    said = stack.up("--refresh")
-    assert "0002_b applied" in said
-    assert "0003_c applied" in said
-    assert "0001_create_embeddings applied" not in said
+    output = stack.up("--refresh")
+    assert "0002_b applied" in output
+    assert "0003_c applied" in output
+    assert "0001_create_embeddings applied" not in output
     assert_no_drift(stack)
     assert ask(stack.conninfo, "SELECT count(*) FROM embeddings") == [(3,)]
     if roles:
@@ -154,9 +154,9 @@ def test_the_extension_updated_by_hand(stack: Stack) -> None:
     assert_no_drift(stack)
     verify(stack, "--strict")
     ask(stack.conninfo, to.format("0.8.3"))
-    for said in (stack.up(code=1), verify(stack, code=1)):
-        assert "0.8.4" in said
-        assert "ALTER EXTENSION vector UPDATE;" in said
+    for output in (stack.up(code=1), verify(stack, code=1)):
+        assert "0.8.4" in output
+        assert "ALTER EXTENSION vector UPDATE;" in output
     ask(stack.conninfo, "ALTER EXTENSION vector UPDATE")
     assert_no_drift(stack)
     assert "vector 0.8.5 in the schema public" in verify(stack, "--strict")
@@ -175,9 +175,9 @@ def test_a_table_altered_by_hand(stack: Stack) -> None:
 
     ask(stack.conninfo, "DROP INDEX i")
     assert_no_drift(stack)
-    said = verify(stack, code=1)
-    assert "the index i does not exist" in said
-    ask(stack.conninfo, said.split("to mend: ")[1].splitlines()[0])
+    output = verify(stack, code=1)
+    assert "the index i does not exist" in output
+    ask(stack.conninfo, output.split("to mend: ")[1].splitlines()[0])
     verify(stack)
 
     ask(stack.conninfo, "TRUNCATE embeddings; ALTER TABLE embeddings ALTER embedding TYPE vector(5)")
@@ -202,9 +202,9 @@ def test_two_stacks_on_one_database(stack: Stack) -> None:
     assert ask(stack.conninfo, "SELECT * FROM pgvector_seed.migrations") == before
 
     sample(stack)
-    said = stack.destroy(code=1)
-    assert "the last up on this database said onDestroy retain" in said
-    assert "Traceback" not in said
+    output = stack.destroy(code=1)
+    assert "the last up on this database said onDestroy retain" in output
+    assert "Traceback" not in output
     stack.up("--refresh", "--expect-no-changes", PULUMI_STACK="other")
     verify(stack, "--strict")
     assert "1 updated" in refresh(stack)
@@ -235,7 +235,7 @@ def test_the_state_of_an_older_provider(stack: Stack, names: Names) -> None:
             resource["inputs"]["version"] = resource["outputs"]["version"] = "3.17.0"
     stack.write("state.json", json.dumps(state))
     stack.pulumi("stack", "import", "--file", "state.json")
-    said = stack.up()
-    assert "1 updated" in said
-    assert "27 unchanged" in said
+    output = stack.up()
+    assert "1 updated" in output
+    assert "27 unchanged" in output
     assert_no_drift(stack)

@@ -86,20 +86,20 @@ def test_another_address_in_the_environment(watched: Watched, names: Names, role
     if roles:
         declare(stack, names)
     stack.up()
-    there = {"PGHOST": ELSEWHERE}
+    settings = {"PGHOST": ELSEWHERE}
     for verb in ("up", "up --refresh", "refresh --run-program", "destroy --run-program"):
-        watched.keeps_state(verb, there, ANOTHER, asked=True)
+        watched.keeps_state(verb, settings, ANOTHER, asked=True)
     port = {"PGPORT": watched.victim.server.environment["PGPORT"]}
     for variables in ({"PGHOST": f"{NOBODY},{ELSEWHERE}"}, port):
         watched.keeps_state("up", variables, ANOTHER, asked=True)
     for verb in ("preview", "up", "up --refresh", "destroy --run-program"):
         watched.keeps_state(verb, {"PGDATABASE": "postgres"}, "another database is another stack")
     before = watched.state()
-    assert "2 to update" in watched.run("preview", there, code=0, asked=True)
+    assert "2 to update" in watched.run("preview", settings, code=0, asked=True)
     assert watched.state() == before
-    watched.keeps_state("refresh", there)
+    watched.keeps_state("refresh", settings)
     assert_no_drift(stack)
-    watched.run("destroy", there, code=0)
+    watched.run("destroy", settings, code=0)
     assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
     assert watched.state() == ([], [])
 

@@ -56,9 +56,9 @@ def written(database: str) -> list[object]:
 def test_a_standby_is_promoted_between_preview_and_up(stack: Stack, server: Server, tmp_path: Path) -> None:
     with two_hosts(stack, server, tmp_path) as copy:
         assert "warning" not in stack.pulumi("preview")
-        there = fail_over(stack, server, copy)
+        promoted = fail_over(stack, server, copy)
         stack.up()
-        assert ask(there, WHAT_IS_THERE) == EVERYTHING
+        assert ask(promoted, WHAT_IS_THERE) == EVERYTHING
 
 
 def test_a_failover_after_an_up_changes_nothing(stack: Stack, server: Server, tmp_path: Path) -> None:
@@ -67,17 +67,17 @@ def test_a_failover_after_an_up_changes_nothing(stack: Stack, server: Server, tm
         stack.up()
         stack.up("--expect-no-changes")
         before = written(stack.conninfo)
-        there = fail_over(stack, server, copy)
-        said = stack.up()
-        assert "applied in" not in said
-        assert "replace" not in said
-        assert written(there) == before
+        promoted = fail_over(stack, server, copy)
+        output = stack.up()
+        assert "applied in" not in output
+        assert "replace" not in output
+        assert written(promoted) == before
         stack.up("--expect-no-changes")
         copy.stop()
-        said = stack.pulumi("preview")
-        assert f"gets {HOST}:{copy.environment['PGPORT']}, for no server could be reached" in said
-        assert "1 warning" in said
-        assert "Traceback" not in said
+        output = stack.pulumi("preview")
+        assert f"gets {HOST}:{copy.environment['PGPORT']}, for no server could be reached" in output
+        assert "1 warning" in output
+        assert "Traceback" not in output
 
 
 def test_the_server_is_killed_and_restarted_during_an_up(stack: Stack, server: Server) -> None:
@@ -88,10 +88,10 @@ def test_the_server_is_killed_and_restarted_during_an_up(stack: Stack, server: S
             until(lambda: ask(stack.conninfo, WAITING))
             kill(server)
             server.start()
-            said, _ = process.communicate()
+            output, _ = process.communicate()
     assert process.returncode != 0
-    assert "the connection was lost" in said
-    assert "Traceback" not in said
+    assert "the connection was lost" in output
+    assert "Traceback" not in output
     assert "0002_slow applied in" in stack.up()
     stack.up("--expect-no-changes")
 
@@ -114,8 +114,8 @@ def test_a_limit_of_connections(stack: Stack) -> None:
     with ExitStack() as logins:
         for _ in range(5):
             logins.enter_context(closing(psycopg.connect(make_conninfo(stack.conninfo, user="al", password="s3cret"))))
-        said = stack.up(code=1)
-        assert "too many connections for database" in said
-        assert "Traceback" not in said
+        output = stack.up(code=1)
+        assert "too many connections for database" in output
+        assert "Traceback" not in output
     stack.up()
     assert ask(stack.conninfo, WHAT_IS_THERE) == EVERYTHING

@@ -29,28 +29,28 @@ def test_a_preview_shows_each_migration_that_will_run(stack: Stack) -> None:
     assert "0001_create_embeddings" in stack.pulumi("preview", "--diff", PGHOST="127.0.0.1", PGPORT="1")
     stack.up()
     stack.write(B_UP, "CREATE TABLE b ()")
-    said = stack.pulumi("preview", PGHOST="127.0.0.1", PGPORT="1")
-    assert "0002_b to be applied; cannot be undone: it has no down" in said
-    assert "0001_create_embeddings to be" not in said
+    output = stack.pulumi("preview", PGHOST="127.0.0.1", PGPORT="1")
+    assert "0002_b to be applied; cannot be undone: it has no down" in output
+    assert "0001_create_embeddings to be" not in output
     assert "+ 0002_b" in stack.pulumi("preview", "--diff")
 
 
 def test_transaction_control_is_refused_at_preview_on_one_line(stack: Stack) -> None:
     stack.up()
     stack.write(B_UP, "CREATE TABLE b ();\nCOMMIT;")
-    said = stack.pulumi("preview", code=1)
-    assert "0002_b.up.sql, line 2: COMMIT" in said
-    assert "Traceback" not in said
+    output = stack.pulumi("preview", code=1)
+    assert "0002_b.up.sql, line 2: COMMIT" in output
+    assert "Traceback" not in output
 
 
 def test_a_failure_at_run_time_has_its_line_and_the_servers_words(stack: Stack) -> None:
     """A constraint's violation has no position in the server's error, and still gets its line."""
     stack.write(B_UP, "CREATE TABLE b (id int PRIMARY KEY);\nINSERT INTO b VALUES (1);\n\nINSERT INTO b\nVALUES (1);")
-    said = stack.up(code=1)
-    assert "0002_b.up.sql, line 4: duplicate key value" in said
-    assert "detail: Key (id)=(1) already exists." in said
-    assert "(SQLSTATE 23505)" in said
-    assert "Traceback" not in said
+    output = stack.up(code=1)
+    assert "0002_b.up.sql, line 4: duplicate key value" in output
+    assert "detail: Key (id)=(1) already exists." in output
+    assert "(SQLSTATE 23505)" in output
+    assert "Traceback" not in output
 
 
 def test_either_front_end_may_go_first(stack: Stack) -> None:

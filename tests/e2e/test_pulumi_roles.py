@@ -145,9 +145,9 @@ def test_state_lost(stack: Stack, names: Names) -> None:
     stack.up()
     before = password(stack, "reader")
     lose_state(stack)
-    said = stack.up(code=1)
-    assert "pulumi up --config importRoles=true" in said
-    assert "Traceback" not in said
+    output = stack.up(code=1)
+    assert "pulumi up --config importRoles=true" in output
+    assert "Traceback" not in output
     stack.up("--config", "importRoles=true")
     assert password(stack, "reader") != before
     assert_no_drift(stack)
@@ -303,9 +303,9 @@ def test_an_owner_of_objects_elsewhere_is_not_dropped(
     declare(stack, names)
     stack.up()
     ask(elsewhere, f"CREATE TABLE theirs (); ALTER TABLE theirs OWNER TO {quoted(names.owner)}")
-    said = stack.destroy(code=1)
-    assert "some objects depend on it" in said
-    assert "Traceback" not in said
+    output = stack.destroy(code=1)
+    assert "some objects depend on it" in output
+    assert "Traceback" not in output
     assert ask(elsewhere, "SELECT to_regclass('theirs')::text") == [("theirs",)]
     ask(elsewhere, "DROP TABLE theirs")
     stack.destroy()

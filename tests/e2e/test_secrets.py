@@ -50,7 +50,7 @@ def watched_arguments() -> Iterator[set[str]]:
 
     def watch() -> None:
         while not done.wait(0.02):
-            seen.update(" ".join(found.info["cmdline"] or []) for found in psutil.process_iter(["cmdline"]))
+            seen.update(" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
 
     thread = Thread(target=watch)
     thread.start()
@@ -142,5 +142,5 @@ def test_the_places_where_a_password_could_be_found(stack: Stack, names: Names, 
     assert "pulumi-language-python" in places[ARGUMENTS], "the processes were looked at while it ran"
     assert "CREATE ROLE" in places[LOG]
     assert len(set(life.secrets)) == 4
-    wanted = {form for secret in life.secrets for form in forms(secret)}
-    assert not [(place, form) for place, text in places.items() for form in wanted if form in text]
+    marks = {form for secret in life.secrets for form in forms(secret)}
+    assert not [(place, form) for place, text in places.items() for form in marks if form in text]

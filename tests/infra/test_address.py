@@ -20,8 +20,8 @@ from pgvector_seed.postgres.conninfo import as_login, as_role, is_loopback, reso
 def test_what_is_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", "of-the-environment")
     monkeypatch.setenv("PGPORT", "7777")
-    found = find({"host": "given", "user": "al", "dbname": "app"})
-    assert (found.host, found.port, found.user, found.dbname) == ("given", 7777, "al", "app")
+    address = find({"host": "given", "user": "al", "dbname": "app"})
+    assert (address.host, address.port, address.user, address.dbname) == ("given", 7777, "al", "app")
 
 
 def test_the_password_file_is_read_by_libpq(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -96,12 +96,12 @@ def test_an_sslmode_that_the_provider_does_not_know_is_refused(monkeypatch: pyte
 
 
 def test_conninfo_survives_odd_names_and_hides_the_password_from_repr() -> None:
-    found = find({"host": "db", "user": "o'al \\", "dbname": "odd-name = x"})
-    back = conninfo_to_dict(found.conninfo("p@ss/w:rd%&#'\\ "))
+    address = find({"host": "db", "user": "o'al \\", "dbname": "odd-name = x"})
+    back = conninfo_to_dict(address.conninfo("p@ss/w:rd%&#'\\ "))
     assert (back["user"], back["dbname"], back["password"]) == ("o'al \\", "odd-name = x", "p@ss/w:rd%&#'\\ ")
-    assert "password" not in as_data(found.declared())
-    assert "s3cret" not in repr(dataclasses.replace(found, password="s3cret"))
-    assert "user" not in as_data(found.declared())
+    assert "password" not in as_data(address.declared())
+    assert "s3cret" not in repr(dataclasses.replace(address, password="s3cret"))
+    assert "user" not in as_data(address.declared())
 
 
 @pytest.mark.parametrize("options", ["", "-c role=other", "-c work_mem=8MB"])

@@ -86,8 +86,10 @@ def test_every_key_is_read() -> None:
 
 def test_the_example_for_rds_is_valid() -> None:
     """The example file, which people copy, is a valid configuration."""
-    found = yaml.safe_load((ROOT / "Pulumi.rds.yaml.example").read_text())["config"]
-    texts = {key.removeprefix("pgvector-seed:"): v if isinstance(v, str) else json.dumps(v) for key, v in found.items()}
+    config = yaml.safe_load((ROOT / "Pulumi.rds.yaml.example").read_text())["config"]
+    texts = {
+        key.removeprefix("pgvector-seed:"): v if isinstance(v, str) else json.dumps(v) for key, v in config.items()
+    }
     settings = parse(texts)
     assert settings.roles is not None
     assert not settings.superuser
@@ -125,10 +127,10 @@ def test_the_password_is_not_in_the_repr() -> None:
 
 def test_all_faults_are_reported_at_once() -> None:
     """One error names every fault, so that mending them takes one deployment."""
-    said = faults({"port": "99999", "onDestroy": "keep", "shcema": "x"})
-    assert "pulumi config set port 5432" in said
-    assert "pulumi config set onDestroy retain" in said
-    assert "pulumi config rm shcema" in said
+    errors = faults({"port": "99999", "onDestroy": "keep", "shcema": "x"})
+    assert "pulumi config set port 5432" in errors
+    assert "pulumi config set onDestroy retain" in errors
+    assert "pulumi config rm shcema" in errors
 
 
 @pytest.mark.parametrize(
@@ -190,10 +192,10 @@ def test_a_bad_declaration_of_a_table_comes_with_the_whole_command(value: str, c
 
 
 def test_a_bad_declaration_of_a_table_says_what_it_got_and_what_it_wants() -> None:
-    said = faults({"tables": '{"t": {"metric": "l3", "rows": -1, "recall": 0.9}}'})
-    assert "metric must be one of l2, ip, cosine, l1, hamming, jaccard; got 'l3'" in said
-    assert "rows must be a whole number; got -1" in said
-    assert "recall must be a map with a whole k and a minimum from 0 to 1, and nothing else; got 0.9" in said
+    errors = faults({"tables": '{"t": {"metric": "l3", "rows": -1, "recall": 0.9}}'})
+    assert "metric must be one of l2, ip, cosine, l1, hamming, jaccard; got 'l3'" in errors
+    assert "rows must be a whole number; got -1" in errors
+    assert "recall must be a map with a whole k and a minimum from 0 to 1, and nothing else; got 0.9" in errors
 
 
 def test_every_key_of_a_declared_table_has_its_words() -> None:
@@ -204,6 +206,6 @@ def test_every_key_of_a_declared_table_has_its_words() -> None:
 
 def test_a_password_in_plain_text_is_refused_and_not_repeated() -> None:
     """A password that was set without --secret is refused: the stack's file is committed."""
-    said = faults({"password": "s3cret"})
-    assert "pulumi config set --secret password" in said
-    assert "s3cret" not in said
+    errors = faults({"password": "s3cret"})
+    assert "pulumi config set --secret password" in errors
+    assert "s3cret" not in errors

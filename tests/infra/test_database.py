@@ -53,22 +53,22 @@ def run_program(
             )
         )
         monkeypatch.setenv("PULUMI_OPTION_CONFIG_FILE", str(file))
-        found: dict[str, dict[str, Any]] = {}
+        inputs: dict[str, dict[str, Any]] = {}
 
         def handle(resource: Registered) -> dict[str, Any]:
-            found[resource.type] = found[resource.name] = resource.inputs
+            inputs[resource.type] = inputs[resource.name] = resource.inputs
             return OUTPUTS.get(resource.type, {})
 
         program.run(handle, preview=False)
-        return found
+        return inputs
 
     return run
 
 
 def test_both_sides_get_the_same_address(run_program: Any) -> None:
     """The provider and the migrations get one address and one set of TLS files."""
-    found = run_program({"host": "db.example", "port": 6543, "database": "odd-name", "user": "al"})
-    provider, migrations = found[PROVIDER_TYPE], conninfo_to_dict(found[MIGRATIONS_TYPE]["conninfo"])
+    inputs = run_program({"host": "db.example", "port": 6543, "database": "odd-name", "user": "al"})
+    provider, migrations = inputs[PROVIDER_TYPE], conninfo_to_dict(inputs[MIGRATIONS_TYPE]["conninfo"])
     assert (provider["host"], json.loads(provider["port"])) == ("db.example", 6543)
     assert (migrations["host"], migrations["port"]) == ("db.example", "6543")
     assert (provider["database"], provider["username"]) == (migrations["dbname"], migrations["user"])
@@ -80,8 +80,8 @@ def test_both_sides_get_the_same_certificates(run_program: Any, tmp_path: Path) 
     files = {name: str(tmp_path / name) for name in ("sslrootcert", "sslcert", "sslkey")}
     for file in files.values():
         Path(file).touch(mode=0o600)
-    found = run_program({"host": "db.example", "sslmode": "verify-full", **files})
-    provider, migrations = found[PROVIDER_TYPE], conninfo_to_dict(found[MIGRATIONS_TYPE]["conninfo"])
+    inputs = run_program({"host": "db.example", "sslmode": "verify-full", **files})
+    provider, migrations = inputs[PROVIDER_TYPE], conninfo_to_dict(inputs[MIGRATIONS_TYPE]["conninfo"])
     assert provider["sslmode"] == migrations["sslmode"] == "verify-full"
     assert provider["sslrootcert"] == migrations["sslrootcert"] == files["sslrootcert"]
     assert json.loads(provider["clientcert"]) == {"cert": files["sslcert"], "key": files["sslkey"]}
@@ -95,9 +95,9 @@ def test_the_provider_gets_the_one_of_two_hosts_that_is_reached(
     port = conninfo_to_dict(database)["port"]
     for name, value in pg_variables(database).items():
         monkeypatch.setenv(name, value)
-    found = run_program({"host": "127.0.0.1,localhost", "port": f"1,{port}"})
-    assert (found[PROVIDER_TYPE]["host"], found[PROVIDER_TYPE]["port"]) == ("localhost", str(port))
-    assert json.loads(found[MIGRATIONS_TYPE]["declaration"])["connection"]["port"] == f"1,{port}"
+    inputs = run_program({"host": "127.0.0.1,localhost", "port": f"1,{port}"})
+    assert (inputs[PROVIDER_TYPE]["host"], inputs[PROVIDER_TYPE]["port"]) == ("localhost", str(port))
+    assert json.loads(inputs[MIGRATIONS_TYPE]["declaration"])["connection"]["port"] == f"1,{port}"
 
 
 def test_the_extension_has_its_name_and_never_cascades(run_program: Any) -> None:
@@ -109,11 +109,11 @@ def test_the_extension_has_its_name_and_never_cascades(run_program: Any) -> None
 
 
 def test_the_state_gets_checksums_and_no_sql(run_program: Any) -> None:
-    found = run_program({"host": "db", "onDestroy": "revert"})[MIGRATIONS_TYPE]
-    assert found["migrations"] == checksums(load(ROOT / "migrations"))
-    assert "CREATE TABLE" not in json.dumps(found)
-    assert PASSWORD not in found["declaration"]
-    assert json.loads(found["declaration"])["on_destroy"] == "revert"
+    inputs = run_program({"host": "db", "onDestroy": "revert"})[MIGRATIONS_TYPE]
+    assert inputs["migrations"] == checksums(load(ROOT / "migrations"))
+    assert "CREATE TABLE" not in json.dumps(inputs)
+    assert PASSWORD not in inputs["declaration"]
+    assert json.loads(inputs["declaration"])["on_destroy"] == "revert"
 
 
 def test_the_password_is_a_secret_for_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,10 +180,10 @@ def test_the_state_gets_no_path_of_one_machine(
     monkeypatch.chdir(tmp_path / "program")
     if isinstance(migrations, Path):
         migrations = Path(f"{tmp_path}{migrations}")
-    told = Inputs()
+    inputs = Inputs()
     declare(VectorDatabaseArgs(host="127.0.0.1", migrations=migrations))
-    assert told.by_type[MIGRATIONS_TYPE]["directory"] == recorded
-    assert str(tmp_path) not in json.dumps(told.by_type)
+    assert inputs.by_type[MIGRATIONS_TYPE]["directory"] == recorded
+    assert str(tmp_path) not in json.dumps(inputs.by_type)
 
 
 def test_a_folder_that_is_missing_is_told_with_where_it_was_looked_for(
@@ -200,27 +200,27 @@ def test_a_port_may_come_from_another_resource(monkeypatch: pytest.MonkeyPatch) 
     """An output is accepted as text or as a number, which Pulumi may turn into a float."""
     monkeypatch.chdir(ROOT)
     for port in (6543, "6543", 6543.0):
-        told = Inputs()
+        inputs = Inputs()
         declare(VectorDatabaseArgs(host="127.0.0.1", port=pulumi.Output.from_input(port)))  # type: ignore[arg-type]
-        assert json.loads(told.by_type[PROVIDER_TYPE]["port"]) == 6543
+        assert json.loads(inputs.by_type[PROVIDER_TYPE]["port"]) == 6543
 
 
 ROLES = {"owner": "app_owner", "writer": "app writer", "reader": {"existing": "app_reader"}}
 
 
 def test_each_role_gets_what_it_needs_and_no_more(run_program: Any) -> None:
-    found = run_program({"host": "127.0.0.1", "roles": ROLES, "superuser": "false"})
-    assert conninfo_to_dict(found[MIGRATIONS_TYPE]["conninfo"])["options"] == "-c role=app_owner"
-    assert json.loads(found[MIGRATIONS_TYPE]["declaration"])["roles"]["writer"] == "app writer"
-    assert "password" not in found["database-owner"]
-    assert not found["database-owner"]["login"]
-    assert found["database-writer"]["password"] == "SCRAM-SHA-256$..."
-    assert "database-reader" not in found
-    assert found["database-deployer-owner"]["grantRole"] == "app_owner"
-    assert found["database-reader-tables"]["privileges"] == ["SELECT"]
-    assert found["database-reader-tables"]["objects"] == ["embeddings"]
-    assert found["database-writer-later-tables"]["privileges"] == ["SELECT", "INSERT", "UPDATE", "DELETE"]
-    assert found["database-writer-ledger-tables"]["privileges"] == ["SELECT"]
+    inputs = run_program({"host": "127.0.0.1", "roles": ROLES, "superuser": "false"})
+    assert conninfo_to_dict(inputs[MIGRATIONS_TYPE]["conninfo"])["options"] == "-c role=app_owner"
+    assert json.loads(inputs[MIGRATIONS_TYPE]["declaration"])["roles"]["writer"] == "app writer"
+    assert "password" not in inputs["database-owner"]
+    assert not inputs["database-owner"]["login"]
+    assert inputs["database-writer"]["password"] == "SCRAM-SHA-256$..."
+    assert "database-reader" not in inputs
+    assert inputs["database-deployer-owner"]["grantRole"] == "app_owner"
+    assert inputs["database-reader-tables"]["privileges"] == ["SELECT"]
+    assert inputs["database-reader-tables"]["objects"] == ["embeddings"]
+    assert inputs["database-writer-later-tables"]["privileges"] == ["SELECT", "INSERT", "UPDATE", "DELETE"]
+    assert inputs["database-writer-ledger-tables"]["privileges"] == ["SELECT"]
 
 
 def test_no_objects_are_not_all_objects(run_program: Any) -> None:
@@ -230,9 +230,9 @@ def test_no_objects_are_not_all_objects(run_program: Any) -> None:
 
 
 def test_a_stack_without_roles_declares_none(run_program: Any) -> None:
-    found = run_program({"host": "127.0.0.1"})
-    assert "database-owner" not in found
-    assert "options" not in conninfo_to_dict(found[MIGRATIONS_TYPE]["conninfo"])
+    inputs = run_program({"host": "127.0.0.1"})
+    assert "database-owner" not in inputs
+    assert "options" not in conninfo_to_dict(inputs[MIGRATIONS_TYPE]["conninfo"])
 
 
 def test_a_verifier_lets_in_who_knows_the_password(server: Server) -> None:

@@ -28,10 +28,10 @@ def services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_the_key_service_is_resolved_by_libpq(services: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service is resolved completely at once: a destroy elsewhere may have no such file."""
     monkeypatch.setenv("PGHOST", "of-the-environment")
-    found = find(parse({"service": "there", "user": "given"}).connection)  # type: ignore[arg-type]
-    assert (found.host, found.port, found.user, found.dbname) == ("db.example", 7777, "given", "app")
-    assert (found.sslmode, found.password) == ("require", "s3cret")
-    assert "service" not in conninfo_to_dict(found.conninfo(""))
+    address = find(parse({"service": "there", "user": "given"}).connection)  # type: ignore[arg-type]
+    assert (address.host, address.port, address.user, address.dbname) == ("db.example", 7777, "given", "app")
+    assert (address.sslmode, address.password) == ("require", "s3cret")
+    assert "service" not in conninfo_to_dict(address.conninfo(""))
     services.unlink()
     with pytest.raises(pulumi.RunError, match="service"):
         find({"service": "there"})
@@ -55,8 +55,8 @@ def test_what_the_provider_cannot_follow_is_refused_in_a_service(services: Path,
 
 def test_the_migrations_keep_the_whole_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """The migrations get all hosts and look for a writable one: the first may be a standby."""
-    found = find({"host": "a,b", "port": "1111,2222", "dbname": "app", "user": "al"})
-    conninfo = conninfo_to_dict(found.conninfo(""))
+    address = find({"host": "a,b", "port": "1111,2222", "dbname": "app", "user": "al"})
+    conninfo = conninfo_to_dict(address.conninfo(""))
     assert (conninfo["host"], conninfo["port"]) == ("a,b", "1111,2222")
     assert conninfo["target_session_attrs"] == "read-write"
     monkeypatch.setenv("PGTARGETSESSIONATTRS", "primary")
@@ -76,8 +76,8 @@ def test_the_provider_gets_the_first_where_none_is_reached(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """A preview without a reachable server uses the first host and warns; stderr or log has the warning."""
-    found = find({"host": "127.0.0.1,localhost", "port": "1,2", "dbname": "app", "user": "al"})
-    assert found.dialled("s3cret") == ("127.0.0.1", 1)
+    address = find({"host": "127.0.0.1,localhost", "port": "1,2", "dbname": "app", "user": "al"})
+    assert address.dialled("s3cret") == ("127.0.0.1", 1)
     warned = capsys.readouterr().err or caplog.text
     assert warned.count("\n") == 1
     assert "gets 127.0.0.1:1, for no server could be reached: - host: '127.0.0.1', port: '1'" in warned

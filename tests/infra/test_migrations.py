@@ -103,9 +103,9 @@ def process() -> Iterator[subprocess.Popen[str]]:
 def provider(process: subprocess.Popen[str]) -> Iterator[Provider]:
     """Yield a client of the provider's process."""
     assert process.stdout is not None
-    found = Provider(int(process.stdout.readline()))
-    yield found
-    found.channel.close()
+    client = Provider(int(process.stdout.readline()))
+    yield client
+    client.channel.close()
 
 
 def declaration(on_destroy: str = "revert", dbname: str = "app") -> str:
@@ -436,8 +436,8 @@ def test_cancel_ends_the_statement_and_says_what_is_on_record(provider: Provider
         provider.stub.Cancel(empty_pb2.Empty())
         with pytest.raises(grpc.RpcError) as caught:
             creating.result(60)
-    left = "0001_a is the newest recorded migration; nothing after it was committed. Run the same command again."
-    assert caught.value.details().strip() == f"InterruptError: interrupted: {left}"
+    outcome = "0001_a is the newest recorded migration; nothing after it was committed. Run the same command again."
+    assert caught.value.details().strip() == f"InterruptError: interrupted: {outcome}"
     assert not ask(database, ASLEEP)
 
 
@@ -458,12 +458,12 @@ def test_the_provider_ends_with_the_engine(process: subprocess.Popen[str], datab
     """Regression: a killed engine left its providers at work, with their locks."""
     (folder / "0001_a.up.sql").write_text("SELECT pg_sleep(600)")
     assert process.stdout is not None
-    found = Provider(int(process.stdout.readline()))
+    client = Provider(int(process.stdout.readline()))
     with ThreadPoolExecutor() as pool:
-        creating = pool.submit(found.create, inputs(database, folder))
+        creating = pool.submit(client.create, inputs(database, folder))
         until(lambda: ask(database, ASLEEP))
         process.stdout.close()
         assert process.wait(60) != 0
         until(lambda: not ask(database, ASLEEP))
         assert creating.exception() is not None
-    found.channel.close()
+    client.channel.close()

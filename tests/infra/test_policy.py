@@ -16,8 +16,10 @@ from tests.conftest import ask
 ROLES = Roles(Role("o", existing=True), Role('the "writer"', existing=True), Role("r"))
 
 
-def of_address(given: dict[str, str], on_destroy: str = "retain") -> list[str]:
-    return [fault.split(":")[0] for fault in faults_of_address(find({"dbname": "d", "user": "u", **given}), on_destroy)]
+def of_address(connection: dict[str, str], on_destroy: str = "retain") -> list[str]:
+    return [
+        fault.split(":")[0] for fault in faults_of_address(find({"dbname": "d", "user": "u", **connection}), on_destroy)
+    ]
 
 
 @pytest.mark.parametrize("host", ["db.example", "127.0.0.1,db.example"])
@@ -83,10 +85,10 @@ def test_an_extension_that_only_waits_for_its_update(empty_database: str) -> Non
 
 def test_a_server_that_is_not_there(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unreachable server does not fail a preview."""
-    told: list[str] = []
-    monkeypatch.setattr(pulumi.log, "info", told.append)
+    messages: list[str] = []
+    monkeypatch.setattr(pulumi.log, "info", messages.append)
     assert list(faults_of_server(make_conninfo(database, port=1), ROLES, "0.8.4")) == []
-    assert "and not the server" in told[0]
+    assert "and not the server" in messages[0]
 
 
 def test_all_faults_are_told_at_once_or_only_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:

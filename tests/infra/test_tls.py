@@ -32,10 +32,10 @@ def test_the_keys_win_over_the_environment(home: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PGSSLROOTCERT", "nowhere")
     monkeypatch.setenv("PGSSLCERT", str(home / "b.crt"))
     keys = {"host": "db", "sslmode": "verify-full", "sslrootcert": str(home / "a.crt"), "sslkey": str(home / "b.key")}
-    found = find(parse(keys).connection)  # type: ignore[arg-type]
+    address = find(parse(keys).connection)  # type: ignore[arg-type]
     expected = {"sslrootcert": f"{home}/a.crt", "sslcert": f"{home}/b.crt", "sslkey": f"{home}/b.key"}
-    assert found.files == expected
-    assert conninfo_to_dict(found.conninfo("")).items() >= expected.items()
+    assert address.files == expected
+    assert conninfo_to_dict(address.conninfo("")).items() >= expected.items()
 
 
 def test_the_default_files_are_left_to_both_sides(home: Path) -> None:
@@ -72,9 +72,9 @@ def test_a_file_that_is_named_and_missing(home: Path, name: str) -> None:
 def test_a_key_that_others_may_read(home: Path, named: bool) -> None:
     make(home, "postgresql.crt", "postgresql.key")
     (home / "postgresql.key").chmod(0o644)
-    given = {"sslcert": str(home / "postgresql.crt")} if named else {}
+    files = {"sslcert": str(home / "postgresql.crt")} if named else {}
     with pytest.raises(pulumi.RunError, match=f"chmod 600 {home}/postgresql.key"):
-        find({"host": "db", "sslmode": "require", **given})
+        find({"host": "db", "sslmode": "require", **files})
 
 
 def test_the_systems_authorities_are_for_full_verification(home: Path) -> None:  # noqa: ARG001

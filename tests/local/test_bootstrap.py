@@ -90,8 +90,8 @@ def test_an_installation_that_failed_is_begun_anew(capfd: pytest.CaptureFixture[
 
 def test_what_another_file_has_replaced_is_installed_again() -> None:
     """Regression: each file's record ignored what another file had installed in the same .venv."""
-    thing, other, newer = package("thing"), package("other"), package("thing", 2)
-    for name, pins in {"small.txt": thing, "whole.txt": other + thing, "newer.txt": newer}.items():
+    first, other, newer = package("thing"), package("other"), package("thing", 2)
+    for name, pins in {"small.txt": first, "whole.txt": other + first, "newer.txt": newer}.items():
         Path(name).write_text(pins)
     assert bootstrap.install("whole.txt")
     assert not bootstrap.install("small.txt"), "a part of what is there"

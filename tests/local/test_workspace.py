@@ -39,7 +39,7 @@ def test_a_secret_file_is_private_from_the_start_and_kept(tmp_path: Path) -> Non
     assert len(first) >= 32
     assert files.secret(path) == first
     assert path.stat().st_mode & 0o777 == 0o600
-    assert [found.name for found in tmp_path.iterdir()] == ["passphrase"]
+    assert [child.name for child in tmp_path.iterdir()] == ["passphrase"]
 
 
 @pytest.mark.parametrize(
@@ -57,17 +57,17 @@ def test_an_unsupported_machine_gets_one_clear_line(
 ) -> None:
     monkeypatch.setattr("platform.system", lambda: "Linux")
     monkeypatch.setattr(f"local.bootstrap.{fact}", value)
-    said = bootstrap.unsupported()
-    assert said is not None
-    assert words in said
-    assert "\n" not in said
+    error = bootstrap.unsupported()
+    assert error is not None
+    assert words in error
+    assert "\n" not in error
 
 
 def test_a_python_without_venv_gets_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ensurepip", None)
-    said = bootstrap.unsupported()
-    assert said is not None
-    assert "apt install python3" in said
+    error = bootstrap.unsupported()
+    assert error is not None
+    assert "apt install python3" in error
 
 
 def test_the_bootstrap_reads_as_old_python() -> None:
@@ -86,9 +86,9 @@ def test_the_first_line_names_the_server() -> None:
 
 
 def test_the_first_line_tells_root_who_runs_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    for user, told in ((0, True), (1000, False)):
+    for user, expected in ((0, True), (1000, False)):
         monkeypatch.setattr("os.geteuid", lambda user=user: user)
-        assert ("nobody" in bootstrap.server({})) == told
+        assert ("nobody" in bootstrap.server({})) == expected
         assert "nobody" not in bootstrap.server({"DATABASE": "env"})
 
 
@@ -107,8 +107,8 @@ def test_the_stack_file_is_copied_and_what_was_set_in_the_copy_is_kept(
     assert yaml.safe_load(workspace.config_file.read_text())["config"] == {"a": 1, "b": 2, "c": 3}
     original.write_text("config:\n  a: 5\n  b: 1\n  d: 4\n")
     workspace.prepare()
-    found = yaml.safe_load(workspace.config_file.read_text())
-    assert found == {"encryptionsalt": "s", "config": {"a": 5, "b": 2, "c": 3, "d": 4}}
+    copied = yaml.safe_load(workspace.config_file.read_text())
+    assert copied == {"encryptionsalt": "s", "config": {"a": 5, "b": 2, "c": 3, "d": 4}}
     assert workspace.config_file.stat().st_mode & 0o777 == 0o600
 
 
@@ -124,10 +124,10 @@ def own_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 def test_a_copy_that_a_power_cut_emptied_is_made_again(own_workspace: Workspace) -> None:
     """An empty copy is replaced: without it, onDestroy would have another value than the repository's."""
     own_workspace.prepare()
-    whole = own_workspace.config_file.read_text()
+    complete = own_workspace.config_file.read_text()
     own_workspace.config_file.write_text("")
     own_workspace.prepare()
-    assert own_workspace.config_file.read_text() == whole
+    assert own_workspace.config_file.read_text() == complete
 
 
 def test_a_stack_file_that_is_not_yaml_is_named(own_workspace: Workspace) -> None:
@@ -178,9 +178,9 @@ def test_nothing_of_the_callers_connection_reaches_the_own_server(
 def test_make_s_own_server_is_marked_and_another_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only make's server is held to SCRAM, and not by PGREQUIREAUTH, which the provider rejects."""
     (tmp_path / "port").write_text("40011")
-    found = Workspace(tmp_path, Server(tmp_path, 18)).environment()
-    assert found[OWN_SERVER] == "127.0.0.1:40011"
-    assert "PGREQUIREAUTH" not in found
+    environment = Workspace(tmp_path, Server(tmp_path, 18)).environment()
+    assert environment[OWN_SERVER] == "127.0.0.1:40011"
+    assert "PGREQUIREAUTH" not in environment
     monkeypatch.setenv("PGHOST", "db")
     assert OWN_SERVER not in Workspace(tmp_path, server=None).environment()
 
@@ -192,9 +192,9 @@ def test_a_service_is_written_out_for_the_provider(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PGSERVICEFILE", str(file))
     monkeypatch.setenv("PGSERVICE", "there")
     workspace = Workspace(tmp_path, server=None)
-    found = workspace.environment()
-    assert not {"PGSERVICE", "PGCHANNELBINDING", "PGSSLCERTMODE", "PGGSSENCMODE"} & found.keys()
-    assert [found[name] for name in ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD")] == [
+    environment = workspace.environment()
+    assert not {"PGSERVICE", "PGCHANNELBINDING", "PGSSLCERTMODE", "PGGSSENCMODE"} & environment.keys()
+    assert [environment[name] for name in ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD")] == [
         "db.example",
         "7777",
         "app",

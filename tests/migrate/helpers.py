@@ -37,17 +37,17 @@ def run(
     conninfo: str, folder: Path, declaration: Declaration | None = None, options: ApplyOptions = DEFAULT_OPTIONS
 ) -> tuple[Ledger, list[str]]:
     """Apply a folder, and return the ledger and the messages."""
-    said: list[str] = []
+    messages: list[str] = []
     with connect(conninfo) as connection:
-        return apply(connection, load(folder), declaration or declare(), said.append, options).ledger, said
+        return apply(connection, load(folder), declaration or declare(), messages.append, options).ledger, messages
 
 
 def undo_all(conninfo: str, folder: Path | None = None, schema: str = "public") -> list[str]:
     """Revert all migrations, by a folder's files if there is one, and return the messages."""
-    said: list[str] = []
+    messages: list[str] = []
     with connect(conninfo) as connection:
-        revert(connection, load(folder) if folder else [], schema, said.append)
-    return said
+        revert(connection, load(folder) if folder else [], schema, messages.append)
+    return messages
 
 
 def ledger_of(conninfo: str) -> Ledger | None:

@@ -60,8 +60,8 @@ def test_a_database_of_the_articles_terraform_becomes_ours(database: str) -> Non
     ask(database, ARTICLES_TABLE)
     before = ask(database, "SELECT tableoid, xmin, * FROM embeddings ORDER BY id")
     assert take_over(database, ROOT / "migrations", "0001_create_embeddings") == ["0001_create_embeddings"]
-    ledger, said = run(database, ROOT / "migrations")
-    assert said == []
+    ledger, messages = run(database, ROOT / "migrations")
+    assert messages == []
     assert [table["name"] for table in ledger.contract["tables"]] == ["public.embeddings"]
     assert ask(database, "SELECT tableoid, xmin, * FROM embeddings ORDER BY id") == before
     assert ask(database, NO_SCRATCH) == [(0,)]
@@ -143,8 +143,8 @@ def test_a_baseline_may_leave_the_rest_to_be_applied(database: str, folder: Path
     ask(database, "CREATE TABLE a (v vector(3))")
     take_over(database, folder)
     assert ask(database, "SELECT contract FROM pgvector_seed.deployment") == [({},)], "the last one is still to come"
-    _, said = run(database, folder)
-    assert [line.split()[0] for line in said] == ["0002_b"]
+    _, messages = run(database, folder)
+    assert [line.split()[0] for line in messages] == ["0002_b"]
 
 
 def test_sql_that_names_its_schema_cannot_be_compared(database: str, folder: Path) -> None:
@@ -202,8 +202,8 @@ def test_what_reaches_out_of_the_scratch_schema_is_refused(database: str, folder
     assert ask(database, "SELECT to_regnamespace('pgvector_seed')") == [(None,)]
     with connect(database) as connection, connection.transaction():
         before = objects(connection, "public", "public")
-    kept = {thing for thing in before if thing.startswith(("table", "sequence"))}
-    assert kept == {f"{kind} {name}" for kind, name in ask(database, KINDS)}
+    compared = {key for key in before if key.startswith(("table", "sequence"))}
+    assert compared == {f"{kind} {name}" for kind, name in ask(database, KINDS)}
 
 
 KINDS = """
@@ -352,8 +352,8 @@ def test_an_edited_up_whose_effect_is_in_place_is_accepted(database: str, folder
         run(database, folder)
     ask(database, "ALTER TABLE a ALTER v TYPE vector(4)")
     assert mend(database, folder)
-    ledger, said = run(database, folder)
-    assert said == []
+    ledger, messages = run(database, folder)
+    assert messages == []
     assert ledger.contract["tables"][0]["dimensions"] == 4, "what is promised is what is there now"
     assert ledger.contract["ledger"]["migrations"][0]["checksum"] == load(folder)[0].checksum
     with pytest.raises(InputError, match="0003_c is not applied"):

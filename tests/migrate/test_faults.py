@@ -46,10 +46,10 @@ def test_the_server_is_killed_and_restarted_in_the_middle(own_server: Server, fo
             for _ in range(dice.randrange(1, count)):
                 process.stdout.readline()
             kill(own_server)
-            said = process.stdout.read()
-        assert process.returncode == 3, said
-        assert "connection was lost" in said
-        assert "Traceback" not in said
+            output = process.stdout.read()
+        assert process.returncode == 3, output
+        assert "connection was lost" in output
+        assert "Traceback" not in output
         own_server.start()
         database = conninfo(own_server, f"d{trial}")
         done = applied(database)
@@ -69,10 +69,10 @@ def test_a_connection_that_is_cut_while_it_waits_for_the_lock(database: str, fol
             # Well after an answer: libpq takes last words that come together with one for a notice.
             cut = WAITING.replace("pid", "pg_terminate_backend(pid)") + " AND now() > state_change + interval '0.15 s'"
             until(lambda: holder.execute(cut.encode()).fetchall())
-            said = process.communicate()[0]
+            output = process.communicate()[0]
         assert process.returncode == 3
-        assert "terminating connection due to administrator command" in said
-        assert "Traceback" not in said
+        assert "terminating connection due to administrator command" in output
+        assert "Traceback" not in output
     assert applied(database) == []
     run(database, folder)
     assert applied(database) == ["0001_a"]

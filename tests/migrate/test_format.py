@@ -95,8 +95,8 @@ def test_an_old_format_is_read_as_it_is(old: str, folder: Path, command: str) ->
     done = seed(old, folder, COMMANDS[command])
     assert done.returncode == 0, done.stdout + done.stderr
     assert (ask(old, COLUMNS), ask(old, ROWS)) == before
-    said = {"plan": "Nothing to do", "status": "0002_index_embeddings   applied", "verify": "with 2 migrations"}
-    assert said[command] in done.stdout
+    expected = {"plan": "Nothing to do", "status": "0002_index_embeddings   applied", "verify": "with 2 migrations"}
+    assert expected[command] in done.stdout
 
 
 def test_apply_upgrades_it_and_keeps_its_rows(old: str, folder: Path) -> None:
@@ -158,10 +158,10 @@ def run_as_old(conninfo: str, folder: Path) -> None:
 def test_whatever_writes_upgrades_it(
     old: str, folder: Path, change: Callable[[str, Path, Callable[[str], None]], None]
 ) -> None:
-    said: list[str] = []
-    change(old, folder, said.append)
+    messages: list[str] = []
+    change(old, folder, messages.append)
     assert ask(old, NUMBER) == [(FORMAT,)]
-    assert said[0].startswith("the ledger was upgraded from format 1")
+    assert messages[0].startswith("the ledger was upgraded from format 1")
 
 
 def test_a_destroy_drops_it(old: str, folder: Path) -> None:
@@ -195,9 +195,9 @@ def test_an_upgrade_that_is_killed_leaves_the_old_format(old: str, folder: Path,
                 process.kill()
             else:
                 process.send_signal(2)
-            said = process.communicate()[0]
+            output = process.communicate()[0]
         until(lambda: not ask(old, f"SELECT FROM pg_stat_activity WHERE pid = {pid}"))
-    assert process.returncode == {"server": 3, "kill": -9, "interrupt": 130}[end], said
+    assert process.returncode == {"server": 3, "kill": -9, "interrupt": 130}[end], output
     assert (ask(old, COLUMNS), ask(old, ROWS)) == before
     ask(old, "DROP EVENT TRIGGER wait")
     done = seed(old, folder, COMMANDS["apply"])
@@ -216,9 +216,9 @@ def test_two_appliers_at_once_upgrade_it_once(old: str, folder: Path) -> None:
             with applier(old, folder) as second:
                 until(lambda: len(ask(old, BLOCKED)) == 2)
                 holder.execute("SELECT pg_advisory_unlock(1)")
-                said = first.communicate()[0] + second.communicate()[0]
-    assert (first.returncode, second.returncode) == (0, 0), said
-    assert said.count("the ledger was upgraded from format 1") == said.count("0003_c applied") == 1
+                output = first.communicate()[0] + second.communicate()[0]
+    assert (first.returncode, second.returncode) == (0, 0), output
+    assert output.count("the ledger was upgraded from format 1") == output.count("0003_c applied") == 1
     assert ask(old, NUMBER) == [(FORMAT,)]
 
 
@@ -301,8 +301,10 @@ def test_a_column_of_a_later_version_is_no_damage(old: str, folder: Path, table:
         "UPDATE pgvector_seed.deployment SET format = 0",
         "UPDATE pgvector_seed.deployment SET format = 1",
         "ALTER TABLE pgvector_seed.deployment ALTER format TYPE text",
-        "ALTER TABLE pgvector_seed.deployment ALTER format DROP NOT NULL;"
-        "UPDATE pgvector_seed.deployment SET format = NULL",
+        (
+            "ALTER TABLE pgvector_seed.deployment ALTER format DROP NOT NULL;"
+            "UPDATE pgvector_seed.deployment SET format = NULL"
+        ),
     ],
 )
 def test_a_ledger_without_what_its_format_needs_is_damaged(old: str, folder: Path, edit: str) -> None:

@@ -28,14 +28,14 @@ BEFORE_PG_CATALOG = [("=", kind, kind) for kind in ("text", "name", "oid", '"cha
 
 def plant(conninfo: str, schema: str, operators: list[tuple[str, str, str]]) -> None:
     """Create operators that raise an error when they are used."""
-    for number, (operator, left, right) in enumerate(operators):
+    for number, (operator, left_type, right) in enumerate(operators):
         result = "text" if operator == "||" else "bool"
         ask(
             conninfo,
-            f"CREATE FUNCTION {schema}.trap_{number}({left}, {right}) RETURNS {result} LANGUAGE plpgsql AS "
-            f"$$BEGIN RAISE EXCEPTION 'caught by {operator}({left}, {right})'; END$$; "
+            f"CREATE FUNCTION {schema}.trap_{number}({left_type}, {right}) RETURNS {result} LANGUAGE plpgsql AS "
+            f"$$BEGIN RAISE EXCEPTION 'caught by {operator}({left_type}, {right})'; END$$; "
             f"CREATE OPERATOR {schema}.{operator} "
-            f"(LEFTARG = {left}, RIGHTARG = {right}, FUNCTION = {schema}.trap_{number})",
+            f"(LEFTARG = {left_type}, RIGHTARG = {right}, FUNCTION = {schema}.trap_{number})",
         )
 
 

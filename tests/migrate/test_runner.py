@@ -27,29 +27,29 @@ from tests.migrate.helpers import MARK, applied, applier, run, undo_all, write
 
 
 def test_the_articles_migration_makes_the_articles_table(database: str) -> None:
-    ledger, said = run(database, ROOT / "migrations")
-    assert [line.split(" in ")[0] for line in said] == ["0001_create_embeddings applied"]
+    ledger, messages = run(database, ROOT / "migrations")
+    assert [line.split(" in ")[0] for line in messages] == ["0001_create_embeddings applied"]
     columns = ask(
         database,
         "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
         "WHERE attrelid = 'public.embeddings'::regclass AND attnum > 0",
     )
     assert columns == [("id", "integer"), ("embedding", "vector(4)")]
-    assert ledger.checksums == {found.id: found.checksum for found in load(ROOT / "migrations")}
+    assert ledger.checksums == {migration.id: migration.checksum for migration in load(ROOT / "migrations")}
 
 
 def test_a_second_run_does_nothing(database: str, folder: Path) -> None:
     write(folder, a1_up="CREATE TABLE a (v vector(3))")
     first, _ = run(database, folder)
-    second, said = run(database, folder)
-    assert (second, said) == (first, [])
+    second, messages = run(database, folder)
+    assert (second, messages) == (first, [])
 
 
 def test_a_preview_tells_what_apply_would_do_and_changes_nothing(database: str, folder: Path) -> None:
     write(folder, a1_up="SELECT 1", b2_up="SELECT 2")
     with connect(database) as connection:
-        found = preview(connection, load(folder), declare())
-    assert (found.ledger, found.plan.apply, found.nothing_to_do) == (None, ("0001_a", "0002_b"), False)
+        pending = preview(connection, load(folder), declare())
+    assert (pending.ledger, pending.plan.apply, pending.nothing_to_do) == (None, ("0001_a", "0002_b"), False)
     assert ask(database, "SELECT to_regnamespace('pgvector_seed')") == [(None,)]
     run(database, folder)
     with connect(database) as connection:
@@ -91,9 +91,9 @@ def test_a_failing_migration_keeps_what_came_before_it(database: str, folder: Pa
     assert ledger.contract == {}, "nothing is promised while a migration is missing"
     assert ask(database, "SELECT to_regclass('a'), to_regclass('b')") == [("a", None)]
     write(folder, b2_up="CREATE TABLE b ()")
-    ledger, said = run(database, folder)
-    assert [line.split()[0] for line in said] == ["0002_b", "0003_c"]
-    assert [found["id"] for found in ledger.contract["ledger"]["migrations"]] == ["0001_a", "0002_b", "0003_c"]
+    ledger, messages = run(database, folder)
+    assert [line.split()[0] for line in messages] == ["0002_b", "0003_c"]
+    assert [migration["id"] for migration in ledger.contract["ledger"]["migrations"]] == ["0001_a", "0002_b", "0003_c"]
 
 
 def test_a_migration_and_its_record_are_done_together_or_not_at_all(database: str, folder: Path) -> None:
@@ -245,8 +245,8 @@ def test_an_edited_down_takes_effect(database: str, folder: Path) -> None:
         undo_all(database)
     assert "apply once more" in caught.value.remedy
     write(folder, a1_down="DROP TABLE a")
-    _, said = run(database, folder)
-    assert said == ["0001_a: the edited down is recorded"]
+    _, messages = run(database, folder)
+    assert messages == ["0001_a: the edited down is recorded"]
     undo_all(database)
     assert ask(database, "SELECT to_regclass('a')") == [(None,)]
 
@@ -278,9 +278,9 @@ def test_eight_appliers_at_once_run_each_migration_once(database: str, folder: P
     for number in range(1, 6):
         (folder / f"000{number}_a.up.sql").write_text(f"CREATE TABLE t{number} ()")
     processes = [applier(database, folder) for _ in range(8)]
-    said = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 8, said
-    assert sorted(line.split()[0] for line in "".join(said).splitlines() if " applied in " in line) == [
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 8, outputs
+    assert sorted(line.split()[0] for line in "".join(outputs).splitlines() if " applied in " in line) == [
         f"000{number}_a" for number in range(1, 6)
     ]
 
@@ -321,9 +321,9 @@ def test_an_applier_that_was_stopped_is_continued(
         if number % 5 == 0:
             text = f"{MARK}CREATE INDEX CONCURRENTLY i{number} ON t{number - 1} USING hnsw (v vector_l2_ops)"
         (folder / f"{number:04}_a.up.sql").write_text(text)
-    whole = new_database()
-    run(whole, folder)
-    dice, told = random.Random(8), 0
+    uninterrupted = new_database()
+    run(uninterrupted, folder)
+    dice, interrupted = random.Random(8), 0
     for _ in range(tries(10, soak=100)):
         conninfo = new_database()
         with applier(conninfo, folder) as process:
@@ -337,8 +337,8 @@ def test_an_applier_that_was_stopped_is_continued(
         if sent == signal.SIGINT and lines:  # before, it may meet Python's own start
             assert process.returncode in (0, 130), printed
         if "recorded" in printed:
-            told += 1
+            interrupted += 1
             assert f"interrupted: {(applied(conninfo) or ['no migration'])[-1]} is " in printed
         run(conninfo, folder)
-        assert everything(conninfo) == everything(whole)
-    assert told or sent == signal.SIGKILL
+        assert everything(conninfo) == everything(uninterrupted)
+    assert interrupted or sent == signal.SIGKILL

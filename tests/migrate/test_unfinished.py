@@ -44,9 +44,9 @@ def test_an_index_is_built_and_dropped_concurrently(database: str, folder: Path)
 
 def test_one_may_come_first_of_all(database: str, folder: Path) -> None:
     write(folder, a1_up=MARK + "VACUUM pg_class")
-    ledger, said = run(database, folder)
+    ledger, messages = run(database, folder)
     assert list(ledger.checksums) == ["0001_a"]
-    assert said[0] == "0001_a runs outside of a transaction"
+    assert messages[0] == "0001_a runs outside of a transaction"
 
 
 def test_what_a_failed_build_left_is_cleared_before_the_retry(database: str, folder: Path) -> None:
@@ -58,8 +58,8 @@ def test_what_a_failed_build_left_is_cleared_before_the_retry(database: str, fol
         assert ask(database, VALID) == [(False,)]
         assert applied(database) == ["0001_a"]
     ask(database, "DELETE FROM a WHERE v = '[3,4]'")
-    _, said = run(database, folder)
-    assert said[0] == "0002_b.up.sql was interrupted: dropping the invalid index that it left"
+    _, messages = run(database, folder)
+    assert messages[0] == "0002_b.up.sql was interrupted: dropping the invalid index that it left"
     assert ask(database, VALID) == [(True,)]
 
 
@@ -246,9 +246,9 @@ def test_appliers_that_wait_do_not_stop_the_build(database: str, folder: Path) -
     write(folder, a1_up=TABLE + "; INSERT INTO a SELECT n, ARRAY[n, n]::vector FROM generate_series(1, 3000) n")
     write(folder, b2_up=BUILD)
     processes = [applier(database, folder) for _ in range(4)]
-    said = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4, said
-    assert "".join(said).count("0002_b applied") == 1
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, outputs
+    assert "".join(outputs).count("0002_b applied") == 1
 
 
 def test_what_others_made_after_a_failure_is_not_taken_for_ours(database: str, folder: Path) -> None:

@@ -71,7 +71,7 @@ def test_many_logins_at_once_against_a_limit(role: Callable[[str], str], databas
             return str(refused)
 
     with ThreadPoolExecutor(LOGINS) as threads:
-        said = threads.map(log_in, range(LOGINS))
+        results = threads.map(log_in, range(LOGINS))
         everybody.wait(60)
         try:
             for command in COMMANDS:
@@ -81,20 +81,20 @@ def test_many_logins_at_once_against_a_limit(role: Callable[[str], str], databas
                 assert "Wait until other sessions have ended" in words
         finally:
             everybody.wait(60)
-    told = list(said)
-    assert told.count("in") == LIMIT
-    refusals = set(told) - {"in"}
+    outcomes = list(results)
+    assert outcomes.count("in") == LIMIT
+    refusals = set(outcomes) - {"in"}
     assert all(f"too many connections for {limited.lower()}" in words for words in refusals)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[-1])
 def test_an_expired_password(role: Callable[[str], str], command: tuple[str, ...]) -> None:
     """The remedy mentions expiry, as the server only says that the login failed."""
-    code, said = run(command, role("VALID UNTIL 'yesterday'"))
+    code, output = run(command, role("VALID UNTIL 'yesterday'"))
     assert code == 3
-    assert "password authentication failed" in said
-    assert "may also have expired" in said
-    assert "s3cret" not in said
+    assert "password authentication failed" in output
+    assert "may also have expired" in output
+    assert "s3cret" not in output
 
 
 def test_a_contract_of_several_hosts_is_followed(database: str) -> None:
@@ -119,7 +119,7 @@ def test_a_name_whose_first_address_is_dead(server: Server, database: str, tmp_p
     """The second address of a name is tried after the first one refused the connection."""
     with half_dead(server, tmp_path) as name:
         for command in (("seed", "migrate", "apply"), ("seed", "sample"), ("seed", "verify")):
-            code, said = run(command, database, *name.prefix, **name.settings)
-            assert code == 0, said
+            code, output = run(command, database, *name.prefix, **name.settings)
+            assert code == 0, output
     with psycopg.connect(database) as connection:
         assert connection.execute("SELECT count(*) FROM embeddings").fetchone() == (3,)

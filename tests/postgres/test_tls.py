@@ -42,7 +42,7 @@ def tls(conninfo: str, port: int, **settings: str) -> str:
     return make_conninfo(conninfo, **{"host": "localhost", "port": str(port), "sslmode": "verify-full"} | settings)
 
 
-def told(conninfo: str) -> str:
+def error_of(conninfo: str) -> str:
     """Return the error of a connection that fails."""
     with pytest.raises(UnreachableError) as caught, connect(conninfo):
         pass
@@ -93,11 +93,11 @@ def test_a_certificate_that_is_wrong(
     with speaking_tls(server, make(authority, Authority(other))) as proxy:
         for command in COMMANDS:
             done = run(command, tls(database, proxy.port), PGSSLMODE="verify-full", PGSSLROOTCERT=str(authority.root))
-            said = done.stdout + done.stderr
-            assert done.returncode == 3, said
-            assert words in said
-            assert remedy in said
-            assert "Traceback" not in said
+            output = done.stdout + done.stderr
+            assert done.returncode == 3, output
+            assert words in output
+            assert remedy in output
+            assert "Traceback" not in output
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
@@ -130,7 +130,7 @@ def test_the_systems_authorities(
     with speaking_tls(server, authority.server()) as proxy:
         systems = tls(database, proxy.port, sslrootcert="system")
         monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-        assert "SSL_CERT_FILE is the file of" in told(systems)
+        assert "SSL_CERT_FILE is the file of" in error_of(systems)
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.root))
         with connect(systems) as connection:
             assert connection.pgconn.ssl_in_use
@@ -141,13 +141,13 @@ def test_files_that_cannot_be_used(authority: Authority, server: Server, databas
     key.chmod(0o644)
     with speaking_tls(server, authority.server(asks=True)) as proxy:
         here = tls(database, proxy.port, sslrootcert=str(authority.root))
-        assert "chmod 600" in told(make_conninfo(here, sslcert=str(certificate), sslkey=str(key)))
-        missing = told(make_conninfo(here, sslrootcert="nowhere"))
+        assert "chmod 600" in error_of(make_conninfo(here, sslcert=str(certificate), sslkey=str(key)))
+        missing = error_of(make_conninfo(here, sslrootcert="nowhere"))
     assert 'root certificate file "nowhere" does not exist' in missing
     assert "pulumi config set sslrootcert" in missing
 
 
 def test_a_server_without_tls(authority: Authority, database: str) -> None:
-    said = told(make_conninfo(database, sslmode="verify-full", sslrootcert=str(authority.root)))
-    assert "server does not support SSL" in said
-    assert "PGSSLMODE" in said
+    output = error_of(make_conninfo(database, sslmode="verify-full", sslrootcert=str(authority.root)))
+    assert "server does not support SSL" in output
+    assert "PGSSLMODE" in output

@@ -51,10 +51,10 @@ def test_exact_neighbours_are_exact_whatever_the_settings(asking: psycopg.Connec
     """Exact search ignores settings under which the index would miss two of three neighbours."""
     asking.execute("SET LOCAL enable_seqscan = off; SELECT '[1]'::vector; SET LOCAL hnsw.ef_search = 1")
     by_hand = "SELECT sqrt(min((at <-> '[50,20,3]') ^ 2)) FROM points"
-    found = exact_distances(asking, POINTS, "[50,20,3]", 3)
-    assert found[0] == pytest.approx(asking.execute(by_hand).fetchone()[0])  # type: ignore[index]
-    assert len(found) == 3
-    assert found == sorted(found)
+    distances = exact_distances(asking, POINTS, "[50,20,3]", 3)
+    assert distances[0] == pytest.approx(asking.execute(by_hand).fetchone()[0])  # type: ignore[index]
+    assert len(distances) == 3
+    assert distances == sorted(distances)
 
 
 def test_exact_neighbours_never_come_from_the_plan_of_the_others(asking: psycopg.Connection) -> None:
@@ -93,10 +93,10 @@ def settings_of(connection: psycopg.Connection, name: str) -> object:
         connection.transaction(force_rollback=True),
         Reader(READER).impersonate(connection, "public", row_security=False),
     ):
-        who = connection.execute("SELECT current_user, pg_catalog.current_setting(%s)", (name,)).fetchone()
-    assert who is not None
-    assert who[0] == READER
-    return who[1]
+        row = connection.execute("SELECT current_user, pg_catalog.current_setting(%s)", (name,)).fetchone()
+    assert row is not None
+    assert row[0] == READER
+    return row[1]
 
 
 @pytest.mark.usefixtures("reader")

@@ -49,17 +49,17 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     dice = random.Random(1)
     covered = 0
     for _ in range(100):
-        found = confidence_interval([float(dice.random() < 0.8) for _ in range(100)])
-        covered += found.low <= 0.8 <= found.high
+        interval = confidence_interval([float(dice.random() < 0.8) for _ in range(100)])
+        covered += interval.low <= 0.8 <= interval.high
     assert covered >= 95
 
 
 @given(SHARES)
 def test_the_interval_holds_its_mean_and_stays_between_nothing_and_all(values: list[float]) -> None:
-    found = confidence_interval(values)
-    assert 0 <= found.low <= found.mean + 1e-9
-    assert found.mean - 1e-9 <= found.high <= 1
-    assert confidence_interval(values) == found, "the same recalls get the same verdict"
+    interval = confidence_interval(values)
+    assert 0 <= interval.low <= interval.mean + 1e-9
+    assert interval.mean - 1e-9 <= interval.high <= 1
+    assert confidence_interval(values) == interval, "the same recalls get the same verdict"
 
 
 def test_how_much_of_a_table_is_sampled() -> None:

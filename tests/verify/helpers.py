@@ -33,8 +33,8 @@ def run_sql(conninfo: str, text: str) -> None:
 def declared(table: Mapping[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     """Return the base's contract with changed entries in its table and at its top; None removes an entry."""
     contract = copy.deepcopy(CONTRACT)
-    for entries, others in ((contract["tables"][0], table or {}), (contract, changes)):
-        for key, value in others.items():
+    for entries, changed in ((contract["tables"][0], table or {}), (contract, changes)):
+        for key, value in changed.items():
             entries[key] = value
             if value is None:
                 del entries[key]

@@ -173,8 +173,8 @@ def test_strict_lets_nothing_be_skipped(base: str) -> None:
 def test_only_and_skip(base: str) -> None:
     only = run(base, "--contract", FILE, "--format", "json", "--only", "rows,plan", "--only", "bloat")
     assert list(statuses(document(only))) == ["rows", "plan", "bloat"]
-    rest = run(base, "--contract", FILE, "--format", "json", "--skip", "rows,plan", "--skip", "bloat")
-    assert list(statuses(document(rest))) == [name for name in CHECKS if name not in ("rows", "plan", "bloat")]
+    others = run(base, "--contract", FILE, "--format", "json", "--skip", "rows,plan", "--skip", "bloat")
+    assert list(statuses(document(others))) == [name for name in CHECKS if name not in ("rows", "plan", "bloat")]
 
 
 def test_what_a_check_is_built_on_is_made_also_when_it_is_not_asked_for(base: str) -> None:

@@ -130,8 +130,8 @@ def test_a_hanging_pulumi_is_ended_with_what_it_started(base: str, tmp_path_fact
     done = run(base, "--stack", "dev", "--time-limit", "1", PATH=f"{folder}:{os.environ['PATH']}")
     assert done.returncode == 3
     assert "pulumi did not answer within 1 s" in done.stdout
-    left = subprocess.run(["pgrep", "-f", f"sleep {mark}"], capture_output=True, check=False)
-    assert left.stdout == b""
+    survivors = subprocess.run(["pgrep", "-f", f"sleep {mark}"], capture_output=True, check=False)
+    assert survivors.stdout == b""
 
 
 def test_the_login_needs_no_more_than_to_connect(base: str) -> None:

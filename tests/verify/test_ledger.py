@@ -109,8 +109,8 @@ def test_a_ledger_on_which_another_was_granted_writing(
     """Another role's right to write fails, and the printed remedy revokes it."""
     ask(database, grant.format(intruder))
     (result,) = [result for result in results(database, promised) if result.name == "ledger"]
-    who = "PUBLIC" if "PUBLIC" in grant else intruder
-    assert result.outcome.message == f"{who} may write to the ledger"
+    grantee = "PUBLIC" if "PUBLIC" in grant else intruder
+    assert result.outcome.message == f"{grantee} may write to the ledger"
     ask(database, result.outcome.remedy)
     assert "ledger" in with_status(results(database, promised), Status.PASS)
 

@@ -42,7 +42,7 @@ def test_every_type_with_every_metric(base: str, kind: str, metric: str) -> None
     cast, metrics = KINDS[kind]
     ask(base, f"CREATE TABLE typed AS SELECT id, {cast} AS embedding FROM items WHERE id <= 3000")
     run_sql(base, "ALTER TABLE typed ADD PRIMARY KEY (id);" + GRANTS.format("typed"))
-    other = metrics[metrics.index(metric) - 1]
+    other_metric = metrics[metrics.index(metric) - 1]
     indexes = [{"name": "typed_index", "method": "hnsw"}]
     table = {
         "name": "public.typed",
@@ -52,7 +52,7 @@ def test_every_type_with_every_metric(base: str, kind: str, metric: str) -> None
         "indexes": indexes,
         "recall": {"k": 10, "minimum": 0.8},
     }
-    for built, wrong in ((metric, set()), (other, {"index"})):
+    for built, wrong in ((metric, set()), (other_metric, {"index"})):
         run_sql(
             base,
             "DROP INDEX IF EXISTS typed_index; "
