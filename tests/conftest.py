@@ -26,18 +26,18 @@ from local.binaries import INSTALLED
 from local.server import HOST, SETTINGS, USER, Server
 from pgvector_seed.migrate.declaration import Declaration
 
-hypothesis.settings.register_profile("any machine", deadline=None)  # how fast it is, is not tested
+hypothesis.settings.register_profile("any machine", deadline=None)  # speed is not tested
 hypothesis.settings.load_profile("any machine")
 
 pytest_plugins = ["tests.limits"]
 
 PASSWORD = "p@ss/w:rd%&#"  # every character that breaks a URL built by hand
 TEMPLATE = "template_vector"
-# A server that is killed loses nothing by these, only one whose machine is; and a login costs a third. The provider's
-# driver refuses fewer iterations than 1000.
+# Without fsync a killed server loses nothing, only a machine that crashes does. Fewer SCRAM iterations make a login
+# three times as fast; the provider's driver refuses fewer than 1000.
 FAST = {"fsync": "off", "full_page_writes": "off", "scram_iterations": "1000"}
-# Those who wait for the lock of the migrations. By our application_name: the test's own questions have these words,
-# too, and the server shows each until its session has ended, which may be after the next one has begun.
+# Sessions that wait for the lock of the migrations. By application_name: the test's own query has these words, too,
+# and the server shows it until its session has ended, which may be after the next query has begun.
 WAITING = (
     "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'pgvector-seed' "
     "AND query LIKE '%pg_try_advisory_lock%'"
@@ -52,7 +52,7 @@ VARIABLES = {
     "options": "PGOPTIONS",
 }
 
-# Where the machine keeps an engine and its plugins is the machine's affair; the rest is the test's.
+# The location of the engine and its plugins is the machine's; the test sets all other variables.
 MACHINES = ("PULUMI_HOME", "PULUMI_IGNORE_AMBIENT_PLUGINS", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION")
 
 for name in list(os.environ):
@@ -170,7 +170,7 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     end = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < end, "it never came"
-        time.sleep(0.01)  # what is waited for needs the processor, too
+        time.sleep(0.01)  # leave the processor to the process that is waited for
     return value
 
 

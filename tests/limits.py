@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 SECONDS = 7200 if os.environ.get("SOAK") == "1" else 300  # for each of setup, call and teardown
-AGAIN_SECONDS = 5  # what is raised may meet another wait on its way out
+AGAIN_SECONDS = 5  # the raised failure may meet another wait on its way out
 
 
 @contextmanager

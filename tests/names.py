@@ -35,7 +35,7 @@ def half_dead(server: Server, folder: Path) -> Iterator[Name]:
     """Yield a name of the server whose first address refuses connections."""
     prefix = _own_hosts(folder)
     with closing(Proxy(server, host=ALIVE)) as proxy, socket.socket() as taken:
-        taken.bind((HOST, proxy.port))  # bound and not listening: whoever dials it is refused
+        taken.bind((HOST, proxy.port))  # bound and not listening: connections are refused
         yield Name(prefix, {"PGHOST": NAME, "PGPORT": str(proxy.port), "PGSSLMODE": "disable"})
 
 

@@ -234,7 +234,7 @@ class PooledLink(RenamingLink):
 
     def from_client(self, message: bytes) -> None:
         kind = message[:1]
-        if kind in (b"Q", b"S", b"F") and not self.copying:  # in a COPY the server passes over a Sync
+        if kind in (b"Q", b"S", b"F") and not self.copying:  # during COPY the server skips a Sync
             self.awaited = kind
         if kind in (b"c", b"f"):
             self.copying = False
@@ -244,7 +244,7 @@ class PooledLink(RenamingLink):
         kind = message[:1]
         if kind in (b"G", b"E"):
             self.copying = kind == b"G"
-        if kind == b"Z" or (kind == b"G" and self.awaited == b"S"):  # it will pass over the Sync it was sent
+        if kind == b"Z" or (kind == b"G" and self.awaited == b"S"):  # the server skips the Sync that it was sent
             self.awaited = b""
         if message == READY_AND_IDLE:
             self._reset()

@@ -18,7 +18,7 @@ from pgvector_seed.common.errors import Error, InputError, InterruptError, Unrea
 
 FORGED = "0001_a\n::error::forged\x1b[2J"
 UNREACHABLE = {"PGHOST": "127.0.0.1", "PGPORT": "1"}
-# With --json, with text, and as a report.
+# Commands that print JSON, text, or a report.
 COMMANDS = ("migrate status --json", "migrate status", "verify", "verify --format json")
 
 

@@ -18,12 +18,12 @@ from pgvector_seed.common.remedies import in_checkout, setting, settings
 from pgvector_seed.common.version import VERSION
 from pgvector_seed.infra.config import ARGUMENTS, FLAGS
 
-# Of a checkout, or of this repository's own program.
+# Names that only a checkout, or this repository's own program, has.
 OURS = re.compile(
     r"\bdocs/|\bmake (?:env|up|verify)\b|\bPulumi: the keys?\b|"
     + "|".join(rf"\b{key}\b" for key, name in {**ARGUMENTS, **FLAGS}.items() if key != name)
 )
-# Whoever registers the name at an index would be installed.
+# A package index would install a stranger's package of that name.
 FROM_AN_INDEX = re.compile(r"pip install[^\n]* '?pgvector-seed|^pgvector-seed(?:[<=>\[]|$)", re.MULTILINE)
 CHOOSERS = {"in_checkout", "named", "setting", "settings", "to_set"}
 CONFIGURATION = ROOT / "pgvector_seed" / "infra" / "config.py"

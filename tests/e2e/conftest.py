@@ -74,7 +74,7 @@ def succeed(words: Sequence[str], folder: Path) -> None:
 def install(wheel: Path, requirements: Path, folder: Path) -> Path:
     """Create a virtual environment with the wheel and its pinned dependencies; `pip check` passes in it."""
     environment = folder / "venv"
-    succeed([sys.executable, "-m", "venv", str(environment)], folder)  # whose pip the engine asks what is installed
+    succeed([sys.executable, "-m", "venv", str(environment)], folder)  # the engine asks its pip what is installed
     pip = [str(environment / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
     succeed([*pip, "install", "--require-hashes", "--requirement", str(requirements)], folder)
     succeed([*pip, "install", "--no-index", "--no-deps", str(wheel)], folder)

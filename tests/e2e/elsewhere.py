@@ -63,7 +63,7 @@ class Victim:
         """Return a dump of the database with its roles."""
         done = binaries.run(self.server.major, "pg_dump", [self.conninfo], home=self.server.home, stdin="")
         assert done.returncode == 0, done.stdout
-        lines = [line for line in done.stdout.splitlines() if "restrict " not in line]  # followed by a random word
+        lines = [line for line in done.stdout.splitlines() if "restrict " not in line]  # contains a random word
         return "\n".join([*lines, str(ask(self.conninfo, ROLES.format(self.mark)))])
 
     def connections(self) -> int:
@@ -164,7 +164,7 @@ def strays(watched: Watched, folder: Path) -> dict[str, dict[str, str]]:
     return {
         "PGSERVICE": {"PGSERVICE": "victim", "PGSERVICEFILE": str(services)},
         "PGHOSTADDR": {"PGHOSTADDR": ELSEWHERE},
-        "PGHOST": {  # and what is not about the host; the driver would take the list's servers in any order
+        "PGHOST": {  # and other variables; the driver would try the listed servers in any order
             "PGHOST": f"{NOBODY},{ELSEWHERE}",
             "PGLOADBALANCEHOSTS": "random",
             "PGPORT": watched.victim.server.environment["PGPORT"],

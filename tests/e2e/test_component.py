@@ -23,7 +23,7 @@ README = "examples/component/README.md"
 FIRST, SECOND = "0001_create_products", "0002_b"
 THERE = "SELECT to_regclass('products')::text, to_regnamespace('pgvector_seed')::text, to_regtype('vector')::text"
 EVERYTHING, NOTHING = [("products", "pgvector_seed", "vector")], [(None, None, None)]
-# What only those can follow who have the checkout, or its program.
+# Advice that needs the checkout, or its program.
 OURS = ("python -m", "make ", "pulumi config set")
 
 

@@ -252,7 +252,7 @@ def test_an_interrupt_at_any_point_is_made_up_for(clone: Path, moment: float) ->
     """An up after a Ctrl-C, which reaches the whole process group, completes the deployment."""
     make(clone, "destroy", YES="1")
     process = start(["make", "up"], clone, **STANDALONE)
-    time.sleep(moment)  # the moment itself is what is tried
+    time.sleep(moment)  # the moment is the subject of the test
     os.killpg(process.pid, signal.SIGINT)
     output = process.communicate()[0]
     # An interpreter that is still starting has a traceback of its own, before our first line can prevent it.

@@ -16,7 +16,7 @@ OLD_PROVIDERS = {
     "Migrations": "gASVLgAAAAAAAACMEGluZnJhLm1pZ3JhdGlvbnOUjBJNaWdyYXRpb25zUHJvdmlkZXKUk5QpgZQu",
     "Password": "gASVKgAAAAAAAACMDmluZnJhLnBhc3N3b3JklIwQUGFzc3dvcmRQcm92aWRlcpSTlCmBlC4=",
 }
-# Which rows, in which version: SQL that was run again shows.
+# The rows and their versions: SQL that runs again changes them.
 CONTENTS = """
 SELECT 'relation', oid::text, xmin::text FROM pg_class WHERE oid >= 16384
 UNION ALL SELECT 'schema', oid::text, xmin::text FROM pg_namespace

@@ -43,7 +43,7 @@ def run_program(
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     for name in ("PULUMI_CONFIG", "PULUMI_CONFIG_SECRET_KEYS"):
-        monkeypatch.setenv(name, "")  # the runner sets them; the fixture puts them back
+        monkeypatch.setenv(name, "")  # the runner sets them, and monkeypatch restores them
 
     def run(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
         file = tmp_path / "Pulumi.dev.yaml"

@@ -302,7 +302,7 @@ def test_another_ledger_is_left_alone(provider: Provider, new_database: Callable
     with pytest.raises(grpc.RpcError, match="another database"):
         provider.update(state, {**second, "declaration": declaration("retain")})
     with pytest.raises(grpc.RpcError, match="another database"):
-        provider.read(elsewhere)  # taken for gone, a refresh would let the next up run there
+        provider.read(elsewhere)  # if a refresh took it for deleted, the next up would run there
 
 
 def test_what_a_later_up_keeps_is_not_undone(provider: Provider, database: str, folder: Path) -> None:
@@ -316,7 +316,7 @@ def test_what_a_later_up_keeps_is_not_undone(provider: Provider, database: str, 
         provider.delete(state)
     assert ask(database, "SELECT to_regclass('a')::text") == [("a",)]
     _, read = provider.read(state)
-    provider.delete(read)  # as the database says it now
+    provider.delete(read)  # with the value that the database has now
     assert ask(database, "SELECT to_regclass('a')::text") == [("a",)]
     assert provider.diff(read, news)
     provider.delete(provider.update(read, news))

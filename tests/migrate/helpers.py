@@ -19,7 +19,7 @@ from tests.conftest import Process, declare, pg_variables
 LEDGER_SQL = "".join(path.read_text() for path in sorted((ROOT / "pgvector_seed/migrate/ledger").glob("0*.sql")))
 MARK = "-- pgvector-seed: no-transaction\n"
 
-# What the article's Terraform leaves: the provider's extension, and the up of its one migration.
+# The database after the article's Terraform: the provider's extension, and the up of its one migration.
 ARTICLES_TABLE = """
 CREATE TABLE public.embeddings (id SERIAL PRIMARY KEY, embedding VECTOR(4));
 INSERT INTO embeddings VALUES (1, '[0.1, 0.8, 0.5, 0.3]'), (2, '[0.4, 0.2, 0.7, 0.9]'), (3, '[0.9, 0.5, 0.1, 0.6]')

@@ -312,7 +312,7 @@ def test_an_interrupt_while_it_starts_is_quiet(typed: Typed, folder: Path) -> No
     dice = random.Random(2)
     for _ in range(tries(5, soak=50)):
         with applier(typed.conninfo, folder) as process:
-            time.sleep(dice.uniform(0, 0.6))  # the moment itself is what is tried
+            time.sleep(dice.uniform(0, 0.6))  # the moment is the subject of the test
             process.send_signal(signal.SIGINT)
             output = process.communicate()[0]
         assert str(ROOT / "pgvector_seed") not in output, output

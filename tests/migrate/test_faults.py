@@ -66,7 +66,7 @@ def test_a_connection_that_is_cut_while_it_waits_for_the_lock(database: str, fol
         with applier(database, folder) as process:
             assert process.stdout is not None
             assert process.stdout.readline().startswith("waiting for")
-            # Well after an answer: libpq takes last words that come together with one for a notice.
+            # Well after a result: libpq takes an error that arrives together with a result for a notice.
             cut = WAITING.replace("pid", "pg_terminate_backend(pid)") + " AND now() > state_change + interval '0.15 s'"
             until(lambda: holder.execute(cut.encode()).fetchall())
             output = process.communicate()[0]

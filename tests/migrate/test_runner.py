@@ -331,7 +331,7 @@ def test_an_applier_that_was_stopped_is_continued(
             lines = dice.randrange(len(numbers))
             for _ in range(lines):
                 process.stdout.readline()
-            time.sleep(dice.uniform(0, 0.02))  # the moment itself is what is tried
+            time.sleep(dice.uniform(0, 0.02))  # the moment is the subject of the test
             process.send_signal(sent)
             printed = process.communicate()[0]
         if sent == signal.SIGINT and lines:  # before, it may meet Python's own start

@@ -22,7 +22,7 @@ from tests.migrate.helpers import MARK, applied, ledger_of, run, undo_all, write
 
 ATTACK = "UPDATE pgvector_seed.migrations SET down = 'DROP TABLE a; ALTER ROLE mallory SUPERUSER'"
 IS_SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"
-# How a role comes to write to the ledger, and what it says first to do so.
+# Ways in which a role gets the right to write to the ledger, and its first statement.
 WAYS = {
     "granted": (
         "GRANT USAGE ON SCHEMA pgvector_seed TO mallory; GRANT SELECT, UPDATE ON pgvector_seed.migrations TO mallory",

@@ -428,7 +428,7 @@ OWN = [
     ),
 ]
 
-# Those for which what the failure says to type is SQL that mends it.
+# Faults whose printed remedy is SQL that mends them.
 MENDED = {
     "bloat-of-a-partition",
     "database-takes-no-connections",

@@ -15,7 +15,7 @@ from tests.verify.conftest import build
 from tests.verify.helpers import FAULTS, FEW_QUERIES, expected, failing, remedies, results, run_sql, with_status
 from tests.verify.own_faults import OWN
 
-# Those for which what the failure says to type is SQL that mends it.
+# Faults whose printed remedy is SQL that mends them.
 MENDED = {"09", "10", "11", "12", "13", "16", "17", "18", "19", "21", "22", "23", "24"}
 
 SEEDED = sorted(path for path in FAULTS.glob("[0-9]*.sql") if not path.name.endswith(".undo.sql"))

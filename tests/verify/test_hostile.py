@@ -21,7 +21,7 @@ from tests.verify.test_command import FILE, run
 
 pytestmark = pytest.mark.newest
 
-# It says when it was run, and as whom: it has stepped out of any role that was set.
+# Reports that it ran, and the session's role: it resets any role that was set.
 TRAP = """
 CREATE FUNCTION trap() RETURNS bool LANGUAGE plpgsql AS $$
 BEGIN
