@@ -1,1 +1,1 @@
-"""What the project promises, tried on real servers and a real engine."""
+"""Tests of the project's promises, on real servers and a real engine."""

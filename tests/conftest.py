@@ -1,4 +1,4 @@
-"""Servers, databases and folders for the tests. Nothing of the caller's settings gets in."""
+"""Servers, databases and folders for the tests. None of the caller's settings reaches them."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from local.binaries import INSTALLED
 from local.server import HOST, SETTINGS, USER, Server
 from pgvector_seed.migrate.declaration import Declaration
 
-hypothesis.settings.register_profile("any machine", deadline=None)  # how fast it is, is not tested
+hypothesis.settings.register_profile("any machine", deadline=None)  # speed is not tested
 hypothesis.settings.load_profile("any machine")
 
 pytest_plugins = ["tests.limits"]
 
 PASSWORD = "p@ss/w:rd%&#"  # every character that breaks a URL built by hand
 TEMPLATE = "template_vector"
-# A server that is killed loses nothing by these, only one whose machine is; and a login costs a third. The provider's
-# driver refuses fewer iterations than 1000.
+# Without fsync a killed server loses nothing, only a machine that crashes does. Fewer SCRAM iterations make a login
+# three times as fast; the provider's driver refuses fewer than 1000.
 FAST = {"fsync": "off", "full_page_writes": "off", "scram_iterations": "1000"}
-# Those who wait for the lock of the migrations. By our application_name: the test's own questions have these words,
-# too, and the server shows each until its session has ended, which may be after the next one has begun.
+# Sessions that wait for the lock of the migrations. By application_name: the test's own query has these words, too,
+# and the server shows it until its session has ended, which may be after the next query has begun.
 WAITING = (
     "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'pgvector-seed' "
     "AND query LIKE '%pg_try_advisory_lock%'"
@@ -52,7 +52,7 @@ VARIABLES = {
     "options": "PGOPTIONS",
 }
 
-# Where the machine keeps an engine and its plugins is the machine's affair; the rest is the test's.
+# The location of the engine and its plugins is the machine's; the test sets all other variables.
 MACHINES = ("PULUMI_HOME", "PULUMI_IGNORE_AMBIENT_PLUGINS", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION")
 
 for name in list(os.environ):
@@ -62,7 +62,7 @@ for name in list(os.environ):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave to ``make test-all`` what is tried on the newest PostgreSQL, and differs on the oldest by chance only."""
+    """Mark as rest the tests of PostgreSQL 16 that differ from those of the newest version by chance only."""
     for item in items:
         newest = item.get_closest_marker("newest")
         major, _, case = item.name.partition("[")[2].partition("-")
@@ -71,7 +71,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class OneByOne(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Gives a test to whichever process is free, and the tests of a file in e2e together: they share what is slow."""
+    """Schedules each test on a free process; the tests of a file in e2e share slow fixtures and stay together."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
@@ -79,17 +79,17 @@ class OneByOne(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneByOne:
-    """Spread the tests. The mark xdist_group is not seen by xdist 3.8 under pytest 9.2."""
+    """Schedule test by test: xdist 3.8 does not see its mark xdist_group under pytest 9.2."""
     return OneByOne(config, log)
 
 
 def tries(quick: int, soak: int) -> int:
-    """How often a test of chance is repeated: in make test, and in make soak."""
+    """Return the number of rounds of a randomized test: ``quick`` in make test, ``soak`` in make soak."""
     return soak if os.environ.get("SOAK") == "1" else quick
 
 
 class Process(subprocess.Popen[str]):
-    """A process whose ``with`` kills it when the test fails in there, where Popen would wait for its end."""
+    """A process whose ``with`` kills it if the test fails in there; Popen's would wait for its end."""
 
     def __exit__(self, *failure: object) -> None:
         if failure[0] is not None:
@@ -98,31 +98,31 @@ class Process(subprocess.Popen[str]):
 
 
 def ask(conninfo: str, statement: str) -> Any:
-    """The rows that a statement answers, if it answers any."""
+    """Execute a statement in autocommit and return its rows, or None if it has no result."""
     with psycopg.connect(conninfo, autocommit=True) as connection:
         cursor = connection.execute(statement.encode())
         return cursor.fetchall() if cursor.description else None
 
 
 def name_of(conninfo: str) -> str:
-    """The database's name, quoted where it must be."""
+    """Return the database's name, quoted as an SQL identifier if it must be."""
     return str(ask(conninfo, "SELECT quote_ident(current_database())")[0][0])
 
 
 def pg_variables(conninfo: str) -> dict[str, str]:
-    """The same connection as PG* variables."""
+    """Return a conninfo as PG* variables."""
     return {VARIABLES[name]: str(value) for name, value in conninfo_to_dict(conninfo).items() if name in VARIABLES}
 
 
 def declare(schema: str = "public", on_destroy: str = "retain", **changes: Any) -> Declaration:
-    """What a stack declares that says nothing special."""
+    """Return the declaration of a stack that sets no options but ``changes``."""
     declared = {"schema": schema, "on_destroy": on_destroy, "minimum_version": "0.8.4", **changes}
     return msgspec.convert(declared, Declaration)
 
 
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], Server]]:
-    """One embedded server per major version, started when a test first asks for it."""
+    """Return a function that starts the embedded server of a major version, once in a session."""
     servers: dict[int, Server] = {}
 
     def start(major: int) -> Server:
@@ -148,34 +148,34 @@ def new_server(folder: Path, major: int) -> Server:
 
 
 def conninfo(server: Server, dbname: str) -> str:
-    """How a test reaches a database of an embedded server as its superuser."""
+    """Return the conninfo of a superuser of an embedded server, for this database."""
     port = server.environment["PGPORT"]
     return make_conninfo("", host=HOST, port=port, user=USER, password=PASSWORD, dbname=dbname, sslmode="disable")
 
 
 def own_conninfo(server: Server, **changes: str) -> str:
-    """How an embedded server is reached by nothing but its own PG* variables."""
+    """Return the conninfo that an embedded server's own PG* variables make, with ``changes`` to them."""
     settings = {**server.environment, **changes}
     return make_conninfo("", **{name: settings[envvar] for name, envvar in VARIABLES.items() if envvar in settings})
 
 
 def kill(server: Server) -> None:
-    """Kill -9 the postmaster. The signal is sent before the process is gone: wait until it is."""
+    """Kill the postmaster with SIGKILL, and wait until the server is down."""
     os.kill(int((server.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
     until(lambda: not server.is_running())
 
 
-def until(found: Callable[[], Any], seconds: float = 60) -> Any:
-    """What is found, once it is anything; a failure when that takes too long."""
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """Poll until ``condition`` is true, and return its value. Fails after that many seconds."""
     end = time.monotonic() + seconds
-    while not (answer := found()):
+    while not (value := condition()):
         assert time.monotonic() < end, "it never came"
-        time.sleep(0.01)  # what is waited for needs the processor, too
-    return answer
+        time.sleep(0.01)  # leave the processor to the process that is waited for
+    return value
 
 
 def remove(server: Server) -> None:
-    """Stop a server and remove what it keeps outside of the test's folder."""
+    """Stop a server and remove the files that it keeps outside of the test's folder."""
     home = server.home
     server.stop()
     shutil.rmtree(home, ignore_errors=True)
@@ -183,13 +183,13 @@ def remove(server: Server) -> None:
 
 @pytest.fixture(params=tuple(INSTALLED), ids=lambda major: f"pg{major}")
 def server(request: pytest.FixtureRequest, start_server: Callable[[int], Server]) -> Server:
-    """A running server, of each major version in turn."""
+    """Return a running server, of each major version in turn."""
     return start_server(request.param)
 
 
 @pytest.fixture
 def new_database(server: Server) -> Iterator[Callable[[str], str]]:
-    """Make a database from a template, and get its conninfo. All are dropped at the end."""
+    """Return a function that clones a template and returns the clone's conninfo. Drops all clones at the end."""
     made: list[sql.Identifier] = []
 
     def make(template: str = TEMPLATE, name: str = "odd-name") -> str:
@@ -208,19 +208,19 @@ def new_database(server: Server) -> Iterator[Callable[[str], str]]:
 
 @pytest.fixture
 def database(new_database: Callable[..., str]) -> str:
-    """The conninfo of a database with the extension and nothing else."""
+    """Return the conninfo of a database that has the extension and nothing else."""
     return new_database()
 
 
 @pytest.fixture
 def empty_database(new_database: Callable[..., str]) -> str:
-    """The conninfo of a database without the extension."""
+    """Return the conninfo of a database without the extension."""
     return new_database("template0")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An empty folder for migrations."""
-    found = tmp_path / "migrations"
-    found.mkdir()
-    return found
+    """Return an empty folder for migrations."""
+    migrations = tmp_path / "migrations"
+    migrations.mkdir()
+    return migrations

@@ -1,6 +1,7 @@
-"""The end of a test that would never end, as a plugin of pytest: it fails, by its name, and the next one begins.
+"""A pytest plugin with a time limit for each test: a test that hangs fails by name, and the next begins.
 
-A test's processes are killed first: it may wait for one, and ``with Popen`` waits for it once more on the way out.
+The processes of the test are killed first: the test may wait for one of them, and ``with Popen`` waits again on the
+way out.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import psutil
 import pytest
 
 SECONDS = 7200 if os.environ.get("SOAK") == "1" else 300  # for each of setup, call and teardown
-AGAIN_SECONDS = 5  # what is raised may meet another wait on its way out
+AGAIN_SECONDS = 5  # the raised failure may meet another wait on its way out
 
 
 @contextmanager
@@ -30,7 +31,7 @@ def _limited() -> Iterator[None]:
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
-    """Kill every process that this one started, and raise where it waits. A server is no child of this process."""
+    """Kill all child processes and fail the test where it waits. A server is no child of this process."""
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             child.kill()
@@ -39,20 +40,20 @@ def _end(_number: int, _frame: FrameType | None) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup() -> Generator[None]:
-    """Limit the fixtures."""
+    """Limit the time of the fixtures' setup."""
     with _limited():
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call() -> Generator[None]:
-    """Limit the test itself."""
+    """Limit the time of the test itself."""
     with _limited():
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown() -> Generator[None]:
-    """Limit the end of the fixtures."""
+    """Limit the time of the fixtures' teardown."""
     with _limited():
         return (yield)

@@ -1,4 +1,4 @@
-"""A name with two addresses, of which the first is dead, known to the commands that a test runs and to nobody else."""
+"""A host name with two addresses, of which the first refuses connections. Only the commands of one test know it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FIRST = f"import socket; print(socket.getaddrinfo({NAME!r}, 1, type=socket.SOCK_
 
 @dataclass(frozen=True)
 class Name:
-    """``prefix`` goes before a command; ``settings`` lead it to the server by the name."""
+    """A host name. ``prefix`` goes before a command; ``settings`` are the PG* variables that use the name."""
 
     prefix: list[str]
     settings: dict[str, str]
@@ -32,15 +32,15 @@ class Name:
 
 @contextmanager
 def half_dead(server: Server, folder: Path) -> Iterator[Name]:
-    """The server under a name whose first address refuses connections."""
+    """Yield a name of the server whose first address refuses connections."""
     prefix = _own_hosts(folder)
     with closing(Proxy(server, host=ALIVE)) as proxy, socket.socket() as taken:
-        taken.bind((HOST, proxy.port))  # bound and not listening: whoever dials it is refused
+        taken.bind((HOST, proxy.port))  # bound and not listening: connections are refused
         yield Name(prefix, {"PGHOST": NAME, "PGPORT": str(proxy.port), "PGSSLMODE": "disable"})
 
 
 def _own_hosts(folder: Path) -> list[str]:
-    """What runs a command with an /etc/hosts of its own."""
+    """Return the prefix that runs a command with an /etc/hosts of its own. Skips the test if none can be made."""
     if shutil.which("unshare") is None:
         pytest.skip("there is no unshare, so no /etc/hosts for one command alone; on Linux with util-linux this runs")
     file = folder / "hosts"

@@ -1,8 +1,8 @@
-"""What may stand between a client and its server: a connection that falls silent, a transaction pooler.
+"""Proxies between a client and its server: a connection that falls silent, a transaction pooler.
 
-Each proxy listens on a free port of 127.0.0.1 where no other address is given. It reads the messages of
-PostgreSQL's protocol 3: a kind of one byte, a length of four that counts itself, and a body. A connection's
-first message has no kind.
+Each proxy listens on a free port of 127.0.0.1 if no other address is given. It reads the messages of PostgreSQL's
+protocol 3: a kind of one byte, a length of four that counts itself, and a body. A connection's first message has no
+kind.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ NO_PREPARED, NO_LISTEN = b"prepared statements are not supported", b"LISTEN is n
 
 
 def frozen(server: Server) -> AbstractContextManager[Frozen]:
-    """A server that stops answering in the middle."""
+    """Return a proxy that can stop forwarding, as a server that stops answering."""
     return closing(Frozen(server))
 
 
 def renaming(server: Server) -> AbstractContextManager[Proxy]:
-    """A proxy that gives each client a key of its own, as a pooler does, and a session for as long as it stays."""
+    """Return a proxy that gives each client its own cancel key, as a pooler does, and keeps its session."""
     return closing(Proxy(server, RenamingLink))
 
 
 def pooler(server: Server) -> AbstractContextManager[Proxy]:
-    """A transaction pooler: nothing that a client keeps in its session is there in the next transaction.
+    """Return a transaction pooler: no state of a client's session outlives its transaction.
 
-    As PgBouncer does, it gives each client a key of its own for cancelling, with a made-up process id.
+    As in PgBouncer, each client gets a cancel key with a made-up process id.
     """
     return closing(Proxy(server, PooledLink))
 
 
 class Link:
-    """One client's connection, and the one that the proxy made to the server for it.
+    """A client's connection, and the proxy's connection to the server for it.
 
-    A single thread serves both directions: an SSLSocket must not be read and written at once. What the
-    server says goes first, so that client and server do not both wait with full buffers.
+    A single thread serves both directions: an SSLSocket must not be read and written at once. The server's
+    messages go first, so that client and server do not both wait with full buffers.
     """
 
     def __init__(self, client: socket.socket, backend: socket.socket, context: ssl.SSLContext | None = None) -> None:
@@ -58,7 +58,7 @@ class Link:
         self._ends = (client.dup(), backend.dup())  # TLS takes the client's socket over; this can still end it
 
     def run(self) -> None:
-        """Forward until one side hangs up, and hang up on the other then, unless it is halted."""
+        """Forward until one side hangs up, then hang up on the other, unless the link is halted."""
         with suppress(OSError, EOFError):
             self._forward()
         if not self.is_halted():
@@ -72,24 +72,24 @@ class Link:
                 side.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Free the sockets, of which select takes no more than 1024."""
+        """Close the sockets: select takes no descriptor above 1023."""
         for side in (self.client, self.backend, *self._ends):
             side.close()
 
     def is_halted(self) -> bool:
-        """True when nothing is to be forwarded any more."""
+        """Return True if nothing more is to be forwarded."""
         return False
 
     def hears_client(self) -> bool:
-        """True when the client's next message may be read."""
+        """Return True if the client's next message may be read."""
         return True
 
     def from_client(self, message: bytes) -> None:
-        """What becomes of a client's message."""
+        """Forward a client's message."""
         self.backend.sendall(message)
 
     def from_server(self, message: bytes) -> None:
-        """What becomes of a server's message."""
+        """Forward a server's message."""
         self.client.sendall(message)
 
     def _forward(self) -> None:
@@ -102,7 +102,7 @@ class Link:
                 self.from_client(read_message(self.client))
 
     def _startup(self) -> bytes:
-        """The client's first message that is not about encryption."""
+        """Return the message after the requests for encryption. Raises EOFError if a certificate is missing."""
         while (message := read_message(self.client, kind_bytes=0))[4:8] in (TLS_REQUEST, GSS_REQUEST):
             if self.context and message[4:8] == TLS_REQUEST:
                 self.client.sendall(b"S")
@@ -119,7 +119,7 @@ class Link:
         return asks and isinstance(self.client, ssl.SSLSocket) and not self.client.getpeercert()
 
     def _next(self) -> socket.socket:
-        """The side that has something to say; the server before the client."""
+        """Wait for a side with a message to read, and return it: the server's if both have one."""
         sides = [self.backend, self.client] if self.hears_client() else [self.backend]
         decrypted = isinstance(self.client, ssl.SSLSocket) and self.client.pending() > 0
         ready = select.select(sides, [], [], 0 if decrypted else None)[0]
@@ -127,7 +127,7 @@ class Link:
 
 
 class Proxy:
-    """Accepts clients on ``port``, and serves each one in a thread."""
+    """Accepts clients on ``port`` and serves each of them in a thread."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class Proxy:
         self._accepting.start()
 
     def close(self) -> None:
-        """Hang up on everybody."""
+        """Hang up on all clients and stop listening."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._accepting.join()
         self._listener.close()
@@ -172,7 +172,7 @@ class Proxy:
 
 
 class Frozen(Proxy):
-    """Forwards everything until it is told not to. Clients that come later are accepted, and hear nothing."""
+    """A proxy that forwards until it is frozen. Later clients are accepted, and get no answer."""
 
     def __init__(self, server: Server) -> None:
         self.frozen = Event()
@@ -180,16 +180,16 @@ class Frozen(Proxy):
         super().__init__(server, lambda client, backend: FrozenLink(self, client, backend))
 
     def freeze(self) -> None:
-        """Forward nothing more."""
+        """Stop forwarding."""
         self.frozen.set()
 
     def freeze_at(self, text: str) -> None:
-        """Freeze as soon as a client's message contains this text. The server does not get that message."""
+        """Stop forwarding at a client's message that contains this text; the server does not get the message."""
         self.text = text.encode()
 
 
 class FrozenLink(Link):
-    """A link that falls silent with both sockets open, whoever hangs up."""
+    """A link that falls silent with both sockets open, even if one side hangs up."""
 
     def __init__(self, proxy: Frozen, client: socket.socket, backend: socket.socket) -> None:
         self.proxy = proxy
@@ -210,17 +210,17 @@ class FrozenLink(Link):
 
 
 class RenamingLink(Link):
-    """A link whose client gets a made-up key for cancelling."""
+    """A link whose client gets a made-up cancel key."""
 
     def from_server(self, message: bytes) -> None:
         super().from_server(pack(b"K", MADE_UP_KEY) if message[:1] == b"K" else message)
 
 
 class PooledLink(RenamingLink):
-    """A link whose session is reset after each transaction, as if another server were to take the next.
+    """A link whose session is reset after each transaction, as if the next one ran on another server connection.
 
-    A refused statement is replaced by one that no server can parse. So it is the server that fails, skips
-    up to the Sync and says how the transaction stands; only the words of its error are replaced.
+    A refused statement is replaced by one that no server can parse. So the server itself fails, skips messages up
+    to the Sync and reports the transaction's status; only the text of its error is replaced.
     """
 
     def __init__(self, client: socket.socket, backend: socket.socket) -> None:
@@ -229,12 +229,12 @@ class PooledLink(RenamingLink):
         super().__init__(client, backend)
 
     def hears_client(self) -> bool:
-        """False while the server works: if that ends a transaction, the reset comes before what follows."""
+        """Return False while the server works: its reset at the end of a transaction precedes the next message."""
         return self.copying or not self.awaited
 
     def from_client(self, message: bytes) -> None:
         kind = message[:1]
-        if kind in (b"Q", b"S", b"F") and not self.copying:  # in a COPY the server passes over a Sync
+        if kind in (b"Q", b"S", b"F") and not self.copying:  # during COPY the server skips a Sync
             self.awaited = kind
         if kind in (b"c", b"f"):
             self.copying = False
@@ -244,14 +244,14 @@ class PooledLink(RenamingLink):
         kind = message[:1]
         if kind in (b"G", b"E"):
             self.copying = kind == b"G"
-        if kind == b"Z" or (kind == b"G" and self.awaited == b"S"):  # it will pass over the Sync it was sent
+        if kind == b"Z" or (kind == b"G" and self.awaited == b"S"):  # the server skips the Sync that it was sent
             self.awaited = b""
         if message == READY_AND_IDLE:
             self._reset()
         super().from_server(in_poolers_words(message))
 
     def _reset(self) -> None:
-        """Forget the session's state, before the client learns that its transaction is over."""
+        """Discard the session's state before the client learns that its transaction is over."""
         self.backend.sendall(pack(b"Q", b"DISCARD ALL\0"))
         while (answer := read_message(self.backend))[:1] != b"Z":
             if answer[:1] != b"C":  # a changed parameter is the client's to know
@@ -259,7 +259,7 @@ class PooledLink(RenamingLink):
 
 
 def without_refused(message: bytes) -> bytes:
-    """The client's message, or one of its kind that fails because it asks for what a pooler refuses."""
+    """Return the client's message, or one that fails in its place if the message asks for a refused feature."""
     kind, body = message[:1], message[5:]
     name, text = body.split(b"\0", 1) if kind == b"P" else (b"", body)
     if name:
@@ -270,7 +270,7 @@ def without_refused(message: bytes) -> bytes:
 
 
 def in_poolers_words(message: bytes) -> bytes:
-    """The server's message; of a refused statement's error, what the pooler says: feature_not_supported."""
+    """Return the server's message, or the pooler's feature_not_supported for the error of a refused statement."""
     for words in (NO_PREPARED, NO_LISTEN):
         if message[:1] == b"E" and b'"%b"' % words in message:
             return pack(b"E", b"SERROR\0VERROR\0C0A000\0M%b\0\0" % words)
@@ -278,18 +278,18 @@ def in_poolers_words(message: bytes) -> bytes:
 
 
 def pack(kind: bytes, body: bytes) -> bytes:
-    """A message."""
+    """Return a message of the protocol."""
     return kind + struct.pack("!I", len(body) + 4) + body
 
 
 def read_message(source: socket.socket, kind_bytes: int = 1) -> bytes:
-    """The next message, whole; EOFError when the other side hung up."""
+    """Read one complete message. Raises EOFError if the other side hung up."""
     head = read_exactly(source, kind_bytes + 4)
     return head + read_exactly(source, int.from_bytes(head[-4:], "big") - 4)
 
 
 def read_exactly(source: socket.socket, size: int) -> bytes:
-    """So many bytes; EOFError when there are not so many."""
+    """Read ``size`` bytes. Raises EOFError if the stream ends before."""
     read = bytearray()
     while len(read) < size:
         part = source.recv(min(size - len(read), 1 << 16))

@@ -1,4 +1,4 @@
-"""Roles belong to the server: names that no other test has, and dropped at the end."""
+"""Roles for the tests. Roles belong to the whole server: their names are unique, and they are dropped at the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ODD = 'Od"d 😀 \\'  # capitals, a quote, a space, an emoji and a backslash
 
 @dataclass(frozen=True)
 class Names:
-    """Names that no role of the server has yet."""
+    """Names of three roles that do not exist on the server yet."""
 
     owner: str
     writer: str
@@ -27,14 +27,14 @@ class Names:
 
 @contextmanager
 def new_names(server: Server) -> Iterator[Names]:
-    """Whoever has one of them at the end is dropped, with all its rights."""
+    """Yield unused role names, and drop the roles that have one of them at the end, with all that they own."""
     mark = secrets.token_hex(3)
     yield Names(*(f"{ODD} {kind} {mark}" for kind in ("owner", "writer", "reader")))
     drop_roles(server, mark)
 
 
 def drop_roles(server: Server, mark: str) -> None:
-    """Drop the roles whose name ends so, and what they own."""
+    """Drop the roles whose name ends with this mark, and the objects that they own."""
     with psycopg.connect(conninfo(server, "postgres"), autocommit=True) as connection:
         names = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", (f"%{mark}",)).fetchall()
         databases = connection.execute("SELECT datname FROM pg_database WHERE datallowconn").fetchall()
@@ -46,5 +46,5 @@ def drop_roles(server: Server, mark: str) -> None:
 
 
 def quoted(name: str) -> str:
-    """The name as SQL has it."""
+    """Return the name as an SQL identifier."""
     return sql.Identifier(name).as_string()

@@ -1,4 +1,4 @@
-"""PostgreSQL servers that are unlike the one every test uses: a standby, and one with an old pgvector."""
+"""PostgreSQL servers that differ from the usual one of the tests: a standby, and one with an old pgvector."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ OLD_WHEEL = "pgserver"  # PostgreSQL 16.2 with pgvector 0.6.2, in folders of the
 
 @dataclass(frozen=True)
 class Standby(Server):
-    """A server whose data is a copy of its primary's, and follows it."""
+    """A server whose data is a copy of its primary's, and which follows the primary."""
 
     primary: Server
 
     def _make_data(self) -> None:
-        """Copy the primary, where a server of its own would run initdb."""
+        """Copy the primary instead of running initdb."""
         if self.data.is_dir():
             return
         source = f"--dbname={self._source()}"
@@ -37,20 +37,20 @@ class Standby(Server):
         assert made.returncode == 0, made.stdout
 
     def _source(self) -> str:
-        """The primary, with the password in a file of the account that copies: other tests look at all arguments."""
+        """Return the primary's conninfo, with the password in a file: other tests look at all processes' arguments."""
         passfile = self.home / "pgpass"
         passfile.write_text(f"*:*:*:*:{PASSWORD.replace(':', chr(92) + ':')}\n")
         passfile.chmod(0o600)
         owner = self.home.stat()
         os.chown(passfile, owner.st_uid, owner.st_gid)
-        known = conninfo_to_dict(conninfo(self.primary, "postgres"))
-        del known["password"]
-        return make_conninfo("", **known, passfile=str(passfile))
+        parameters = conninfo_to_dict(conninfo(self.primary, "postgres"))
+        del parameters["password"]
+        return make_conninfo("", **parameters, passfile=str(passfile))
 
 
 @contextmanager
 def standby(primary: Server, folder: Path) -> Iterator[Standby]:
-    """A read-only server that streams what the primary writes; gone at the end."""
+    """Yield a read-only server that streams the primary's changes, and remove it at the end."""
     folder.mkdir(exist_ok=True)
     shutil.copy(primary.folder / "pgpass", folder)  # the logins are the primary's
     server = Standby(folder, primary.major, primary)
@@ -63,7 +63,7 @@ def standby(primary: Server, folder: Path) -> Iterator[Standby]:
 
 @contextmanager
 def old_server(folder: Path) -> Iterator[Server]:
-    """A server whose pgvector is older than iterative scans (0.8.0), halfvec and sparsevec (0.7.0)."""
+    """Yield a server whose pgvector precedes iterative scans (0.8.0), halfvec and sparsevec (0.7.0)."""
     if importlib.util.find_spec(OLD_WHEEL) is None:
         pytest.skip(f"{OLD_WHEEL} has no wheel for Python 3.13 and later: rm -rf .venv; make test PYTHON=python3.12")
     try:

@@ -1,4 +1,4 @@
-"""A test that would never end: it fails, by its name, and with all that it started; the others go on."""
+"""A test that would never end fails by name, its processes are killed, and the other tests go on."""
 
 from __future__ import annotations
 

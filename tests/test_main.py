@@ -1,4 +1,4 @@
-"""What the import linter cannot see: the entry point is a file, not a package."""
+"""A rule that the import linter cannot check: the entry point is a file, not a package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ENTRY_POINT = Path(__file__).parents[1] / "__main__.py"
 
 
 def test_the_entry_point_only_wires() -> None:
-    """It imports Pulumi and the library, and has 40 lines at most."""
+    """The entry point imports Pulumi and the library only, and has at most 40 lines."""
     text = ENTRY_POINT.read_text(encoding="utf-8")
     imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}

@@ -1,4 +1,4 @@
-"""``import pgvector_seed``: light, and with Pulumi's part only if that is asked for."""
+"""``import pgvector_seed`` is light, and loads the Pulumi part only on request."""
 
 from __future__ import annotations
 

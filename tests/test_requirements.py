@@ -1,4 +1,4 @@
-"""The requirements files are what `make requirements` makes of pyproject.toml. Asks no network."""
+"""The requirements files are those that `make requirements` derives from pyproject.toml. Uses no network."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ ASKED = "pgvector-seed (pyproject.toml"  # what uv notes as the reason for a dir
 
 @cache
 def pins(file: str) -> list[tuple[Requirement, str]]:
-    """Return each pin of a file, in which nothing stands without a hash, and the packages that need it."""
+    """Return each pin of a file with the packages that require it. Fails if a pin has no hash."""
     text = (ROOT / file).read_text(encoding="utf-8")
     assert PIN.sub("", text) == HEADER
     return [(Requirement(pin), reasons) for pin, reasons in PIN.findall(text)]
 
 
 def dependencies(group: str) -> Iterator[Requirement]:
-    """Yield what pyproject.toml asks for in a group, and in those that it includes."""
+    """Yield the requirements of a dependency group in pyproject.toml, and of the groups that it includes."""
     for entry in GROUPS[group]:
         if isinstance(entry, str):
             yield Requirement(entry)
@@ -49,13 +49,13 @@ def dependencies(group: str) -> Iterator[Requirement]:
 
 
 def named(requirement: Requirement) -> str:
-    """Return the name and the extras as every index has them."""
+    """Return a requirement's name and extras as a package index spells them."""
     return f"{canonicalize_name(requirement.name)}{sorted(requirement.extras)}"
 
 
 @pytest.mark.parametrize(("file", "groups"), FILES.items())
 def test_a_file_pins_what_pyproject_asks_for_and_nothing_beside_it(file: str, groups: list[str]) -> None:
-    """An edited pyproject.toml without `make requirements` would install something else than it says."""
+    """A pyproject.toml edited without `make requirements` is noticed."""
     direct = {named(pin): str(pin.specifier).removeprefix("==") for pin, reasons in pins(file) if ASKED in reasons}
     ranges = {named(asked): asked.specifier for group in groups for asked in dependencies(group)}
     assert direct.keys() == ranges.keys()
@@ -63,6 +63,6 @@ def test_a_file_pins_what_pyproject_asks_for_and_nothing_beside_it(file: str, gr
 
 
 def test_what_two_files_pin_they_pin_alike() -> None:
-    """A larger file, installed over a smaller one, changes no version."""
+    """Installing a larger file over a smaller one changes no version."""
     versions = [{f"{named(pin)}{pin.specifier}" for pin, _ in pins(file)} for file in FILES]
     assert all(smaller < larger for smaller, larger in pairwise(versions))

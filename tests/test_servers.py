@@ -1,4 +1,4 @@
-"""The tests' own servers and proxies do what they say: a test that leans on one of them can fail."""
+"""The servers and proxies of the tests behave as they claim, so a test that relies on one of them can fail."""
 
 from __future__ import annotations
 
@@ -41,46 +41,46 @@ def silent(server: Server) -> Iterator[Frozen]:
 
 @pytest.fixture
 def pooled(server: Server, database: str) -> Iterator[str]:
-    """The database's conninfo, through the pooler."""
+    """Return the database's conninfo through a transaction pooler."""
     with pooler(server) as proxy:
         yield make_conninfo(database, port=proxy.port)
 
 
 def verified(conninfo: str, tls: Encrypted, **changes: str) -> str:
-    """How a client connects that trusts nobody but this authority."""
+    """Return the conninfo of a client that trusts only this proxy's authority."""
     settings = {"host": "localhost", "hostaddr": HOST, "sslmode": "verify-full", "sslrootcert": str(tls.root)}
     return make_conninfo(conninfo, port=tls.port, **(settings | changes))
 
 
 def is_silent(connection: psycopg.Connection | socket.socket) -> bool:
-    """True when nothing comes, not even the end of the connection."""
+    """Return True if nothing arrives, not even the end of the connection."""
     return select.select([connection.fileno()], [], [], SILENCE_SECONDS)[0] == []
 
 
 def state_of(database: str, pid: int) -> str:
-    """What the server says of a session."""
+    """Return the state of a server process from pg_stat_activity."""
     return str(ask(database, f"SELECT max(state) FROM pg_stat_activity WHERE pid = {pid}")[0][0])
 
 
 def test_a_standby_follows_its_primary_and_takes_no_writes(server: Server, database: str, tmp_path: Path) -> None:
-    """A copy that does not follow, or a second primary, would prove nothing about a replica."""
+    """A standby streams its primary's changes and refuses writes, as a real replica does."""
     ask(database, "CREATE TABLE seen (n int)")
     with standby(server, tmp_path / "standby") as replica:
-        there = make_conninfo(database, port=replica.environment["PGPORT"])
-        assert ask(there, "SELECT pg_is_in_recovery()") == [(True,)]
+        replicas_conninfo = make_conninfo(database, port=replica.environment["PGPORT"])
+        assert ask(replicas_conninfo, "SELECT pg_is_in_recovery()") == [(True,)]
         assert replica.stop()
         ask(database, "INSERT INTO seen VALUES (7)")
         assert replica.start()
-        until(lambda: ask(there, "SELECT n FROM seen") == [(7,)])
+        until(lambda: ask(replicas_conninfo, "SELECT n FROM seen") == [(7,)])
         with pytest.raises(errors.ReadOnlySqlTransaction):
-            ask(there, "INSERT INTO seen VALUES (8)")
+            ask(replicas_conninfo, "INSERT INTO seen VALUES (8)")
     assert not replica.is_running()
     assert not replica.home.exists()
     assert ask(database, "SELECT * FROM pg_replication_slots") == []
 
 
 def test_an_old_server_has_the_old_extension(tmp_path: Path) -> None:
-    """What verify says of a pgvector without iterative scans must come from one that has none."""
+    """The old server's pgvector has no iterative scans."""
     with old_server(tmp_path / "old") as server:
         database = conninfo(server, "template_vector")
         assert ask(database, "SELECT extversion FROM pg_extension WHERE extname = 'vector'") == [("0.6.2",)]
@@ -92,7 +92,7 @@ def test_an_old_server_has_the_old_extension(tmp_path: Path) -> None:
 
 
 def test_tls_is_verified_in_full(tls: Encrypted, database: str) -> None:
-    """Megabytes in both directions: they fill more than one record, and more than the sockets' buffers."""
+    """Megabytes pass in both directions: more than one TLS record, and more than the sockets' buffers."""
     with psycopg.connect(verified(database, tls)) as connection:
         assert connection.pgconn.ssl_in_use
         assert len(connection.execute(MEGABYTES).fetchall()) == 3000
@@ -102,7 +102,7 @@ def test_tls_is_verified_in_full(tls: Encrypted, database: str) -> None:
 
 
 def test_tls_is_refused_to_who_trusts_another(tls: Encrypted, database: str, tmp_path: Path) -> None:
-    """A check of TLS that accepts any certificate would pass if this did not fail."""
+    """A client that trusts another authority refuses the proxy's certificate."""
     other = tmp_path / "other.crt"
     trustme.CA().cert_pem.write_to_path(str(other))
     with pytest.raises(psycopg.OperationalError, match="certificate verify failed"):
@@ -112,7 +112,7 @@ def test_tls_is_refused_to_who_trusts_another(tls: Encrypted, database: str, tmp
 
 
 def test_it_freezes_at_a_statement(silent: Frozen, database: str) -> None:
-    """The client hears nothing and is not hung up on; the server never got the statement."""
+    """The client gets no answer and is not disconnected; the server never receives the statement."""
     silent.freeze_at("count(*)")
     with closing(psycopg.connect(make_conninfo(database, port=silent.port), autocommit=True)) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
@@ -125,7 +125,7 @@ def test_it_freezes_at_a_statement(silent: Frozen, database: str) -> None:
 
 
 def test_it_freezes_at_once(silent: Frozen, database: str) -> None:
-    """An answer that the server has given does not arrive, and a new connection gets none at all."""
+    """An answer that the server has already sent does not arrive, and a new connection gets none."""
     through = make_conninfo(database, port=silent.port)
     with psycopg.connect(database) as holder, closing(psycopg.connect(through, autocommit=True)) as connection:
         holder.execute("SELECT pg_advisory_xact_lock(1)")
@@ -141,7 +141,7 @@ def test_it_freezes_at_once(silent: Frozen, database: str) -> None:
 
 
 def test_a_frozen_client_is_let_go_at_the_end(server: Server, database: str) -> None:
-    """A test that leaves a client hanging must not leave a session, nor hang itself."""
+    """A test that leaves a client hanging leaves no session behind, and does not hang itself."""
     with frozen(server) as proxy:
         connection = psycopg.connect(make_conninfo(database, port=proxy.port))
         pid = connection.info.backend_pid
@@ -163,17 +163,17 @@ KEPT = {
 
 @pytest.mark.parametrize(("statement", "is_kept"), KEPT.values(), ids=KEPT)
 def test_a_pooled_session_keeps_nothing(pooled: str, database: str, statement: str, is_kept: str) -> None:
-    """It is kept by the server itself and to the end of the transaction: else this could not fail."""
-    for through, kept in ((database, True), (pooled, False)):
+    """A session's state outlives its transaction on the server itself, and is lost through the pooler."""
+    for through, expected in ((database, True), (pooled, False)):
         with psycopg.connect(through, autocommit=True) as connection:
             with connection.transaction():
                 connection.execute(statement.encode())
                 assert connection.execute(is_kept.encode()).fetchone() == (True,)
-            assert connection.execute(is_kept.encode()).fetchone() == (kept,)
+            assert connection.execute(is_kept.encode()).fetchone() == (expected,)
 
 
 def test_a_pooled_session_is_reset_before_its_client_goes_on(pooled: str, database: str) -> None:
-    """The lock is free when the statement that took it returns, not a moment later."""
+    """A statement's lock is released by the time the statement returns."""
     with psycopg.connect(pooled, autocommit=True) as connection, psycopg.connect(database, autocommit=True) as other:
         for n in range(tries(100, 1000)):
             connection.execute(f"SELECT pg_advisory_lock({n})".encode())
@@ -181,7 +181,7 @@ def test_a_pooled_session_is_reset_before_its_client_goes_on(pooled: str, databa
 
 
 def test_a_pooler_refuses_prepared_statements(pooled: str) -> None:
-    """The error is the pooler's, the transaction is lost, and the connection is not."""
+    """The error is the pooler's, and aborts the transaction but not the connection."""
     with psycopg.connect(pooled) as connection:
         assert connection.execute("SELECT %s::int", [1]).fetchone() == (1,)
         with pytest.raises(errors.FeatureNotSupported, match="prepared statements are not supported"):
@@ -192,7 +192,7 @@ def test_a_pooler_refuses_prepared_statements(pooled: str) -> None:
 
 
 def test_a_pooler_refuses_what_the_driver_prepares_by_itself(pooled: str) -> None:
-    """The driver prepares a statement that it has seen often: prepare_threshold is what a pooler needs."""
+    """The driver prepares a repeated statement, unless prepare_threshold is None."""
     with psycopg.connect(pooled, autocommit=True) as connection:
         for _ in range(connection.prepare_threshold or 0):
             connection.execute("SELECT %s::int", [1])
@@ -204,7 +204,7 @@ def test_a_pooler_refuses_what_the_driver_prepares_by_itself(pooled: str) -> Non
 
 @pytest.mark.parametrize("cursor", [psycopg.ClientCursor, psycopg.RawCursor])
 def test_a_pooler_refuses_listen(pooled: str, cursor: type[psycopg.Cursor]) -> None:
-    """By either protocol: the raw cursor's binary answer makes it the extended one."""
+    """LISTEN fails in the simple and in the extended protocol, which the binary result of a raw cursor selects."""
     with psycopg.connect(pooled, autocommit=True) as connection:
         with pytest.raises(errors.FeatureNotSupported, match="LISTEN is not supported"):
             cursor(connection).execute(" listen it", binary=cursor is psycopg.RawCursor)
@@ -212,9 +212,9 @@ def test_a_pooler_refuses_listen(pooled: str, cursor: type[psycopg.Cursor]) -> N
 
 
 def test_a_pooler_passes_pipelines(pooled: str, database: str) -> None:
-    """Transactions are sent while the first one waits for a lock: no reset gets in between another's messages.
+    """No reset gets between the messages of transactions that were sent while the first waits for a lock.
 
-    The COPY before them is one whose end the pooler must have seen, to know that it has to wait again.
+    The COPY before them is one whose end the pooler must notice, to know that it has to wait again.
     """
     ask(database, "CREATE TABLE copied (n int)")
     with psycopg.connect(pooled, autocommit=True) as connection, psycopg.connect(database) as holder:
@@ -230,7 +230,7 @@ def test_a_pooler_passes_pipelines(pooled: str, database: str) -> None:
 
 
 def send_transactions(pgconn: PGconn, *statements: bytes) -> None:
-    """Each has a Sync of its own. The driver's pipeline would wait for the answer at every one."""
+    """Send each statement with a Sync of its own; the driver's pipeline would wait for each answer."""
     pgconn.enter_pipeline_mode()
     for statement in statements:
         pgconn.send_query_params(statement, None)
@@ -239,7 +239,7 @@ def send_transactions(pgconn: PGconn, *statements: bytes) -> None:
 
 
 def test_a_pooler_passes_copy(pooled: str) -> None:
-    """In both directions, and after a COPY that failed half-way."""
+    """COPY works in both directions, also after a COPY that failed half-way."""
     with psycopg.connect(pooled, autocommit=True) as connection:
         connection.execute("CREATE TABLE copied (n int CHECK (n < 9000), words text)")
         for last in (5000, 9000, 5000):
@@ -254,7 +254,7 @@ def test_a_pooler_passes_copy(pooled: str) -> None:
 
 
 def test_a_pooler_passes_an_extended_copy(pooled: str) -> None:
-    """There the server passes over a Sync: a proxy that awaits its answer would never read the rows."""
+    """The server skips a Sync during COPY, and the proxy does not wait for an answer to it."""
     with psycopg.connect(pooled, autocommit=True) as connection:
         connection.execute("CREATE TABLE copied (n int)")
         connection.pgconn.exec_params(b"COPY copied FROM STDIN", None)

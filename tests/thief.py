@@ -1,4 +1,4 @@
-"""A program on a server's port that asks whoever connects for the password in clear, and keeps what it hears."""
+"""A program on a server's port that asks each client for its password in clear, and records the answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IN_CLEAR = pack(b"R", b"\0\0\0\3")
 
 @dataclass
 class Thief:
-    """What a program on this port has heard. ``asked`` counts the clients that were asked for a password."""
+    """The record of such a program. ``asked`` is the number of clients that were asked for a password."""
 
     port: int
     heard: list[bytes] = field(default_factory=list)
@@ -26,26 +26,26 @@ class Thief:
 
 @contextmanager
 def thief(port: int = 0, host: str = HOST) -> Iterator[Thief]:
-    """A thief on this port, or on a free one, until the end."""
+    """Yield the record of a thief that listens on this port, or on a free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener:
-        found = Thief(listener.getsockname()[1])
-        thread = Thread(target=_serve, args=(listener, found))
+        record = Thief(listener.getsockname()[1])
+        thread = Thread(target=_serve, args=(listener, record))
         thread.start()
         try:
-            yield found
+            yield record
         finally:
-            found.over = True
-            socket.create_connection((host, found.port)).close()
+            record.over = True
+            socket.create_connection((host, record.port)).close()
             thread.join()
 
 
-def _serve(listener: socket.socket, found: Thief) -> None:
-    while not found.over:
+def _serve(listener: socket.socket, record: Thief) -> None:
+    while not record.over:
         with listener.accept()[0] as client, suppress(OSError, EOFError):
             client.settimeout(10)
             while read_message(client, kind_bytes=0)[4:8] in (TLS_REQUEST, GSS_REQUEST):
                 client.sendall(b"N")
-            found.asked += 1
+            record.asked += 1
             client.sendall(IN_CLEAR)
-            found.heard.append(read_message(client))
+            record.heard.append(read_message(client))

@@ -1,4 +1,4 @@
-"""TLS for the tests: certificates, good and bad, and a proxy that speaks it for a server that does not."""
+"""TLS for the tests: certificates, good and bad, and a proxy that terminates TLS for a server built without it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = ("localhost", HOST)
 
 
 class Authority:
-    """Whoever trusts the file ``root`` trusts what this one vouches for."""
+    """A certificate authority. ``root`` is the file of its own certificate."""
 
     def __init__(self, folder: Path) -> None:
         self._authority = trustme.CA()
@@ -25,7 +25,7 @@ class Authority:
         self._authority.cert_pem.write_to_path(str(self.root))
 
     def server(self, *names: str, expired: bool = False, asks: bool = False) -> ssl.SSLContext:
-        """A server's side of TLS, with a certificate for these names. ``asks`` for the client's as PostgreSQL does."""
+        """Return a server's TLS context, with a certificate for these names. ``asks`` requests one from the client."""
         now = datetime.now(UTC)
         until = now - timedelta(days=1) if expired else None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -36,7 +36,7 @@ class Authority:
         return context
 
     def client(self, name: str) -> tuple[Path, Path]:
-        """The files of a client's certificate and of its key."""
+        """Return the files of a client certificate and of its key."""
         issued = self._authority.issue_cert(f"{name}@example.org", common_name=name)
         certificate, key = self._folder / f"{name}.crt", self._folder / f"{name}.key"
         issued.cert_chain_pems[0].write_to_path(str(certificate))
@@ -46,7 +46,7 @@ class Authority:
 
 
 class Encrypted(Proxy):
-    """Offers TLS. ``root`` is the certificate of the authority that vouches for localhost and 127.0.0.1."""
+    """A proxy that offers TLS. ``root`` is the certificate of its authority."""
 
     def __init__(self, server: Server, context: ssl.SSLContext, root: Path = Path()) -> None:
         self.root = root
@@ -54,11 +54,11 @@ class Encrypted(Proxy):
 
 
 def encrypted(server: Server, folder: Path) -> AbstractContextManager[Encrypted]:
-    """TLS in front of a server: the wheels' PostgreSQL is built without."""
+    """Return a proxy with TLS in front of a server: PostgreSQL in the wheels is built without TLS."""
     authority = Authority(folder)
     return closing(Encrypted(server, authority.server(), authority.root))
 
 
 def speaking_tls(server: Server, context: ssl.SSLContext) -> AbstractContextManager[Encrypted]:
-    """The same, with a certificate of one's own choice."""
+    """Return a proxy in front of a server that offers TLS with this context."""
     return closing(Encrypted(server, context))

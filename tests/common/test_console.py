@@ -1,4 +1,4 @@
-"""The end of a command: what is printed, and the exit code."""
+"""The end of a command: its last lines and its exit code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pgvector_seed.common.errors import Error, InputError, InterruptError, Unrea
 
 FORGED = "0001_a\n::error::forged\x1b[2J"
 UNREACHABLE = {"PGHOST": "127.0.0.1", "PGPORT": "1"}
-# With --json, with text, and as a report.
+# Commands that print JSON, text, or a report.
 COMMANDS = ("migrate status --json", "migrate status", "verify", "verify --format json")
 
 
@@ -26,7 +26,7 @@ COMMANDS = ("migrate status --json", "migrate status", "verify", "verify --forma
 def test_names_of_others_forge_no_line_and_move_no_cursor(
     error: Error, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An id in the ledger may be another role's text."""
+    """Control characters in an id, which another role may have written, are escaped."""
 
     @click.command
     def cli() -> None:
@@ -35,19 +35,19 @@ def test_names_of_others_forge_no_line_and_move_no_cursor(
     monkeypatch.setitem(sys.modules, "forger", SimpleNamespace(cli=cli))
     monkeypatch.setattr(sys, "argv", ["forger"])
     handler = signal.getsignal(signal.SIGINT)
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as caught:
         run("forger")
     signal.signal(signal.SIGINT, handler)
-    assert left.value.code == error.exit_code
-    told = capsys.readouterr().err
-    assert "\x1b" not in told
-    assert not [line for line in told.splitlines() if line.startswith("::")]
+    assert caught.value.code == error.exit_code
+    messages = capsys.readouterr().err
+    assert "\x1b" not in messages
+    assert not [line for line in messages.splitlines() if line.startswith("::")]
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("words", COMMANDS)
 def test_a_lost_output_hides_no_error_and_keeps_its_exit_code(words: str, unbuffered: str) -> None:
-    """Regression: that the output could not be written took the place of what had failed."""
+    """Regression: the error of a full output replaced the error of the command."""
     done = lost("stdout", words, PYTHONUNBUFFERED=unbuffered)
     assert done.returncode == UnreachableError.exit_code, done.stderr
     assert "Connection refused" in done.stderr
@@ -71,7 +71,7 @@ def test_a_lost_usage_keeps_the_exit_code(words: str, stream: str) -> None:
 
 
 def lost(stream: str, words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m seed`` against no server, with one of its outputs full."""
+    """Run ``python -m seed`` without a reachable server, with one of its outputs on a full disk."""
     with Path("/dev/full").open("w") as full:
         return subprocess.run(
             [sys.executable, "-m", "seed", *words.split()],

@@ -1,4 +1,4 @@
-"""What remedies name: nothing that an installation does not have, and the settings as its program has them."""
+"""Remedies name nothing that an installation lacks, and the settings as the caller's program knows them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pgvector_seed.common.remedies import in_checkout, setting, settings
 from pgvector_seed.common.version import VERSION
 from pgvector_seed.infra.config import ARGUMENTS, FLAGS
 
-# Of a checkout, or of this repository's own program.
+# Names that only a checkout, or this repository's own program, has.
 OURS = re.compile(
     r"\bdocs/|\bmake (?:env|up|verify)\b|\bPulumi: the keys?\b|"
     + "|".join(rf"\b{key}\b" for key, name in {**ARGUMENTS, **FLAGS}.items() if key != name)
 )
-# Whoever registers the name at an index would be installed.
+# A package index would install a stranger's package of that name.
 FROM_AN_INDEX = re.compile(r"pip install[^\n]* '?pgvector-seed|^pgvector-seed(?:[<=>\[]|$)", re.MULTILINE)
 CHOOSERS = {"in_checkout", "set_remedy", "setting", "setting_name", "settings"}
 CONFIGURATION = ROOT / "pgvector_seed" / "infra" / "config.py"
@@ -32,21 +32,21 @@ MODULES = [path for name in ("pgvector_seed", "seed") for path in sorted((ROOT /
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_only_a_checkout_has_is_named_in_a_checkout_alone(path: Path) -> None:
-    """Regression: users of an installation were sent to pages, targets and keys that they do not have."""
+    """Regression: users of an installation were sent to pages, targets and keys that only a checkout has."""
     if path != CONFIGURATION:
         assert [text for text in _texts(ast.parse(path.read_text()).body) if OURS.search(text)] == []
 
 
 @pytest.mark.parametrize("path", [*MODULES, *ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/*.*")])
 def test_nothing_has_the_package_installed_from_an_index(path: Path) -> None:
-    """Regression: no index has it, so the name could be a stranger's."""
+    """Regression: the name was to be installed from an index, where it is free for strangers to register."""
     text = path.read_text()
     assert FROM_AN_INDEX.findall(text) == []
     assert {*re.findall(r"pgvector_seed-([0-9.]+)-py3", text)} <= {VERSION}
 
 
 def _texts(nodes: list[ast.stmt]) -> Iterator[str]:
-    """Yield the strings of some code but docstrings, and but what is chosen for where it runs."""
+    """Yield the strings of the code, except docstrings and strings that are chosen by the place it runs in."""
     waiting: list[ast.AST] = list(nodes)
     while waiting:
         node = waiting.pop()
@@ -71,7 +71,7 @@ def test_a_checkout_is_told_the_commands() -> None:
 
 
 def test_an_installation_is_told_the_arguments(tmp_path: Path) -> None:
-    """An installation has the job inside of the library."""
+    """In an installation, which has the job inside of the library, remedies name arguments."""
     shutil.copytree(ROOT / "pgvector_seed", tmp_path / "pgvector_seed")
     shutil.copytree(ROOT / "seed", tmp_path / "pgvector_seed" / "seed")
     program = (

@@ -1,1 +1,1 @@
-"""The README's commands, in a fresh clone."""
+"""The README's commands in a fresh clone, and the program on the real engine."""

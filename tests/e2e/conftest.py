@@ -1,4 +1,4 @@
-"""Copies of the project to run commands in, and stacks of the real engine."""
+"""Copies of the project to run commands in, and stacks on the real engine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.roles import Names, new_names
 
 
 def copy_project(target: Path) -> Path:
-    """The files that git has or would add, committed in a repository of their own."""
+    """Copy the files that git tracks or would add, and commit them in a new repository."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
@@ -37,22 +37,22 @@ def copy_project(target: Path) -> Path:
 
 
 def readme_block(title: str, file: str = "README.md") -> str:
-    """The fenced block of the README, or of another page, that follows this comment: ``<!-- title -->``."""
+    """Return the fenced block that follows the comment ``<!-- title -->`` in the README or in another page."""
     text = (ROOT / file).read_text(encoding="utf-8")
-    found = re.search(rf"<!-- {re.escape(title)} -->\n```\w*\n(.*?)```", text, re.DOTALL)
-    assert found is not None, title
-    return found[1]
+    block = re.search(rf"<!-- {re.escape(title)} -->\n```\w*\n(.*?)```", text, re.DOTALL)
+    assert block is not None, title
+    return block[1]
 
 
 def run(words: Sequence[str], folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run a command with both outputs in one text, and no standard input."""
+    """Run a command without standard input; ``stdout`` of the result has both outputs."""
     with start(words, folder, **settings) as process:
         printed = process.communicate()[0]
     return subprocess.CompletedProcess(words, process.returncode, printed)
 
 
 def start(words: Sequence[str], folder: Path, **settings: str) -> Process:
-    """Start the same in a group of its own, as a terminal does: a signal to the group reaches no test."""
+    """Start a command in its own process group, as a terminal does: a signal to the group reaches no test."""
     return Process(
         words,
         cwd=folder,
@@ -66,15 +66,15 @@ def start(words: Sequence[str], folder: Path, **settings: str) -> Process:
 
 
 def succeed(words: Sequence[str], folder: Path) -> None:
-    """Run a command, and see that it does."""
+    """Run a command and assert that its exit code is 0."""
     done = run(words, folder)
     assert done.returncode == 0, done.stdout
 
 
 def install(wheel: Path, requirements: Path, folder: Path) -> Path:
-    """Make an environment with the wheel, and with what it needs as it is pinned; `pip check` agrees."""
+    """Create a virtual environment with the wheel and its pinned dependencies; `pip check` passes in it."""
     environment = folder / "venv"
-    succeed([sys.executable, "-m", "venv", str(environment)], folder)  # whose pip the engine asks what is installed
+    succeed([sys.executable, "-m", "venv", str(environment)], folder)  # the engine asks its pip what is installed
     pip = [str(environment / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
     succeed([*pip, "install", "--require-hashes", "--requirement", str(requirements)], folder)
     succeed([*pip, "install", "--no-index", "--no-deps", str(wheel)], folder)
@@ -84,7 +84,7 @@ def install(wheel: Path, requirements: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with a wheel and a sdist in dist/."""
+    """Return a copy of the project with a wheel and a sdist in dist/."""
     folder = copy_project(tmp_path_factory.mktemp("a build") / "project")
     succeed([sys.executable, "-m", "hatchling", "build"], folder)
     return folder
@@ -92,13 +92,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def wheel(project: Path) -> Path:
-    """The wheel of that copy."""
+    """Return the wheel of the project's copy."""
     (wheel,) = (project / "dist").glob("*.whl")
     return wheel
 
 
 def kill_all_in(folder: Path) -> None:
-    """A killed engine leaves its providers running: end what works in a folder."""
+    """Kill the processes whose working directory is this folder: a killed engine leaves its providers running."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.cwd() == str(folder):
@@ -107,7 +107,7 @@ def kill_all_in(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A fresh clone, in a path with a space. Its servers are removed at the end."""
+    """Yield a fresh clone, in a path with a space, and remove its servers at the end."""
     folder = copy_project(tmp_path_factory.mktemp("a fresh") / "clone")
     yield folder
     kill_all_in(folder)
@@ -141,25 +141,25 @@ class Stack:
         self.pulumi("stack", "init", "dev")
 
     def pulumi(self, *words: str, code: int = 0, **settings: str) -> str:
-        """Run the CLI, see that it ends with this exit code, and return all it printed."""
+        """Run the CLI, assert its exit code, and return its output."""
         done = run(["pulumi", *words], self.folder, **{**self.settings, **settings})
         assert done.returncode == code, done.stdout
         return done.stdout
 
     def up(self, *words: str, code: int = 0, **settings: str) -> str:
-        """``pulumi up`` without a preview."""
+        """Run ``pulumi up`` without a preview."""
         return self.pulumi("up", "--yes", "--skip-preview", *words, code=code, **settings)
 
     def destroy(self, code: int = 0, **settings: str) -> str:
-        """``pulumi destroy`` without a preview."""
+        """Run ``pulumi destroy`` without a preview."""
         return self.pulumi("destroy", "--yes", "--skip-preview", code=code, **settings)
 
     def start(self, *words: str) -> Process:
-        """The CLI at work."""
+        """Start the CLI and return its process."""
         return start(["pulumi", *words], self.folder, **self.settings)
 
     def set(self, key: str, value: str) -> None:
-        """``pulumi config set``."""
+        """Run ``pulumi config set``."""
         self.pulumi("config", "set", key, value)
 
     def write(self, name: str, text: str) -> None:
@@ -169,7 +169,7 @@ class Stack:
 
 @pytest.fixture(scope="session")
 def cli() -> None:
-    """Pulumi's CLI, or a reason to skip; under REQUIRE_PULUMI=1 a failure."""
+    """Skip the test if Pulumi's CLI is missing; fail instead under REQUIRE_PULUMI=1."""
     if shutil.which("pulumi") is None:
         if os.environ.get("REQUIRE_PULUMI") == "1":
             pytest.fail("REQUIRE_PULUMI=1, and there is no pulumi on PATH")
@@ -178,7 +178,7 @@ def cli() -> None:
 
 @pytest.fixture
 def stack(cli: None, empty_database: str, tmp_path: Path) -> Iterator[Stack]:  # noqa: ARG001
-    """A stack of the real engine on an empty database."""
+    """Yield a stack of the real engine on an empty database."""
     folder = copy_project(tmp_path / "project")
     (folder / ".venv").symlink_to(sys.prefix)
     yield Stack(folder, empty_database)
@@ -187,12 +187,12 @@ def stack(cli: None, empty_database: str, tmp_path: Path) -> Iterator[Stack]:  #
 
 @pytest.fixture
 def server(start_server: Callable[[int], Server]) -> Server:
-    """The newest major version only: the engine does not care, and these tests are long."""
+    """Return a server of the newest major version only: the engine is indifferent to it, and these tests are slow."""
     return start_server(max(INSTALLED))
 
 
 @pytest.fixture
 def names(server: Server) -> Iterator[Names]:
-    """Names for an owner, a writer and a reader."""
+    """Yield names for an owner, a writer and a reader."""
     with new_names(server) as names:
         yield names

@@ -1,4 +1,4 @@
-"""A second server, to which a variable that is set by accident leads, and how it is watched."""
+"""A second server that stray environment variables lead to, and a stack that is watched for using it."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ ROLES = "SELECT rolname, rolpassword FROM pg_authid WHERE rolname LIKE '%{}' ORD
 
 @dataclass(frozen=True)
 class Victim:
-    """A database of the stack's name on another server, with a deployment of its own, open to the stack's login.
+    """A database with the name of the stack's on another server, with its own deployment, open to the stack's login.
 
-    ``mark`` is how the names of its roles end, which are those that the stack may have.
+    ``mark`` is the suffix of its roles' names, which the stack may use as well.
     """
 
     server: Server
@@ -52,7 +52,7 @@ class Victim:
     mark: str
 
     def deploy(self, names: Names) -> None:
-        """Make the tables, the ledger and the roles, and insert a row."""
+        """Create the tables, the ledger and the roles, and insert a row."""
         with connect(self.conninfo) as connection:
             apply(connection, load(ROOT / "migrations"), declaration(on_destroy="revert"), lambda _: None)
         ask(self.conninfo, "INSERT INTO embeddings (embedding) VALUES ('[1, 2, 3, 4]')")
@@ -60,20 +60,20 @@ class Victim:
             ask(self.conninfo, f"CREATE ROLE {quoted(name)}; GRANT SELECT ON embeddings TO {quoted(name)}")
 
     def contents(self) -> str:
-        """All that is in the database, and its roles."""
+        """Return a dump of the database with its roles."""
         done = binaries.run(self.server.major, "pg_dump", [self.conninfo], home=self.server.home, stdin="")
         assert done.returncode == 0, done.stdout
-        lines = [line for line in done.stdout.splitlines() if "restrict " not in line]  # followed by a random word
+        lines = [line for line in done.stdout.splitlines() if "restrict " not in line]  # contains a random word
         return "\n".join([*lines, str(ask(self.conninfo, ROLES.format(self.mark)))])
 
     def connections(self) -> int:
-        """How many were made so far, also those that did not get as far as to a login."""
+        """Return the number of connections received so far, including those that never logged in."""
         return self.server.log.read_text(errors="replace").count("connection received")
 
 
 @dataclass
 class Watched:
-    """A stack whose server is at HOST, at the port at which the victim's is at ELSEWHERE."""
+    """A stack whose server is at HOST, on the port that the victim's server has at ELSEWHERE."""
 
     stack: Stack
     server: Server
@@ -82,29 +82,31 @@ class Watched:
     front: ExitStack = field(default_factory=ExitStack)
 
     def stop(self) -> None:
-        """Have nobody listen at the stack's address."""
+        """Close the port at the stack's address."""
         self.front.close()
 
     def start(self) -> None:
-        """Have the stack's server listen at it."""
+        """Let the stack's server listen at the stack's address."""
         self.front.enter_context(closing(Proxy(self.server, port=self.port)))
 
     def name_the_address(self) -> None:
-        """Have the configuration say where the database is, so that no variable need."""
+        """Set the database's address in the configuration, so that no variable is needed."""
         name = conninfo_to_dict(self.stack.conninfo)["dbname"]
         place = {"host": HOST, "port": self.port, "database": name, "user": USER}
         self.stack.pulumi("config", "set-all", *(f"--plaintext={key}={value}" for key, value in place.items()))
 
     def state(self) -> Any:
-        """The resources that the stack knows, and where its provider goes."""
+        """Return the resources in the stack's state, and the addresses of its provider."""
         (file,) = (self.stack.folder.parent / "state").glob(".pulumi/stacks/*/dev.json")
-        known = json.loads(file.read_text())["checkpoint"]["latest"].get("resources") or []
-        ours = sorted((one["urn"], one.get("id")) for one in known if "providers:pulumi" not in one["urn"])
-        places = [one["inputs"] for one in known if one["type"] == "pulumi:providers:postgresql"]
-        return ours, [[place[key] for key in ("host", "port", "database", "username")] for place in places]
+        resources = json.loads(file.read_text())["checkpoint"]["latest"].get("resources") or []
+        urns_and_ids = sorted(
+            (resource["urn"], resource.get("id")) for resource in resources if "providers:pulumi" not in resource["urn"]
+        )
+        places = [resource["inputs"] for resource in resources if resource["type"] == "pulumi:providers:postgresql"]
+        return urns_and_ids, [[place[key] for key in ("host", "port", "database", "username")] for place in places]
 
     def run(self, verb: str, stray: dict[str, str], code: int, *, asked: bool = False) -> str:
-        """Run a verb, see its exit code, and that the victim is as before, and was not even connected to."""
+        """Run a verb and assert its exit code, and that the victim is unchanged and was not connected to."""
         before = self.victim.contents()
         connections = self.victim.connections()
         done = run(["pulumi", *VERBS[verb]], self.stack.folder, **{**self.stack.settings, **stray})
@@ -115,7 +117,7 @@ class Watched:
         return done.stdout
 
     def keeps_state(self, verb: str, stray: dict[str, str], words: str = "", *, asked: bool = False) -> None:
-        """Fail with these words, or, without any, succeed and find nothing to do; the state is as before."""
+        """Assert that a verb keeps the state, and fails with ``words``, or finds no changes if they are empty."""
         before = self.state()
         output = self.run(verb, stray, 1 if words else 0, asked=asked)
         assert self.state() == before, output
@@ -126,19 +128,19 @@ class Watched:
 
 @pytest.fixture
 def watched(stack: Stack, server: Server, start_server: Callable[[int], Server], names: Names) -> Iterator[Watched]:
-    """A stack and its victim."""
-    other = start_server(min(INSTALLED))
-    postgres, name = conninfo(other, "postgres"), name_of(stack.conninfo)
+    """Yield a stack together with its victim."""
+    elsewhere = start_server(min(INSTALLED))
+    postgres, name = conninfo(elsewhere, "postgres"), name_of(stack.conninfo)
     mark = names.owner.split()[-1]
-    victim = Victim(other, conninfo(other, str(conninfo_to_dict(stack.conninfo)["dbname"])), mark)
+    victim = Victim(elsewhere, conninfo(elsewhere, str(conninfo_to_dict(stack.conninfo)["dbname"])), mark)
     with ExitStack() as opened:
         ask(postgres, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-        opened.callback(drop_roles, other, mark)
+        opened.callback(drop_roles, elsewhere, mark)
         opened.callback(ask, postgres, f"DROP DATABASE {name} WITH (FORCE)")
         log_connections(postgres, "on")
         opened.callback(log_connections, postgres, "off")
         victim.deploy(names)
-        port = opened.enter_context(closing(Proxy(other, host=ELSEWHERE))).port
+        port = opened.enter_context(closing(Proxy(elsewhere, host=ELSEWHERE))).port
         stack.settings["PGPORT"] = str(port)
         watched = Watched(stack, server, victim, port)
         opened.callback(watched.stop)
@@ -147,14 +149,14 @@ def watched(stack: Stack, server: Server, start_server: Callable[[int], Server],
 
 
 def log_connections(postgres: str, value: str) -> None:
-    """Have the server log who connects, or not."""
+    """Turn the logging of connections on or off."""
     ask(postgres, f"ALTER SYSTEM SET log_connections = {value}")
     ask(postgres, "SELECT pg_reload_conf()")
     until(lambda: ask(postgres, "SHOW log_connections") == [(value,)])
 
 
 def strays(watched: Watched, folder: Path) -> dict[str, dict[str, str]]:
-    """What may be set by accident where the configuration says where the database is: each leads to the victim."""
+    """Return variables that may be set by accident beside an address in the configuration; each leads to the victim."""
     name, port = conninfo_to_dict(watched.victim.conninfo)["dbname"], watched.port
     services = folder / "services"
     place = f"host={ELSEWHERE}\nhostaddr={ELSEWHERE}\nport={port}\ndbname={name}\n"
@@ -162,7 +164,7 @@ def strays(watched: Watched, folder: Path) -> dict[str, dict[str, str]]:
     return {
         "PGSERVICE": {"PGSERVICE": "victim", "PGSERVICEFILE": str(services)},
         "PGHOSTADDR": {"PGHOSTADDR": ELSEWHERE},
-        "PGHOST": {  # and what is not about the host; the driver would take the list's servers in any order
+        "PGHOST": {  # and other variables; the driver would try the listed servers in any order
             "PGHOST": f"{NOBODY},{ELSEWHERE}",
             "PGLOADBALANCEHOSTS": "random",
             "PGPORT": watched.victim.server.environment["PGPORT"],

@@ -1,4 +1,4 @@
-"""Stacks with roles: names for them, and what each role sees."""
+"""Stacks with an owner, a writer and a reader."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ SAMPLE = [sys.executable, "-m", "seed", "sample"]
 
 
 def declare(stack: Stack, names: Names) -> None:
-    """Have the stack make the three roles."""
+    """Configure the three roles of a stack."""
     for kind in ("owner", "writer", "reader"):
         stack.pulumi("config", "set", "--path", f"roles.{kind}", getattr(names, kind))
 
 
 def password(stack: Stack, kind: str) -> str:
-    """What the stack says that the writer or the reader logs in with."""
+    """Return the password of the writer or the reader from the stack's outputs."""
     return stack.pulumi("stack", "output", "--show-secrets", f"{kind}Password").strip()
 
 
 def login(stack: Stack, names: Names, kind: str) -> str:
-    """How the writer or the reader reaches the database."""
+    """Return the conninfo of the writer or the reader."""
     return make_conninfo(stack.conninfo, user=getattr(names, kind), password=password(stack, kind))
 
 
-def run_as(stack: Stack, who: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of ours with this login."""
-    return run(words, stack.folder, **{**stack.settings, **pg_variables(who)})
+def run_as(stack: Stack, login_conninfo: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command with the connection of this conninfo."""
+    return run(words, stack.folder, **{**stack.settings, **pg_variables(login_conninfo)})
 
 
 def assert_right_for_all(stack: Stack, names: Names) -> None:
-    """Verify passes for the owner, the writer and the reader, and skips nothing."""
+    """Assert that verify passes for the owner, the writer and the reader, and skips no check."""
     as_owner = as_role(stack.conninfo, names.owner)
-    for who in (as_owner, login(stack, names, "writer"), login(stack, names, "reader")):
-        seen = run_as(stack, who, *VERIFY, "--strict")
-        assert seen.returncode == 0, seen.stdout
+    for conninfo in (as_owner, login(stack, names, "writer"), login(stack, names, "reader")):
+        done = run_as(stack, conninfo, *VERIFY, "--strict")
+        assert done.returncode == 0, done.stdout
 
 
 def assert_no_drift(stack: Stack) -> None:
-    """A second up and a refresh find nothing to do."""
+    """Assert that a second up and a refresh find no changes."""
     stack.up("--expect-no-changes")
     stack.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes")
 
 
 def lose_state(stack: Stack) -> None:
-    """Forget the stack and begin it anew, with its configuration."""
+    """Remove the stack's state and init the stack anew with its configuration."""
     stack.pulumi("stack", "rm", "--yes", "--force", "--preserve-config")
     stack.pulumi("stack", "init", "dev")

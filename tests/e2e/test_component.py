@@ -1,4 +1,4 @@
-"""examples/component, a program of a user's own, with the wheel installed and nothing of the checkout."""
+"""examples/component, a user's own program, with the wheel installed and without the checkout."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ README = "examples/component/README.md"
 FIRST, SECOND = "0001_create_products", "0002_b"
 THERE = "SELECT to_regclass('products')::text, to_regnamespace('pgvector_seed')::text, to_regtype('vector')::text"
 EVERYTHING, NOTHING = [("products", "pgvector_seed", "vector")], [(None, None, None)]
-# What only those can follow who have the checkout, or its program.
+# Advice that needs the checkout, or its program.
 OURS = ("python -m", "make ", "pulumi config set")
 
 
 @pytest.fixture(scope="session")
 def environment(cli: None, project: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001
-    """An environment with what the example's requirements.txt asks for, pgvector-seed from its wheel."""
+    """Return an environment with the example's requirements.txt, pgvector-seed from its wheel."""
     folder = shutil.copytree(EXAMPLE, tmp_path_factory.mktemp("installed") / "shop")
     environment = install(wheel, project / "requirements.txt", folder)
     (folder / "wheels").mkdir()
@@ -41,18 +41,18 @@ def environment(cli: None, project: Path, wheel: Path, tmp_path_factory: pytest.
 
 @dataclass
 class Shop:
-    """The example's stack, and the database that it makes."""
+    """The example's stack, and the database that it creates."""
 
     stack: Stack
     database: str
 
     @property
     def conninfo(self) -> str:
-        """How the database is reached."""
+        """The database's conninfo."""
         return make_conninfo(self.stack.conninfo, dbname=self.database)
 
     def move_into(self, main: str) -> None:
-        """Have Pulumi.yaml say main, with the program and the migrations in that folder."""
+        """Move the program and the migrations into a folder that Pulumi.yaml names as main."""
         folder = self.stack.folder
         (folder / main).mkdir()
         for name in ("__main__.py", "migrations"):
@@ -62,19 +62,19 @@ class Shop:
         self.run("bash", "-euc", readme_block("run: main", README))
 
     def run(self, *words: str, code: int = 0) -> str:
-        """Run a command with nothing but the stack's settings, and see its exit code."""
+        """Run a command with the stack's settings only, and assert its exit code."""
         done = run(words, self.stack.folder, **self.stack.settings, PULUMI_OPTION_YES="true")
         assert done.returncode == code, done.stdout
         return done.stdout
 
     def migrate(self, *words: str) -> None:
-        """``pgvector-seed migrate`` on the shop's database."""
+        """Run ``pgvector-seed migrate`` on the shop's database."""
         self.run("env", f"PGDATABASE={self.database}", ".venv/bin/pgvector-seed", "migrate", *words)
 
 
 @pytest.fixture
 def shop(environment: Path, server: Server, empty_database: str, tmp_path: Path) -> Iterator[Shop]:
-    """The example in a folder of its own. The database that it makes is dropped at the end."""
+    """Yield the example in its own folder, and drop its database at the end."""
     folder = shutil.copytree(EXAMPLE, tmp_path / "shop")
     (folder / ".venv").symlink_to(environment)
     stack = Stack(folder, empty_database, {"PGSSLMODE": "disable"})
@@ -96,7 +96,7 @@ def test_nothing_comes_from_the_checkout(shop: Shop) -> None:
 
 @pytest.mark.parametrize("main", ["", "infra"])
 def test_from_nothing_to_verified_and_back(shop: Shop, main: str) -> None:
-    """As the README has it; the provider's process finds the migrations wherever Pulumi.yaml has the program run."""
+    """The README's commands work, and the provider finds the migrations from any main in Pulumi.yaml."""
     stack = shop.stack
     if main:
         shop.move_into(main)
@@ -124,7 +124,7 @@ def test_from_nothing_to_verified_and_back(shop: Shop, main: str) -> None:
 
 @pytest.mark.parametrize(("main", "words"), [("", []), ("infra", []), ("infra", ["--run-program"])])
 def test_one_state_from_two_machines(shop: Shop, main: str, words: list[str]) -> None:
-    """What a laptop deployed, a pipeline finds unchanged in its own checkout, and undoes by its own files."""
+    """A pipeline finds a laptop's deployment unchanged in its own checkout, and undoes it by its own files."""
     stack = shop.stack
     program = stack.folder / "__main__.py"
     absolute = 'Path(__file__).resolve().parent / "migrations"'
@@ -147,14 +147,14 @@ def test_one_state_from_two_machines(shop: Shop, main: str, words: list[str]) ->
 
 
 def test_what_is_wrong_comes_with_a_remedy_that_works_here(shop: Shop) -> None:
-    """Regression: it named the configuration of our own program, and commands of the checkout."""
+    """Regression: remedies named our own program's configuration, and commands of the checkout."""
     stack, second = shop.stack, f"migrations/{SECOND}.up.sql"
 
     def refused(words: str, *command: str, **settings: str) -> None:
-        said = stack.pulumi(*(command or ("preview",)), code=1, **settings)
-        assert words in said
-        assert "Traceback" not in said
-        assert not [word for word in OURS if word in said], said
+        output = stack.pulumi(*(command or ("preview",)), code=1, **settings)
+        assert words in output
+        assert "Traceback" not in output
+        assert not [word for word in OURS if word in output], output
 
     refused("VectorDatabaseArgs(host=", PGHOST="/tmp")
     refused('VectorDatabaseArgs(sslmode="verify-full")', PGHOST="db.example", PGSSLMODE="require")
@@ -182,12 +182,12 @@ def test_what_is_wrong_comes_with_a_remedy_that_works_here(shop: Shop) -> None:
 
 
 def test_a_failing_migration_is_told_without_a_traceback(shop: Shop) -> None:
-    """Regression: the engine interrupts the program then, and Python told the KeyboardInterrupt below the error."""
+    """Regression: the engine interrupted the program, and a KeyboardInterrupt's traceback followed the error."""
     shop.stack.write(f"migrations/{SECOND}.up.sql", "SELECT nope")
-    said = shop.stack.up(code=1)
-    assert f"MigrationError: {SECOND}.up.sql, line 1" in said
-    assert "Traceback" not in said
-    assert "KeyboardInterrupt" not in said
+    output = shop.stack.up(code=1)
+    assert f"MigrationError: {SECOND}.up.sql, line 1" in output
+    assert "Traceback" not in output
+    assert "KeyboardInterrupt" not in output
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_a_failing_migration_is_told_without_a_traceback(shop: Shop) -> None:
     ],
 )
 def test_what_the_configuration_returns_is_no_argument_as_it_is(shop: Shop, argument: str, words: str) -> None:
-    """Regression: None damaged the ledger for good, and the text "false" was true, so that tables were dropped."""
+    """Regression: None damaged the ledger for good, and the text "false" was true, so tables were dropped."""
     stack = shop.stack
     stack.write(f"migrations/{SECOND}.up.sql", "CREATE TABLE b ()")
     stack.write(f"migrations/{SECOND}.down.sql", "DROP TABLE b")
@@ -213,8 +213,8 @@ def test_what_the_configuration_returns_is_no_argument_as_it_is(shop: Shop, argu
         .replace('migrations="migrations",', f'migrations="migrations", {argument},')
     )
     for command in (["preview"], ["up", "--yes", "--skip-preview"]):
-        said = stack.pulumi(*command, code=1)
-        assert words in said
-        assert "Traceback" not in said
-    kept = "SELECT to_regclass('b')::text, declaration ->> 'on_destroy' FROM pgvector_seed.deployment"
-    assert ask(shop.conninfo, kept) == [("b", "retain")]
+        output = stack.pulumi(*command, code=1)
+        assert words in output
+        assert "Traceback" not in output
+    query = "SELECT to_regclass('b')::text, declaration ->> 'on_destroy' FROM pgvector_seed.deployment"
+    assert ask(shop.conninfo, query) == [("b", "retain")]

@@ -1,4 +1,4 @@
-"""The library and its command as another project gets them: built, and installed in a fresh environment."""
+"""The library and its command as another project installs them: built, and in a fresh environment."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ TABLE = "CREATE TABLE embeddings (id serial PRIMARY KEY, embedding vector(4))"
 
 @pytest.fixture(scope="module")
 def environment(project: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of an environment with the wheel, and with what the job needs."""
+    """Return the bin folder of an environment with the wheel and the job's dependencies."""
     return install(wheel, project / "requirements-seed.txt", tmp_path_factory.mktemp("elsewhere")) / "bin"
 
 
 @pytest.fixture
 def outside(folder: Path) -> Path:
-    """A folder that knows nothing of the project, with one migration."""
+    """Return a folder outside of the project, with one migration."""
     (folder / "0001_create_embeddings.up.sql").write_text(TABLE)
     return folder.parent
 
 
 def test_the_wheel_adds_one_name_and_misses_no_file(project: Path, wheel: Path) -> None:
-    """Regression: package data that nobody lists is what an installation misses."""
+    """Regression: the wheel lacked package data that was listed nowhere."""
     listed = subprocess.run(["git", "ls-files"], cwd=project, capture_output=True, text=True, check=True).stdout
     library = {name for name in listed.splitlines() if name.startswith("pgvector_seed/")}
     job = {f"pgvector_seed/{name}" for name in listed.splitlines() if name.startswith("seed/")}
@@ -56,7 +56,7 @@ STRAYS = (
 
 
 def test_nothing_gets_in_that_only_lies_there(project: Path, tmp_path: Path) -> None:
-    """Regression: seed/ was copied whole, with what git ignores; and both had every untracked file."""
+    """Regression: seed/ was copied with files that git ignores, and wheel and sdist had all untracked files."""
     dirty = tmp_path / "project"
     shutil.copytree(project, dirty, ignore=shutil.ignore_patterns("dist"))
     for name in STRAYS:
@@ -70,7 +70,7 @@ def test_nothing_gets_in_that_only_lies_there(project: Path, tmp_path: Path) -> 
 
 
 def test_the_sdist_makes_the_same_wheel(project: Path, wheel: Path, tmp_path: Path) -> None:
-    """What builds from a sdist has no git and none of the other folders."""
+    """A wheel built from the sdist, without git and the other folders, has the same files."""
     (sdist,) = (project / "dist").glob("*.tar.gz")
     succeed(
         [sys.executable, "-m", "pip", "wheel", "--no-index", "--no-build-isolation", "--no-deps", str(sdist)], tmp_path
@@ -79,14 +79,14 @@ def test_the_sdist_makes_the_same_wheel(project: Path, wheel: Path, tmp_path: Pa
 
 
 def test_the_command_deploys_fills_and_verifies(environment: Path, database: str, outside: Path) -> None:
-    """From an empty database to the verdict, without a checkout."""
-    there = {**pg_variables(database), "PATH": str(environment)}
+    """The command leads from an empty database to the verdict without a checkout."""
+    settings = {**pg_variables(database), "PATH": str(environment)}
     for words in ("--version", "migrate apply", "sample", "verify"):
-        done = run(["pgvector-seed", *words.split()], outside, **there)
+        done = run(["pgvector-seed", *words.split()], outside, **settings)
         assert done.returncode == 0, done.stdout
         assert words != "--version" or done.stdout == f"pgvector-seed, version {VERSION}\n"
     ask(database, "DROP TABLE embeddings")
-    wrong = run(["pgvector-seed", "verify"], outside, **there)
+    wrong = run(["pgvector-seed", "verify"], outside, **settings)
     assert wrong.returncode == 1, wrong.stdout
     assert "pgvector-seed migrate status" in wrong.stdout
     assert "python -m seed" not in wrong.stdout

@@ -1,4 +1,4 @@
-"""Ctrl-C and kill -9 while the server is at a statement: nothing stays at work, and the next run goes on."""
+"""Ctrl-C and kill -9 during a statement: the server stops working, and the next run continues."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NEWEST = {"up": "0001_create_embeddings", "destroy": "0002_b"}
 def at_work(
     words: Sequence[str], folder: Path, settings: Mapping[str, str], conninfo: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """A command, once the server is at the statement that does not end."""
+    """Yield the process of a command, once the server executes the statement that does not end."""
     with start(words, folder, **settings) as process:
         until(lambda: process.poll() is not None or ask(conninfo, ASLEEP))
         assert process.poll() is None, process.communicate()[0]
@@ -43,20 +43,20 @@ def migrations(folder: Path, up: str, down: str = "DROP TABLE b") -> None:
 
 
 def assert_gone(conninfo: str) -> None:
-    """The server has left the statement, with its locks."""
+    """Wait until the server has ended the statement and released its locks."""
     until(lambda: not ask(conninfo, ASLEEP))
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the project."""
+    """Return a copy of the project."""
     return copy_project(tmp_path / "project")
 
 
 @pytest.mark.parametrize("verb", ["up", "destroy"])
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_stand_alone(project: Path, empty_database: str, verb: str, sent: signal.Signals) -> None:
-    """Regression: the statement went on with its locks after Ctrl-C, and no line said what was done."""
+    """Regression: after Ctrl-C the statement ran on with its locks, and no line said what had been recorded."""
     settings = {**pg_variables(empty_database), "YES": "1"}
     if verb == "destroy":
         migrations(project, "SELECT 1", f"{SLEEP}; DROP TABLE b")
@@ -78,7 +78,7 @@ def test_stand_alone(project: Path, empty_database: str, verb: str, sent: signal
 
 
 def test_stand_alone_while_it_waits_for_the_extension(project: Path, empty_database: str) -> None:
-    """Where the SDK has it made in another thread, and no migration is at work yet."""
+    """An interrupt also ends CREATE EXTENSION, which the SDK runs in another thread before any migration."""
     waiting = f"{ASLEEP.split(' WHERE ')[0]} WHERE wait_event = 'relation' AND datname = current_database()"
     with psycopg.connect(empty_database) as holder:
         holder.execute("LOCK TABLE pg_extension IN SHARE MODE")
@@ -94,7 +94,7 @@ def test_stand_alone_while_it_waits_for_the_extension(project: Path, empty_datab
 
 
 def interrupt(process: subprocess.Popen[str], *, whole_group: bool) -> str:
-    """Ctrl-C in a terminal reaches the whole group, the signal of a pipeline the CLI alone; what is then printed."""
+    """Interrupt the CLI's group, as a terminal does, or the CLI alone, as a pipeline; return the output."""
     if whole_group:
         os.killpg(process.pid, signal.SIGINT)
     else:
@@ -103,7 +103,7 @@ def interrupt(process: subprocess.Popen[str], *, whole_group: bool) -> str:
 
 
 def start_asleep(stack: Stack, verb: str) -> list[str]:
-    """The words of a run that comes to a statement which does not end."""
+    """Prepare a migration that does not end, and return the command that runs into it."""
     if verb == "destroy":
         migrations(stack.folder, "SELECT 1", f"{SLEEP}; DROP TABLE b")
         stack.up()
@@ -114,7 +114,7 @@ def start_asleep(stack: Stack, verb: str) -> list[str]:
 
 @pytest.mark.parametrize(("verb", "whole_group"), [("up", True), ("up", False), ("destroy", True)])
 def test_an_interrupt_of_the_engine(stack: Stack, verb: str, whole_group: bool) -> None:
-    """Regression: the engine waited for the migration's end, which had its locks until then."""
+    """Regression: the engine waited for the end of the migration, which kept its locks until then."""
     words = start_asleep(stack, verb)
     with at_work(words, stack.folder, stack.settings, stack.conninfo) as process:
         printed = interrupt(process, whole_group=whole_group)
@@ -131,7 +131,7 @@ def test_an_interrupt_of_the_engine(stack: Stack, verb: str, whole_group: bool) 
 
 @pytest.mark.parametrize("verb", ["up", "destroy"])
 def test_a_killed_engine(stack: Stack, verb: str) -> None:
-    """Regression: its provider went on with the migration. The way back is the one of docs/operations.md."""
+    """Regression: the provider of a killed engine went on with the migration. docs/operations.md has the way back."""
     words = start_asleep(stack, verb)
     with at_work(words, stack.folder, stack.settings, stack.conninfo) as process:
         providers = [child for child in psutil.Process(process.pid).children(recursive=True) if is_ours(child)]
@@ -151,5 +151,5 @@ def test_a_killed_engine(stack: Stack, verb: str) -> None:
 
 
 def is_ours(process: psutil.Process) -> bool:
-    """True for the process in which our provider runs."""
+    """Return True for the process of our dynamic provider."""
     return "pulumi.dynamic" in process.cmdline()

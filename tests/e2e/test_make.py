@@ -1,6 +1,7 @@
 """The make targets in a fresh clone, in the order in which a newcomer types them.
 
-One story: each test begins where the one before it ended, because the packages are installed once.
+The tests of this file are one story: each begins in the state that the previous one left, because the packages are
+installed once.
 """
 
 from __future__ import annotations
@@ -42,25 +43,25 @@ def make(clone: Path, *words: str, code: int = 0, **settings: str) -> str:
 
 
 def steady(text: str) -> list[str]:
-    """The lines, with what differs from run to run replaced."""
+    """Return the lines, with the parts that differ from run to run replaced."""
     for pattern, name in VARIABLE:
         text = pattern.sub(name, text)
     return [line.rstrip() for line in text.strip().splitlines()]
 
 
 def test_the_first_up_prints_what_the_readme_shows(clone: Path) -> None:
-    """The database of a stray PGHOST is not written to: it is not even asked."""
-    said = make(clone, "up", PGHOST="192.0.2.1", PGPASSWORD="stray", PGSERVICE="stray")
-    assert steady(said) == steady(readme_block("make up"))
+    """The output is the README's, and the server of a stray PGHOST is not even connected to."""
+    output = make(clone, "up", PGHOST="192.0.2.1", PGPASSWORD="stray", PGSERVICE="stray")
+    assert steady(output) == steady(readme_block("make up"))
 
 
 def test_a_second_up_changes_nothing(clone: Path) -> None:
-    """Also for a caller whose Python looks into no folder that it is started in."""
-    said = make(clone, "up", PYTHONSAFEPATH="1")
-    assert "2 unchanged" in said
-    assert "applied in" not in said
-    assert "Packages" not in said
-    assert "All 7 answers are the article's." in said
+    """A second up finds everything unchanged, also under PYTHONSAFEPATH."""
+    output = make(clone, "up", PYTHONSAFEPATH="1")
+    assert "2 unchanged" in output
+    assert "applied in" not in output
+    assert "Packages" not in output
+    assert "All 7 answers are the article's." in output
 
 
 def test_the_checkout_stays_clean(clone: Path) -> None:
@@ -70,29 +71,29 @@ def test_the_checkout_stays_clean(clone: Path) -> None:
 def test_preview_of_a_new_migration(clone: Path) -> None:
     new = clone / "migrations" / "0002_more.up.sql"
     new.write_text("CREATE TABLE more ()")
-    said = make(clone, "preview")
+    output = make(clone, "preview")
     new.unlink()
-    assert "0002_more to be applied" in said
-    assert "~ 1 to update" in said
+    assert "0002_more to be applied" in output
+    assert "~ 1 to update" in output
 
 
 def test_the_readmes_way_to_change_the_table(clone: Path) -> None:
-    said = run(["bash", "-euc", readme_block("run: migration")], clone, **STANDALONE).stdout
-    assert "0002_add_label to be applied" in said
-    assert "0002_add_label applied in" in said
-    assert "All 7 answers are the article's." in said
+    output = run(["bash", "-euc", readme_block("run: migration")], clone, **STANDALONE).stdout
+    assert "0002_add_label to be applied" in output
+    assert "0002_add_label applied in" in output
+    assert "All 7 answers are the article's." in output
 
 
 def test_the_readmes_check_after_a_deployment(clone: Path) -> None:
     script = 'eval "$(make -s env)"\n' + readme_block("run: check")
-    said = run(["bash", "-euc", script], clone)
-    assert said.returncode == 0, said.stdout
-    assert '"right": true' in said.stdout
-    assert "checks: " in said.stdout
+    done = run(["bash", "-euc", script], clone)
+    assert done.returncode == 0, done.stdout
+    assert '"right": true' in done.stdout
+    assert "checks: " in done.stdout
 
 
 def test_verify_holds_the_database_against_its_promise(clone: Path) -> None:
-    """What was just deployed and filled passes; a row that is gone does not."""
+    """A database that was just deployed and filled passes; a missing row fails."""
     assert "checks: 11 passed, 4 not declared" in make(clone, "verify")
     lose = "import psycopg; psycopg.connect('', autocommit=True).execute('DELETE FROM embeddings WHERE id = 3')"
     assert run(["bash", "-euc", f'eval "$(make -s env)"; python -c "{lose}"'], clone).returncode == 0
@@ -103,15 +104,15 @@ def test_verify_holds_the_database_against_its_promise(clone: Path) -> None:
 def test_a_failing_migration_ends_up_with_its_line(clone: Path) -> None:
     new = clone / "migrations" / "0003_bad.up.sql"
     new.write_text("SELECT 1;\nSELECT nope;")
-    said = make(clone, "up", code=2)
+    output = make(clone, "up", code=2)
     new.unlink()
-    assert "error: 0003_bad.up.sql, line 2" in said
-    assert "Traceback" not in said
+    assert "error: 0003_bad.up.sql, line 2" in output
+    assert "Traceback" not in output
 
 
 def test_env_is_all_that_plain_commands_need(clone: Path) -> None:
-    said = run(["sh", "-c", 'eval "$(make -s env)" && python -m seed sample --json'], clone, PGHOST="192.0.2.1")
-    assert '"right": true' in said.stdout, said.stdout
+    output = run(["sh", "-c", 'eval "$(make -s env)" && python -m seed sample --json'], clone, PGHOST="192.0.2.1")
+    assert '"right": true' in output.stdout, output.stdout
     printed = run(["make", "-s", "env"], clone).stdout
     folder = clone / ".local" / "18"
     assert (folder / "passphrase").read_text() not in printed
@@ -147,45 +148,45 @@ def test_make_does_not_act_as_an_owner_that_nobody_named(clone: Path) -> None:
 
 @pytest.mark.parametrize("shell", [name for name in ("sh", "dash", "bash", "zsh") if shutil.which(name)])
 def test_psql_in_a_shell_of_make_env(clone: Path, shell: str) -> None:
-    """Of the server only; the provider's driver would end on the variable. Another server is not held to it."""
+    """Only psql on make's server is held to SCRAM; PGREQUIREAUTH, which the provider rejects, is not exported."""
     script = (
         'eval "$(make -s env)"; psql -XAtc "SELECT 6 * 7" | cat; env | grep PGREQUIREAUTH || echo clean\n'
         'PGPORT=1 psql -c "SELECT 1" 2>&1 || echo other'
     )
-    said = run([shell, "-uc", script], clone).stdout
-    assert said.splitlines()[:2] == ["42", "clean"], said
-    assert said.splitlines()[-1] == "other", said
+    output = run([shell, "-uc", script], clone).stdout
+    assert output.splitlines()[:2] == ["42", "clean"], output
+    assert output.splitlines()[-1] == "other", output
 
 
 @pytest.mark.parametrize("command", OURS)
 def test_a_program_on_the_port_of_a_stopped_server_is_told_no_password(clone: Path, command: str) -> None:
-    """Regression: each of these sent the superuser's password in clear."""
+    """Regression: each of these commands sent the superuser's password in clear."""
     with stopped(clone) as its:
-        said = run(["sh", "-c", f'eval "$(make -s env)"; {command}'], clone).stdout
-    assert its.asked, said
+        output = run(["sh", "-c", f'eval "$(make -s env)"; {command}'], clone).stdout
+    assert its.asked, output
     assert its.heard == []
     if command.startswith("python"):
-        assert "Run: make up" in said
+        assert "Run: make up" in output
 
 
 @pytest.mark.usefixtures("cli")
 @pytest.mark.parametrize("verb", ["preview", "up --yes --skip-preview", DESTROY])
 def test_nor_is_it_by_pulumi(clone: Path, verb: str) -> None:
-    """Our own connection comes first, before something is created and before it is dropped."""
-    for known in (True, False):
+    """Our own connection fails first, before the provider creates or drops anything."""
+    for deployed in (True, False):
         make(clone, "up", ENGINE="pulumi")
-        if not known:
+        if not deployed:
             make(clone, "destroy", YES="1", ENGINE="pulumi")
         with stopped(clone) as its:
-            said = run(["sh", "-c", f'eval "$(make -s env)"; pulumi {verb}'], clone).stdout
-        assert its.asked or (verb == DESTROY and not known), said  # destroyed already: nobody is asked
-        assert its.heard == [], said
+            output = run(["sh", "-c", f'eval "$(make -s env)"; pulumi {verb}'], clone).stdout
+        assert its.asked or (verb == DESTROY and not deployed), output  # destroyed already: nobody is asked
+        assert its.heard == [], output
     make(clone, "up")
 
 
 @contextmanager
 def stopped(clone: Path) -> Iterator[Thief]:
-    """Another program on the port of the server, which runs again at the end."""
+    """Stop the server, and yield the record of another program on its port; start the server again at the end."""
     make(clone, "stop")
     with thief(int((clone / ".local" / "18" / "port").read_text())) as its:
         yield its
@@ -193,36 +194,36 @@ def stopped(clone: Path) -> Iterator[Thief]:
 
 
 def test_a_stack_with_another_resource_is_refused_with_its_name(clone: Path) -> None:
-    """Before the database is touched."""
+    """The stand-alone engine refuses the stack before it touches the database."""
     program = clone / "__main__.py"
     before = program.read_text()
     program.write_text(
         "import pulumi_postgresql as postgresql\n"
         + before.replace("pulumi.export", 'postgresql.Role("reader")\n\npulumi.export', 1)
     )
-    said = make(clone, "up", code=2)
+    output = make(clone, "up", code=2)
     program.write_text(before)
-    assert "reader (postgresql:index/role:Role) needs Pulumi's engine" in said
+    assert "reader (postgresql:index/role:Role) needs Pulumi's engine" in output
 
 
 def test_a_missing_engine_is_told_in_one_line(clone: Path) -> None:
-    """PATH without the CLI, and a proxy that leads nowhere: it cannot be installed."""
+    """Without the CLI, and offline, make falls back to the stand-alone engine and says why in one line."""
     bare = os.pathsep.join(
         path for path in os.environ["PATH"].split(os.pathsep) if not (Path(path) / "pulumi").exists()
     )
     offline: dict[str, Any] = {"PATH": bare, "https_proxy": "http://127.0.0.1:1"}
-    said = make(clone, "preview", ENGINE="auto", **offline)
+    output = make(clone, "preview", ENGINE="auto", **offline)
     assert (
         len(
             [
                 line
-                for line in said.splitlines()
+                for line in output.splitlines()
                 if line.startswith("Engine     stand-alone: the CLI cannot be installed")
             ]
         )
         == 1
     )
-    assert "2 unchanged" in said
+    assert "2 unchanged" in output
     assert "no Pulumi engine" in make(clone, "preview", ENGINE="pulumi", code=2, **offline)
 
 
@@ -231,7 +232,7 @@ def test_a_stray_variable_is_refused(clone: Path) -> None:
 
 
 def test_the_database_of_the_environment(clone: Path) -> None:
-    """Another server, provisioned through DATABASE=env: here the own one of PostgreSQL 16."""
+    """DATABASE=env provisions the server of the PG* variables, here make's own PostgreSQL 16."""
     assert "this folder's own PostgreSQL 16" in make(clone, "up", "PG=16")
     folder = clone / ".local" / "16"
     settings: dict[str, Any] = {
@@ -241,27 +242,29 @@ def test_the_database_of_the_environment(clone: Path) -> None:
         "PGDATABASE": "postgres",
         "PGPASSFILE": str(folder / "pgpass"),
     }
-    said = make(clone, "up", DATABASE="env", **settings)
-    assert said.splitlines()[0].startswith("Server     yours, of DATABASE=env: PGHOST=127.0.0.1")
-    assert "2 unchanged" in said
+    output = make(clone, "up", DATABASE="env", **settings)
+    assert output.splitlines()[0].startswith("Server     yours, of DATABASE=env: PGHOST=127.0.0.1")
+    assert "2 unchanged" in output
 
 
 @pytest.mark.parametrize("moment", [0.1, 0.6, 1.1, 1.6])
 def test_an_interrupt_at_any_point_is_made_up_for(clone: Path, moment: float) -> None:
-    """Ctrl-C reaches the whole group of processes, as from a terminal."""
+    """An up after a Ctrl-C, which reaches the whole process group, completes the deployment."""
     make(clone, "destroy", YES="1")
     process = start(["make", "up"], clone, **STANDALONE)
-    time.sleep(moment)  # the moment itself is what is tried
+    time.sleep(moment)  # the moment is the subject of the test
     os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate()[0]
+    output = process.communicate()[0]
     # An interpreter that is still starting has a traceback of its own, before our first line can prevent it.
-    assert not re.search(rf'File "{re.escape(str(clone))}/(?!\.venv|local/bootstrap\.py|\w+/__main__\.py)', said), said
+    assert not re.search(rf'File "{re.escape(str(clone))}/(?!\.venv|local/bootstrap\.py|\w+/__main__\.py)', output), (
+        output
+    )
     assert "All 7 answers are the article's." in make(clone, "up")
 
 
 @pytest.mark.usefixtures("cli")
 def test_both_engines_share_the_ledger(clone: Path) -> None:
-    """Whichever comes second finds everything in place."""
+    """The engine that comes second finds everything in place."""
     first = make(clone, "up", ENGINE="pulumi")
     assert "applied in" not in first
     assert "5 created" in first
@@ -279,7 +282,7 @@ def test_both_engines_share_the_ledger(clone: Path) -> None:
 
 @pytest.mark.usefixtures("cli")
 def test_what_one_engine_did_the_other_finds_out(clone: Path) -> None:
-    """Pulumi's state must not say that all is there when it is gone, or nothing when it is there."""
+    """Pulumi's state does not hide that the other engine dropped or created the deployment."""
     assert "5 created" in make(clone, "up", ENGINE="pulumi")
     make(clone, "destroy", YES="1")
     assert "2 created" in make(clone, "up", ENGINE="pulumi")
@@ -295,7 +298,7 @@ def test_what_one_engine_did_the_other_finds_out(clone: Path) -> None:
 
 @pytest.mark.usefixtures("cli")
 def test_the_last_up_holds_whichever_engine_it_was(clone: Path) -> None:
-    """Pulumi's state alone would drop what the last up, a stand-alone one, said to keep."""
+    """Pulumi's destroy obeys onDestroy of the last up, even of a stand-alone one."""
     config = clone / ".local" / "18" / "Pulumi.dev.yaml"
     before = config.read_text()
     make(clone, "up", ENGINE="pulumi")
@@ -308,7 +311,7 @@ def test_the_last_up_holds_whichever_engine_it_was(clone: Path) -> None:
 
 @pytest.mark.usefixtures("cli")
 def test_what_a_killed_cli_leaves_half_written_is_cleared_away(clone: Path) -> None:
-    """Found by chance once in ten kills: an empty file that the CLI then stops at for ever."""
+    """Regression: one kill in ten left an empty file at which every later run of the CLI stopped."""
     state = clone / ".local" / "18" / "state" / ".pulumi"
     (state / "stacks" / "pgvector-seed" / "dev.json.attrs").write_text("")
     lock = state / "locks" / "organization" / "pgvector-seed" / "dev" / "x.json"
@@ -324,7 +327,7 @@ LEFT = "is the newest recorded migration; nothing after it was committed. Run th
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_an_up_without_an_engine_that_ends_inside_a_migration(clone: Path, sent: signal.Signals) -> None:
-    """Regression: the server went on with the statement, with its locks, and no line said what was done."""
+    """Regression: the statement ran on with its locks, and no line said what had been recorded."""
     slow = clone / "migrations" / "0003_slow.up.sql"
     slow.write_text(SLOW)
     printed = stop_inside(clone, sent, "standalone")
@@ -337,9 +340,10 @@ def test_an_up_without_an_engine_that_ends_inside_a_migration(clone: Path, sent:
 @pytest.mark.usefixtures("cli")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_an_up_that_ends_inside_a_migration(clone: Path, sent: signal.Signals) -> None:
-    """What it declared counts no more than it did, and a killed one leaves a lock and a note of what it was at.
+    """The declaration of an interrupted up does not count.
 
-    Destroy obeys the up before, and the next up goes on, without a word of the note.
+    Destroy obeys the up before. The next up goes on in spite of the lock and the pending operation that a killed
+    CLI leaves, and does not mention them.
     """
     make(clone, "up", ENGINE="pulumi")
     config, slow = clone / ".local" / "18" / "Pulumi.dev.yaml", clone / "migrations" / "0003_slow.up.sql"
@@ -362,7 +366,7 @@ def test_an_up_that_ends_inside_a_migration(clone: Path, sent: signal.Signals) -
 
 
 def stop_inside(clone: Path, sent: signal.Signals, engine: str) -> str:
-    """Run make up, send a signal to its group while the slow migration runs, and see that the server leaves that."""
+    """Run make up, signal its group during the slow migration, and wait until the server ends the statement."""
     own = own_conninfo(Server(clone / ".local" / "18", 18))
     process = start(["make", "up"], clone, ENGINE=engine)
     while ask(own, ASLEEP) == [(0,)]:
@@ -390,7 +394,7 @@ def test_the_server_outlives_make_until_stop(clone: Path) -> None:
     data = str((clone / ".local" / "18" / "home").resolve() / "data")
 
     def working() -> bool:
-        return data in {found.info["cwd"] for found in psutil.process_iter(["cwd"])}
+        return data in {process.info["cwd"] for process in psutil.process_iter(["cwd"])}
 
     assert working()
     make(clone, "stop")
@@ -401,8 +405,8 @@ def test_the_server_outlives_make_until_stop(clone: Path) -> None:
 def test_the_readmes_way_to_remove_everything(clone: Path) -> None:
     make(clone, "up")
     home = (clone / ".local" / "18" / "home").resolve()
-    said = run(["bash", "-euc", readme_block("run: remove")], clone, **STANDALONE, YES="1").stdout
-    assert "- 2 deleted" in said, said
+    output = run(["bash", "-euc", readme_block("run: remove")], clone, **STANDALONE, YES="1").stdout
+    assert "- 2 deleted" in output, output
     assert not home.exists()
     assert not (clone / ".local").exists()
     assert not (clone / ".venv").exists()
@@ -410,7 +414,7 @@ def test_the_readmes_way_to_remove_everything(clone: Path) -> None:
 
 
 def test_help_lists_every_target(clone: Path) -> None:
-    said = make(clone, "help")
+    output = make(clone, "help")
     phony = re.search(r"^.PHONY: (.*)$", (clone / "Makefile").read_text(), re.MULTILINE)
     assert phony is not None
-    assert re.findall(r"^  make ([\w-]+) ", said, re.MULTILINE) == phony[1].split()
+    assert re.findall(r"^  make ([\w-]+) ", output, re.MULTILINE) == phony[1].split()

@@ -1,4 +1,4 @@
-"""The make targets on a stack with roles, on the server that make brings."""
+"""The make targets on a stack with roles, on make's own server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("roles")
 
 
 def make(clone: Path, *words: str, code: int = 0, **settings: str) -> str:
-    """Run make with Pulumi's engine, see that it ends with this exit code, and return all it printed."""
+    """Run make with Pulumi's engine, assert its exit code, and return its output."""
     done = run(["make", "--no-print-directory", *words], clone, **{"ENGINE": "pulumi", **settings})
     assert done.returncode == code, done.stdout
     return done.stdout
@@ -32,21 +32,21 @@ def shell(clone: Path, script: str, code: int = 0) -> str:
 
 
 def set_roles() -> list[str]:
-    """The commands that declare the three roles."""
+    """Return the commands that declare the three roles."""
     kinds = ("owner", "writer", "reader")
     return [f"pulumi config set --path roles.{kind} {shlex.quote(getattr(NAMES, kind))}" for kind in kinds]
 
 
 @pytest.fixture(scope="module")
 def roles(cli: None, clone: Path) -> None:  # noqa: ARG001
-    """A stack that was up without roles, and is now up with them."""
+    """Bring a stack up without roles, then with them."""
     make(clone, "up")
     shell(clone, "\n".join(set_roles()))
     make(clone, "up")
 
 
 def test_every_target_works(clone: Path) -> None:
-    """Regression: all but preview ended with advice that make itself undid."""
+    """Regression: every target but preview ended with advice that make itself undid."""
     assert "All 7 answers are the article's." in make(clone, "seed")
     assert "checks: 11 passed" in make(clone, "verify")
     assert "28 unchanged" in make(clone, "preview")
@@ -58,7 +58,7 @@ def test_every_target_works(clone: Path) -> None:
 
 
 def test_in_a_shell_of_make_env_the_advice_works(clone: Path) -> None:
-    """There the login is a superuser, who says whose ledger it trusts."""
+    """In a shell of make env the login is a superuser, who must name the owner of a trusted ledger."""
     refused = shell(clone, "python -m seed sample", code=2)
     advice = re.search("PGOPTIONS=.*?(?= before the same command)", refused)
     assert advice is not None, refused
@@ -66,7 +66,7 @@ def test_in_a_shell_of_make_env_the_advice_works(clone: Path) -> None:
 
 
 def test_a_stack_that_loses_the_key_gets_the_commands_that_set_it_again(clone: Path) -> None:
-    """As they are printed, one after the other."""
+    """The printed commands, run one after the other, restore the key."""
     shell(clone, "pulumi config rm roles")
     refused = make(clone, "up", code=2)
     advice = re.search(r"pulumi config set .*(?=\. To do without)", refused)
@@ -76,7 +76,7 @@ def test_a_stack_that_loses_the_key_gets_the_commands_that_set_it_again(clone: P
 
 
 def test_a_server_that_is_gone_is_filled_anew(clone: Path) -> None:
-    """The roles are gone with it."""
+    """After the loss of the server, one up creates the roles, the tables and the rows again."""
     make(clone, "stop")
     shutil.rmtree((clone / ".local" / "18" / "home").resolve())
     assert "All 7 answers are the article's." in make(clone, "up")
@@ -84,7 +84,7 @@ def test_a_server_that_is_gone_is_filled_anew(clone: Path) -> None:
 
 
 def test_a_stack_without_roles_again_keeps_the_data(clone: Path) -> None:
-    """By the commands that the page has."""
+    """The commands of docs/roles.md remove the roles and keep the data."""
     commands = readme_block("run: without roles", "docs/roles.md").replace("app_owner", quoted(NAMES.owner))
     shell(clone, "export PULUMI_SKIP_CONFIRMATIONS=true\n" + commands)
     assert "5 unchanged" in make(clone, "up")

@@ -1,4 +1,4 @@
-"""examples/pipeline.sh on the real engine: what a pipeline does, what it refuses, and what it leaves."""
+"""examples/pipeline.sh on the real engine: its steps, its refusals and its reports."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ SCRIPT = "examples/pipeline.sh"
 
 
 def pipeline(stack: Stack, *words: str, code: int = 0, **settings: str) -> str:
-    """Run the script, see that it ends with this exit code and tells no password, and return all it printed."""
+    """Run the script, assert its exit code and that no password is shown or stored, and return its output."""
     done = run([SCRIPT, *words], stack.folder, **{**stack.settings, **settings})
     assert done.returncode == code, done.stdout
-    kept = [path.read_text() for path in (stack.folder / "reports").glob("*")]
-    assert all(PASSWORD not in text for text in (done.stdout, *kept))
+    reports = [path.read_text() for path in (stack.folder / "reports").glob("*")]
+    assert all(PASSWORD not in text for text in (done.stdout, *reports))
     return done.stdout
 
 
 def failures(stack: Stack, name: str = "junit") -> list[str]:
-    """The checks that failed, by a JUnit report."""
+    """Return the failed checks of a JUnit report."""
     suite = ET.parse(stack.folder / "reports" / f"{name}.xml")  # noqa: S314  # our own report
     return [case.attrib["name"] for case in suite.iter("testcase") if case.find("failure") is not None]
 
 
 def test_preview_changes_nothing_and_keeps_its_text(stack: Stack) -> None:
-    said = pipeline(stack, "preview")
-    assert "5 to create" in said
-    assert (stack.folder / "reports" / "preview.txt").read_text() == said
+    output = pipeline(stack, "preview")
+    assert "5 to create" in output
+    assert (stack.folder / "reports" / "preview.txt").read_text() == output
     assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
 
 
 def test_deploy_and_again(stack: Stack, tmp_path: Path) -> None:
-    """The second changes nothing, and git sees none of what is kept."""
+    """A second deploy changes nothing, and git ignores all reports."""
     summary = tmp_path / "summary.md"
     first = pipeline(stack, "deploy", GITHUB_STEP_SUMMARY=str(summary))
     assert "0001_create_embeddings applied in" in first
@@ -57,10 +57,10 @@ def test_deploy_and_again(stack: Stack, tmp_path: Path) -> None:
 
 
 def test_the_documented_commands(stack: Stack) -> None:
-    said = run(["bash", "-euc", readme_block("run: pipeline.sh", "docs/pipelines.md")], stack.folder, **stack.settings)
-    assert said.returncode == 0, said.stdout
-    assert "5 to create" in said.stdout
-    assert "15 checks: 11 passed" in said.stdout
+    done = run(["bash", "-euc", readme_block("run: pipeline.sh", "docs/pipelines.md")], stack.folder, **stack.settings)
+    assert done.returncode == 0, done.stdout
+    assert "5 to create" in done.stdout
+    assert "15 checks: 11 passed" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -80,10 +80,10 @@ def test_the_documented_commands(stack: Stack) -> None:
     ids=lambda value: "" if isinstance(value, str) else "=".join(*value.items()),
 )
 def test_what_would_tell_secrets_is_refused(stack: Stack, settings: dict[str, str], remedy: str) -> None:
-    """Before anything is asked of the engine or the server, with the next command to type."""
-    said = pipeline(stack, "deploy", code=2, **settings)
-    assert f"\n  {remedy}\n" in said
-    assert "Updating" not in said
+    """Options that reveal secrets are refused before the engine or the server is asked, with the next command."""
+    output = pipeline(stack, "deploy", code=2, **settings)
+    assert f"\n  {remedy}\n" in output
+    assert "Updating" not in output
     assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
 
 
@@ -94,7 +94,7 @@ def test_a_traced_shell_is_refused(stack: Stack) -> None:
 
 
 def test_a_little_verbosity_is_not_refused(stack: Stack) -> None:
-    """The level from which the engine logs what it sends is 9; a CLI that says otherwise is to be told of here."""
+    """The CLI logs request bodies from level 9; this test notices a CLI that does so at a lower level."""
     pipeline(stack, "preview", PULUMI_OPTION_VERBOSE="8", PULUMI_OPTION_LOGTOSTDERR="true")
 
 
@@ -117,34 +117,34 @@ def test_missing_packages_are_told(stack: Stack) -> None:
 
 
 def test_a_wrong_password_is_told_in_one_line_before_anything_is_changed(stack: Stack) -> None:
-    said = pipeline(stack, "deploy", code=3, PGPASSWORD="wr0ng")
-    error, remedy = said.splitlines()
+    output = pipeline(stack, "deploy", code=3, PGPASSWORD="wr0ng")
+    error, remedy = output.splitlines()
     assert error.startswith("error: connection failed")
     assert "password authentication failed" in error
     assert "PGPASSWORD" in remedy
-    assert "wr0ng" not in said
+    assert "wr0ng" not in output
 
 
 def test_a_failing_update_ends_it(stack: Stack) -> None:
     stack.write("migrations/0002_b.up.sql", "SELECT nope;")
-    said = pipeline(stack, "deploy", code=1)
-    assert 'column "nope" does not exist' in said
-    assert "All 7 answers" not in said
+    output = pipeline(stack, "deploy", code=1)
+    assert 'column "nope" does not exist' in output
+    assert "All 7 answers" not in output
 
 
 def test_a_failing_check_keeps_its_report(stack: Stack, tmp_path: Path) -> None:
-    """A change by hand, and one that neither `up` nor the sample mends."""
+    """A manual change that neither `up` nor the sample mends fails a check, and the report is kept."""
     pipeline(stack, "deploy")
     ask(stack.conninfo, "GRANT SELECT ON embeddings TO PUBLIC")
     summary = tmp_path / "summary.md"
-    said = pipeline(stack, "deploy", code=1, GITHUB_STEP_SUMMARY=str(summary))
-    assert "::error title=roles public.embeddings::" in said
+    output = pipeline(stack, "deploy", code=1, GITHUB_STEP_SUMMARY=str(summary))
+    assert "::error title=roles public.embeddings::" in output
     assert failures(stack) == ["roles"]
     assert "### seed verify: wrong" in summary.read_text()
 
 
 def test_no_report_of_an_earlier_run_is_left(stack: Stack) -> None:
-    """A pipeline would publish it as this run's."""
+    """Reports of an earlier run are removed, so a pipeline cannot publish them as its own."""
     pipeline(stack, "deploy")
     stack.write("reports/other.txt", "kept")
     pipeline(stack, "deploy", code=3, PGPASSWORD="wr0ng")
@@ -158,17 +158,17 @@ def test_a_server_that_logs_statements_is_warned_of(stack: Stack) -> None:
 
 
 def test_three_roles_over_tls(stack: Stack, names: Names, server: Server, tmp_path: Path) -> None:
-    """From nothing, and again; each login has its report, and one whose password was changed by hand ends it."""
+    """Each login has its report, and a login whose password was changed by hand ends the run."""
     declare(stack, names)
     with encrypted(server, tmp_path) as tls:
         stack.settings |= {"PGHOST": "localhost", "PGPORT": str(tls.port)}
         stack.settings |= {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(tls.root)}
         assert "28 to create" in pipeline(stack, "preview")
-        said = pipeline(stack, "deploy")
-        print(said)  # what an operator sees; pytest shows it with -s
-        assert said.count("All 7 answers are the article's.") == 1
-        assert re.findall(r"(?m)^tls +pass|pass +tls", said) == ["pass  tls"] * 3
-        assert said.count("15 checks: 12 passed, 3 not declared") == 3
+        output = pipeline(stack, "deploy")
+        print(output)  # what an operator sees; pytest shows it with -s
+        assert output.count("All 7 answers are the article's.") == 1
+        assert re.findall(r"(?m)^tls +pass|pass +tls", output) == ["pass  tls"] * 3
+        assert output.count("15 checks: 12 passed, 3 not declared") == 3
         assert "28 unchanged" in pipeline(stack, "deploy")
         for report in ("junit", "junit-reader", "junit-writer"):
             assert failures(stack, report) == []
@@ -177,11 +177,11 @@ def test_three_roles_over_tls(stack: Stack, names: Names, server: Server, tmp_pa
 
 
 def test_a_role_that_was_there_is_left_out_and_said_so(stack: Stack, names: Names) -> None:
-    """The stack does not know its password."""
+    """An existing role, whose password the stack does not know, is skipped with a message."""
     declare(stack, names)
     ask(stack.conninfo, f"CREATE ROLE {quoted(names.reader)} LOGIN")
     stack.pulumi("config", "rm", "--path", "roles.reader")
     stack.pulumi("config", "set", "--path", "roles.reader.existing", names.reader)
-    said = pipeline(stack, "deploy")
-    assert f"Not verified as {names.reader}: " in said
-    assert said.count("verifying ") == 2
+    output = pipeline(stack, "deploy")
+    assert f"Not verified as {names.reader}: " in output
+    assert output.count("verifying ") == 2

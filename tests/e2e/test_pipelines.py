@@ -1,4 +1,4 @@
-"""What the schemas cannot know of the pipelines' files. `make lint` holds them against those."""
+"""Rules of the pipeline files beyond their schemas, which `make lint` checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("name", [".github/workflows/deploy.yml", ".gitlab-ci.yml"])
 def test_a_deployment_is_the_script_and_nothing_beside_it(name: str) -> None:
-    """A pipeline that called Pulumi itself would pass by what the script refuses."""
+    """A pipeline calls the script and never Pulumi itself, which would bypass the script's refusals."""
     text = (ROOT / name).read_text(encoding="utf-8")
     assert re.findall(r"examples/pipeline\.sh (\w+)$", text, re.MULTILINE) == ["preview", "deploy"]
     assert not re.search(r"\bpulumi (up|preview|stack)\b", text)

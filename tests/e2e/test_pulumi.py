@@ -1,4 +1,4 @@
-"""The program on the real engine, with the real provider, against a real server."""
+"""The program on the real engine, with the real provider and a real server."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tests.e2e.conftest import EVERYTHING, NOTHING, WHAT_IS_THERE, Stack, readme
 
 
 def test_from_nothing_to_everything_and_back(stack: Stack) -> None:
-    """up, up and refresh without changes, a second migration, destroy."""
-    said = stack.pulumi("up", "--yes")
-    assert "0001_create_embeddings applied in" in said
+    """Up, a second up and a refresh without changes, a second migration, and destroy work in turn."""
+    output = stack.pulumi("up", "--yes")
+    assert "0001_create_embeddings applied in" in output
     assert ask(stack.conninfo, WHAT_IS_THERE) == EVERYTHING
     stack.up("--expect-no-changes")
     stack.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes")
@@ -36,7 +36,7 @@ def test_from_nothing_to_everything_and_back(stack: Stack) -> None:
 
 
 def test_state_lost(stack: Stack) -> None:
-    """The database is the truth: the next up finds everything in place and changes nothing there."""
+    """After the state was lost, the next up finds everything in place and changes nothing in the database."""
     stack.up()
     ledger = ask(stack.conninfo, "SELECT * FROM pgvector_seed.migrations")
     stack.pulumi("stack", "rm", "--yes", "--force", "--preserve-config")
@@ -47,7 +47,7 @@ def test_state_lost(stack: Stack) -> None:
 
 
 def test_an_extension_in_another_schema_is_used_where_it_is(stack: Stack) -> None:
-    """Not ignored, the schema would be changed by the second up."""
+    """The second up does not move an extension that exists in another schema."""
     ask(stack.conninfo, "CREATE SCHEMA ext; CREATE EXTENSION vector SCHEMA ext")
     stack.up()
     stack.up("--expect-no-changes")
@@ -68,7 +68,7 @@ def test_retain_keeps_everything(stack: Stack) -> None:
 
 
 def test_retain_makes_no_connection_on_destroy(stack: Stack, server: Server) -> None:
-    """Also when the server is gone for ever."""
+    """Under retain, destroy works even if the server is gone for ever."""
     stack.set("onDestroy", "retain")
     stack.up()
     name = name_of(stack.conninfo)
@@ -79,7 +79,7 @@ def test_retain_makes_no_connection_on_destroy(stack: Stack, server: Server) -> 
 
 @pytest.mark.parametrize(("first", "then", "left"), [("revert", "retain", EVERYTHING), ("retain", "revert", NOTHING)])
 def test_destroy_obeys_the_last_up(stack: Stack, first: str, then: str, left: object) -> None:
-    """After an up with the new value, that is what holds, for the extension as well."""
+    """After an up with a new value of onDestroy, the new value holds, for the extension as well."""
     stack.set("onDestroy", first)
     stack.up()
     stack.set("onDestroy", then)
@@ -89,7 +89,7 @@ def test_destroy_obeys_the_last_up(stack: Stack, first: str, then: str, left: ob
 
 
 def test_destroy_without_an_up_obeys_the_old_value(stack: Stack) -> None:
-    """What the README warns of, and what make destroy refuses."""
+    """Without an up, destroy obeys the old value: the README warns of it, and make destroy refuses."""
     stack.set("onDestroy", "retain")
     stack.up()
     stack.set("onDestroy", "revert")
@@ -98,7 +98,7 @@ def test_destroy_without_an_up_obeys_the_old_value(stack: Stack) -> None:
 
 
 def test_revert_stops_at_what_others_made_with_the_extension(stack: Stack) -> None:
-    """Never with cascade."""
+    """Destroy never drops the extension with CASCADE."""
     stack.up()
     ask(stack.conninfo, "CREATE TABLE theirs (v vector(3))")
     assert "other objects depend on it" in stack.destroy(code=1)
@@ -108,12 +108,12 @@ def test_revert_stops_at_what_others_made_with_the_extension(stack: Stack) -> No
 
 
 def test_a_new_address_is_an_update_and_runs_no_sql(stack: Stack) -> None:
-    """The port of a local server may change. A replaced provider would drop and create the extension again."""
+    """A changed host does not replace the provider, which would drop and recreate the extension."""
     stack.up()
     before = ask(stack.conninfo, "SELECT oid FROM pg_extension WHERE extname = 'vector'")
-    said = stack.up(PGHOST="localhost")
-    assert "replace" not in said
-    assert "applied in" not in said
+    output = stack.up(PGHOST="localhost")
+    assert "replace" not in output
+    assert "applied in" not in output
     assert ask(stack.conninfo, "SELECT oid FROM pg_extension WHERE extname = 'vector'") == before
     assert ask(stack.conninfo, "SELECT contract #>> '{connection,host}' FROM pgvector_seed.deployment") == [
         ("localhost",)
@@ -121,7 +121,7 @@ def test_a_new_address_is_an_update_and_runs_no_sql(stack: Stack) -> None:
 
 
 def test_the_file_of_a_stack_is_not_needed_to_hold_a_connection(stack: Stack) -> None:
-    """Configuration wins over the environment."""
+    """The configuration wins over the environment, and the password is encrypted in the stack's file."""
     stack.set("host", "127.0.0.1")
     stack.pulumi("config", "set", "--secret", "password", PASSWORD)
     stack.up(PGHOST="nosuch.invalid", PGPASSWORD="wrong")
@@ -131,7 +131,7 @@ def test_the_file_of_a_stack_is_not_needed_to_hold_a_connection(stack: Stack) ->
 
 
 def test_the_readmes_own_server_and_pipeline(stack: Stack) -> None:
-    """As a person would type it, but for the address, and with the packages in place."""
+    """The README's commands work as printed, except for the address and the installed packages."""
     typed = readme_block("run: own server").split("PGPASSFILE=~/.pgpass\n")[1]
     script = typed + readme_block("run: pipeline")
     done = subprocess.run(
@@ -154,7 +154,7 @@ def test_the_readmes_own_server_and_pipeline(stack: Stack) -> None:
 
 
 def test_verify_asks_the_stack_for_its_contract(stack: Stack) -> None:
-    """The promise of the state, held against the database by plain python."""
+    """Verify with --stack holds the database against the contract in the stack's outputs."""
     stack.up()
     command = [sys.executable, "-m", "seed", "verify", "--stack"]
     assert run([sys.executable, "-m", "seed", "sample"], stack.folder, **stack.settings).returncode == 0

@@ -1,4 +1,4 @@
-"""Ways to reach and to enter a server on the real engine, where two clients of their own must take the same one."""
+"""Ways to reach and log in to a server on the real engine, where two different clients must use the same one."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def asking(server: Server, authority: Authority) -> Iterator[Encrypted]:
-    """TLS that asks for the client's certificate, in front of the server."""
+    """Yield a proxy with TLS that requires a client certificate, in front of the server."""
     with speaking_tls(server, authority.server(asks=True)) as proxy:
         yield proxy
 
 
 def verified(stack: Stack, port: int, root: Path) -> None:
-    """The stack connects through TLS, and trusts this authority alone."""
+    """Configure the stack to connect through TLS and to trust only this authority."""
     for key, value in {"host": "localhost", "port": port, "sslmode": "verify-full", "sslrootcert": root}.items():
         stack.set(key, str(value))
 
 
-def refused(said: str, *words: str) -> None:
+def refused(output: str, *words: str) -> None:
     for word in words:
-        assert word in said
-    assert "Traceback" not in said
-    assert PASSWORD not in said
+        assert word in output
+    assert "Traceback" not in output
+    assert PASSWORD not in output
 
 
 def test_tls_is_verified_in_full_with_a_clients_certificate(
     stack: Stack, authority: Authority, asking: Encrypted
 ) -> None:
-    """By files named in the stack, one of them relative to it; and never without them."""
+    """The stack's certificate files, one of them a relative path, are used, and are required."""
     certificate, key = authority.client("al")
     shutil.copy(authority.root, stack.folder / "root.crt")
     verified(stack, asking.port, Path("root.crt"))
@@ -64,7 +64,7 @@ def test_tls_is_verified_in_full_with_a_clients_certificate(
 def test_the_default_files_are_found_by_both_sides(
     stack: Stack, authority: Authority, asking: Encrypted, tmp_path: Path
 ) -> None:
-    """What libpq takes from ~/.postgresql, the provider takes as well, and the state does not name it."""
+    """The provider uses the files in ~/.postgresql as libpq does, and the state does not name them."""
     home = tmp_path / "home"
     folder = home / ".postgresql"
     folder.mkdir(parents=True)
@@ -100,14 +100,14 @@ def test_a_missing_root_certificate_is_told_at_preview(stack: Stack) -> None:
 
 
 def test_a_service_and_a_password_file(stack: Stack, tmp_path: Path) -> None:
-    """Both resolved by libpq for both sides, and gone when the stack is destroyed."""
+    """Both sides get what libpq resolves from a service and a password file; destroy needs neither file."""
     services, passfile = tmp_path / "services", tmp_path / "pgpass"
-    there = {name: stack.settings.pop(name) for name in ("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD")}
+    settings = {name: stack.settings.pop(name) for name in ("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD")}
     services.write_text(
-        f"[there]\nhost={there['PGHOST']}\nport={there['PGPORT']}\n"
-        f"user={there['PGUSER']}\ndbname={there['PGDATABASE']}\npassfile={passfile}\n"
+        f"[there]\nhost={settings['PGHOST']}\nport={settings['PGPORT']}\n"
+        f"user={settings['PGUSER']}\ndbname={settings['PGDATABASE']}\npassfile={passfile}\n"
     )
-    passfile.write_text(f"{HOST}:{there['PGPORT']}:*:*:{PASSWORD.replace(':', chr(92) + ':')}\n")
+    passfile.write_text(f"{HOST}:{settings['PGPORT']}:*:*:{PASSWORD.replace(':', chr(92) + ':')}\n")
     passfile.chmod(0o600)
     stack.set("service", "there")
     stack.up(PGSERVICEFILE=str(services))
@@ -129,7 +129,7 @@ def test_a_pooler_is_refused(stack: Stack, server: Server) -> None:
 
 
 def new_role(stack: Stack, options: str) -> str:
-    """A login that may do everything in the stack's database, which the stack then uses."""
+    """Create a superuser login, and let the stack use it."""
     role = f"al_{name_of(stack.conninfo).strip(chr(34)).split()[-1]}"
     ask(stack.conninfo, f"CREATE ROLE {role} SUPERUSER LOGIN {options}")
     stack.settings["PGUSER"] = role
@@ -138,29 +138,29 @@ def new_role(stack: Stack, options: str) -> str:
 
 @pytest.fixture
 def role(stack: Stack) -> Iterator[str]:
-    """A login of the stack's own."""
+    """Yield a new login that the stack uses, and drop it at the end."""
     name = new_role(stack, "PASSWORD 'token 1'")
     yield name
     ask(stack.conninfo, f"REASSIGN OWNED BY {name} TO CURRENT_USER; DROP OWNED BY {name}; DROP ROLE {name}")
 
 
 def test_a_token_that_is_another_one_each_time(stack: Stack, role: str) -> None:
-    """As those of a cloud's IAM: each up brings its own, no migration is run for it, and it is what refresh uses."""
+    """With a new IAM token in each up no migration runs, and refresh uses the newest token."""
     stack.up(PGPASSWORD="token 1")
     before = ask(stack.conninfo, APPLIED)
     for number in (2, 3):
         ask(stack.conninfo, f"ALTER ROLE {role} PASSWORD 'token {number}'")
         refused(stack.pulumi("refresh", "--yes", "--skip-preview", code=1), "password authentication failed")
-        said = stack.up(PGPASSWORD=f"token {number}")
-        assert "applied in" not in said
-        assert "replace" not in said
+        output = stack.up(PGPASSWORD=f"token {number}")
+        assert "applied in" not in output
+        assert "replace" not in output
     assert ask(stack.conninfo, APPLIED) == before
     stack.pulumi("refresh", "--yes", "--skip-preview")
     stack.destroy()
 
 
 def test_an_expired_password(stack: Stack, role: str) -> None:
-    """The server says no more than that the login failed."""
+    """An up with an expired password fails with the server's error, which does not name the reason."""
     ask(stack.conninfo, f"ALTER ROLE {role} VALID UNTIL '2001-01-01'")
     refused(stack.up(code=1, PGPASSWORD="token 1"), "password authentication failed")
     assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING

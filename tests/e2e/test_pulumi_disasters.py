@@ -1,4 +1,4 @@
-"""What happens to a deployment between two runs, and the way back that docs/operations.md gives."""
+"""Accidents between two runs of a deployment, and the recovery that docs/operations.md describes."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ LEDGERS_OWNER = "SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspnam
 
 
 def refresh(stack: Stack) -> str:
-    """``pulumi refresh`` without a preview."""
+    """Run ``pulumi refresh`` without a preview."""
     return stack.pulumi("refresh", "--yes", "--skip-preview")
 
 
 def as_owner(stack: Stack) -> str:
-    """How who deploys reaches the database, as whoever has its ledger."""
-    found = ask(stack.conninfo, LEDGERS_OWNER)
-    return as_role(stack.conninfo, found[0][0]) if found else stack.conninfo
+    """Return the deployer's conninfo, acting as the ledger's owner."""
+    owners = ask(stack.conninfo, LEDGERS_OWNER)
+    return as_role(stack.conninfo, owners[0][0]) if owners else stack.conninfo
 
 
 def verify(stack: Stack, *words: str, code: int = 0) -> str:
-    """``python -m seed verify`` as the owner: its exit code is seen, what it printed is returned."""
+    """Run ``python -m seed verify`` as the owner, assert its exit code, and return its output."""
     done = run_as(stack, as_owner(stack), *VERIFY, *words)
     assert done.returncode == code, done.stdout
     return done.stdout
@@ -44,27 +44,27 @@ def sample(stack: Stack) -> None:
 
 
 def add_tables(stack: Stack) -> None:
-    """Two more migrations, b and c."""
+    """Write two more migrations, b and c."""
     for number, table in ((2, "b"), (3, "c")):
         stack.write(f"migrations/000{number}_{table}.up.sql", f"CREATE TABLE {table} (id serial)")
         stack.write(f"migrations/000{number}_{table}.down.sql", f"DROP TABLE {table}")
 
 
 def replace_database(stack: Stack, server: Server, template: str = "template0") -> None:
-    """Put another database in the place of the stack's."""
+    """Replace the stack's database with a new one."""
     name = name_of(stack.conninfo)
     for statement in (f"DROP DATABASE {name} WITH (FORCE)", f"CREATE DATABASE {name} TEMPLATE {template}"):
         ask(conninfo(server, "postgres"), statement)
 
 
 def drop_all_roles(stack: Stack, names: Names) -> None:
-    """As on a server that was replaced."""
+    """Drop the three roles, as if the server had been replaced."""
     for name in (names.reader, names.writer, names.owner):
         ask(stack.conninfo, f"DROP ROLE {quoted(name)}")
 
 
 def dump(stack: Stack, server: Server) -> str:
-    """A backup as SQL, without owners and rights, as services make it."""
+    """Return a backup as SQL, without owners and privileges, as hosted services make it."""
     words = ["--no-owner", "--no-privileges", stack.conninfo]
     done = binaries.run(server.major, "pg_dump", words, home=server.home, stdin="")
     assert done.returncode == 0, done.stdout
@@ -80,7 +80,7 @@ def restore(stack: Stack, server: Server, backup: str) -> None:
 
 @pytest.mark.parametrize("roles", [False, True])
 def test_a_backup_older_than_the_state(stack: Stack, server: Server, names: Names, roles: bool) -> None:
-    """The state says that all is applied, so an up alone changes nothing; the ledger knows better."""
+    """An up alone changes nothing, as the state has all migrations; a refresh reads the ledger, which has fewer."""
     if roles:
         declare(stack, names)
     stack.up()
@@ -95,10 +95,10 @@ def test_a_backup_older_than_the_state(stack: Stack, server: Server, names: Name
         ask(conninfo(server, "postgres"), f"DROP DATABASE {backup}")
     stack.up("--expect-no-changes")
     assert "fail  ledger" in verify(stack, "--stack", "dev", code=1)
-    said = stack.up("--refresh")
-    assert "0002_b applied" in said
-    assert "0003_c applied" in said
-    assert "0001_create_embeddings applied" not in said
+    output = stack.up("--refresh")
+    assert "0002_b applied" in output
+    assert "0003_c applied" in output
+    assert "0001_create_embeddings applied" not in output
     assert_no_drift(stack)
     assert ask(stack.conninfo, "SELECT count(*) FROM embeddings") == [(3,)]
     if roles:
@@ -108,7 +108,7 @@ def test_a_backup_older_than_the_state(stack: Stack, server: Server, names: Name
 
 @pytest.mark.parametrize("roles_too", [False, True])
 def test_a_backup_without_owners(stack: Stack, server: Server, names: Names, roles_too: bool) -> None:
-    """All is there and belongs to who restored it; on a new server even the roles are gone."""
+    """A database whose objects belong to the restoring role, on a server without the stack's roles, is repaired."""
     declare(stack, names)
     add_tables(stack)
     stack.up()
@@ -128,7 +128,7 @@ def test_a_backup_without_owners(stack: Stack, server: Server, names: Names, rol
 
 @pytest.mark.parametrize("lost", ["database", "database with roles", "server"])
 def test_an_empty_database_of_the_same_name(stack: Stack, server: Server, names: Names, lost: str) -> None:
-    """Everything is made again by one refresh and one up, the rights on the new tables, too."""
+    """One refresh and one up recreate everything, including the rights on the new tables."""
     if lost != "database":
         declare(stack, names)
     stack.up()
@@ -146,7 +146,7 @@ def test_an_empty_database_of_the_same_name(stack: Stack, server: Server, names:
 
 
 def test_the_extension_updated_by_hand(stack: Stack) -> None:
-    """The version is the server's affair: a stack that watched it would drop the extension, and the columns."""
+    """The stack does not watch the version: it would drop the extension, and with it the columns."""
     stack.up()
     sample(stack)
     to = "UPDATE pg_extension SET extversion = '{}' WHERE extname = 'vector'"
@@ -154,16 +154,16 @@ def test_the_extension_updated_by_hand(stack: Stack) -> None:
     assert_no_drift(stack)
     verify(stack, "--strict")
     ask(stack.conninfo, to.format("0.8.3"))
-    for said in (stack.up(code=1), verify(stack, code=1)):
-        assert "0.8.4" in said
-        assert "ALTER EXTENSION vector UPDATE;" in said
+    for output in (stack.up(code=1), verify(stack, code=1)):
+        assert "0.8.4" in output
+        assert "ALTER EXTENSION vector UPDATE;" in output
     ask(stack.conninfo, "ALTER EXTENSION vector UPDATE")
     assert_no_drift(stack)
     assert "vector 0.8.5 in the schema public" in verify(stack, "--strict")
 
 
 def test_a_table_altered_by_hand(stack: Stack) -> None:
-    """Pulumi compares the ledger, not the tables: verify sees what the contract promises, and nobody the rest."""
+    """Pulumi compares the ledger only; verify finds a difference from the contract, and nothing finds any other."""
     stack.write("migrations/0002_i.up.sql", "CREATE INDEX i ON embeddings USING hnsw (embedding vector_l2_ops)")
     stack.up()
     sample(stack)
@@ -175,9 +175,9 @@ def test_a_table_altered_by_hand(stack: Stack) -> None:
 
     ask(stack.conninfo, "DROP INDEX i")
     assert_no_drift(stack)
-    said = verify(stack, code=1)
-    assert "the index i does not exist" in said
-    ask(stack.conninfo, said.split("to mend: ")[1].splitlines()[0])
+    output = verify(stack, code=1)
+    assert "the index i does not exist" in output
+    ask(stack.conninfo, output.split("to mend: ")[1].splitlines()[0])
     verify(stack)
 
     ask(stack.conninfo, "TRUNCATE embeddings; ALTER TABLE embeddings ALTER embedding TYPE vector(5)")
@@ -190,7 +190,7 @@ def test_a_table_altered_by_hand(stack: Stack) -> None:
 
 
 def test_two_stacks_on_one_database(stack: Stack) -> None:
-    """A second one looks like the first with its state lost, so it is let in; what it keeps is kept from the first."""
+    """A second stack is admitted, as the first would be without its state, and its retain protects from the first."""
     stack.up()
     before = ask(stack.conninfo, "SELECT * FROM pgvector_seed.migrations")
     stack.pulumi("stack", "init", "other", "--copy-config-from", "dev")
@@ -202,9 +202,9 @@ def test_two_stacks_on_one_database(stack: Stack) -> None:
     assert ask(stack.conninfo, "SELECT * FROM pgvector_seed.migrations") == before
 
     sample(stack)
-    said = stack.destroy(code=1)
-    assert "the last up on this database said onDestroy retain" in said
-    assert "Traceback" not in said
+    output = stack.destroy(code=1)
+    assert "the last up on this database said onDestroy retain" in output
+    assert "Traceback" not in output
     stack.up("--refresh", "--expect-no-changes", PULUMI_STACK="other")
     verify(stack, "--strict")
     assert "1 updated" in refresh(stack)
@@ -214,7 +214,7 @@ def test_two_stacks_on_one_database(stack: Stack) -> None:
 
 
 def test_a_stack_renamed(stack: Stack, names: Names) -> None:
-    """The name is in every URN of the state, and in nothing that is made: a replacement would drop the tables."""
+    """A rename changes every URN in the state and nothing in the database; a replacement would drop the tables."""
     declare(stack, names)
     stack.up()
     stack.pulumi("stack", "rename", "prod")
@@ -223,9 +223,9 @@ def test_a_stack_renamed(stack: Stack, names: Names) -> None:
 
 
 def test_the_state_of_an_older_provider(stack: Stack, names: Names) -> None:
-    """An upgrade updates the provider alone: replaced, it would drop and create all that it made.
+    """An upgrade updates the provider's version without a replacement, which would drop all that it made.
 
-    The number in the state is what is simulated. What an older release stored otherwise is not in it.
+    Only the version in the state is simulated, not other differences of an older release.
     """
     declare(stack, names)
     stack.up()
@@ -235,7 +235,7 @@ def test_the_state_of_an_older_provider(stack: Stack, names: Names) -> None:
             resource["inputs"]["version"] = resource["outputs"]["version"] = "3.17.0"
     stack.write("state.json", json.dumps(state))
     stack.pulumi("stack", "import", "--file", "state.json")
-    said = stack.up()
-    assert "1 updated" in said
-    assert "27 unchanged" in said
+    output = stack.up()
+    assert "1 updated" in output
+    assert "27 unchanged" in output
     assert_no_drift(stack)

@@ -1,4 +1,4 @@
-"""Variables that lead to another database: nothing there is read as the stack's own, or changed."""
+"""Variables that lead to another database: it is neither mistaken for the stack's nor changed."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ ANOTHER = "this database has the ledger"
 
 
 def words(stray: str, verb: str) -> str:
-    """What a verb says of a stray variable, where the configuration says where the database is.
+    """Return the error of a verb for a stray variable beside a configured address, or "" if there is none.
 
-    The driver refuses before the program does, and where no program is run. Of the rest neither side takes notice.
+    The driver refuses before the program does, and in verbs that run no program. Both sides ignore the other
+    variables.
     """
     if stray == "PGHOST":
         return ""
@@ -36,9 +37,10 @@ def words(stray: str, verb: str) -> str:
 def test_beside_an_address_in_the_configuration(
     watched: Watched, names: Names, tmp_path: Path, stray: str, roles: bool
 ) -> None:
-    """Regression: with PGSERVICE or PGHOSTADDR, and with a list in PGHOST, the provider went there.
+    """Regression: PGSERVICE, PGHOSTADDR or a list in PGHOST led the provider to the other server.
 
-    A refresh then took what was not there out of the state, and a destroy dropped the other database's extension.
+    A refresh then removed the missing resources from the state, and a destroy dropped the other database's
+    extension.
     """
     stack, variables = watched.stack, strays(watched, tmp_path)[stray]
     watched.name_the_address()
@@ -60,7 +62,7 @@ def test_beside_an_address_in_the_configuration(
 
 
 def test_beside_an_address_when_all_is_kept(watched: Watched, tmp_path: Path) -> None:
-    """What is kept is not connected to: the stack is forgotten, whatever is set."""
+    """Under retain, destroy forgets the stack without a connection, despite any stray variable."""
     stack = watched.stack
     watched.name_the_address()
     stack.set("onDestroy", "retain")
@@ -75,41 +77,42 @@ def test_beside_an_address_when_all_is_kept(watched: Watched, tmp_path: Path) ->
 
 @pytest.mark.parametrize("roles", [False, True])
 def test_another_address_in_the_environment(watched: Watched, names: Names, roles: bool) -> None:
-    """Without one in the configuration it is the stack's address, and what is there must be the stack's database.
+    """Without a configured address the variables are the stack's, and must lead to the stack's database.
 
-    Regression: a refused up left the provider at the other server, where the next refresh read and destroy dropped.
+    Regression: a refused up left the provider's address at the other server, which the next refresh read, and
+    whose extension the next destroy dropped.
     """
     stack = watched.stack
     if roles:
         declare(stack, names)
     stack.up()
-    there = {"PGHOST": ELSEWHERE}
+    settings = {"PGHOST": ELSEWHERE}
     for verb in ("up", "up --refresh", "refresh --run-program", "destroy --run-program"):
-        watched.keeps_state(verb, there, ANOTHER, asked=True)
+        watched.keeps_state(verb, settings, ANOTHER, asked=True)
     port = {"PGPORT": watched.victim.server.environment["PGPORT"]}
     for variables in ({"PGHOST": f"{NOBODY},{ELSEWHERE}"}, port):
         watched.keeps_state("up", variables, ANOTHER, asked=True)
     for verb in ("preview", "up", "up --refresh", "destroy --run-program"):
         watched.keeps_state(verb, {"PGDATABASE": "postgres"}, "another database is another stack")
     before = watched.state()
-    assert "2 to update" in watched.run("preview", there, code=0, asked=True)
+    assert "2 to update" in watched.run("preview", settings, code=0, asked=True)
     assert watched.state() == before
-    watched.keeps_state("refresh", there)
+    watched.keeps_state("refresh", settings)
     assert_no_drift(stack)
-    watched.run("destroy", there, code=0)
+    watched.run("destroy", settings, code=0)
     assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
     assert watched.state() == ([], [])
 
 
 def test_an_address_that_nobody_answers_at(watched: Watched) -> None:
-    """Regression: the provider was led there all the same, and somebody may answer later."""
+    """Regression: the provider's address became one where no server listened yet."""
     watched.stack.up()
     for verb in ("up", "destroy --run-program"):
         watched.keeps_state(verb, {"PGHOST": NOBODY}, f'"{NOBODY}"')
 
 
 def test_the_database_moved(watched: Watched) -> None:
-    """The ledger is the same, so both sides follow."""
+    """Both sides follow the variables to a moved database, whose ledger is the same."""
     stack = watched.stack
     stack.up()
     stack.settings["PGPORT"] = watched.server.environment["PGPORT"]
@@ -121,7 +124,7 @@ def test_the_database_moved(watched: Watched) -> None:
 
 
 def test_an_empty_database_at_another_address(watched: Watched) -> None:
-    """It is taken for a new server, as docs/operations.md has it; one that has pgvector enabled is somebody's."""
+    """An empty database counts as a new server; one that has pgvector enabled is refused."""
     stack, other = watched.stack, watched.victim.server
     stack.up()
     ask(watched.victim.conninfo, "DROP SCHEMA pgvector_seed CASCADE; DROP TABLE embeddings")
@@ -139,7 +142,7 @@ def test_an_empty_database_at_another_address(watched: Watched) -> None:
 
 
 def test_a_stack_of_before_gains_the_protection(stack: Stack) -> None:
-    """By one up, which runs no SQL and replaces nothing."""
+    """One up adds the protection to an older stack, runs no SQL and replaces nothing."""
     stack.up()
     written = ask(stack.conninfo, "SELECT xmin::text FROM pgvector_seed.deployment")
     text = stack.pulumi("stack", "export", "--show-secrets")

@@ -1,4 +1,4 @@
-"""Servers that go away on the real engine: failover, a restart, a dead address, a limit that is reached."""
+"""Servers that become unavailable on the real engine: failover, a restart, a dead address, a connection limit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND a
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """A server that a test may stop."""
+    """Yield a server that the test may stop."""
     own = new_server(tmp_path / "server", max(INSTALLED))
     yield own
     remove(own)
@@ -31,7 +31,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @contextmanager
 def two_hosts(stack: Stack, server: Server, folder: Path) -> Iterator[Standby]:
-    """The stack knows two hosts, and the first is the standby."""
+    """Give the stack two hosts, of which the first is a standby, and yield the standby."""
     try:
         with standby(server, folder / "standby") as copy:
             ports = f"{copy.environment['PGPORT']},{server.environment['PGPORT']}"
@@ -42,42 +42,42 @@ def two_hosts(stack: Stack, server: Server, folder: Path) -> Iterator[Standby]:
 
 
 def fail_over(stack: Stack, server: Server, copy: Standby) -> str:
-    """Stop the primary, promote the standby, and get the conninfo of its database."""
+    """Stop the primary, promote the standby, and return the conninfo of the standby's database."""
     server.stop()
     ask(conninfo(copy, "postgres"), "SELECT pg_promote()")
     return make_conninfo(stack.conninfo, port=copy.environment["PGPORT"])
 
 
 def written(database: str) -> list[object]:
-    """Which transactions wrote the ledger and the contract."""
+    """Return the ids of the transactions that wrote the ledger and the contract."""
     return [ask(database, WRITTEN.format(table)) for table in ("migrations", "deployment")]
 
 
 def test_a_standby_is_promoted_between_preview_and_up(stack: Stack, server: Server, tmp_path: Path) -> None:
     with two_hosts(stack, server, tmp_path) as copy:
         assert "warning" not in stack.pulumi("preview")
-        there = fail_over(stack, server, copy)
+        promoted = fail_over(stack, server, copy)
         stack.up()
-        assert ask(there, WHAT_IS_THERE) == EVERYTHING
+        assert ask(promoted, WHAT_IS_THERE) == EVERYTHING
 
 
 def test_a_failover_after_an_up_changes_nothing(stack: Stack, server: Server, tmp_path: Path) -> None:
-    """The contract names both servers, so it stays as it is; the provider is told the other one."""
+    """The contract names both servers and stays as it is; only the provider's address changes."""
     with two_hosts(stack, server, tmp_path) as copy:
         stack.up()
         stack.up("--expect-no-changes")
         before = written(stack.conninfo)
-        there = fail_over(stack, server, copy)
-        said = stack.up()
-        assert "applied in" not in said
-        assert "replace" not in said
-        assert written(there) == before
+        promoted = fail_over(stack, server, copy)
+        output = stack.up()
+        assert "applied in" not in output
+        assert "replace" not in output
+        assert written(promoted) == before
         stack.up("--expect-no-changes")
         copy.stop()
-        said = stack.pulumi("preview")
-        assert f"gets {HOST}:{copy.environment['PGPORT']}, for no server could be reached" in said
-        assert "1 warning" in said
-        assert "Traceback" not in said
+        output = stack.pulumi("preview")
+        assert f"gets {HOST}:{copy.environment['PGPORT']}, for no server could be reached" in output
+        assert "1 warning" in output
+        assert "Traceback" not in output
 
 
 def test_the_server_is_killed_and_restarted_during_an_up(stack: Stack, server: Server) -> None:
@@ -88,16 +88,16 @@ def test_the_server_is_killed_and_restarted_during_an_up(stack: Stack, server: S
             until(lambda: ask(stack.conninfo, WAITING))
             kill(server)
             server.start()
-            said, _ = process.communicate()
+            output, _ = process.communicate()
     assert process.returncode != 0
-    assert "the connection was lost" in said
-    assert "Traceback" not in said
+    assert "the connection was lost" in output
+    assert "Traceback" not in output
     assert "0002_slow applied in" in stack.up()
     stack.up("--expect-no-changes")
 
 
 def test_a_name_whose_first_address_is_dead(stack: Stack, server: Server, tmp_path: Path) -> None:
-    """Both clients must go on to the second one."""
+    """Both clients try the second address."""
     stack.set("policy", "warn")  # that host is not loopback by its name
     with half_dead(server, tmp_path) as name:
         done = run([*name.prefix, "pulumi", "up", "--yes"], stack.folder, **{**stack.settings, **name.settings})
@@ -106,7 +106,7 @@ def test_a_name_whose_first_address_is_dead(stack: Stack, server: Server, tmp_pa
 
 
 def test_a_limit_of_connections(stack: Stack) -> None:
-    """Refused in one line while it is reached; an up alone stays within it."""
+    """An up is refused in one line while the limit is reached, and alone stays within the limit."""
     name = name_of(stack.conninfo)
     ask(stack.conninfo, "CREATE EXTENSION vector; CREATE ROLE al LOGIN PASSWORD 's3cret'")
     ask(stack.conninfo, f"ALTER DATABASE {name} CONNECTION LIMIT 5; ALTER DATABASE {name} OWNER TO al")
@@ -114,8 +114,8 @@ def test_a_limit_of_connections(stack: Stack) -> None:
     with ExitStack() as logins:
         for _ in range(5):
             logins.enter_context(closing(psycopg.connect(make_conninfo(stack.conninfo, user="al", password="s3cret"))))
-        said = stack.up(code=1)
-        assert "too many connections for database" in said
-        assert "Traceback" not in said
+        output = stack.up(code=1)
+        assert "too many connections for database" in output
+        assert "Traceback" not in output
     stack.up()
     assert ask(stack.conninfo, WHAT_IS_THERE) == EVERYTHING

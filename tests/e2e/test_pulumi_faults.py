@@ -1,4 +1,4 @@
-"""Faults on the real engine: what is said, and what is left."""
+"""Faults on the real engine: their messages, and the state that they leave."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ SLOW = "SELECT pg_sleep(2); CREATE TABLE slow ();"
 def test_edited_history_is_refused_at_preview_on_one_line(stack: Stack) -> None:
     stack.up()
     stack.write("migrations/0001_create_embeddings.up.sql", "CREATE TABLE embeddings (id int)")
-    said = stack.pulumi("preview", code=1)
-    assert "0001_create_embeddings was edited after it was applied" in said
-    assert "Traceback" not in said
+    output = stack.pulumi("preview", code=1)
+    assert "0001_create_embeddings was edited after it was applied" in output
+    assert "Traceback" not in output
 
 
 def test_a_failing_migration_is_told_once_without_a_traceback(stack: Stack) -> None:
     stack.write("migrations/0002_b.up.sql", "SELECT 1;\nSELECT nope;")
     for _ in range(3):  # the engine's SIGINT meets the program at another moment each time
-        said = stack.up(code=1)
-        assert '0002_b.up.sql, line 2: column "nope" does not exist' in said
-        assert "Traceback" not in said
-        assert "KeyboardInterrupt" not in said
+        output = stack.up(code=1)
+        assert '0002_b.up.sql, line 2: column "nope" does not exist' in output
+        assert "Traceback" not in output
+        assert "KeyboardInterrupt" not in output
     assert ask(stack.conninfo, "SELECT id FROM pgvector_seed.migrations") == [("0001_create_embeddings",)]
 
 
@@ -39,42 +39,42 @@ def test_a_failing_migration_is_told_once_without_a_traceback(stack: Stack) -> N
     ],
 )
 def test_a_server_that_cannot_be_used(stack: Stack, settings: dict[str, str], words: str) -> None:
-    said = stack.up(code=1, **settings)
-    assert words in said
-    assert "Traceback" not in said
-    assert "wr0ng-passw0rd" not in said
-    assert PASSWORD not in said
+    output = stack.up(code=1, **settings)
+    assert words in output
+    assert "Traceback" not in output
+    assert "wr0ng-passw0rd" not in output
+    assert PASSWORD not in output
 
 
 def test_a_server_without_pgvector(stack: Stack) -> None:
     name = name_of(stack.conninfo)
     ask(stack.conninfo, f"ALTER DATABASE {name} SET extension_control_path = '/nowhere'")
-    said = stack.up(code=1)
-    assert "pgvector/pgvector:pg18" in said
-    assert "Traceback" not in said
+    output = stack.up(code=1)
+    assert "pgvector/pgvector:pg18" in output
+    assert "Traceback" not in output
 
 
 def test_faults_of_the_configuration_are_told_together(stack: Stack) -> None:
     stack.set("prot", "1")
     stack.set("onDestroy", "keep")
-    said = stack.pulumi("preview", code=1)
-    assert "pulumi config rm prot" in said
-    assert "pulumi config set onDestroy retain" in said
-    assert "Traceback" not in said
+    output = stack.pulumi("preview", code=1)
+    assert "pulumi config rm prot" in output
+    assert "pulumi config set onDestroy retain" in output
+    assert "Traceback" not in output
 
 
 def test_bad_migration_files_are_told_without_a_traceback(stack: Stack) -> None:
     stack.write("migrations/0002_b.up.sql", "")
-    said = stack.pulumi("preview", code=1)
-    assert "0002_b.up.sql: empty" in said
-    assert "Traceback" not in said
+    output = stack.pulumi("preview", code=1)
+    assert "0002_b.up.sql: empty" in output
+    assert "Traceback" not in output
 
 
 def test_tables_that_are_there_without_a_ledger(stack: Stack) -> None:
     ask(stack.conninfo, "CREATE TABLE embeddings AS SELECT 1 AS kept")
-    said = stack.up(code=1)
-    assert "42P07" in said
-    assert "python -m seed migrate baseline 0001_create_embeddings" in said
+    output = stack.up(code=1)
+    assert "42P07" in output
+    assert "python -m seed migrate baseline 0001_create_embeddings" in output
     assert ask(stack.conninfo, "SELECT kept FROM embeddings") == [(1,)]
 
 
@@ -104,7 +104,7 @@ class Server(Resource, module="test", name="Server"):
 
 
 def test_a_host_that_is_unknown_at_preview(stack: Stack) -> None:
-    """A server made in the same program has no address yet; Terraform cannot plan then."""
+    """The address of a server created in the same program is unknown at preview, where Terraform cannot plan."""
     stack.write("__main__.py", HOST_OF_A_RESOURCE.format(host="127.0.0.1"))
     stack.write("made_here.py", MADE_HERE)
     assert "6 to create" in stack.pulumi("preview")
@@ -113,14 +113,14 @@ def test_a_host_that_is_unknown_at_preview(stack: Stack) -> None:
 
 
 def test_a_fault_of_a_host_that_is_known_late_is_told(stack: Stack) -> None:
-    """The Python host may crash on what is raised in an apply, and take the message along."""
+    """A fault found inside an apply is shown, though an error raised there may crash the Python host."""
     stack.write("__main__.py", HOST_OF_A_RESOURCE.format(host="/var/run/postgresql"))
     stack.write("made_here.py", MADE_HERE)
     assert "connects by TCP" in stack.up(code=1)
 
 
 def test_a_killed_up_is_continued(stack: Stack) -> None:
-    """Kill -9 of the CLI in the middle of a migration, then cancel, then up."""
+    """After kill -9 of the CLI during a migration, cancel and up complete the deployment."""
     stack.write("migrations/0002_slow.up.sql", SLOW)
     stack.write("migrations/0003_c.up.sql", "CREATE TABLE c ()")
     with stack.start("up", "--yes", "--skip-preview") as process:
@@ -139,12 +139,12 @@ def test_a_killed_up_is_continued(stack: Stack) -> None:
 
 
 def test_what_the_policy_forbids_is_refused_at_preview(stack: Stack) -> None:
-    """Nothing is declared then, and the warning alone lets it pass."""
+    """A mandatory violation prevents every declaration; a warning lets the stack pass."""
     stack.set("minimumVersion", "99.0")
     for words in (["preview"], ["up", "--yes", "--skip-preview"]):
-        said = stack.pulumi(*words, code=1)
-        assert "Upgrade it on the server to 99.0 or later" in said
-        assert "pulumi config set policy warn" in said
-        assert "Traceback" not in said
+        output = stack.pulumi(*words, code=1)
+        assert "Upgrade it on the server to 99.0 or later" in output
+        assert "pulumi config set policy warn" in output
+        assert "Traceback" not in output
     stack.set("policy", "warn")
     assert "Upgrade it on the server to 99.0 or later" in stack.pulumi("preview")

@@ -1,4 +1,4 @@
-"""As on a managed server: who deploys is no superuser, the extension is somebody else's, passwords are unreadable."""
+"""A managed server: the deployer is no superuser, the extension belongs to another role, passwords are unreadable."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tests.roles import Names, new_names, quoted
 
 @pytest.fixture
 def deployer(server: Server, stack: Stack) -> Iterator[Stack]:
-    """The stack, deployed by a login with CREATEROLE that owns the database."""
-    with new_names(server) as found:
-        name = found.owner
+    """Yield the stack, deployed by a login with CREATEROLE that owns the database."""
+    with new_names(server) as names:
+        name = names.owner
         ask(stack.conninfo, f"CREATE ROLE {quoted(name)} LOGIN CREATEROLE PASSWORD 'deploy'")
         ask(stack.conninfo, f"ALTER DATABASE {name_of(stack.conninfo)} OWNER TO {quoted(name)}")
         administrator = stack.conninfo
@@ -33,10 +33,10 @@ def deployer(server: Server, stack: Stack) -> Iterator[Stack]:
 def test_without_the_right_to_create_the_extension(deployer: Stack, names: Names) -> None:
     """Pgvector is not trusted, and the error says who may create it."""
     declare(deployer, names)
-    said = deployer.up(code=1)
-    assert 'permission denied to create extension "vector"' in said
-    assert "pulumi config set createExtension false" in said
-    assert "Traceback" not in said
+    output = deployer.up(code=1)
+    assert 'permission denied to create extension "vector"' in output
+    assert "pulumi config set createExtension false" in output
+    assert "Traceback" not in output
     deployer.set("createExtension", "false")
     assert "CREATE EXTENSION vector" in deployer.up(code=1)
     ask(deployer.administrator, "CREATE EXTENSION vector")
@@ -45,7 +45,7 @@ def test_without_the_right_to_create_the_extension(deployer: Stack, names: Names
 
 
 def test_everything_but_the_extension(deployer: Stack, names: Names) -> None:
-    """Roles, a new migration, a lost state, other passwords, and back; of the extension nothing is touched."""
+    """Roles, a new migration, a lost state, new passwords and destroy work, and the extension is untouched."""
     ask(deployer.administrator, "CREATE EXTENSION vector")
     deployer.set("createExtension", "false")
     deployer.set("schema", "my app")

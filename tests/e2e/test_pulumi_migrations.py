@@ -1,4 +1,4 @@
-"""Migrations on the real engine, and the other front end beside it."""
+"""Migrations on the real engine, and the command line beside it."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ B_UP, B_DOWN = "migrations/0002_b.up.sql", "migrations/0002_b.down.sql"
 
 
 def migrate(stack: Stack, *words: str, code: int = 0) -> str:
-    """``python -m seed migrate`` in the stack's folder, on its database."""
+    """Run ``python -m seed migrate`` in the stack's folder, on its database."""
     done = run([sys.executable, "-m", "seed", "migrate", *words], stack.folder, **stack.settings)
     assert done.returncode == code, done.stdout
     return done.stdout
 
 
 def test_a_preview_shows_each_migration_that_will_run(stack: Stack) -> None:
-    """Without a database, and with it in the middle of another plan."""
+    """A preview lists the pending migrations, with a reachable database and without."""
     assert "0001_create_embeddings" in stack.pulumi("preview", "--diff", PGHOST="127.0.0.1", PGPORT="1")
     stack.up()
     stack.write(B_UP, "CREATE TABLE b ()")
-    said = stack.pulumi("preview", PGHOST="127.0.0.1", PGPORT="1")
-    assert "0002_b to be applied; cannot be undone: it has no down" in said
-    assert "0001_create_embeddings to be" not in said
+    output = stack.pulumi("preview", PGHOST="127.0.0.1", PGPORT="1")
+    assert "0002_b to be applied; cannot be undone: it has no down" in output
+    assert "0001_create_embeddings to be" not in output
     assert "+ 0002_b" in stack.pulumi("preview", "--diff")
 
 
 def test_transaction_control_is_refused_at_preview_on_one_line(stack: Stack) -> None:
     stack.up()
     stack.write(B_UP, "CREATE TABLE b ();\nCOMMIT;")
-    said = stack.pulumi("preview", code=1)
-    assert "0002_b.up.sql, line 2: COMMIT" in said
-    assert "Traceback" not in said
+    output = stack.pulumi("preview", code=1)
+    assert "0002_b.up.sql, line 2: COMMIT" in output
+    assert "Traceback" not in output
 
 
 def test_a_failure_at_run_time_has_its_line_and_the_servers_words(stack: Stack) -> None:
-    """The server points at a place only where it does not understand; a constraint fails without one."""
+    """A constraint's violation has no position in the server's error, and still gets its line."""
     stack.write(B_UP, "CREATE TABLE b (id int PRIMARY KEY);\nINSERT INTO b VALUES (1);\n\nINSERT INTO b\nVALUES (1);")
-    said = stack.up(code=1)
-    assert "0002_b.up.sql, line 4: duplicate key value" in said
-    assert "detail: Key (id)=(1) already exists." in said
-    assert "(SQLSTATE 23505)" in said
-    assert "Traceback" not in said
+    output = stack.up(code=1)
+    assert "0002_b.up.sql, line 4: duplicate key value" in output
+    assert "detail: Key (id)=(1) already exists." in output
+    assert "(SQLSTATE 23505)" in output
+    assert "Traceback" not in output
 
 
 def test_either_front_end_may_go_first(stack: Stack) -> None:
@@ -106,7 +106,7 @@ def test_an_undo_by_the_other_front_end_shows_after_a_refresh(stack: Stack) -> N
 
 
 def test_a_database_of_the_articles_terraform_is_taken_over(stack: Stack) -> None:
-    """As the docs have it; nothing is lost and nothing is made anew."""
+    """The documented commands take the database over: nothing is lost and nothing is created anew."""
     ask(stack.conninfo, f"CREATE EXTENSION vector; {ARTICLES_TABLE}")
     before = ask(stack.conninfo, "SELECT tableoid, xmin, id FROM embeddings ORDER BY id")
     assert "python -m seed migrate baseline 0001_create_embeddings" in stack.up(code=1)
@@ -131,7 +131,7 @@ def test_a_lost_ledger_is_told_by_refresh_and_up(stack: Stack) -> None:
 
 @pytest.mark.parametrize("way", ["moved", "renamed"])
 def test_another_home_of_the_provider_is_learnt_by_one_up(stack: Stack, way: str) -> None:
-    """The state keeps the module and the name of the class; a destroy would look for the old ones."""
+    """One up replaces the provider's old module and class in the state, which a destroy would import."""
     stack.up()
     old = stack.folder / "pgvector_seed" / "infra" / "migrations.py"
     text = old.read_text()
@@ -152,7 +152,7 @@ PLANTED = "UPDATE pgvector_seed.migrations SET down = 'DROP TABLE embeddings; CR
 
 
 def test_a_down_that_was_changed_in_the_database_is_not_run(stack: Stack) -> None:
-    """Regression: a destroy ran what a member of pg_write_all_data had written. An up records the file's again."""
+    """Regression: a destroy ran a down that a member of pg_write_all_data had written. An up restores the file's."""
     stack.set("onDestroy", "revert")
     stack.up()
     ask(stack.conninfo, PLANTED)
@@ -165,7 +165,7 @@ def test_a_down_that_was_changed_in_the_database_is_not_run(stack: Stack) -> Non
 
 
 def test_a_destroy_without_the_files_asks_who_may_write(stack: Stack) -> None:
-    """Nothing is run from the ledger that another role may have written there."""
+    """A destroy runs nothing from a ledger that another role may write to."""
     stack.set("onDestroy", "revert")
     stack.up()
     role = f"writes_all_{secrets.token_hex(4)}"

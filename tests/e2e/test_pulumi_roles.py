@@ -1,4 +1,4 @@
-"""Owner, writer and reader on the real engine: what each may do, and that nothing drifts."""
+"""Owner, writer and reader on the real engine: the rights of each, and no drift."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROLES = "SELECT count(*) FROM pg_roles WHERE rolname IN ('{0.owner}', '{0.writer
 
 
 def count(stack: Stack, names: Names) -> int:
-    """How many of the roles there are."""
+    """Return how many of the roles exist."""
     return int(ask(stack.conninfo, ROLES.format(names))[0][0])
 
 
@@ -43,7 +43,7 @@ def sample(stack: Stack, names: Names) -> None:
 
 
 def test_each_does_its_own_and_nothing_drifts(stack: Stack, names: Names) -> None:
-    """From nothing to everything and back, with names that must be quoted."""
+    """Roles with names that need quoting work from the first up to destroy."""
     declare(stack, names)
     stack.up()
     assert_no_drift(stack)
@@ -63,7 +63,7 @@ def test_each_does_its_own_and_nothing_drifts(stack: Stack, names: Names) -> Non
 
 @contextmanager
 def reading_all_the_time(conninfo: str) -> Iterator[list[int]]:
-    """A reader that asks again and again, and fails the test if it is ever refused."""
+    """Query in a loop, and fail the test if a query is ever refused."""
     answers: list[int] = []
     done = Event()
 
@@ -82,7 +82,7 @@ def reading_all_the_time(conninfo: str) -> Iterator[list[int]]:
 
 
 def test_what_is_created_later_is_readable_at_once(stack: Stack, names: Names) -> None:
-    """By default privileges, and named by the grants of the same up; the reader is not locked out meanwhile."""
+    """Default privileges and the same up's grants cover a new table, and the reader is never locked out."""
     declare(stack, names)
     stack.up()
     stack.write("migrations/0002_b.up.sql", "CREATE TABLE b (id serial); CREATE VIEW v AS SELECT * FROM b")
@@ -103,7 +103,7 @@ def test_what_is_created_later_is_readable_at_once(stack: Stack, names: Names) -
 
 
 def test_nothing_of_others_is_granted(stack: Stack, names: Names) -> None:
-    """A provider's empty list of objects means all of the schema, and this schema has no sequence of ours."""
+    """A schema without sequences of ours gets no grant on all sequences, as an empty list would mean."""
     ask(stack.conninfo, "CREATE TABLE theirs (id serial)")
     stack.write("migrations/0001_create_embeddings.up.sql", "CREATE TABLE embeddings (id int, v vector(3));")
     declare(stack, names)
@@ -115,7 +115,7 @@ def test_nothing_of_others_is_granted(stack: Stack, names: Names) -> None:
 
 
 def test_a_stack_that_gains_roles_hands_its_tables_over(stack: Stack, names: Names) -> None:
-    """The owner's next migration must be able to change what the login made before."""
+    """The owner's next migration can alter tables that the login created before."""
     stack.up()
     assert run_as(stack, stack.conninfo, *SAMPLE).returncode == 0
     declare(stack, names)
@@ -128,7 +128,7 @@ def test_a_stack_that_gains_roles_hands_its_tables_over(stack: Stack, names: Nam
 
 
 def test_retain_keeps_the_roles_and_their_rights(stack: Stack, names: Names) -> None:
-    """To drop the owner would give its tables to the administrator, and take everybody's rights along."""
+    """Under retain, destroy keeps the owner, its tables and all rights."""
     stack.set("onDestroy", "retain")
     declare(stack, names)
     stack.up()
@@ -140,14 +140,14 @@ def test_retain_keeps_the_roles_and_their_rights(stack: Stack, names: Names) -> 
 
 
 def test_state_lost(stack: Stack, names: Names) -> None:
-    """One command takes the roles over; the passwords are new."""
+    """One command imports the existing roles, which get new passwords."""
     declare(stack, names)
     stack.up()
     before = password(stack, "reader")
     lose_state(stack)
-    said = stack.up(code=1)
-    assert "pulumi up --config importRoles=true" in said
-    assert "Traceback" not in said
+    output = stack.up(code=1)
+    assert "pulumi up --config importRoles=true" in output
+    assert "Traceback" not in output
     stack.up("--config", "importRoles=true")
     assert password(stack, "reader") != before
     assert_no_drift(stack)
@@ -158,7 +158,7 @@ def test_state_lost(stack: Stack, names: Names) -> None:
 
 
 def test_existing_roles_are_used_as_they_are(stack: Stack, names: Names) -> None:
-    """Their passwords are their own, and destroy leaves them."""
+    """Existing roles keep their passwords, and destroy keeps the roles."""
     for kind in ("owner", "writer", "reader"):
         name = getattr(names, kind)
         ask(stack.conninfo, f"CREATE ROLE {quoted(name)} LOGIN PASSWORD 'own'")
@@ -177,7 +177,7 @@ def test_existing_roles_are_used_as_they_are(stack: Stack, names: Names) -> None
 
 
 def test_roles_that_get_other_names(stack: Stack, names: Names) -> None:
-    """They are renamed, with their tables, rights and passwords, also where a destroy would undo everything."""
+    """Roles are renamed with their tables, rights and passwords, also if a destroy would revert the migrations."""
     declare(stack, names)
     stack.up()
     others = Names(*(f"another {name}" for name in (names.owner, names.writer, names.reader)))
@@ -191,7 +191,7 @@ def test_roles_that_get_other_names(stack: Stack, names: Names) -> None:
 
 
 def test_roles_are_not_taken_away(stack: Stack, names: Names) -> None:
-    """Dropped, the owner would leave its tables to the administrator, and a contract that nobody can keep."""
+    """Removing the roles is refused: it would leave the tables to the administrator and break the contract."""
     declare(stack, names)
     stack.up()
     stack.pulumi("config", "rm", "roles")
@@ -202,7 +202,7 @@ def test_roles_are_not_taken_away(stack: Stack, names: Names) -> None:
 
 
 def test_the_tables_are_given_by_hand(stack: Stack, names: Names) -> None:
-    """To another owner, and back to the login: each by the one statement that the page has."""
+    """One documented statement gives the tables to another owner, and one gives them back to the login."""
     stack.set("onDestroy", "retain")
     declare(stack, names)
     stack.up()
@@ -225,7 +225,7 @@ def test_the_tables_are_given_by_hand(stack: Stack, names: Names) -> None:
 
 
 def test_an_up_that_was_killed_while_it_made_roles(stack: Stack, names: Names) -> None:
-    """A role that the state does not know is new: dropped, it is made again."""
+    """A role that the state does not know was just created: dropped, it is created again."""
     declare(stack, names)
     with stack.start("up", "--yes", "--skip-preview") as process:
         until(lambda: count(stack, names) > 0)
@@ -245,7 +245,7 @@ def test_an_up_that_was_killed_while_it_made_roles(stack: Stack, names: Names) -
 
 
 def test_a_database_that_is_closed_to_everybody(stack: Stack, names: Names) -> None:
-    """The roles that the stack makes can connect all the same."""
+    """The stack's roles can connect even if CONNECT was revoked from PUBLIC."""
     ask(stack.conninfo, f"REVOKE ALL ON DATABASE {name_of(stack.conninfo)} FROM PUBLIC")
     declare(stack, names)
     stack.up()
@@ -255,7 +255,7 @@ def test_a_database_that_is_closed_to_everybody(stack: Stack, names: Names) -> N
 
 
 def test_a_password_is_rotated_by_one_up(stack: Stack, names: Names) -> None:
-    """A given one, and a generated one; no migration is run for it."""
+    """One up changes a given or a generated password, and runs no migration."""
     declare(stack, names)
     stack.up()
     old = {kind: login(stack, names, kind) for kind in ("writer", "reader")}
@@ -282,7 +282,7 @@ def test_a_role_dropped_by_hand_is_made_again(stack: Stack, names: Names) -> Non
 
 
 def test_a_password_changed_by_hand_is_seen_and_mended(stack: Stack, names: Names) -> None:
-    """A superuser's refresh compares the verifier; everybody's verify tries to log in."""
+    """A superuser's refresh compares the verifier; verify of any login tries the password."""
     declare(stack, names)
     stack.up()
     ask(stack.conninfo, f"ALTER ROLE {quoted(names.reader)} PASSWORD 'another'")
@@ -298,14 +298,14 @@ def test_a_password_changed_by_hand_is_seen_and_mended(stack: Stack, names: Name
 def test_an_owner_of_objects_elsewhere_is_not_dropped(
     stack: Stack, names: Names, new_database: Callable[[str], str]
 ) -> None:
-    """The server says where; once these are gone, destroy goes on."""
+    """The server's error names the objects; once these are dropped, destroy continues."""
     elsewhere = new_database("template0")
     declare(stack, names)
     stack.up()
     ask(elsewhere, f"CREATE TABLE theirs (); ALTER TABLE theirs OWNER TO {quoted(names.owner)}")
-    said = stack.destroy(code=1)
-    assert "some objects depend on it" in said
-    assert "Traceback" not in said
+    output = stack.destroy(code=1)
+    assert "some objects depend on it" in output
+    assert "Traceback" not in output
     assert ask(elsewhere, "SELECT to_regclass('theirs')::text") == [("theirs",)]
     ask(elsewhere, "DROP TABLE theirs")
     stack.destroy()

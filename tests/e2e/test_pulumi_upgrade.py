@@ -1,4 +1,4 @@
-"""A stack whose state was made by an earlier version."""
+"""A stack whose state was written by an earlier version."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OLD_PROVIDERS = {
     "Migrations": "gASVLgAAAAAAAACMEGluZnJhLm1pZ3JhdGlvbnOUjBJNaWdyYXRpb25zUHJvdmlkZXKUk5QpgZQu",
     "Password": "gASVKgAAAAAAAACMDmluZnJhLnBhc3N3b3JklIwQUGFzc3dvcmRQcm92aWRlcpSTlCmBlC4=",
 }
-# Which rows, in which version: SQL that was run again shows.
+# The rows and their versions: SQL that runs again changes them.
 CONTENTS = """
 SELECT 'relation', oid::text, xmin::text FROM pg_class WHERE oid >= 16384
 UNION ALL SELECT 'schema', oid::text, xmin::text FROM pg_namespace
@@ -30,7 +30,7 @@ ORDER BY 1, 2
 
 
 def go_back(stack: Stack) -> None:
-    """Have the state name the providers' classes as it did before the package pgvector_seed."""
+    """Rename the providers' classes in the state to their names before the package pgvector_seed."""
     exported = json.loads(stack.pulumi("stack", "export", "--show-secrets"))
     dynamic = [one for one in exported["deployment"]["resources"] if "dynamic/pgvector_seed" in one["type"]]
     for resource in dynamic:
@@ -42,7 +42,7 @@ def go_back(stack: Stack) -> None:
 
 
 def test_providers_that_have_moved_are_learnt_by_one_up(stack: Stack, names: Names) -> None:
-    """Until then a refresh and a destroy fail, and change nothing in the database. The up runs no SQL."""
+    """Refresh and destroy fail harmlessly until one up, without SQL, has updated the providers' classes."""
 
     def contents() -> Any:
         return ask(stack.conninfo, CONTENTS.format(names.owner.split()[-1]))

@@ -1,4 +1,4 @@
-"""First deployments of one empty database, at once."""
+"""Concurrent first deployments of one empty database."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEDGERS = "SELECT count(*) FROM pgvector_seed.migrations"
 
 
 def race(words: list[str], folder: Path, each: list[dict[str, str]]) -> list[str]:
-    """Run a command so many times at once, each with settings of its own; what the failed ones printed."""
+    """Run a command concurrently, once for each of these settings, and return the outputs of the failed runs."""
     started = [
         subprocess.Popen(
             words,
@@ -37,7 +37,7 @@ def race(words: list[str], folder: Path, each: list[dict[str, str]]) -> list[str
 
 
 def assert_deployed_once(database: str, failed: list[str]) -> None:
-    """None failed, and one of them did all of it."""
+    """Assert that no run failed, and that one of them did all of the work."""
     assert failed == []
     assert ask(database, WHAT_IS_THERE) == EVERYTHING
     assert ask(database, LEDGERS) == [(1,)]
@@ -45,7 +45,7 @@ def assert_deployed_once(database: str, failed: list[str]) -> None:
 
 @pytest.mark.parametrize("round_", range(ROUNDS))
 def test_stacks_of_their_own(stack: Stack, tmp_path: Path, round_: int) -> None:  # noqa: ARG001
-    """Regression: the provider's CREATE EXTENSION IF NOT EXISTS collides with another: pg_extension_name_index."""
+    """Regression: the provider's CREATE EXTENSION IF NOT EXISTS collided with another: pg_extension_name_index."""
     each = []
     for number in range(AT_ONCE):
         state = tmp_path / f"state {number}"

@@ -1,4 +1,4 @@
-"""No secret is told: a deployment with marked passwords, and every place where one could be found afterwards."""
+"""No secret leaks: a deployment with marked passwords, and every place that could show one afterwards."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ RECORD = "SELECT d, m FROM pgvector_seed.deployment AS d, pgvector_seed.migratio
 
 @pytest.fixture
 def logged(server: Server) -> Iterator[Server]:
-    """A server that logs every statement."""
+    """Yield a server that logs every statement."""
     set_log_statement(server, "= 'all'")
     yield server
     set_log_statement(server, "TO DEFAULT")
 
 
 def set_log_statement(server: Server, value: str) -> None:
-    """For all sessions from now on."""
+    """Set log_statement for all later sessions."""
     for statement in (f"ALTER SYSTEM SET log_statement {value}", "SELECT pg_reload_conf()"):
         ask(conninfo(server, "postgres"), statement)
 
 
 @contextmanager
 def watched_arguments() -> Iterator[set[str]]:
-    """The command lines of all processes that are seen meanwhile."""
+    """Yield the set of command lines of all processes, which grows until the block ends."""
     seen: set[str] = set()
     done = Event()
 
     def watch() -> None:
         while not done.wait(0.02):
-            seen.update(" ".join(found.info["cmdline"] or []) for found in psutil.process_iter(["cmdline"]))
+            seen.update(" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
 
     thread = Thread(target=watch)
     thread.start()
@@ -62,14 +62,14 @@ def watched_arguments() -> Iterator[set[str]]:
 
 
 def forms(secret: str) -> list[str]:
-    """How a secret may be written."""
+    """Return the spellings of a secret in JSON, HTML, URLs and base64."""
     escaped = json.dumps(secret)[1:-1]
     encoded = base64.b64encode(secret.encode()).decode()
     return [secret, escaped, escaped.replace("&", "\\u0026"), quote(secret, safe=""), encoded]
 
 
 def files_of(folder: Path, since: float) -> Iterator[tuple[str, str]]:
-    """Each file that was written since, core files and all; but the packages, and the tests, which have the marks."""
+    """Yield path and text of each file written since then, except packages, and the tests, which have the marks."""
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name not in (".venv", ".git", "tests")]
         for path in (Path(parent, name) for name in names):
@@ -79,7 +79,7 @@ def files_of(folder: Path, since: float) -> Iterator[tuple[str, str]]:
 
 @dataclass
 class Life:
-    """A deployment from its beginning to its end; ``places`` has what each step said."""
+    """A deployment from its first up to its destroy; ``places`` has the output of each step."""
 
     stack: Stack
     names: Names
@@ -126,7 +126,7 @@ class Life:
 
 
 def test_the_places_where_a_password_could_be_found(stack: Stack, names: Names, logged: Server) -> None:
-    """Up, preview, refresh, failures, a rotation, verify in every format, and destroy."""
+    """No step of a deployment, from up over failures and a rotation to destroy, leaves a password."""
     began = time.time() - 2  # a file system may keep whole seconds
     declare(stack, names)
     stack.pulumi("config", "set", "--secret", "password", PASSWORD)
@@ -142,5 +142,5 @@ def test_the_places_where_a_password_could_be_found(stack: Stack, names: Names, 
     assert "pulumi-language-python" in places[ARGUMENTS], "the processes were looked at while it ran"
     assert "CREATE ROLE" in places[LOG]
     assert len(set(life.secrets)) == 4
-    wanted = {form for secret in life.secrets for form in forms(secret)}
-    assert not [(place, form) for place, text in places.items() for form in wanted if form in text]
+    marks = {form for secret in life.secrets for form in forms(secret)}
+    assert not [(place, form) for place, text in places.items() for form in marks if form in text]

@@ -1,4 +1,4 @@
-"""The server's address: libpq's rules, and what the PostgreSQL provider can follow."""
+"""The server's address: libpq's rules, and the part of them that the PostgreSQL provider can follow."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from pgvector_seed.postgres.conninfo import as_login, as_role, is_loopback, reso
 def test_what_is_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", "of-the-environment")
     monkeypatch.setenv("PGPORT", "7777")
-    found = resolve_address({"host": "given", "user": "al", "dbname": "app"})
-    assert (found.host, found.port, found.user, found.dbname) == ("given", 7777, "al", "app")
+    address = find({"host": "given", "user": "al", "dbname": "app"})
+    assert (address.host, address.port, address.user, address.dbname) == ("given", 7777, "al", "app")
 
 
 def test_the_password_file_is_read_by_libpq(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_service_is_resolved_and_an_unknown_one_is_named(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("name", ["PGSERVICE", "PGHOSTADDR"])
 def test_the_program_refuses_what_one_side_alone_would_follow(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The provider would dial one server, and the migrations another. It is said under any verb."""
+    """A variable that would lead provider and migrations to two servers is refused under any verb."""
     monkeypatch.setenv(name, "192.0.2.1")
     with pytest.raises(pulumi.RunError, match=rf"Run the same command without it: env -u {name} pulumi \.\.\."):
         resolve_address({"host": "db"})
@@ -57,8 +57,8 @@ def test_the_program_refuses_what_one_side_alone_would_follow(name: str, monkeyp
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.1,localhost"])
 def test_psycopg_goes_to_the_host_that_it_is_told(host: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Regression: PGHOSTADDR led it elsewhere, and PGSERVICE would, in a refresh or a destroy of an earlier up."""
-    conninfo = resolve_address({"host": host, "port": "5", "dbname": "app", "user": "al"}).conninfo("")
+    """Regression: PGHOSTADDR and PGSERVICE led the refresh or the destroy of an earlier up to another server."""
+    conninfo = find({"host": host, "port": "5", "dbname": "app", "user": "al"}).conninfo("")
     services = tmp_path / "services"
     services.write_text("[there]\nhost=192.0.2.1\nhostaddr=192.0.2.1\nport=7\n")
     for name, value in {"PGHOSTADDR": "192.0.2.1", "PGSERVICE": "there", "PGSERVICEFILE": str(services)}.items():
@@ -98,18 +98,18 @@ def test_an_sslmode_that_the_provider_does_not_know_is_refused(monkeypatch: pyte
 
 
 def test_conninfo_survives_odd_names_and_hides_the_password_from_repr() -> None:
-    found = resolve_address({"host": "db", "user": "o'al \\", "dbname": "odd-name = x"})
-    back = conninfo_to_dict(found.conninfo("p@ss/w:rd%&#'\\ "))
+    address = find({"host": "db", "user": "o'al \\", "dbname": "odd-name = x"})
+    back = conninfo_to_dict(address.conninfo("p@ss/w:rd%&#'\\ "))
     assert (back["user"], back["dbname"], back["password"]) == ("o'al \\", "odd-name = x", "p@ss/w:rd%&#'\\ ")
-    assert "password" not in as_data(found.declared())
-    assert "s3cret" not in repr(dataclasses.replace(found, password="s3cret"))
-    assert "user" not in as_data(found.declared())
+    assert "password" not in as_data(address.declared())
+    assert "s3cret" not in repr(dataclasses.replace(address, password="s3cret"))
+    assert "user" not in as_data(address.declared())
 
 
 @pytest.mark.parametrize("options", ["", "-c role=other", "-c work_mem=8MB"])
 @pytest.mark.parametrize("role", ["app_owner", 'Od"d 😀 \\ owner', "a -c role=b", "-c", "\\"])
 def test_a_role_is_taken_on_and_left_with_any_name(role: str, options: str) -> None:
-    """What is left over, or cut too far, would be options that the server refuses."""
+    """The options of a conninfo are as before once the role was set and removed."""
     conninfo = make_conninfo("host=db", options=options)
     assert conninfo_to_dict(as_login(as_role(conninfo, role))) == conninfo_to_dict(conninfo)
 

@@ -1,4 +1,4 @@
-"""The component's arguments, as a program of someone else gives them."""
+"""The arguments of the component, as another program passes them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pgvector_seed.infra.roles import Role, Roles
 
 
 def test_every_argument_has_a_default() -> None:
-    """The configuration that says nothing is the same database."""
+    """Arguments and configuration without any value declare the same database."""
     args = VectorDatabaseArgs()
     assert args == parse({})
     assert args.connection == {}
@@ -24,7 +24,7 @@ def test_every_argument_has_a_default() -> None:
 
 
 def test_arguments_are_named() -> None:
-    """By position, a password could land where it is shown."""
+    """Positional arguments are refused: a password could become an argument that is shown."""
     with pytest.raises(TypeError):
         VectorDatabaseArgs("migrations", "db.example")  # type: ignore[call-arg]
 
@@ -67,7 +67,7 @@ def test_an_output_is_a_connection_parameter_as_text_is() -> None:
     ],
 )
 def test_a_bad_value_names_its_argument(changes: dict[str, Any], words: str) -> None:
-    """Regression: on_destroy="Retain" was taken for "revert" by the resources that are to be kept."""
+    """Regression: resources that are to be kept took on_destroy="Retain" for "revert"."""
     with pytest.raises(pulumi.RunError) as caught:
         VectorDatabaseArgs(**changes)
     assert words in str(caught.value)
@@ -112,7 +112,7 @@ TAKES = {
 
 
 def wrong_types(part: type) -> list[Any]:
-    """Return each argument with a value of each kind that it does not take."""
+    """Return each argument with a value of each type that it refuses."""
     takes = TAKES[part]
     assert takes.keys() == {field.name for field in dataclasses.fields(part)}
     return [
@@ -165,7 +165,7 @@ def test_a_fault_of_a_type_says_what_is_wanted(changes: dict[str, Any], words: s
 
 
 def test_no_fault_shows_a_secret() -> None:
-    """By position, a role's password would be taken for another argument, and shown."""
+    """No error shows a role's password, even if it was passed as another argument."""
     with pytest.raises(TypeError):
         Role("w", "s3cret")  # type: ignore[call-arg, arg-type]
     roles = Roles(Role("o"), Role("w", password=["s3cret"]), Role("r"))  # type: ignore[arg-type]
@@ -195,6 +195,6 @@ def test_the_password_is_not_in_the_repr() -> None:
 
 
 def test_the_arguments_cannot_be_changed() -> None:
-    """They were judged when they were made."""
+    """The arguments are frozen, as they are validated only once."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         VectorDatabaseArgs().on_destroy = "revert"  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""The stack's configuration: every fault at once, each with the command that mends it."""
+"""The stack's configuration: all faults are reported at once, each with the command that mends it."""
 
 from __future__ import annotations
 
@@ -85,9 +85,11 @@ def test_every_key_is_read() -> None:
 
 
 def test_the_example_for_rds_is_valid() -> None:
-    """People begin with a copy of it."""
-    found = yaml.safe_load((ROOT / "Pulumi.rds.yaml.example").read_text())["config"]
-    texts = {key.removeprefix("pgvector-seed:"): v if isinstance(v, str) else json.dumps(v) for key, v in found.items()}
+    """The example file, which people copy, is a valid configuration."""
+    config = yaml.safe_load((ROOT / "Pulumi.rds.yaml.example").read_text())["config"]
+    texts = {
+        key.removeprefix("pgvector-seed:"): v if isinstance(v, str) else json.dumps(v) for key, v in config.items()
+    }
     settings = parse(texts)
     assert settings.roles is not None
     assert not settings.superuser
@@ -112,23 +114,23 @@ def test_roles_that_cannot_be(roles: object, words: str) -> None:
 
 @pytest.mark.parametrize("raw", [{}, {"roles": '{"owner": "o", "writer": {"existing": "w"}, "reader": "r"}'}])
 def test_a_password_for_a_role_that_the_stack_does_not_make(raw: dict[str, str]) -> None:
-    """It would be set nowhere, and the operator would believe it was."""
+    """The password of a role that the stack does not create is refused: it would be set nowhere."""
     assert "pulumi config rm writerPassword" in faults({**raw, "writerPassword": "x"}, ("writerPassword",))
 
 
 def test_the_password_is_not_in_the_repr() -> None:
-    """A settings object that lands in a log must not bring the password along."""
+    """The repr of the settings hides the password, so that no log shows it."""
     roles = '{"owner": "o", "writer": "w", "reader": "r"}'
     raw = {"roles": roles, **dict.fromkeys(PASSWORDS, "s3cret")}
     assert "s3cret" not in repr(parse(raw, PASSWORDS))
 
 
 def test_all_faults_are_reported_at_once() -> None:
-    """Mending one fault only to meet the next costs a deployment each time."""
-    said = faults({"port": "99999", "onDestroy": "keep", "shcema": "x"})
-    assert "pulumi config set port 5432" in said
-    assert "pulumi config set onDestroy retain" in said
-    assert "pulumi config rm shcema" in said
+    """One error names every fault, so that mending them takes one deployment."""
+    errors = faults({"port": "99999", "onDestroy": "keep", "shcema": "x"})
+    assert "pulumi config set port 5432" in errors
+    assert "pulumi config set onDestroy retain" in errors
+    assert "pulumi config rm shcema" in errors
 
 
 @pytest.mark.parametrize(
@@ -190,20 +192,20 @@ def test_a_bad_declaration_of_a_table_comes_with_the_whole_command(value: str, c
 
 
 def test_a_bad_declaration_of_a_table_says_what_it_got_and_what_it_wants() -> None:
-    said = faults({"tables": '{"t": {"metric": "l3", "rows": -1, "recall": 0.9}}'})
-    assert "metric must be one of l2, ip, cosine, l1, hamming, jaccard; got 'l3'" in said
-    assert "rows must be an integer; got -1" in said
-    assert "recall must be a map of k (an integer) and minimum (0 to 1) only; got 0.9" in said
+    errors = faults({"tables": '{"t": {"metric": "l3", "rows": -1, "recall": 0.9}}'})
+    assert "metric must be one of l2, ip, cosine, l1, hamming, jaccard; got 'l3'" in errors
+    assert "rows must be a whole number; got -1" in errors
+    assert "recall must be a map with a whole k and a minimum from 0 to 1, and nothing else; got 0.9" in errors
 
 
 def test_every_key_of_a_declared_table_has_its_words() -> None:
-    """The keys are the contract's; what mends one is said here."""
+    """A fault in any key of a declared table names the command that sets the key."""
     for key in TableDeclaration.__struct_fields__:
         assert f'pulumi config set --path \'tables["t"].{key}' in faults({"tables": json.dumps({"t": {key: []}})})
 
 
 def test_a_password_in_plain_text_is_refused_and_not_repeated() -> None:
-    """A password that was set without --secret is in a file that is committed."""
-    said = faults({"password": "s3cret"})
-    assert "pulumi config set --secret password" in said
-    assert "s3cret" not in said
+    """A password that was set without --secret is refused: the stack's file is committed."""
+    errors = faults({"password": "s3cret"})
+    assert "pulumi config set --secret password" in errors
+    assert "s3cret" not in errors

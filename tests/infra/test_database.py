@@ -1,4 +1,4 @@
-"""The Pulumi program under the SDK's mocks: what it declares."""
+"""The resources that the Pulumi program declares, under the SDK's mocks."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ SECRET = "4dabf18193072939515e22adb298388d"  # the key by which the SDK marks a 
 def run_program(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> Callable[[dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Run ``__main__.py`` with a configuration, and get the inputs of each resource by its type and by its name."""
+    """Return a function that runs ``__main__.py`` with a configuration and returns the inputs by type and name."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     for name in ("PULUMI_CONFIG", "PULUMI_CONFIG_SECRET_KEYS"):
-        monkeypatch.setenv(name, "")  # the runner sets them; the fixture puts them back
+        monkeypatch.setenv(name, "")  # the runner sets them, and monkeypatch restores them
 
     def run(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
         file = tmp_path / "Pulumi.dev.yaml"
@@ -53,22 +53,22 @@ def run_program(
             )
         )
         monkeypatch.setenv("PULUMI_OPTION_CONFIG_FILE", str(file))
-        found: dict[str, dict[str, Any]] = {}
+        inputs: dict[str, dict[str, Any]] = {}
 
         def handle(resource: Registered) -> dict[str, Any]:
-            found[resource.type] = found[resource.name] = resource.inputs
+            inputs[resource.type] = inputs[resource.name] = resource.inputs
             return OUTPUTS.get(resource.type, {})
 
         program.run(handle, preview=False)
-        return found
+        return inputs
 
     return run
 
 
 def test_both_sides_get_the_same_address(run_program: Any) -> None:
-    """The provider and the migrations must never reach two different servers."""
-    found = run_program({"host": "db.example", "port": 6543, "database": "odd-name", "user": "al"})
-    provider, migrations = found[PROVIDER_TYPE], conninfo_to_dict(found[MIGRATIONS_TYPE]["conninfo"])
+    """The provider and the migrations get one address and one set of TLS files."""
+    inputs = run_program({"host": "db.example", "port": 6543, "database": "odd-name", "user": "al"})
+    provider, migrations = inputs[PROVIDER_TYPE], conninfo_to_dict(inputs[MIGRATIONS_TYPE]["conninfo"])
     assert (provider["host"], json.loads(provider["port"])) == ("db.example", 6543)
     assert (migrations["host"], migrations["port"]) == ("db.example", "6543")
     assert (provider["database"], provider["username"]) == (migrations["dbname"], migrations["user"])
@@ -80,8 +80,8 @@ def test_both_sides_get_the_same_certificates(run_program: Any, tmp_path: Path) 
     files = {name: str(tmp_path / name) for name in ("sslrootcert", "sslcert", "sslkey")}
     for file in files.values():
         Path(file).touch(mode=0o600)
-    found = run_program({"host": "db.example", "sslmode": "verify-full", **files})
-    provider, migrations = found[PROVIDER_TYPE], conninfo_to_dict(found[MIGRATIONS_TYPE]["conninfo"])
+    inputs = run_program({"host": "db.example", "sslmode": "verify-full", **files})
+    provider, migrations = inputs[PROVIDER_TYPE], conninfo_to_dict(inputs[MIGRATIONS_TYPE]["conninfo"])
     assert provider["sslmode"] == migrations["sslmode"] == "verify-full"
     assert provider["sslrootcert"] == migrations["sslrootcert"] == files["sslrootcert"]
     assert json.loads(provider["clientcert"]) == {"cert": files["sslcert"], "key": files["sslkey"]}
@@ -91,17 +91,17 @@ def test_both_sides_get_the_same_certificates(run_program: Any, tmp_path: Path) 
 def test_the_provider_gets_the_one_of_two_hosts_that_is_reached(
     run_program: Any, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It knows one host; where that is not a secret, a preview can show it."""
+    """The provider, which takes one host, gets the reachable one."""
     port = conninfo_to_dict(database)["port"]
     for name, value in pg_variables(database).items():
         monkeypatch.setenv(name, value)
-    found = run_program({"host": "127.0.0.1,localhost", "port": f"1,{port}"})
-    assert (found[PROVIDER_TYPE]["host"], found[PROVIDER_TYPE]["port"]) == ("localhost", str(port))
-    assert json.loads(found[MIGRATIONS_TYPE]["declaration"])["connection"]["port"] == f"1,{port}"
+    inputs = run_program({"host": "127.0.0.1,localhost", "port": f"1,{port}"})
+    assert (inputs[PROVIDER_TYPE]["host"], inputs[PROVIDER_TYPE]["port"]) == ("localhost", str(port))
+    assert json.loads(inputs[MIGRATIONS_TYPE]["declaration"])["connection"]["port"] == f"1,{port}"
 
 
 def test_the_extension_has_its_name_and_never_cascades(run_program: Any) -> None:
-    """Without a name Pulumi gives it a random suffix; with cascade a destroy takes the tables along."""
+    """The extension's name has no random suffix, and a destroy drops no tables with it."""
     extension = run_program({"host": "db"})[EXTENSION_TYPE]
     assert extension["name"] == "vector"
     assert extension["schema"] == "public"
@@ -109,15 +109,15 @@ def test_the_extension_has_its_name_and_never_cascades(run_program: Any) -> None
 
 
 def test_the_state_gets_checksums_and_no_sql(run_program: Any) -> None:
-    found = run_program({"host": "db", "onDestroy": "revert"})[MIGRATIONS_TYPE]
-    assert found["migrations"] == checksums(load(ROOT / "migrations"))
-    assert "CREATE TABLE" not in json.dumps(found)
-    assert PASSWORD not in found["declaration"]
-    assert json.loads(found["declaration"])["on_destroy"] == "revert"
+    inputs = run_program({"host": "db", "onDestroy": "revert"})[MIGRATIONS_TYPE]
+    assert inputs["migrations"] == checksums(load(ROOT / "migrations"))
+    assert "CREATE TABLE" not in json.dumps(inputs)
+    assert PASSWORD not in inputs["declaration"]
+    assert json.loads(inputs["declaration"])["on_destroy"] == "revert"
 
 
 def test_the_password_is_a_secret_for_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is not marked lands in the state in plain text."""
+    """All inputs with a password are secrets: others are in plain text in the state."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     plain: list[str] = []
@@ -148,7 +148,7 @@ def declare(args: VectorDatabaseArgs) -> pulumi.Output[Any]:
 
 
 class Inputs(Mocks):
-    """What the engine is told of each type of resource."""
+    """The inputs that the engine gets for each type of resource."""
 
     def __init__(self) -> None:
         self.by_type: dict[str, dict[str, Any]] = {}
@@ -174,22 +174,22 @@ class Inputs(Mocks):
 def test_the_state_gets_no_path_of_one_machine(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, migrations: str | Path, recorded: str
 ) -> None:
-    """A laptop and a pipeline have one state, and each its own checkout."""
+    """The recorded folder is relative: a laptop and a pipeline share the state, and have two checkouts."""
     for folder in ("program/migrations", "shared/sql"):
         shutil.copytree(ROOT / "migrations", tmp_path / folder)
     monkeypatch.chdir(tmp_path / "program")
     if isinstance(migrations, Path):
         migrations = Path(f"{tmp_path}{migrations}")
-    told = Inputs()
+    inputs = Inputs()
     declare(VectorDatabaseArgs(host="127.0.0.1", migrations=migrations))
-    assert told.by_type[MIGRATIONS_TYPE]["directory"] == recorded
-    assert str(tmp_path) not in json.dumps(told.by_type)
+    assert inputs.by_type[MIGRATIONS_TYPE]["directory"] == recorded
+    assert str(tmp_path) not in json.dumps(inputs.by_type)
 
 
 def test_a_folder_that_is_missing_is_told_with_where_it_was_looked_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A path that is relative to Pulumi.yaml is another one where Pulumi.yaml says main."""
+    """The error names the resolved folder, which depends on main in Pulumi.yaml."""
     monkeypatch.chdir(tmp_path)
     Inputs()
     with pytest.raises(pulumi.RunError, match=f"no folder sql in {re.escape(str(tmp_path))}, where the program runs"):
@@ -197,46 +197,46 @@ def test_a_folder_that_is_missing_is_told_with_where_it_was_looked_for(
 
 
 def test_a_port_may_come_from_another_resource(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As text or as a number, which Pulumi may make a float."""
+    """An output is accepted as text or as a number, which Pulumi may turn into a float."""
     monkeypatch.chdir(ROOT)
     for port in (6543, "6543", 6543.0):
-        told = Inputs()
+        inputs = Inputs()
         declare(VectorDatabaseArgs(host="127.0.0.1", port=pulumi.Output.from_input(port)))  # type: ignore[arg-type]
-        assert json.loads(told.by_type[PROVIDER_TYPE]["port"]) == 6543
+        assert json.loads(inputs.by_type[PROVIDER_TYPE]["port"]) == 6543
 
 
 ROLES = {"owner": "app_owner", "writer": "app writer", "reader": {"existing": "app_reader"}}
 
 
 def test_each_role_gets_what_it_needs_and_no_more(run_program: Any) -> None:
-    found = run_program({"host": "127.0.0.1", "roles": ROLES, "superuser": "false"})
-    assert conninfo_to_dict(found[MIGRATIONS_TYPE]["conninfo"])["options"] == "-c role=app_owner"
-    assert json.loads(found[MIGRATIONS_TYPE]["declaration"])["roles"]["writer"] == "app writer"
-    assert "password" not in found["database-owner"]
-    assert not found["database-owner"]["login"]
-    assert found["database-writer"]["password"] == "SCRAM-SHA-256$..."
-    assert "database-reader" not in found
-    assert found["database-deployer-owner"]["grantRole"] == "app_owner"
-    assert found["database-reader-tables"]["privileges"] == ["SELECT"]
-    assert found["database-reader-tables"]["objects"] == ["embeddings"]
-    assert found["database-writer-later-tables"]["privileges"] == ["SELECT", "INSERT", "UPDATE", "DELETE"]
-    assert found["database-writer-ledger-tables"]["privileges"] == ["SELECT"]
+    inputs = run_program({"host": "127.0.0.1", "roles": ROLES, "superuser": "false"})
+    assert conninfo_to_dict(inputs[MIGRATIONS_TYPE]["conninfo"])["options"] == "-c role=app_owner"
+    assert json.loads(inputs[MIGRATIONS_TYPE]["declaration"])["roles"]["writer"] == "app writer"
+    assert "password" not in inputs["database-owner"]
+    assert not inputs["database-owner"]["login"]
+    assert inputs["database-writer"]["password"] == "SCRAM-SHA-256$..."
+    assert "database-reader" not in inputs
+    assert inputs["database-deployer-owner"]["grantRole"] == "app_owner"
+    assert inputs["database-reader-tables"]["privileges"] == ["SELECT"]
+    assert inputs["database-reader-tables"]["objects"] == ["embeddings"]
+    assert inputs["database-writer-later-tables"]["privileges"] == ["SELECT", "INSERT", "UPDATE", "DELETE"]
+    assert inputs["database-writer-ledger-tables"]["privileges"] == ["SELECT"]
 
 
 def test_no_objects_are_not_all_objects(run_program: Any) -> None:
-    """The provider takes an empty list for every object of the schema, also those of others."""
+    """Sequences are granted by schema: to the provider an empty list means every object in the schema."""
     sequences = run_program({"host": "127.0.0.1", "roles": ROLES})["database-writer-sequences"]
     assert (sequences["objectType"], sequences["privileges"]) == ("schema", ["USAGE"])
 
 
 def test_a_stack_without_roles_declares_none(run_program: Any) -> None:
-    found = run_program({"host": "127.0.0.1"})
-    assert "database-owner" not in found
-    assert "options" not in conninfo_to_dict(found[MIGRATIONS_TYPE]["conninfo"])
+    inputs = run_program({"host": "127.0.0.1"})
+    assert "database-owner" not in inputs
+    assert "options" not in conninfo_to_dict(inputs[MIGRATIONS_TYPE]["conninfo"])
 
 
 def test_a_verifier_lets_in_who_knows_the_password(server: Server) -> None:
-    """The server never sees the password that it is to compare with."""
+    """A login works with the password of a verifier that was computed without the server."""
     odd = "p\\'s \u00e9\U0001f600"
     base = server_conninfo(server, "postgres")
     ask(base, f"DROP ROLE IF EXISTS al; CREATE ROLE al LOGIN PASSWORD '{verifier(odd)}'")
@@ -247,7 +247,7 @@ def test_a_verifier_lets_in_who_knows_the_password(server: Server) -> None:
 
 
 def test_a_password_stays_until_another_is_asked_for() -> None:
-    """Made anew by each up, every session of the application would be locked out."""
+    """An up keeps the password, and with it the application's logins, until its version changes."""
     provider = PasswordProvider()
     made = provider.create({"given": "", "version": "1"}).outs or {}
     assert len(made["password"]) == 43

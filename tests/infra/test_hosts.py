@@ -1,4 +1,4 @@
-"""Several hosts, and a service of libpq's file: one address for two clients, of which one knows neither."""
+"""Several hosts, and a service of libpq: one address for two clients, of which the provider knows neither form."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SERVICE = "[there]\nhost=db.example\nport=7777\nuser=al\ndbname=app\npassword=s3
 
 @pytest.fixture
 def services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A service file."""
+    """Return a service file that PGSERVICEFILE names."""
     file = tmp_path / "services"
     file.write_text(SERVICE)
     monkeypatch.setenv("PGSERVICEFILE", str(file))
@@ -26,19 +26,19 @@ def services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_the_key_service_is_resolved_by_libpq(services: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of it may be left for later: where the stack is destroyed there may be no such file."""
+    """A service is resolved completely at once: a destroy elsewhere may have no such file."""
     monkeypatch.setenv("PGHOST", "of-the-environment")
-    found = resolve_address(parse({"service": "there", "user": "given"}).connection)  # type: ignore[arg-type]
-    assert (found.host, found.port, found.user, found.dbname) == ("db.example", 7777, "given", "app")
-    assert (found.sslmode, found.password) == ("require", "s3cret")
-    assert "service" not in conninfo_to_dict(found.conninfo(""))
+    address = find(parse({"service": "there", "user": "given"}).connection)  # type: ignore[arg-type]
+    assert (address.host, address.port, address.user, address.dbname) == ("db.example", 7777, "given", "app")
+    assert (address.sslmode, address.password) == ("require", "s3cret")
+    assert "service" not in conninfo_to_dict(address.conninfo(""))
     services.unlink()
     with pytest.raises(pulumi.RunError, match="service"):
         resolve_address({"service": "there"})
 
 
 def test_a_service_in_the_environment_is_taken_for_an_accident(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only then is said how to use one on purpose, and not with its name, to be copied unread."""
+    """PGSERVICE is refused with the command for an intended service, without the stray name."""
     monkeypatch.setenv("PGSERVICE", "stray")
     with pytest.raises(pulumi.RunError, match=r"env -u PGSERVICE pulumi \.\.\..*config set service NAME") as caught:
         resolve_address({"host": "db"})
@@ -47,16 +47,16 @@ def test_a_service_in_the_environment_is_taken_for_an_accident(monkeypatch: pyte
 
 @pytest.mark.parametrize("line", ["hostaddr=192.0.2.1", "sslcrl=/nowhere", "sslcrldir=/nowhere"])
 def test_what_the_provider_cannot_follow_is_refused_in_a_service(services: Path, line: str) -> None:
-    """Passed over in silence, the two sides would differ, or both would be less strict than the file says."""
+    """Keys that the provider lacks are refused: ignored, they would weaken or divert one side."""
     services.write_text(SERVICE + line)
     with pytest.raises(pulumi.RunError, match=line.split("=")[0]):
         resolve_address({"service": "there"})
 
 
 def test_the_migrations_keep_the_whole_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first host that answers may be a standby, which takes no writes."""
-    found = resolve_address({"host": "a,b", "port": "1111,2222", "dbname": "app", "user": "al"})
-    conninfo = conninfo_to_dict(found.conninfo(""))
+    """The migrations get all hosts and look for a writable one: the first may be a standby."""
+    address = find({"host": "a,b", "port": "1111,2222", "dbname": "app", "user": "al"})
+    conninfo = conninfo_to_dict(address.conninfo(""))
     assert (conninfo["host"], conninfo["port"]) == ("a,b", "1111,2222")
     assert conninfo["target_session_attrs"] == "read-write"
     monkeypatch.setenv("PGTARGETSESSIONATTRS", "primary")
@@ -65,8 +65,8 @@ def test_the_migrations_keep_the_whole_list(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_contract_keeps_the_whole_list() -> None:
-    """A failover changes no contract; and verify takes such a one."""
-    declared = resolve_address({"host": "a,b", "port": "1111,2222", "dbname": "app"}).declared()
+    """The contract has all hosts, so that a failover does not change it, and verify accepts it."""
+    declared = find({"host": "a,b", "port": "1111,2222", "dbname": "app"}).declared()
     assert as_data(declared) == {"host": "a,b", "port": "1111,2222", "dbname": "app", "sslmode": "require"}
     assert resolve_address({"host": "a,b", "port": "1111"}).declared().port == 1111
     assert convert({"contract": 1, "connection": as_data(declared)}, "made here").connection.port == "1111,2222"
@@ -75,9 +75,9 @@ def test_the_contract_keeps_the_whole_list() -> None:
 def test_the_provider_gets_the_first_where_none_is_reached(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A preview needs no database. Another test may have left the SDK with an engine that logs."""
-    found = resolve_address({"host": "127.0.0.1,localhost", "port": "1,2", "dbname": "app", "user": "al"})
-    assert found.dialled("s3cret") == ("127.0.0.1", 1)
+    """A preview without a reachable server uses the first host and warns; stderr or log has the warning."""
+    address = find({"host": "127.0.0.1,localhost", "port": "1,2", "dbname": "app", "user": "al"})
+    assert address.dialled("s3cret") == ("127.0.0.1", 1)
     warned = capsys.readouterr().err or caplog.text
     assert warned.count("\n") == 1
     assert "gets 127.0.0.1:1, for no server could be reached: - host: '127.0.0.1', port: '1'" in warned
@@ -85,7 +85,7 @@ def test_the_provider_gets_the_first_where_none_is_reached(
 
 
 def test_another_list_in_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The provider's driver is kept from it by ENV_VAR_MAPPINGS."""
+    """A configured host wins over PGHOST; ENV_VAR_MAPPINGS keeps PGHOST from the provider's driver."""
     monkeypatch.setenv("PGHOST", "a,b")
     assert resolve_address({}).host == "a,b"
     assert resolve_address({"host": "db"}).host == "db"

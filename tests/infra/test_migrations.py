@@ -1,4 +1,4 @@
-"""The dynamic provider as the engine meets it: a process, spoken to by gRPC."""
+"""The dynamic provider as the engine uses it: a process with a gRPC interface."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.roles import new_names, quoted
 
 
 class AnothersProvider(ResourceProvider):
-    """A dynamic resource of the program that uses the component. It has a fault."""
+    """A faulty dynamic provider of the program that uses the component."""
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["missing"])
@@ -48,7 +48,7 @@ ASLEEP = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datn
 
 
 class Provider:
-    """The calls of the engine, with plain dicts."""
+    """A client of the dynamic provider, which makes the engine's calls with plain dicts."""
 
     def __init__(self, port: int) -> None:
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
@@ -92,7 +92,7 @@ def plain(values: struct_pb2.Struct) -> dict[str, Any]:
 
 @pytest.fixture
 def process() -> Iterator[subprocess.Popen[str]]:
-    """The provider's process, started as the engine starts it."""
+    """Yield the provider's process, started as the engine starts it."""
     command = [sys.executable, "-u", "-m", "pulumi.dynamic"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as started:
         yield started
@@ -101,11 +101,11 @@ def process() -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def provider(process: subprocess.Popen[str]) -> Iterator[Provider]:
-    """What is said to it."""
+    """Yield a client of the provider's process."""
     assert process.stdout is not None
-    found = Provider(int(process.stdout.readline()))
-    yield found
-    found.channel.close()
+    client = Provider(int(process.stdout.readline()))
+    yield client
+    client.channel.close()
 
 
 def declaration(on_destroy: str = "revert", dbname: str = "app") -> str:
@@ -125,7 +125,7 @@ def inputs(conninfo: str, folder: Path, *, allow_down: bool = False, **changes: 
 
 
 def test_the_pickle_is_a_name_and_nothing_else() -> None:
-    """Code in the state means that an old version of it runs a later delete."""
+    """The state holds no code, which a later delete would run in its old version."""
     assert len(dill.dumps(MigrationsProvider())) < 100
 
 
@@ -154,7 +154,7 @@ def test_the_whole_life_of_the_resource(provider: Provider, database: str, folde
 
 
 def test_edited_history_is_refused_at_diff(provider: Provider, database: str, folder: Path) -> None:
-    """At preview, that is, and without a database; and no more once it was repaired and the ledger read."""
+    """A preview refuses edited history without a database, until a repair was read by a refresh."""
     (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
     _, state = provider.create(inputs(database, folder))
     (folder / "0001_a.up.sql").write_text("CREATE TABLE a ( )")
@@ -211,7 +211,7 @@ def test_a_down_that_was_recorded_by_the_other_front_end_counts(
 
 
 def test_bad_files_are_refused_at_check(provider: Provider, folder: Path) -> None:
-    """Those that are about to be run; what was applied is not read again."""
+    """Only files that are about to run are checked, not those of applied migrations."""
     (folder / "0001_a.up.sql").write_text("COMMIT")
     olds = inputs("", folder)
     (reason,) = provider.check({}, olds)
@@ -243,7 +243,7 @@ def test_a_database_that_lost_its_ledger_is_taken_for_a_new_one(
 def test_a_state_of_before_the_options_can_be_updated_read_and_deleted(
     provider: Provider, database: str, folder: Path
 ) -> None:
-    """Today's code meets yesterday's state."""
+    """A state without options, as an older version wrote it, still works."""
     (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
     (folder / "0001_a.down.sql").write_text("DROP TABLE a")
     news = inputs(database, folder)
@@ -258,7 +258,7 @@ def test_a_state_of_before_the_options_can_be_updated_read_and_deleted(
 def test_a_change_of_credentials_alone_tries_them_and_runs_no_sql(
     provider: Provider, database: str, folder: Path
 ) -> None:
-    """A wrong password must not be kept: a later destroy would fail by it."""
+    """A wrong password is refused, so that a later destroy does not fail on it."""
     (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
     news = inputs(database, folder)
     _, state = provider.create(news)
@@ -281,7 +281,7 @@ def test_an_edited_down_shows_as_a_change_and_is_recorded(provider: Provider, da
 
 
 def test_another_database_is_refused_at_check(provider: Provider, folder: Path) -> None:
-    """The engine would take the extension out of the old one."""
+    """A changed database name is refused: the engine would drop the extension of the old database."""
     (folder / "0001_a.up.sql").write_text("SELECT 1")
     olds = inputs("", folder, declaration=declaration(dbname="one"))
     (reason,) = provider.check(olds, inputs("", folder, declaration=declaration(dbname="two")))
@@ -290,7 +290,7 @@ def test_another_database_is_refused_at_check(provider: Provider, folder: Path) 
 
 
 def test_another_ledger_is_left_alone(provider: Provider, new_database: Callable[..., str], folder: Path) -> None:
-    """Two stacks on one database, or a database put in the place of another."""
+    """A resource whose database has another ledger is not read, updated or deleted."""
     (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
     (folder / "0001_a.down.sql").write_text("DROP TABLE a")
     first, second = inputs(new_database(), folder), inputs(new_database(), folder)
@@ -302,11 +302,11 @@ def test_another_ledger_is_left_alone(provider: Provider, new_database: Callable
     with pytest.raises(grpc.RpcError, match="another database"):
         provider.update(state, {**second, "declaration": declaration("retain")})
     with pytest.raises(grpc.RpcError, match="another database"):
-        provider.read(elsewhere)  # taken for gone, a refresh would let the next up run there
+        provider.read(elsewhere)  # if a refresh took it for deleted, the next up would run there
 
 
 def test_what_a_later_up_keeps_is_not_undone(provider: Provider, database: str, folder: Path) -> None:
-    """Two stacks on one database, or two states of one: the last up's word is in the database."""
+    """A delete obeys onDestroy of the last up on the database, even if another stack ran it."""
     (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
     (folder / "0001_a.down.sql").write_text("DROP TABLE a")
     news = inputs(database, folder)
@@ -316,7 +316,7 @@ def test_what_a_later_up_keeps_is_not_undone(provider: Provider, database: str, 
         provider.delete(state)
     assert ask(database, "SELECT to_regclass('a')::text") == [("a",)]
     _, read = provider.read(state)
-    provider.delete(read)  # as the database says it now
+    provider.delete(read)  # with the value that the database has now
     assert ask(database, "SELECT to_regclass('a')::text") == [("a",)]
     assert provider.diff(read, news)
     provider.delete(provider.update(read, news))
@@ -327,7 +327,7 @@ def test_what_a_later_up_keeps_is_not_undone(provider: Provider, database: str, 
 def test_a_ledger_restored_without_its_owner_is_handed_over(
     provider: Provider, database: str, folder: Path, server: Server, owner: str
 ) -> None:
-    """All is applied, and the owner of before cannot read it, or is not there to log in as."""
+    """An update gives a restored ledger to the stack's owner, who lost the ledger or is missing."""
     (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
     with new_names(server) as names:
         role = quoted(names.owner)
@@ -362,7 +362,7 @@ def test_drift_of_the_ledger_shows_as_a_change(provider: Provider, database: str
 
 
 def test_retain_makes_no_connection_on_delete(provider: Provider, folder: Path) -> None:
-    """A stack whose server is gone can be destroyed."""
+    """Under retain, a stack whose server is gone can be destroyed."""
     (folder / "0001_a.up.sql").write_text("SELECT 1")
     provider.delete(inputs("host=127.0.0.1 port=1", folder, declaration=declaration("retain")))
 
@@ -370,7 +370,7 @@ def test_retain_makes_no_connection_on_delete(provider: Provider, folder: Path) 
 def test_a_provider_of_another_module_in_the_state_shows_as_a_change(
     provider: Provider, database: str, folder: Path
 ) -> None:
-    """Otherwise the state keeps the old name, and a later delete dies with ModuleNotFoundError."""
+    """A stale class in the state is updated, before a delete fails with ModuleNotFoundError."""
     (folder / "0001_a.up.sql").write_text("SELECT 1")
     news = inputs(database, folder)
     _, state = provider.create(news)
@@ -393,7 +393,7 @@ def test_a_failure_is_one_line_without_a_traceback(provider: Provider, folder: P
 
 
 def test_an_unexpected_failure_keeps_its_traceback(provider: Provider, folder: Path) -> None:
-    """Regression: after one failure of ours, no dynamic resource in the same process had a traceback any more."""
+    """Regression: after one of our failures, no dynamic resource in the same process had a traceback."""
     (folder / "0001_a.up.sql").write_text("SELECT 1")
     with pytest.raises(grpc.RpcError):
         provider.create(inputs("host=127.0.0.1 port=1 user=x dbname=x", folder))
@@ -418,7 +418,7 @@ def test_a_failing_migration_is_named_with_its_line(provider: Provider, database
 
 
 def test_files_that_change_under_way_are_refused(provider: Provider, database: str, folder: Path) -> None:
-    """What is applied is what the preview showed."""
+    """An up applies exactly the files of its preview."""
     (folder / "0001_a.up.sql").write_text("SELECT 1")
     news = inputs(database, folder)
     (folder / "0001_a.up.sql").write_text("SELECT 2")
@@ -427,7 +427,7 @@ def test_files_that_change_under_way_are_refused(provider: Provider, database: s
 
 
 def test_cancel_ends_the_statement_and_says_what_is_on_record(provider: Provider, database: str, folder: Path) -> None:
-    """Regression: the engine waited for a migration's end, and it kept its locks, whatever was pressed."""
+    """Regression: on Ctrl-C the engine waited for the migration's end, which kept its locks."""
     (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")
     (folder / "0002_b.up.sql").write_text("CREATE TABLE b (); SELECT pg_sleep(600)")
     with ThreadPoolExecutor() as pool:
@@ -436,8 +436,8 @@ def test_cancel_ends_the_statement_and_says_what_is_on_record(provider: Provider
         provider.stub.Cancel(empty_pb2.Empty())
         with pytest.raises(grpc.RpcError) as caught:
             creating.result(60)
-    left = "0001_a is the newest recorded migration; nothing after it was committed. Run the same command again."
-    assert caught.value.details().strip() == f"InterruptError: interrupted: {left}"
+    outcome = "0001_a is the newest recorded migration; nothing after it was committed. Run the same command again."
+    assert caught.value.details().strip() == f"InterruptError: interrupted: {outcome}"
     assert not ask(database, ASLEEP)
 
 
@@ -455,15 +455,15 @@ def test_cancel_ends_the_wait_for_another(provider: Provider, database: str, fol
 
 
 def test_the_provider_ends_with_the_engine(process: subprocess.Popen[str], database: str, folder: Path) -> None:
-    """Regression: killed, the engine left its providers at work, with their locks."""
+    """Regression: a killed engine left its providers at work, with their locks."""
     (folder / "0001_a.up.sql").write_text("SELECT pg_sleep(600)")
     assert process.stdout is not None
-    found = Provider(int(process.stdout.readline()))
+    client = Provider(int(process.stdout.readline()))
     with ThreadPoolExecutor() as pool:
-        creating = pool.submit(found.create, inputs(database, folder))
+        creating = pool.submit(client.create, inputs(database, folder))
         until(lambda: ask(database, ASLEEP))
         process.stdout.close()
         assert process.wait(60) != 0
         until(lambda: not ask(database, ASLEEP))
         assert creating.exception() is not None
-    found.channel.close()
+    client.channel.close()

@@ -1,4 +1,4 @@
-"""What the policy refuses, of the declaration and of the server."""
+"""The policy's violations, in the declaration and on the server."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from tests.conftest import ask
 ROLES = Roles(Role("o", existing=True), Role('the "writer"', existing=True), Role("r"))
 
 
-def of_address(given: dict[str, str], on_destroy: str = "retain") -> list[str]:
+def of_address(connection: dict[str, str], on_destroy: str = "retain") -> list[str]:
     return [
-        fault.split(":")[0]
-        for fault in faults_of_address(resolve_address({"dbname": "d", "user": "u", **given}), on_destroy)
+        fault.split(":")[0] for fault in faults_of_address(find({"dbname": "d", "user": "u", **connection}), on_destroy)
     ]
 
 
 @pytest.mark.parametrize("host", ["db.example", "127.0.0.1,db.example"])
 def test_a_server_that_others_use(host: str) -> None:
-    """One address elsewhere is enough."""
+    """A list of hosts is judged as remote if one of them is remote."""
     assert of_address({"host": host, "sslmode": "require"}) == ["sslmode"]
     assert of_address({"host": host, "sslmode": "disable"}, "revert") == ["sslmode", "onDestroy"]
     assert of_address({"host": host, "sslmode": "verify-full", "sslrootcert": __file__}) == []
@@ -38,7 +37,7 @@ def test_a_laptop_is_free(host: str) -> None:
 
 @pytest.fixture
 def superuser(database: str) -> Iterator[str]:
-    """A writer that may do everything."""
+    """Yield a database with roles whose writer is a superuser."""
     drop = 'DROP ROLE IF EXISTS "the ""writer"""; DROP ROLE IF EXISTS o'
     ask(database, f'{drop}; CREATE ROLE o; CREATE ROLE "the ""writer""" SUPERUSER')
     yield database
@@ -53,7 +52,7 @@ def test_a_superuser_as_writer(superuser: str) -> None:
 
 
 def test_who_can_become_the_owner(superuser: str) -> None:
-    """A trigger of theirs on the ledger would run with the rights of the superuser who deploys."""
+    """A writer that is a member of the owner is refused: its triggers on the ledger could run as a superuser."""
     ask(superuser, 'ALTER ROLE "the ""writer""" NOSUPERUSER; GRANT o TO "the ""writer"""')
     (fault,) = faults_of_server(superuser, ROLES, "0.8.4")
     assert 'the "writer" can become o' in fault
@@ -68,7 +67,7 @@ def test_an_existing_role_that_is_not_there(superuser: str) -> None:
 
 
 def test_a_pgvector_that_is_too_old(database: str, empty_database: str) -> None:
-    """Whether it is enabled, or about to be."""
+    """The version is judged both if the extension exists and if it is only available."""
     for conninfo in (database, empty_database):
         (fault,) = faults_of_server(conninfo, None, "99.0")
         assert "Upgrade it on the server to 99.0 or later" in fault
@@ -85,11 +84,11 @@ def test_an_extension_that_only_waits_for_its_update(empty_database: str) -> Non
 
 
 def test_a_server_that_is_not_there(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A preview needs no database."""
-    told: list[str] = []
-    monkeypatch.setattr(pulumi.log, "info", told.append)
+    """An unreachable server does not fail a preview."""
+    messages: list[str] = []
+    monkeypatch.setattr(pulumi.log, "info", messages.append)
     assert list(faults_of_server(make_conninfo(database, port=1), ROLES, "0.8.4")) == []
-    assert "and not the server" in told[0]
+    assert "and not the server" in messages[0]
 
 
 def test_all_faults_are_told_at_once_or_only_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:

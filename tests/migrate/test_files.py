@@ -26,14 +26,14 @@ def test_the_migrations_come_in_order_with_their_downs(folder: Path) -> None:
     (folder / "0001_a.up.sql").write_text("SELECT 1;")
     (folder / "0001_a.down.sql").write_text("SELECT -1;")
     (folder / "notes.txt").write_text("not ours")
-    assert [(found.id, found.up, found.down) for found in load(folder)] == [
+    assert [(migration.id, migration.up, migration.down) for migration in load(folder)] == [
         ("0001_a", "SELECT 1;", "SELECT -1;"),
         ("0002_b", "SELECT 2;", None),
     ]
 
 
 def test_line_endings_and_a_byte_order_mark_do_not_change_the_checksum(folder: Path) -> None:
-    """A checkout on another system must not look like edited history."""
+    """A checkout on another system has the same checksums."""
     file = folder / "0001_a.up.sql"
     file.write_bytes(b"SELECT 1;\nSELECT 2;\n")
     plain = load(folder)[0].checksum
@@ -56,7 +56,7 @@ def test_every_bad_file_is_named_at_once(folder: Path, tmp_path_factory: pytest.
     (folder / "0007_h.up.sql").mkdir()
     (folder / "0008_i.up.sql").write_text("SELECT 8;\0DROP TABLE t;")
     (folder / "0010_k.up.sql").write_text("SELECT 10;")
-    said = fault(folder)
+    error = fault(folder)
     for words in (
         "0001_a.up.sql: empty",
         "0002_b.up.sql: not UTF-8 (byte 8)",
@@ -68,7 +68,7 @@ def test_every_bad_file_is_named_at_once(folder: Path, tmp_path_factory: pytest.
         "0008_i.up.sql: a NUL byte",
         "0010_k: the migration 0009 is missing",
     ):
-        assert words in said
+        assert words in error
 
 
 def test_a_folder_that_is_empty_or_missing_is_named(folder: Path) -> None:

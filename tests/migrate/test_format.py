@@ -1,4 +1,4 @@
-"""The format of the ledger: an older one is read as it is and upgraded by whatever writes, a newer one is refused."""
+"""The ledger's format: an older one is readable and upgraded by the first write, a newer one is refused."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ COMMANDS = {
 
 
 def seed(conninfo: str, folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
-    """``python -m seed``, as a person runs it."""
+    """Run ``python -m seed`` as a user does."""
     command = [sys.executable, "-m", "seed", *words, *(["--directory", str(folder)] if words[0] == "migrate" else [])]
     environment = {"PATH": "", **pg_variables(conninfo)}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -69,7 +69,7 @@ def seed(conninfo: str, folder: Path, words: list[str]) -> subprocess.CompletedP
 
 @pytest.fixture
 def old(database: str, folder: Path) -> Iterator[str]:
-    """A database as version 0.1.0 left it, with a ledger of format 1, and the folder of its migrations."""
+    """Yield a database as version 0.1.0 left it, with a ledger of format 1, and write its migrations."""
     create = "CREATE TABLE embeddings (id bigint PRIMARY KEY, embedding vector(3) NOT NULL);\n"
     index = "CREATE INDEX CONCURRENTLY embeddings_hnsw ON embeddings USING hnsw (embedding vector_cosine_ops)"
     (folder / "0001_create_embeddings.up.sql").write_text(create)
@@ -85,7 +85,7 @@ def old(database: str, folder: Path) -> Iterator[str]:
 
 
 def third(folder: Path) -> None:
-    """Write one migration more."""
+    """Write a third migration."""
     write(folder, c3_up="CREATE TABLE c ()", c3_down="DROP TABLE c")
 
 
@@ -95,8 +95,8 @@ def test_an_old_format_is_read_as_it_is(old: str, folder: Path, command: str) ->
     done = seed(old, folder, COMMANDS[command])
     assert done.returncode == 0, done.stdout + done.stderr
     assert (ask(old, COLUMNS), ask(old, ROWS)) == before
-    said = {"plan": "Nothing to do", "status": "0002_index_embeddings   applied", "verify": "with 2 migrations"}
-    assert said[command] in done.stdout
+    expected = {"plan": "Nothing to do", "status": "0002_index_embeddings   applied", "verify": "with 2 migrations"}
+    assert expected[command] in done.stdout
 
 
 def test_apply_upgrades_it_and_keeps_its_rows(old: str, folder: Path) -> None:
@@ -111,7 +111,7 @@ def test_apply_upgrades_it_and_keeps_its_rows(old: str, folder: Path) -> None:
 
 
 def test_an_upgraded_ledger_is_as_a_new_one(old: str, new_database: Callable[..., str], folder: Path) -> None:
-    """Columns, defaults and comments; a new one is of the newest format at once."""
+    """An upgraded ledger has the columns, defaults and comments of a new one."""
     comments = """
     SELECT attname, col_description(attrelid, attnum) FROM pg_attribute
     WHERE attrelid = 'pgvector_seed.deployment'::regclass AND attnum > 0
@@ -144,7 +144,7 @@ def baseline_third(conninfo: str, folder: Path, report: Callable[[str], None]) -
 
 
 def run_as_old(conninfo: str, folder: Path) -> None:
-    """Record a third migration, as the version did that knew format 1 alone."""
+    """Record a third migration as a version does that knows format 1 only."""
     third(folder)
     file = load(folder)[-1]
     row = f"('0003_c', 3, '{file.checksum}', '{file.down}', '1 s', '0.1.0')"
@@ -158,10 +158,10 @@ def run_as_old(conninfo: str, folder: Path) -> None:
 def test_whatever_writes_upgrades_it(
     old: str, folder: Path, change: Callable[[str, Path, Callable[[str], None]], None]
 ) -> None:
-    said: list[str] = []
-    change(old, folder, said.append)
+    messages: list[str] = []
+    change(old, folder, messages.append)
     assert ask(old, NUMBER) == [(FORMAT,)]
-    assert said[0].startswith("the ledger was upgraded from format 1")
+    assert messages[0].startswith("the ledger was upgraded from format 1")
 
 
 def test_a_destroy_drops_it(old: str, folder: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_refused_plan_upgrades_nothing(old: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("end", ["kill", "interrupt", "server"])
 def test_an_upgrade_that_is_killed_leaves_the_old_format(old: str, folder: Path, end: str) -> None:
-    """The column is added by then. Killed are the client, or the server's process; and an interrupt is Ctrl-C."""
+    """An upgrade is rolled back if its client is interrupted or killed, or its server process is."""
     before = ask(old, COLUMNS), ask(old, ROWS)
     third(folder)
     ask(old, WAIT_WITHIN)
@@ -195,9 +195,9 @@ def test_an_upgrade_that_is_killed_leaves_the_old_format(old: str, folder: Path,
                 process.kill()
             else:
                 process.send_signal(2)
-            said = process.communicate()[0]
+            output = process.communicate()[0]
         until(lambda: not ask(old, f"SELECT FROM pg_stat_activity WHERE pid = {pid}"))
-    assert process.returncode == {"server": 3, "kill": -9, "interrupt": 130}[end], said
+    assert process.returncode == {"server": 3, "kill": -9, "interrupt": 130}[end], output
     assert (ask(old, COLUMNS), ask(old, ROWS)) == before
     ask(old, "DROP EVENT TRIGGER wait")
     done = seed(old, folder, COMMANDS["apply"])
@@ -206,7 +206,7 @@ def test_an_upgrade_that_is_killed_leaves_the_old_format(old: str, folder: Path,
 
 
 def test_two_appliers_at_once_upgrade_it_once(old: str, folder: Path) -> None:
-    """The second one looks at the ledger while the first has it: it waits, and sees the format of before."""
+    """The second applier, which has read the old format, waits and then finds the new one."""
     third(folder)
     ask(old, WAIT_WITHIN)
     with psycopg.connect(old, autocommit=True) as holder:
@@ -216,14 +216,14 @@ def test_two_appliers_at_once_upgrade_it_once(old: str, folder: Path) -> None:
             with applier(old, folder) as second:
                 until(lambda: len(ask(old, BLOCKED)) == 2)
                 holder.execute("SELECT pg_advisory_unlock(1)")
-                said = first.communicate()[0] + second.communicate()[0]
-    assert (first.returncode, second.returncode) == (0, 0), said
-    assert said.count("the ledger was upgraded from format 1") == said.count("0003_c applied") == 1
+                output = first.communicate()[0] + second.communicate()[0]
+    assert (first.returncode, second.returncode) == (0, 0), output
+    assert output.count("the ledger was upgraded from format 1") == output.count("0003_c applied") == 1
     assert ask(old, NUMBER) == [(FORMAT,)]
 
 
 def test_an_upgrade_waits_for_no_reader_for_ever(old: str, folder: Path) -> None:
-    """While it waits, everybody who reads the ledger waits behind it."""
+    """An upgrade gives up on its lock, behind which all readers of the ledger wait."""
     with psycopg.connect(old) as reader:
         reader.execute("SELECT FROM pgvector_seed.deployment")
         with pytest.raises(WrongResultError, match=r"upgrading the ledger: .* lock timeout") as caught:
@@ -259,7 +259,7 @@ def test_a_newer_format_is_refused_by_every_command(old: str, folder: Path, comm
     ],
 )
 def test_a_newer_format_names_the_version_to_use(old: str, folder: Path, versions: tuple[str, str], words: str) -> None:
-    """The newest one on record. What is no version is not shown: it would be typed into a shell."""
+    """The error names the newest recorded version, unless it is no version: it is typed into a shell."""
     with psycopg.connect(old, autocommit=True) as connection:
         for position, version in enumerate(versions, 1):
             connection.execute(
@@ -281,7 +281,7 @@ def test_a_newer_format_whose_migrations_have_no_version(old: str, folder: Path)
 @pytest.mark.parametrize("table", ["deployment", "migrations"])
 @pytest.mark.parametrize("format_", [1, FORMAT])
 def test_a_column_of_a_later_version_is_no_damage(old: str, folder: Path, table: str, format_: int) -> None:
-    """Regression: one column more, and the database was called damaged."""
+    """Regression: a ledger with an additional column was taken for damaged."""
     if format_ == FORMAT:
         run(old, folder, ledger_of(old).declaration)  # type: ignore[union-attr]
     ask(old, f"ALTER TABLE pgvector_seed.{table} ADD COLUMN note text")
@@ -315,7 +315,7 @@ def test_a_ledger_without_what_its_format_needs_is_damaged(old: str, folder: Pat
 
 
 def test_what_an_old_format_says_is_understood(old: str) -> None:
-    """The JSON, too, that the version recorded which made it: today's model makes the same of it."""
+    """JSON that an old version recorded is read as today's model."""
     ledger = ledger_of(old)
     assert ledger is not None
     assert ledger.format == 1
@@ -337,7 +337,7 @@ def test_what_an_old_format_says_is_understood(old: str) -> None:
     ],
 )
 def test_a_declaration_that_cannot_be_is_damage(old: str, edit: str) -> None:
-    """A schema that nobody named would be the default one."""
+    """A declaration without a schema is an error, not one with the default schema."""
     ask(old, f"UPDATE pgvector_seed.deployment SET declaration = {edit}")
     with pytest.raises(RefusedError, match="is damaged: its declaration is not valid"):
         ledger_of(old)

@@ -1,4 +1,4 @@
-"""A deployment that belongs to a role which cannot log in: who may act as it, and how it came to it."""
+"""A deployment that is owned by a role without login: the roles that may act as it, and how it became the owner."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WHERE relnamespace IN ('public'::regnamespace, 'pgvector_seed'::regnamespace) AN
 
 @pytest.fixture
 def roles(database: str) -> Iterator[dict[str, str]]:
-    """An owner, a plain login that deploys, and one more."""
+    """Yield an owner, a plain login that deploys, and another login."""
     drop = f"DROP ROLE IF EXISTS {QUOTED}; DROP ROLE IF EXISTS deployer; DROP ROLE IF EXISTS other"
     ask(database, drop)
     ask(
@@ -43,7 +43,7 @@ def roles(database: str) -> Iterator[dict[str, str]]:
 
 
 def test_migrations_run_as_the_role_whatever_they_reset(database: str, folder: Path, roles: dict[str, str]) -> None:
-    """RESET ROLE in a migration leads back to the owner, and so does what cleans the session up."""
+    """RESET ROLE and DISCARD ALL in a migration lead back to the owner."""
     write(folder, a1_up="RESET ROLE; CREATE TABLE a (id serial)", b2_up="SET ROLE NONE", c3_up="CREATE TABLE c ()")
     run(as_role(roles["deployer"], OWNER), folder)
     assert ask(database, OWNERS) == [(OWNER,)]
@@ -77,7 +77,7 @@ def test_everything_of_ours_is_handed_over_and_nothing_else(
 
 
 def test_a_schema_that_we_made_is_handed_over(database: str, folder: Path, roles: dict[str, str]) -> None:
-    """Else the owner could create nothing in it."""
+    """The owner owns the schema that we created, so that it can create tables."""
     write(folder, a1_up="CREATE TABLE a ()")
     run(roles["deployer"], folder, declare("my schema"))
     write(folder, b2_up="CREATE TABLE b ()")
@@ -87,7 +87,7 @@ def test_a_schema_that_we_made_is_handed_over(database: str, folder: Path, roles
 
 
 def test_a_ledger_of_somebody_else_is_not_taken(folder: Path, roles: dict[str, str]) -> None:
-    """With the owner's role in hand, a planted ledger would be given to it, and its downs be run."""
+    """A planted ledger is not given to the owner, in whose name its downs would run."""
     write(folder, a1_up="CREATE TABLE a ()")
     run(roles["other"], folder, declare("others"))
     with pytest.raises(RefusedError, match="belongs to other"):
@@ -105,7 +105,7 @@ def test_a_failed_handover_leaves_all_as_it_was(database: str, folder: Path, rol
 
 
 def test_whoever_names_the_owner_acts_as_it(database: str, folder: Path, roles: dict[str, str]) -> None:
-    """A superuser is refused until then, and told how; others may read, while nothing on it would run."""
+    """A superuser may write once the owner is named, and is told how; reading needs no name."""
     write(folder, a1_up="CREATE TABLE a ()")
     run(as_role(roles["deployer"], OWNER), folder)
     for attempt in (lambda: applied(database), lambda: run(database, folder)):
@@ -120,7 +120,7 @@ def test_whoever_names_the_owner_acts_as_it(database: str, folder: Path, roles: 
 
 
 def test_a_trigger_on_the_ledger_is_nobodys(database: str, folder: Path, roles: dict[str, str]) -> None:
-    """A session may still hold the owner's role after it was revoked."""
+    """A ledger with a trigger is refused: its maker may have acted as the owner in a session before."""
     write(folder, a1_up="CREATE TABLE a ()")
     run(as_role(roles["deployer"], OWNER), folder)
     function = "CREATE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'"
@@ -134,7 +134,7 @@ def test_a_trigger_on_the_ledger_is_nobodys(database: str, folder: Path, roles: 
 def test_a_ledger_that_appears_after_the_look_is_not_used(
     database: str, folder: Path, roles: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Look and read are one snapshot: what is planted between them is not read, and its triggers never run."""
+    """A ledger that is planted between check and read is not read, as both share one snapshot."""
     write(folder, a1_up="CREATE TABLE a ()")
 
     def look_and_plant(facts: LedgerFacts, writers: Writers) -> None:
@@ -162,7 +162,7 @@ CREATE TRIGGER t BEFORE INSERT OR UPDATE ON pgvector_seed.deployment FOR EACH RO
 def test_a_ledger_that_nobody_owns_any_more_is_not_written_to(
     database: str, folder: Path, roles: dict[str, str]
 ) -> None:
-    """A login with CREATEROLE can leave one behind, whose owner has no member: its triggers would run as we do."""
+    """A ledger whose owner has no members is refused: a CREATEROLE login may have left its triggers."""
     ask(database, "DROP ROLE IF EXISTS mallory; DROP ROLE IF EXISTS orphan; CREATE ROLE mallory LOGIN PASSWORD 'm'")
     ask(
         database,
@@ -182,7 +182,7 @@ def test_a_ledger_that_nobody_owns_any_more_is_not_written_to(
 
 
 def test_a_schema_that_does_not_let_the_owner_in(database: str, folder: Path, roles: dict[str, str]) -> None:
-    """Its tables would land in the schema of the extension, which is next on the path."""
+    """A schema without USAGE for the owner is refused: tables would land in the extension's schema."""
     ask(database, "DROP SCHEMA IF EXISTS closed CASCADE; CREATE SCHEMA closed")
     write(folder, a1_up="CREATE TABLE a ()")
     with pytest.raises(RefusedError, match="cannot create in the schema closed") as caught:
@@ -193,7 +193,7 @@ def test_a_schema_that_does_not_let_the_owner_in(database: str, folder: Path, ro
 
 
 def test_a_ledger_of_before_has_no_roles(database: str, folder: Path) -> None:
-    """A record that an older version wrote is read, and completed by the next apply."""
+    """A record without roles, as an older version wrote it, is read, and completed by the next apply."""
     write(folder, a1_up="CREATE TABLE a ()")
     run(database, folder)
     ask(database, "UPDATE pgvector_seed.deployment SET declaration = declaration - 'roles'")

@@ -1,4 +1,4 @@
-"""Operators that another role has put into a schema of the search_path, while a superuser migrates."""
+"""Operators that another role planted in a schema of the search_path of a superuser who migrates."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ BEFORE_PG_CATALOG = [("=", kind, kind) for kind in ("text", "name", "oid", '"cha
 
 
 def plant(conninfo: str, schema: str, operators: list[tuple[str, str, str]]) -> None:
-    """Have each operator end the statement that uses it."""
-    for number, (operator, left, right) in enumerate(operators):
+    """Create operators that raise an error when they are used."""
+    for number, (operator, left_type, right) in enumerate(operators):
         result = "text" if operator == "||" else "bool"
         ask(
             conninfo,
-            f"CREATE FUNCTION {schema}.trap_{number}({left}, {right}) RETURNS {result} LANGUAGE plpgsql AS "
-            f"$$BEGIN RAISE EXCEPTION 'caught by {operator}({left}, {right})'; END$$; "
+            f"CREATE FUNCTION {schema}.trap_{number}({left_type}, {right}) RETURNS {result} LANGUAGE plpgsql AS "
+            f"$$BEGIN RAISE EXCEPTION 'caught by {operator}({left_type}, {right})'; END$$; "
             f"CREATE OPERATOR {schema}.{operator} "
-            f"(LEFTARG = {left}, RIGHTARG = {right}, FUNCTION = {schema}.trap_{number})",
+            f"(LEFTARG = {left_type}, RIGHTARG = {right}, FUNCTION = {schema}.trap_{number})",
         )
 
 
 @pytest.fixture(params=["in public", "before pg_catalog"])
 def trapped(request: pytest.FixtureRequest, database: str) -> str:
-    """A database with such operators on the path of every new session."""
+    """Yield a database with planted operators in every new session's search_path."""
     if request.param == "in public":
         plant(database, "public", IN_PUBLIC)
     else:

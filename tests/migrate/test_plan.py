@@ -1,4 +1,4 @@
-"""The plan: history grows at its end, and shrinks there when that is allowed."""
+"""The plan: history grows at its end, and shrinks there if that is allowed."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from pgvector_seed.migrate.plan import plan
 
 histories = st.dictionaries(
     st.integers(1, 9999).map(lambda number: f"{number:04}_step"), st.sampled_from("abc"), max_size=8
-).map(lambda found: {id_: id_ + text for id_, text in sorted(found.items())})
+).map(lambda texts: {id_: id_ + text for id_, text in sorted(texts.items())})
 
 
 @given(histories, st.integers(0, 8))
 def test_a_prefix_of_the_files_is_continued_in_order(files: dict[str, str], length: int) -> None:
     ledger = dict(list(files.items())[:length])
-    found = plan(files, ledger)
-    assert (found.undo, found.apply) == ((), tuple(files)[length:])
+    steps = plan(files, ledger)
+    assert (steps.undo, steps.apply) == ((), tuple(files)[length:])
 
 
 @given(histories, st.integers(0, 8), histories)
 def test_a_removed_suffix_is_undone_newest_first_and_only_when_that_is_allowed(
     ledger: dict[str, str], length: int, more: dict[str, str]
 ) -> None:
-    kept = dict(list(ledger.items())[:length])
-    last = max(kept, default="")
-    files = kept | {name: text for name, text in more.items() if name > last and name not in ledger}
+    common = dict(list(ledger.items())[:length])
+    last = max(common, default="")
+    files = common | {name: text for name, text in more.items() if name > last and name not in ledger}
     removed = list(ledger)[length:]
-    found = plan(files, ledger, allow_down=True)
-    assert list(found.undo) == removed[::-1]
+    steps = plan(files, ledger, allow_down=True)
+    assert list(steps.undo) == removed[::-1]
     if removed:
         with pytest.raises(RefusedError, match="allowDown"):
             plan(files, ledger)
@@ -44,9 +44,9 @@ def test_a_removed_suffix_is_undone_newest_first_and_only_when_that_is_allowed(
 def test_whatever_is_not_refused_leads_from_the_ledger_to_the_files(
     files: dict[str, str], data: st.DataObject, allow_down: bool
 ) -> None:
-    """Guards against a plan that would run something twice, lose something, or run out of order.
+    """An accepted plan runs nothing twice, loses nothing and keeps the order.
 
-    The ledger is a prefix of the files in which one thing is different, or nothing.
+    The ledger is a prefix of the files with at most one difference.
     """
     ledger = dict(list(files.items())[: data.draw(st.integers(0, 8))])
     for id_ in data.draw(st.lists(st.sampled_from([*ledger, "0000_first", "9999_step"]), max_size=2)):
@@ -54,28 +54,28 @@ def test_whatever_is_not_refused_leads_from_the_ledger_to_the_files(
             ledger = dict(sorted({**ledger, id_: id_ + data.draw(st.sampled_from("abc"))}.items()))
         else:
             del ledger[id_]
-    kept = [id_ for id_ in ledger if id_ in files]
-    continues = kept == list(files)[: len(kept)] == list(ledger)[: len(kept)] and all(
-        files[id_] == ledger[id_] for id_ in kept
+    common = [id_ for id_ in ledger if id_ in files]
+    continues = common == list(files)[: len(common)] == list(ledger)[: len(common)] and all(
+        files[id_] == ledger[id_] for id_ in common
     )
-    if not continues or (len(kept) < len(ledger) and not allow_down):
+    if not continues or (len(common) < len(ledger) and not allow_down):
         with pytest.raises(RefusedError):
             plan(files, ledger, allow_down=allow_down)
         return
-    found = plan(files, ledger, allow_down=allow_down)
+    steps = plan(files, ledger, allow_down=allow_down)
     done = dict(ledger)
-    for id_ in found.undo:
+    for id_ in steps.undo:
         assert id_ == list(done)[-1]
         del done[id_]
-    for id_ in found.apply:
+    for id_ in steps.apply:
         assert id_ > max(done, default="")
         done[id_] = files[id_]
     assert list(done.items()) == list(files.items())
 
 
-@given(histories.filter(lambda found: len(found) > 1), st.randoms())
+@given(histories.filter(lambda texts: len(texts) > 1), st.randoms())
 def test_a_ledger_in_another_order_is_refused(files: dict[str, str], dice: random.Random) -> None:
-    """Somebody's UPDATE of a position would undo the migrations in the wrong order."""
+    """Edited positions are refused, as the migrations would be undone in the wrong order."""
     names = list(files)
     dice.shuffle(names)
     if names != list(files):
@@ -94,6 +94,6 @@ def test_each_fault_is_named() -> None:
 
 
 def test_a_renamed_migration_is_not_undone_and_applied_again() -> None:
-    """That would lose its rows."""
+    """A renamed migration is refused: undoing it would lose rows."""
     with pytest.raises(RefusedError, match="0001_a was applied, and its file was renamed to 0001_z"):
         plan({"0001_z": "x"}, {"0001_a": "x"}, allow_down=True)

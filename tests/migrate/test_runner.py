@@ -1,4 +1,4 @@
-"""The migration engine on a real server."""
+"""The migration engine on real servers."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ from tests.migrate.helpers import MARK, applied, applier, run, undo_all, write
 
 
 def test_the_articles_migration_makes_the_articles_table(database: str) -> None:
-    ledger, said = run(database, ROOT / "migrations")
-    assert [line.split(" in ")[0] for line in said] == ["0001_create_embeddings applied"]
+    ledger, messages = run(database, ROOT / "migrations")
+    assert [line.split(" in ")[0] for line in messages] == ["0001_create_embeddings applied"]
     columns = ask(
         database,
         "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
         "WHERE attrelid = 'public.embeddings'::regclass AND attnum > 0",
     )
     assert columns == [("id", "integer"), ("embedding", "vector(4)")]
-    assert ledger.checksums == {found.id: found.checksum for found in load(ROOT / "migrations")}
+    assert ledger.checksums == {migration.id: migration.checksum for migration in load(ROOT / "migrations")}
 
 
 def test_a_second_run_does_nothing(database: str, folder: Path) -> None:
     write(folder, a1_up="CREATE TABLE a (v vector(3))")
     first, _ = run(database, folder)
-    second, said = run(database, folder)
-    assert (second, said) == (first, [])
+    second, messages = run(database, folder)
+    assert (second, messages) == (first, [])
 
 
 def test_a_preview_tells_what_apply_would_do_and_changes_nothing(database: str, folder: Path) -> None:
     write(folder, a1_up="SELECT 1", b2_up="SELECT 2")
     with connect(database) as connection:
-        found = preview(connection, load(folder), declare())
-    assert (found.ledger, found.plan.apply, found.nothing_to_do) == (None, ("0001_a", "0002_b"), False)
+        pending = preview(connection, load(folder), declare())
+    assert (pending.ledger, pending.plan.apply, pending.nothing_to_do) == (None, ("0001_a", "0002_b"), False)
     assert ask(database, "SELECT to_regnamespace('pgvector_seed')") == [(None,)]
     run(database, folder)
     with connect(database) as connection:
@@ -64,7 +64,7 @@ def test_a_preview_tells_what_apply_would_do_and_changes_nothing(database: str, 
 def test_a_declaration_that_no_reader_would_take_is_refused_before_it_is_written(
     database: str, folder: Path, name: str, value: Any
 ) -> None:
-    """Regression: it was committed, and the ledger was damaged from then on."""
+    """Regression: an invalid declaration was committed, and the ledger was damaged from then on."""
     write(folder, a1_up="SELECT 1")
     unreadable = msgspec.structs.replace(declare(), **{name: value})
     with connect(database) as connection, pytest.raises(InputError, match="what is declared cannot be recorded"):
@@ -79,7 +79,7 @@ def test_a_declaration_that_no_reader_would_take_is_refused_before_it_is_written
 
 
 def test_a_failing_migration_keeps_what_came_before_it(database: str, folder: Path) -> None:
-    """Its neighbour, sql_migrate, records nothing then, and runs the first one again."""
+    """Migrations before the failed one stay recorded; sql_migrate records none and runs them again."""
     write(folder, a1_up="CREATE TABLE a ()", b2_up="CREATE TABLE b ();\nSELECT 1;\nSELECT nope;", c3_up="SELECT 3")
     with pytest.raises(MigrationError) as caught:
         run(database, folder)
@@ -91,13 +91,13 @@ def test_a_failing_migration_keeps_what_came_before_it(database: str, folder: Pa
     assert ledger.contract == {}, "nothing is promised while a migration is missing"
     assert ask(database, "SELECT to_regclass('a'), to_regclass('b')") == [("a", None)]
     write(folder, b2_up="CREATE TABLE b ()")
-    ledger, said = run(database, folder)
-    assert [line.split()[0] for line in said] == ["0002_b", "0003_c"]
-    assert [found["id"] for found in ledger.contract["ledger"]["migrations"]] == ["0001_a", "0002_b", "0003_c"]
+    ledger, messages = run(database, folder)
+    assert [line.split()[0] for line in messages] == ["0002_b", "0003_c"]
+    assert [migration["id"] for migration in ledger.contract["ledger"]["migrations"]] == ["0001_a", "0002_b", "0003_c"]
 
 
 def test_a_migration_and_its_record_are_done_together_or_not_at_all(database: str, folder: Path) -> None:
-    """What is done and not recorded would be run twice."""
+    """A failure to record a migration rolls the migration back."""
     write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
     run(database, folder)
     ask(database, "ALTER TABLE pgvector_seed.migrations ADD CHECK (id <> '0002_b')")
@@ -148,7 +148,7 @@ def test_edited_history_is_refused_and_nothing_is_run(database: str, folder: Pat
 
 
 def test_another_schema_than_the_deployments_is_refused(database: str, folder: Path) -> None:
-    """With it the ledger would say that all is done, and the tables would be elsewhere."""
+    """A changed schema is refused: the ledger would hide that the new schema has no tables."""
     write(folder, a1_up="CREATE TABLE a ()")
     run(database, folder)
     with pytest.raises(RefusedError, match="config set schema public"):
@@ -156,7 +156,7 @@ def test_another_schema_than_the_deployments_is_refused(database: str, folder: P
 
 
 def test_names_that_need_quoting(new_database: Callable[..., str], folder: Path) -> None:
-    """The tables land in the deployment's schema, also with the extension in another one."""
+    """Tables land in the deployment's schema, also if the extension is in another one."""
     conninfo = new_database("template0", name='odd "name"; --')
     with psycopg.connect(conninfo) as connection:
         connection.execute('CREATE SCHEMA "ext Schema"; CREATE EXTENSION vector SCHEMA "ext Schema"')
@@ -182,7 +182,7 @@ def test_names_that_need_quoting(new_database: Callable[..., str], folder: Path)
 
 
 def test_the_contract_is_what_the_catalogue_said_with_the_last_migration(database: str, folder: Path) -> None:
-    """A change made by hand later does not become the promise."""
+    """A later change by hand does not enter the contract."""
     write(
         folder,
         a1_up="CREATE TABLE a (id bigint PRIMARY KEY, v vector(3)); "
@@ -208,7 +208,7 @@ def test_without_the_extension_the_message_says_how_to_get_it(empty_database: st
 
 
 def test_revert_runs_the_recorded_downs_newest_first(database: str, folder: Path) -> None:
-    """The files may be gone or changed since: the ledger keeps what undoes them."""
+    """The recorded downs run even if the files were removed or changed."""
     write(folder, a1_up="CREATE TABLE a (v vector(3))", a1_down="DROP TABLE a")
     write(folder, b2_up="CREATE VIEW b AS SELECT * FROM a", b2_down="DROP VIEW b")
     run(database, folder)
@@ -227,7 +227,7 @@ def test_revert_refuses_before_it_runs_anything(database: str, folder: Path) -> 
 
 
 def test_a_down_that_fails_is_not_recorded_as_done(database: str, folder: Path) -> None:
-    """sql_migrate swallows it and records success."""
+    """A failed down is an error and stays recorded; sql_migrate records success."""
     write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
     write(folder, b2_up="CREATE TABLE b ()", b2_down="DROP TABLE b; DROP TABLE nope")
     run(database, folder)
@@ -238,21 +238,21 @@ def test_a_down_that_fails_is_not_recorded_as_done(database: str, folder: Path) 
 
 
 def test_an_edited_down_takes_effect(database: str, folder: Path) -> None:
-    """Otherwise a typo in a down could never be mended: the ledger would keep it for ever."""
+    """An edited down replaces the recorded one, so that a typo can be corrected."""
     write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABL a")
     run(database, folder)
     with pytest.raises(MigrationError) as caught:
         undo_all(database)
     assert "apply once more" in caught.value.remedy
     write(folder, a1_down="DROP TABLE a")
-    _, said = run(database, folder)
-    assert said == ["0001_a: the edited down is recorded"]
+    _, messages = run(database, folder)
+    assert messages == ["0001_a: the edited down is recorded"]
     undo_all(database)
     assert ask(database, "SELECT to_regclass('a')") == [(None,)]
 
 
 def test_a_half_way_revert_promises_nothing(database: str, folder: Path) -> None:
-    """The contract must not name a table that was dropped."""
+    """After a failed revert the contract names none of the dropped tables."""
     write(folder, a1_up="CREATE TABLE a (v vector(3))", a1_down="DROP TABLE nope")
     write(folder, b2_up="CREATE TABLE b (v vector(3))", b2_down="DROP TABLE b")
     run(database, folder)
@@ -278,9 +278,9 @@ def test_eight_appliers_at_once_run_each_migration_once(database: str, folder: P
     for number in range(1, 6):
         (folder / f"000{number}_a.up.sql").write_text(f"CREATE TABLE t{number} ()")
     processes = [applier(database, folder) for _ in range(8)]
-    said = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 8, said
-    assert sorted(line.split()[0] for line in "".join(said).splitlines() if " applied in " in line) == [
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 8, outputs
+    assert sorted(line.split()[0] for line in "".join(outputs).splitlines() if " applied in " in line) == [
         f"000{number}_a" for number in range(1, 6)
     ]
 
@@ -296,7 +296,7 @@ def test_who_holds_the_lock_is_named_while_one_waits(database: str, folder: Path
 
 
 def everything(conninfo: str) -> object:
-    """The schema and the ledger, without what differs between two runs."""
+    """Return the schema and the ledger, without the values that differ between two runs."""
     with connect(conninfo) as connection, connection.transaction():
         made = objects(connection, "public", "public")
         ledger = read_ledger(connection)
@@ -311,9 +311,9 @@ def everything(conninfo: str) -> object:
 def test_an_applier_that_was_stopped_is_continued(
     new_database: Callable[..., str], folder: Path, sent: signal.Signals
 ) -> None:
-    """At a random moment of 20 migrations: then apply, and the end is the same as without a stop.
+    """An apply that follows a stop at a random moment of 20 migrations ends as an uninterrupted one.
 
-    What is said of an interrupt is true, whenever it comes: also while the server commits.
+    The message of an interrupt is true at any moment, also while the server commits.
     """
     numbers = range(1, 21)
     for number in numbers:
@@ -321,9 +321,9 @@ def test_an_applier_that_was_stopped_is_continued(
         if number % 5 == 0:
             text = f"{MARK}CREATE INDEX CONCURRENTLY i{number} ON t{number - 1} USING hnsw (v vector_l2_ops)"
         (folder / f"{number:04}_a.up.sql").write_text(text)
-    whole = new_database()
-    run(whole, folder)
-    dice, told = random.Random(8), 0
+    uninterrupted = new_database()
+    run(uninterrupted, folder)
+    dice, interrupted = random.Random(8), 0
     for _ in range(tries(10, soak=100)):
         conninfo = new_database()
         with applier(conninfo, folder) as process:
@@ -331,14 +331,14 @@ def test_an_applier_that_was_stopped_is_continued(
             lines = dice.randrange(len(numbers))
             for _ in range(lines):
                 process.stdout.readline()
-            time.sleep(dice.uniform(0, 0.02))  # the moment itself is what is tried
+            time.sleep(dice.uniform(0, 0.02))  # the moment is the subject of the test
             process.send_signal(sent)
             printed = process.communicate()[0]
         if sent == signal.SIGINT and lines:  # before, it may meet Python's own start
             assert process.returncode in (0, 130), printed
         if "recorded" in printed:
-            told += 1
+            interrupted += 1
             assert f"interrupted: {(applied(conninfo) or ['no migration'])[-1]} is " in printed
         run(conninfo, folder)
-        assert everything(conninfo) == everything(whole)
-    assert told or sent == signal.SIGKILL
+        assert everything(conninfo) == everything(uninterrupted)
+    assert interrupted or sent == signal.SIGKILL

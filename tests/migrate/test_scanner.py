@@ -1,4 +1,4 @@
-"""Where statements begin and end."""
+"""The scanner finds where statements begin and end."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ END"""
     ],
 )
 def test_a_statement_is_one(statement: str) -> None:
-    """Guards against what splitting at semicolons, or by lines, cuts in two."""
-    found = split(f"-- first\n{statement};\n\n;;{statement}\n-- last")
-    assert [part.text for part in found] == [statement, statement]
-    assert [part.line for part in found] == [2, 4 + statement.count("\n")]
+    """Statements that a split at semicolons or lines would cut stay whole."""
+    statements = split(f"-- first\n{statement};\n\n;;{statement}\n-- last")
+    assert [part.text for part in statements] == [statement, statement]
+    assert [part.line for part in statements] == [2, 4 + statement.count("\n")]
 
 
 @pytest.mark.parametrize("text", ["'a", "E'a\\'", '"a', "$$ a $", "$a$ $b$", "/* /* */", "U&'a", 'SELECT 1;\n"'])
@@ -60,8 +60,8 @@ def test_no_statement_in_comments() -> None:
 
 
 def test_tokens_are_words_names_strings_and_signs() -> None:
-    (found,) = split("Create /* no */ INDEX \"My I\" ON s.t(v) -- no\nWITH (m='4')")
-    assert found.tokens == [
+    (statement,) = split("Create /* no */ INDEX \"My I\" ON s.t(v) -- no\nWITH (m='4')")
+    assert statement.tokens == [
         "Create",
         "INDEX",
         '"My I"',
@@ -79,18 +79,18 @@ def test_tokens_are_words_names_strings_and_signs() -> None:
         "'4'",
         ")",
     ]
-    assert found.words[0] == "CREATE"
+    assert statement.words[0] == "CREATE"
 
 
 @given(st.text(alphabet="';\"$a\\-/*()E \né", max_size=30))
 def test_nothing_is_lost_and_nothing_is_made_up(text: str) -> None:
-    """Whatever is between the statements is semicolons, space and comments."""
+    """Only semicolons, white space and comments are between two statements."""
     try:
-        found = split(text)
+        statements = split(text)
     except UnclosedError:
         return
     position = 0
-    for statement in found:
+    for statement in statements:
         start = text.index(statement.text, position)
         assert split(text[position:start]) == []
         assert statement.line == text.count("\n", 0, start) + 1

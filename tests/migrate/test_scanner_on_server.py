@@ -1,4 +1,4 @@
-"""The statements that we find are those that the server finds: it answers each of them once."""
+"""The scanner and the server find the same statements: the server answers each of them once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PIECES = [
 
 @pytest.mark.parametrize("piece", PIECES)
 def test_each_piece_runs_alone(database: str, piece: str) -> None:
-    """Whatever was cut in a wrong place does not."""
+    """Each piece of a split text is a complete statement to the server."""
     with psycopg.connect(database, autocommit=True) as connection:
         for statement in split(piece):
             connection.execute(statement.text.encode(), prepare=False)
@@ -44,7 +44,7 @@ def test_each_piece_runs_alone(database: str, piece: str) -> None:
 
 
 def test_as_many_statements_as_the_server_answers(database: str) -> None:
-    """Pieces in any order and with anything between them."""
+    """Random pieces with random separators are split into as many statements as the server answers."""
     dice = random.Random(5)
     between = [";", " ;\n", ";/* ; */;", "; -- ;\n", ";\r\n", ";\f;"]
     with psycopg.connect(database, autocommit=True) as connection:
@@ -55,7 +55,7 @@ def test_as_many_statements_as_the_server_answers(database: str) -> None:
 
 
 def answers(connection: psycopg.Connection, text: str) -> int:
-    """How many statements the server finds in a text; it answers an empty one too, which is none."""
+    """Return the number of statements that the server finds in a text, without empty ones."""
     cursor = connection.execute(text.encode(), prepare=False)
     messages = [cursor.statusmessage]
     while cursor.nextset():

@@ -1,4 +1,4 @@
-"""What a migration's text asks for, and what is refused before a server sees it."""
+"""A migration's text: its statements, and those that are refused before a server sees them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ from tests.migrate.helpers import MARK
     ],
 )
 def test_a_text_that_is_refused(text: str, words: str) -> None:
-    """In the up as in the down, and before anything is run."""
+    """A refused text stops an up or a down before any statement runs."""
     for migration in (Migration("0001_a", text, None), Migration("0001_a", "SELECT 1", text)):
         with pytest.raises(InputError) as caught:
             refuse_faults(file_texts([migration]))
@@ -97,20 +97,20 @@ def test_the_mark_is_a_comment_and_nothing_else() -> None:
     ],
 )
 def test_the_index_that_is_built(text: str, name: str, table: str) -> None:
-    found = built_index(split(text)[0])
-    assert found is not None
-    assert (found.name, found.table) == (name, table)
+    index = built_index(split(text)[0])
+    assert index is not None
+    assert (index.name, index.table) == (name, table)
 
 
 def test_the_index_that_is_dropped() -> None:
-    found = dropped_index(split('DROP INDEX CONCURRENTLY IF EXISTS "S".i CASCADE')[0])
-    assert found is not None
-    assert found.name == '"S".i'
+    index = dropped_index(split('DROP INDEX CONCURRENTLY IF EXISTS "S".i CASCADE')[0])
+    assert index is not None
+    assert index.name == '"S".i'
 
 
 @pytest.mark.parametrize("text", ["CREATE INDEX i ON t (a)", "DROP INDEX i", "VACUUM", "CREATE INDEX CONCURRENTLY"])
 def test_other_statements(text: str) -> None:
     statement = split(text)[0]
     assert dropped_index(statement) is None
-    found = built_index(statement)
-    assert found is None or not found.name
+    index = built_index(statement)
+    assert index is None or not index.name

@@ -1,4 +1,4 @@
-"""Roles that may write to the ledger, and what of it is acted on nevertheless."""
+"""Roles that may write to the ledger, and the parts of it that are trusted nevertheless."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.migrate.helpers import MARK, applied, ledger_of, run, undo_all, write
 
 ATTACK = "UPDATE pgvector_seed.migrations SET down = 'DROP TABLE a; ALTER ROLE mallory SUPERUSER'"
 IS_SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"
-# How a role comes to write to the ledger, and what it says first to do so.
+# Ways in which a role gets the right to write to the ledger, and its first statement.
 WAYS = {
     "granted": (
         "GRANT USAGE ON SCHEMA pgvector_seed TO mallory; GRANT SELECT, UPDATE ON pgvector_seed.migrations TO mallory",
@@ -58,7 +58,7 @@ CREATE TRIGGER t BEFORE INSERT ON trap.embeddings FOR EACH ROW EXECUTE FUNCTION 
 
 @pytest.fixture
 def mallory(database: str) -> Iterator[str]:
-    """The conninfo of a plain login, which the test lets write to the ledger."""
+    """Yield the conninfo of a plain login, to which the test may grant rights on the ledger."""
     drop = "DROP ROLE IF EXISTS mallory; DROP ROLE IF EXISTS middle"
     ask(database, f"{drop}; CREATE ROLE mallory LOGIN PASSWORD 'm'")
     yield make_conninfo(database, user="mallory", password="m")
@@ -66,7 +66,7 @@ def mallory(database: str) -> Iterator[str]:
 
 
 def migrate(conninfo: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """``python -m seed migrate``, as a person runs it."""
+    """Run ``python -m seed migrate`` as a user does."""
     command = [sys.executable, "-m", "seed", "migrate", *words]
     environment = {"PATH": "", **pg_variables(conninfo)}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -75,7 +75,7 @@ def migrate(conninfo: str, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.newest
 @pytest.mark.parametrize("way", WAYS)
 def test_a_down_that_others_changed_is_not_run(database: str, folder: Path, mallory: str, way: str) -> None:
-    """Regression: a role that may write data became a superuser, when a superuser undid a migration."""
+    """Regression: a role that could write data became superuser when a superuser undid a migration."""
     write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
     run(database, folder)
     grant, first = WAYS[way]
@@ -94,7 +94,7 @@ def test_a_down_that_others_changed_is_not_run(database: str, folder: Path, mall
 
 
 def test_a_down_that_is_its_files_is_run_whoever_may_write(database: str, folder: Path, mallory: str) -> None:  # noqa: ARG001
-    """On a managed server an administrator's role may write to everything: there the files are the way."""
+    """A down that equals its file runs, as on a managed server a role may write to every table."""
     write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a", b2_up="CREATE TABLE b ()", b2_down="DROP TABLE b")
     run(database, folder)
     ask(database, WAYS["all data"][0])
@@ -105,7 +105,7 @@ def test_a_down_that_is_its_files_is_run_whoever_may_write(database: str, folder
 
 
 def test_files_that_are_gone_are_undone_while_nobody_else_may_write(database: str, folder: Path) -> None:
-    """By apply --allow-down, by down and by a destroy."""
+    """Recorded downs run in apply --allow-down, down and destroy if no other role may write."""
     texts = {"a1_up": "CREATE TABLE a ()", "a1_down": "DROP TABLE a"}
     write(folder, **texts, b2_up="CREATE TABLE b ()", b2_down="DROP TABLE b")
     run(database, folder)
@@ -123,7 +123,7 @@ def test_files_that_are_gone_are_undone_while_nobody_else_may_write(database: st
 def test_what_only_the_ledger_has_is_not_run_while_others_may_write(
     database: str, folder: Path, mallory: str, way: str
 ) -> None:
-    """Regression: removed files, and a destroy without them, ran what another role had written."""
+    """Regression: a removed file's migration, or a destroy without files, ran another role's SQL."""
     write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a", b2_up="CREATE TABLE b ()", b2_down="DROP TABLE b")
     run(database, folder)
     grant, first = WAYS[way]
@@ -141,7 +141,7 @@ def test_what_only_the_ledger_has_is_not_run_while_others_may_write(
 def test_what_was_begun_is_not_cleared_away_by_what_others_may_have_written(
     database: str, folder: Path, mallory: str, way: str
 ) -> None:
-    """An index that is named in the ledger alone may be any invalid index of the database."""
+    """An index that only an untrusted ledger names is not dropped."""
     write(
         folder,
         a1_up="CREATE TABLE a (i int)",
@@ -171,7 +171,7 @@ def test_what_was_begun_is_not_cleared_away_by_what_others_may_have_written(
 
 @pytest.mark.newest
 def test_a_schema_that_others_may_have_named_is_not_used(database: str, folder: Path, mallory: str) -> None:
-    """Its functions and operators would be found by what a superuser runs there."""
+    """A schema from an untrusted ledger, whose functions a superuser might call, is not used."""
     write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
     run(database, folder)
     ask(database, WAYS["all data"][0])
@@ -189,7 +189,7 @@ def test_a_schema_that_others_may_have_named_is_not_used(database: str, folder: 
 
 
 def test_a_ledger_that_others_may_put_a_trigger_on_is_not_written_to(database: str, folder: Path, mallory: str) -> None:
-    """Between the look and the write one could appear; the remedy's words mend it."""
+    """The TRIGGER right of another role is refused, and the remedy revokes it."""
     write(folder, a1_up="CREATE TABLE a ()")
     run(database, folder)
     ask(database, "GRANT TRIGGER ON pgvector_seed.migrations TO mallory")
@@ -220,7 +220,7 @@ def test_a_new_ledger_is_nobody_elses_whatever_the_default_privileges(
 
 
 def test_members_of_the_owner_and_superusers_are_no_others(database: str, folder: Path, mallory: str) -> None:
-    """They could become the owner, or are anybody."""
+    """Members of the owner and superusers may write: they could act as the owner anyway."""
     write(folder, a1_up="CREATE TABLE a ()")
     run(database, folder)
     ask(database, "CREATE ROLE middle; GRANT middle TO mallory; ALTER SCHEMA pgvector_seed OWNER TO middle")
@@ -240,7 +240,7 @@ def test_members_of_the_owner_and_superusers_are_no_others(database: str, folder
 
 @pytest.mark.newest
 def test_the_sample_does_not_go_where_others_may_have_led_it(database: str, folder: Path, mallory: str) -> None:
-    """Regression: a trigger of the writer's on a table of that name ran as the superuser who filled it."""
+    """Regression: a writer's trigger on a table of that name ran as the superuser who filled it."""
     write(folder, a1_up="CREATE TABLE embeddings (id serial PRIMARY KEY, embedding vector(4))")
     run(database, folder)
     ask(database, WAYS["all data"][0])
@@ -256,7 +256,7 @@ def test_the_sample_does_not_go_where_others_may_have_led_it(database: str, fold
 
 
 def test_a_handover_takes_nothing_from_a_schema_that_others_named(database: str, folder: Path, mallory: str) -> None:
-    """The stack names the schema: what the superuser has in another one stays."""
+    """A superuser's objects stay in a schema that only an untrusted ledger names."""
     write(folder, a1_up="CREATE TABLE a ()")
     run(database, folder)
     ask(database, f"{WAYS['all data'][0]}; GRANT pg_read_all_data TO mallory; CREATE ROLE middle")
@@ -279,7 +279,7 @@ CREATE CONSTRAINT TRIGGER t AFTER DELETE ON own.fk DEFERRABLE INITIALLY DEFERRED
 
 
 def test_a_foreign_key_that_refers_to_the_ledger_runs_nothing(database: str, folder: Path, mallory: str) -> None:
-    """Regression: its cascade set off a trigger of the other table with the rights of who undid a migration."""
+    """Regression: its cascade ran another table's trigger with the rights of the undoing role."""
     write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
     run(database, folder)
     ask(
@@ -299,7 +299,7 @@ def test_a_foreign_key_that_refers_to_the_ledger_runs_nothing(database: str, fol
 
 
 def test_an_operator_of_others_is_not_run_when_the_ledger_is_made(database: str, folder: Path, mallory: str) -> None:
-    """Regression: one for lists of rights, in the schema of the migrations, was taken for PostgreSQL's own."""
+    """Regression: an operator for aclitem[] in the migrations' schema was used instead of PostgreSQL's."""
     ask(database, "GRANT CREATE ON SCHEMA public TO mallory")
     ask(
         mallory,
@@ -320,7 +320,7 @@ def test_a_ledger_is_made_without_any_language(database: str, folder: Path) -> N
 
 
 def test_a_right_that_another_gave_is_revoked_by_the_remedy(database: str, folder: Path, mallory: str) -> None:  # noqa: ARG001
-    """A member of the owner with GRANT OPTION: a REVOKE of the owner's alone changes nothing, and says nothing."""
+    """The remedy names the grantor: the owner's REVOKE would have no effect on a member's grant."""
     write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
     run(database, folder)
     ask(database, "CREATE ROLE middle LOGIN PASSWORD 'm' NOINHERIT; GRANT postgres TO middle WITH INHERIT FALSE")
@@ -338,7 +338,7 @@ def test_a_right_that_another_gave_is_revoked_by_the_remedy(database: str, folde
 
 
 def test_an_undo_wants_the_schema_named_while_others_may_write(database: str, folder: Path, mallory: str) -> None:
-    """Regression: led to the schema public, it dropped a table there that was not the deployment's."""
+    """Regression: a ledger that named the schema public had a table dropped there."""
     write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
     run(database, folder, declare("app"))
     ask(database, f"{WAYS['all data'][0]}; GRANT pg_read_all_data TO mallory; CREATE TABLE public.a ()")
@@ -363,7 +363,7 @@ CREATE OPERATOR public.<-> (LEFTARG = ext.vector, RIGHTARG = ext.vector, FUNCTIO
 @pytest.mark.newest
 @pytest.mark.parametrize(("planted", "code"), [(FUNCTION, 2), (OPERATOR, 0)], ids=["trigger", "operator"])
 def test_the_sample_runs_no_code_of_others(database: str, folder: Path, mallory: str, planted: str, code: int) -> None:
-    """Regression: a trigger, and a distance of that name, ran with the rights of the superuser who filled the table."""
+    """Regression: another role's trigger and distance operator ran as the superuser who filled the table."""
     ask(database, "CREATE SCHEMA ext; ALTER EXTENSION vector SET SCHEMA ext; CREATE SCHEMA own AUTHORIZATION mallory")
     write(folder, a1_up="CREATE TABLE embeddings (id serial PRIMARY KEY, embedding vector(4))")
     run(database, folder)

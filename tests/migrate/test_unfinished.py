@@ -1,4 +1,4 @@
-"""What runs outside of a transaction: CREATE INDEX CONCURRENTLY and its like."""
+"""Statements outside of a transaction, such as CREATE INDEX CONCURRENTLY."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def test_an_index_is_built_and_dropped_concurrently(database: str, folder: Path)
 
 def test_one_may_come_first_of_all(database: str, folder: Path) -> None:
     write(folder, a1_up=MARK + "VACUUM pg_class")
-    ledger, said = run(database, folder)
+    ledger, messages = run(database, folder)
     assert list(ledger.checksums) == ["0001_a"]
-    assert said[0] == "0001_a runs outside of a transaction"
+    assert messages[0] == "0001_a runs outside of a transaction"
 
 
 def test_what_a_failed_build_left_is_cleared_before_the_retry(database: str, folder: Path) -> None:
-    """The server leaves an invalid index, which takes room and time and answers nothing."""
+    """A retry drops the invalid index of a failed build, which takes space and answers nothing."""
     write(folder, a1_up=TABLE, b2_up=UNIQUE)
     for _ in range(2):
         with pytest.raises(MigrationError, match=r"0002_b.up.sql, line 2: could not create unique index"):
@@ -58,8 +58,8 @@ def test_what_a_failed_build_left_is_cleared_before_the_retry(database: str, fol
         assert ask(database, VALID) == [(False,)]
         assert applied(database) == ["0001_a"]
     ask(database, "DELETE FROM a WHERE v = '[3,4]'")
-    _, said = run(database, folder)
-    assert said[0] == "0002_b.up.sql was interrupted: dropping the invalid index that it left"
+    _, messages = run(database, folder)
+    assert messages[0] == "0002_b.up.sql was interrupted: dropping the invalid index that it left"
     assert ask(database, VALID) == [(True,)]
 
 
@@ -76,7 +76,7 @@ def test_an_invalid_index_of_somebody_else_is_not_ours_to_drop(database: str, fo
 
 
 def test_an_index_of_that_name_that_was_there_is_told(database: str, folder: Path) -> None:
-    """Also at the second try: what was there before is never taken for ours."""
+    """An index that existed before is an error at every try, and is never taken for ours."""
     write(folder, a1_up=TABLE + "; CREATE INDEX i ON a (id)", b2_up=BUILD)
     for _ in range(2):
         with pytest.raises(MigrationError, match="42P07") as caught:
@@ -89,9 +89,9 @@ def test_an_index_of_that_name_that_was_there_is_told(database: str, folder: Pat
 
 @contextmanager
 def a_waiting_build(database: str, folder: Path) -> Iterator[tuple[psycopg.Connection, int]]:
-    """An applier that stands still, as on a machine that sleeps, while the server builds its index; killed at the end.
+    """Stop an applier during an index build, as on a machine that sleeps, and kill it at the end.
 
-    The connection that holds the transaction for whose end the build waits, and the server process that builds.
+    Yields the connection whose transaction the build waits for, and the pid of the server process that builds.
     """
     write(folder, a1_up=TABLE)
     run(database, folder)
@@ -107,7 +107,7 @@ def a_waiting_build(database: str, folder: Path) -> Iterator[tuple[psycopg.Conne
 
 
 def finish_and_kill(database: str, folder: Path) -> None:
-    """Leave an index that is built, and not recorded."""
+    """Leave an index that is built and not recorded."""
     with a_waiting_build(database, folder) as (holder, _):
         holder.commit()
         until(lambda: ask(database, VALID) == [(True,)])
@@ -133,7 +133,7 @@ def test_an_index_that_was_not_is_built_anew(database: str, folder: Path) -> Non
 
 
 def test_a_drop_that_was_finished_is_not_asked_for_again(database: str, folder: Path) -> None:
-    """As after a kill between the drop and its record."""
+    """A drop that was completed, and killed before its record, is not repeated."""
     write(folder, a1_up=TABLE, a1_down="DROP TABLE a", b2_up=BUILD, b2_down=MARK + "DROP INDEX CONCURRENTLY i")
     run(database, folder)
     ask(
@@ -169,7 +169,7 @@ def test_names_in_other_schemas_and_in_quotes(database: str, folder: Path) -> No
 
 
 def interrupted(database: str, folder: Path) -> None:
-    """A build of our own that failed, and what it left."""
+    """Leave the invalid index of a failed build."""
     write(folder, a1_up=TABLE, b2_up=UNIQUE)
     with pytest.raises(MigrationError):
         run(database, folder)
@@ -177,7 +177,7 @@ def interrupted(database: str, folder: Path) -> None:
 
 
 def test_a_repair_in_between_clears_what_was_left(database: str, folder: Path) -> None:
-    """Neither could go first: apply refuses the edit, and repair compares with an index too many."""
+    """A repair after an edit drops the invalid index, as apply refuses the edit."""
     interrupted(database, folder)
     write(folder, a1_up=TABLE + ";")
     with connect(database) as connection:
@@ -189,7 +189,7 @@ def test_a_repair_in_between_clears_what_was_left(database: str, folder: Path) -
 
 
 def test_what_was_left_is_cleared_also_when_the_file_was_mended(database: str, folder: Path) -> None:
-    """Under the old name, it would stay for ever."""
+    """An invalid index is dropped, even if the edited file has another name for it."""
     interrupted(database, folder)
     write(folder, b2_up=MARK + "CREATE INDEX CONCURRENTLY another ON a (id)")
     run(database, folder)
@@ -218,7 +218,7 @@ def test_what_was_left_is_cleared_also_by_an_undo(database: str, folder: Path) -
 
 
 def test_an_index_that_was_finished_is_not_taken_for_another(database: str, folder: Path) -> None:
-    """Built, killed before its record, and then the file edited: IF NOT EXISTS would accept the old one."""
+    """A built, unrecorded index is replaced after an edit, even under IF NOT EXISTS."""
     finish_and_kill(database, folder)
     write(folder, b2_up=MARK + "CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON a (id)")
     with pytest.raises(RefusedError, match=r'DROP INDEX CONCURRENTLY "public"\."i"'):
@@ -229,7 +229,7 @@ def test_an_index_that_was_finished_is_not_taken_for_another(database: str, fold
 
 
 def test_a_name_that_the_server_cuts_short(database: str, folder: Path) -> None:
-    """It has 63 bytes in the catalogue; looked for as it is written, an invalid one would not be found."""
+    """The invalid index is found under its name in the catalog, which is cut to 63 bytes."""
     name = "n" * 82
     write(folder, a1_up=TABLE, b2_up=MARK + f"CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS {name} ON a (id)")
     with pytest.raises(MigrationError):
@@ -242,17 +242,17 @@ def test_a_name_that_the_server_cuts_short(database: str, folder: Path) -> None:
 
 
 def test_appliers_that_wait_do_not_stop_the_build(database: str, folder: Path) -> None:
-    """One that waits inside a statement would be waited for by the build: a deadlock, and hours lost."""
+    """Appliers wait between statements: a build would wait for one inside a statement, and deadlock."""
     write(folder, a1_up=TABLE + "; INSERT INTO a SELECT n, ARRAY[n, n]::vector FROM generate_series(1, 3000) n")
     write(folder, b2_up=BUILD)
     processes = [applier(database, folder) for _ in range(4)]
-    said = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4, said
-    assert "".join(said).count("0002_b applied") == 1
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, outputs
+    assert "".join(outputs).count("0002_b applied") == 1
 
 
 def test_what_others_made_after_a_failure_is_not_taken_for_ours(database: str, folder: Path) -> None:
-    """The build failed for its rows, and somebody made an index of that name by hand: it is not unique."""
+    """A non-unique index that a user created after the failure is not taken for the unique one."""
     interrupted(database, folder)
     ask(database, "DROP INDEX i")
     ask(database, "CREATE INDEX i ON a (id)")
@@ -262,7 +262,7 @@ def test_what_others_made_after_a_failure_is_not_taken_for_ours(database: str, f
 
 
 def test_a_failure_that_left_nothing_is_forgotten(database: str, folder: Path) -> None:
-    """Otherwise somebody's build of that name would be dropped under their hands."""
+    """A failed build without an index is not recorded, so a later index of that name stays."""
     write(folder, a1_up=TABLE, b2_up=MARK + "CREATE INDEX CONCURRENTLY i ON a (nope)")
     with pytest.raises(MigrationError, match="42703"):
         run(database, folder)
@@ -272,7 +272,7 @@ def test_a_failure_that_left_nothing_is_forgotten(database: str, folder: Path) -
 
 
 def interrupted_drop(database: str, folder: Path) -> None:
-    """A down whose server process was ended while it dropped an index."""
+    """Run a down whose server process is ended while it drops an index."""
     write(folder, a1_up=TABLE, a1_down="DROP TABLE a", b2_up=BUILD, b2_down=MARK + "DROP INDEX CONCURRENTLY i")
     run(database, folder)
     with psycopg.connect(database) as holder:
@@ -288,7 +288,7 @@ def interrupted_drop(database: str, folder: Path) -> None:
 
 
 def test_an_interrupted_drop_is_not_forgotten(database: str, folder: Path) -> None:
-    """The ledger would say for ever that the index is there."""
+    """Apply refuses to run after an interrupted drop, and a second down finishes it."""
     interrupted_drop(database, folder)
     for _ in range(2):
         with pytest.raises(RefusedError, match="interrupted while it dropped an index"):
@@ -300,7 +300,7 @@ def test_an_interrupted_drop_is_not_forgotten(database: str, folder: Path) -> No
 
 
 def test_a_repair_with_a_finished_build_that_is_not_recorded(database: str, folder: Path) -> None:
-    """The edit is refused by apply; repair must not send back to apply."""
+    """A repair accepts a built index that is not recorded, as apply refuses the edit."""
     finish_and_kill(database, folder)
     write(folder, a1_up=TABLE + ";")
     with connect(database) as connection:
@@ -319,7 +319,7 @@ def test_an_edited_down_after_an_interrupted_drop_does_not_lock_out(database: st
 
 
 def test_a_repair_after_an_interrupted_drop(database: str, folder: Path) -> None:
-    """The drop is finished, and what it leads to is compared."""
+    """A repair finishes the drop, and compares the result."""
     write(folder, a1_up=TABLE, b2_up=BUILD)
     run(database, folder)
     write(folder, c3_up=MARK + "DROP INDEX CONCURRENTLY i")

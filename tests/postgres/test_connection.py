@@ -1,4 +1,4 @@
-"""Connecting, and what is found before anything is created."""
+"""Connecting, and the checks of the server before anything is created."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def message(kind: bytes, body: bytes) -> bytes:
 
 @pytest.fixture
 def old_server() -> Iterator[str]:
-    """Something that greets as PostgreSQL 15 does: login accepted, its version, ready."""
+    """Yield the conninfo of a program that greets as PostgreSQL 15: login accepted, its version, ready."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def greet() -> None:
@@ -68,7 +68,7 @@ ON_THIS_MACHINE = {
 
 @pytest.mark.parametrize("place", ON_THIS_MACHINE.values(), ids=list(ON_THIS_MACHINE))
 def test_a_server_on_this_machine_is_told_no_password_in_clear(place: str) -> None:
-    """Regression: whoever had taken its port while it was down was told it."""
+    """Regression: a program on the port of a stopped server was sent the password."""
     with thief() as its, pytest.raises(UnreachableError, match="PGREQUIREAUTH=password"):
         open_and_close(f"{place.format(its.port)} password={SECRET}")
     assert its.asked > 0
@@ -76,7 +76,7 @@ def test_a_server_on_this_machine_is_told_no_password_in_clear(place: str) -> No
 
 
 def test_it_does_not_matter_who_names_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment, or a service file."""
+    """The rule holds for servers that the environment or a service file names."""
     with thief() as its:
         for name, value in {"PGHOSTADDR": "127.0.0.1", "PGPORT": str(its.port), "PGPASSWORD": SECRET}.items():
             monkeypatch.setenv(name, value)
@@ -92,7 +92,7 @@ def test_it_does_not_matter_who_names_the_server(tmp_path: Path, monkeypatch: py
 
 
 def test_a_user_may_say_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one must whose server has no other way."""
+    """An explicit setting of the user permits a password in clear, as some servers need it."""
     with thief() as its:
         place = f"host=127.0.0.1 port={its.port} password={SECRET}"
         with pytest.raises(UnreachableError):
@@ -106,7 +106,7 @@ def test_a_user_may_say_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_makes_own_server_must_know_the_password(
     database: str, old_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that lets everybody in is not it."""
+    """A server that admits any password is not taken for make's own."""
     port = conninfo_to_dict(old_server)["port"]
     monkeypatch.setenv(OWN_SERVER, f"127.0.0.1:{port}")
     with pytest.raises(UnreachableError, match='"scram-sha-256" failed'):
@@ -121,7 +121,7 @@ def open_and_close(conninfo: str) -> None:
 
 
 def test_a_server_that_never_answers_is_given_up() -> None:
-    """Without a limit of our own the driver waits for minutes."""
+    """Our connect timeout ends the attempt, for which the driver would wait for minutes."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         silent = f"host=127.0.0.1 port={port} user=x dbname=x sslmode=disable connect_timeout=2"
@@ -135,7 +135,7 @@ def test_a_fit_server_passes_the_preflight(database: str, empty_database: str) -
 
 
 def test_a_server_without_pgvector_is_told_how_to_get_it(empty_database: str) -> None:
-    """By the name of the package and of the image."""
+    """The remedy names the package and the image that have pgvector."""
     with psycopg.connect(empty_database, autocommit=True) as connection:
         if connection.info.server_version < 180000:
             pytest.skip("only PostgreSQL 18 can look for extensions elsewhere; run with PG 18 to see this")

@@ -1,4 +1,4 @@
-"""An interrupt, or a kill -9, ends the work at the server, whichever command it was."""
+"""An interrupt or a kill -9 of any command ends its work on the server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ BUILD = MARK + "CREATE INDEX CONCURRENTLY i ON a USING hnsw (v vector_l2_ops)"
 
 @dataclass(frozen=True)
 class Case:
-    """A command that is at a statement which does not end, and the line that an interrupt leaves of it."""
+    """A command that runs into a statement without end, and its last line after an interrupt."""
 
     words: str
     line: str
@@ -93,7 +93,7 @@ CASES = {
 
 @contextmanager
 def at_work(case: Case, database: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """The command in a process of its own, once the server is at the statement that does not end."""
+    """Yield the process of a case's command, once the server executes the statement without end."""
     held = case.prepare(database, folder)
     with psycopg.connect(database) as holder:
         if held:
@@ -104,7 +104,7 @@ def at_work(case: Case, database: str, folder: Path) -> Iterator[subprocess.Pope
 
 @contextmanager
 def started(database: str, words: str) -> Iterator[subprocess.Popen[str]]:
-    """``python -m`` these words, once the server is at the statement that does not end."""
+    """Yield the process of ``python -m`` with these words, once the server executes the statement without end."""
     with Process(
         [sys.executable, "-m", *words.split()],
         cwd=ROOT,
@@ -119,7 +119,7 @@ def started(database: str, words: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def assert_gone(database: str) -> None:
-    """No session of ours is left, and so no lock."""
+    """Wait until no session of ours is left, and so no lock."""
     until(lambda: not ask(database, f"SELECT pid {OURS}"))
 
 
@@ -136,7 +136,7 @@ def test_an_interrupt_ends_the_statement_and_says_what_is_on_record(name: str, d
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_killed_client_ends_its_statement(name: str, database: str, folder: Path) -> None:
-    """Regression: the server went on with the statement and its locks for as long as it took."""
+    """Regression: after a kill of its client, the server went on with the statement and its locks."""
     with at_work(CASES[name], database, folder) as process:
         process.kill()
         process.wait()
@@ -144,7 +144,7 @@ def test_a_killed_client_ends_its_statement(name: str, database: str, folder: Pa
 
 
 def test_an_interrupt_of_a_wait_says_that_nothing_was_run(database: str, folder: Path) -> None:
-    """Regression: it told of the other applier's work as if it were rolled back."""
+    """Regression: the message called the other applier's work rolled back."""
     write(folder, a1_up="CREATE TABLE a ()")
     with psycopg.connect(database, autocommit=True) as holder:
         holder.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
@@ -157,7 +157,7 @@ def test_an_interrupt_of_a_wait_says_that_nothing_was_run(database: str, folder:
 
 
 def slow_to_verify(database: str, folder: Path, names: Names) -> tuple[str, str]:
-    """A reader to whom a table's policy shows no row in ten minutes: its conninfo, and the words to verify as it."""
+    """Return the conninfo of a reader whose row policy takes ten minutes, and the command that verifies as it."""
     run(database, ROOT / "migrations")
     reader = quoted(names.reader)
     for statement in (
@@ -190,7 +190,7 @@ def test_a_verification_ends_at_the_server(database: str, folder: Path, server: 
 
 
 def test_what_a_migration_changes_or_ends_does_not_stay(database: str, folder: Path) -> None:
-    """The interval holds for each migration anew, in a clean session; an index that has no limits has it, too."""
+    """Each migration starts with the interval in a clean session, also for an index without limits."""
     write(folder, a1_up=f"{TABLE}; SET client_connection_check_interval TO 0; RESET ALL", b2_up=BUILD)
     with connect(database) as connection:
         apply(connection, load(folder), declare(), print)
@@ -205,7 +205,7 @@ RETURN 'PostgreSQL 18.0 on x86_64-windows, compiled by msvc-19.44.35213, 64-bit'
 
 
 def test_a_server_that_cannot_tell_is_not_asked_to(database: str, folder: Path) -> None:
-    """There the server refuses every value but 0, and nothing would run."""
+    """The setting is skipped on servers that refuse every value but 0, so that migrations run there."""
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(ON_WINDOWS)
     write(folder, a1_up=TABLE)

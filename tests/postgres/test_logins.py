@@ -1,4 +1,4 @@
-"""Logins that are refused, and a name that leads to two addresses."""
+"""Refused logins, and a host name with two addresses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COMMANDS = (("seed", "migrate", "status"), ("seed", "verify"), ("seed", "sample"
 
 @pytest.fixture
 def role(database: str) -> Iterator[Callable[[str], str]]:
-    """Make a login without special rights, and get the conninfo with it."""
+    """Return a function that creates a login without privileges and returns its conninfo. Drops it at the end."""
     name = f"al_{name_of(database).strip(chr(34)).split()[-1]}"
 
     def make(options: str) -> str:
@@ -42,7 +42,7 @@ def role(database: str) -> Iterator[Callable[[str], str]]:
 
 
 def run(words: tuple[str, ...], conninfo: str, *prefix: str, **settings: str) -> tuple[int, str]:
-    """The exit code of ``python -m ...``, and all that it says."""
+    """Run ``python -m`` with these words, and return the exit code and both outputs."""
     environment = {**os.environ, **pg_variables(conninfo), **settings}
     done = subprocess.run(
         [*prefix, sys.executable, "-m", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -53,7 +53,7 @@ def run(words: tuple[str, ...], conninfo: str, *prefix: str, **settings: str) ->
 
 @pytest.mark.parametrize("limited", ["DATABASE", "ROLE"])
 def test_many_logins_at_once_against_a_limit(role: Callable[[str], str], database: str, limited: str) -> None:
-    """Each of them gets in or is told why not, none waits, and what is full for one command is so for all."""
+    """Each login succeeds or is refused with the reason at once, and each command names that reason."""
     login = role("")
     name = name_of(database) if limited == "DATABASE" else login.split("user=")[1].split()[0]
     ask(database, f"ALTER {limited} {name} CONNECTION LIMIT {LIMIT}")
@@ -71,7 +71,7 @@ def test_many_logins_at_once_against_a_limit(role: Callable[[str], str], databas
             return str(refused)
 
     with ThreadPoolExecutor(LOGINS) as threads:
-        said = threads.map(log_in, range(LOGINS))
+        results = threads.map(log_in, range(LOGINS))
         everybody.wait(60)
         try:
             for command in COMMANDS:
@@ -81,24 +81,24 @@ def test_many_logins_at_once_against_a_limit(role: Callable[[str], str], databas
                 assert "Wait until other sessions have ended" in words
         finally:
             everybody.wait(60)
-    told = list(said)
-    assert told.count("in") == LIMIT
-    refusals = set(told) - {"in"}
+    outcomes = list(results)
+    assert outcomes.count("in") == LIMIT
+    refusals = set(outcomes) - {"in"}
     assert all(f"too many connections for {limited.lower()}" in words for words in refusals)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[-1])
 def test_an_expired_password(role: Callable[[str], str], command: tuple[str, ...]) -> None:
-    """The server says no more than that the login failed."""
-    code, said = run(command, role("VALID UNTIL 'yesterday'"))
+    """The remedy mentions expiry, as the server only says that the login failed."""
+    code, output = run(command, role("VALID UNTIL 'yesterday'"))
     assert code == 3
-    assert "password authentication failed" in said
-    assert "may also have expired" in said
-    assert "s3cret" not in said
+    assert "password authentication failed" in output
+    assert "may also have expired" in output
+    assert "s3cret" not in output
 
 
 def test_a_contract_of_several_hosts_is_followed(database: str) -> None:
-    """As a stack of several hosts declares it; the first one is down."""
+    """A contract of a stack with several hosts is followed past the first host, which is down."""
     settings = pg_variables(database)
     where = {"host": f"{HOST},{HOST}", "port": f"1,{settings.pop('PGPORT')}"}
     contract = json.dumps({"contract": 1, "connection": where, "extension": {"name": "vector"}})
@@ -116,10 +116,10 @@ def test_a_contract_of_several_hosts_is_followed(database: str) -> None:
 
 
 def test_a_name_whose_first_address_is_dead(server: Server, database: str, tmp_path: Path) -> None:
-    """A name of two servers, or of one with an address that is reached from elsewhere only."""
+    """The second address of a name is tried after the first one refused the connection."""
     with half_dead(server, tmp_path) as name:
         for command in (("seed", "migrate", "apply"), ("seed", "sample"), ("seed", "verify")):
-            code, said = run(command, database, *name.prefix, **name.settings)
-            assert code == 0, said
+            code, output = run(command, database, *name.prefix, **name.settings)
+            assert code == 0, output
     with psycopg.connect(database) as connection:
         assert connection.execute("SELECT count(*) FROM embeddings").fetchone() == (3,)

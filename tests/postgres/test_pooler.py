@@ -1,4 +1,4 @@
-"""Through a transaction pooler: what is refused there, and what works all the same."""
+"""Through a transaction pooler: migrations are refused, and other commands work."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname IN ('public', 'pgvecto
 
 @pytest.fixture
 def pooled(server: Server, database: str) -> Iterator[str]:
-    """The database's conninfo, through the pooler."""
+    """Return the database's conninfo through a transaction pooler."""
     with pooler(server) as proxy:
         yield make_conninfo(database, port=proxy.port)
 
 
 def command(conninfo: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """``python -m ...`` on this database."""
+    """Run ``python -m`` with these words on the database."""
     environment = {**os.environ, **pg_variables(conninfo)}
     return subprocess.run(
         [sys.executable, "-m", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -37,7 +37,7 @@ def command(conninfo: str, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_pooler_gives_its_clients_a_key_of_its_own(pooled: str) -> None:
-    """It is by this that a pooler is known: real ones have many clients for one server process."""
+    """Its own cancel key identifies a pooler: many of its clients share one server process."""
     with psycopg.connect(pooled) as connection:
         (pid,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
         assert pid != connection.info.backend_pid
@@ -45,7 +45,7 @@ def test_a_pooler_gives_its_clients_a_key_of_its_own(pooled: str) -> None:
 
 @pytest.mark.parametrize("words", [["apply"], ["baseline", "0001_create_embeddings"]], ids=lambda words: words[0])
 def test_migrations_are_refused_through_a_pooler(pooled: str, database: str, words: list[str]) -> None:
-    """The lock would be taken in a session that others use next: two appliers at once, or nobody ever again."""
+    """The lock would be held by a session that other clients use next, so it would exclude nobody or all."""
     done = command(pooled, "seed", "migrate", *words)
     assert done.returncode == 2
     assert "the connection goes through a pooler" in done.stderr
@@ -54,7 +54,7 @@ def test_migrations_are_refused_through_a_pooler(pooled: str, database: str, wor
 
 
 def test_a_proxy_that_keeps_sessions_is_let_through(server: Server, database: str) -> None:
-    """As a cloud's, which makes up the key as well: refused there, no migration could ever be run."""
+    """A session-preserving proxy of a cloud, which makes up cancel keys as well, is accepted."""
     with renaming(server) as proxy:
         done = command(make_conninfo(database, port=proxy.port), "seed", "migrate", "apply")
         assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""TLS as it goes wrong: what libpq says of a certificate, and the next thing to do."""
+"""Failing TLS: libpq's error for a certificate, and the remedy."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ COMMANDS = (("seed", "migrate", "status"), ("seed", "verify"))
 
 @pytest.fixture
 def server(start_server: Callable[[int], Server]) -> Server:
-    """The newest major version only: TLS is the proxy's."""
+    """Return a server of the newest major version only: TLS is the proxy's."""
     return start_server(max(INSTALLED))
 
 
 @pytest.fixture
 def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
-    """One that nobody trusts by default."""
+    """Return an authority that no client trusts by default."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     return Authority(tmp_path)
 
 
 def tls(conninfo: str, port: int, **settings: str) -> str:
-    """The database's conninfo through TLS."""
+    """Return the database's conninfo with TLS through a proxy."""
     return make_conninfo(conninfo, **{"host": "localhost", "port": str(port), "sslmode": "verify-full"} | settings)
 
 
-def told(conninfo: str) -> str:
-    """What is said of a connection that fails."""
+def error_of(conninfo: str) -> str:
+    """Return the error of a connection that fails."""
     with pytest.raises(UnreachableError) as caught, connect(conninfo):
         pass
     return str(caught.value)
 
 
 def run(words: tuple[str, ...], conninfo: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """``python -m ...`` with this connection in the environment."""
+    """Run ``python -m`` with these words and this connection in the environment."""
     environment = {**os.environ, **pg_variables(conninfo), **settings}
     return subprocess.run(
         [sys.executable, "-m", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -87,17 +87,17 @@ def test_a_certificate_that_is_wrong(
     database: str,
     tmp_path: Path,
 ) -> None:
-    """By each command with exit code 3, the words and what to do; and by no traceback."""
+    """Each command exits with 3, and prints the error and its remedy without a traceback."""
     other = tmp_path / "other"
     other.mkdir()
     with speaking_tls(server, make(authority, Authority(other))) as proxy:
         for command in COMMANDS:
             done = run(command, tls(database, proxy.port), PGSSLMODE="verify-full", PGSSLROOTCERT=str(authority.root))
-            said = done.stdout + done.stderr
-            assert done.returncode == 3, said
-            assert words in said
-            assert remedy in said
-            assert "Traceback" not in said
+            output = done.stdout + done.stderr
+            assert done.returncode == 3, output
+            assert words in output
+            assert remedy in output
+            assert "Traceback" not in output
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
@@ -126,11 +126,11 @@ def test_the_default_files_are_found(authority: Authority, server: Server, datab
 def test_the_systems_authorities(
     authority: Authority, server: Server, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The driver's own OpenSSL may not know where the system keeps them; both sides obey SSL_CERT_FILE."""
+    """Both sides obey SSL_CERT_FILE: the driver's OpenSSL may not know the system's file."""
     with speaking_tls(server, authority.server()) as proxy:
         systems = tls(database, proxy.port, sslrootcert="system")
         monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-        assert "SSL_CERT_FILE is the file of" in told(systems)
+        assert "SSL_CERT_FILE is the file of" in error_of(systems)
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.root))
         with connect(systems) as connection:
             assert connection.pgconn.ssl_in_use
@@ -141,13 +141,13 @@ def test_files_that_cannot_be_used(authority: Authority, server: Server, databas
     key.chmod(0o644)
     with speaking_tls(server, authority.server(asks=True)) as proxy:
         here = tls(database, proxy.port, sslrootcert=str(authority.root))
-        assert "chmod 600" in told(make_conninfo(here, sslcert=str(certificate), sslkey=str(key)))
-        missing = told(make_conninfo(here, sslrootcert="nowhere"))
+        assert "chmod 600" in error_of(make_conninfo(here, sslcert=str(certificate), sslkey=str(key)))
+        missing = error_of(make_conninfo(here, sslrootcert="nowhere"))
     assert 'root certificate file "nowhere" does not exist' in missing
     assert "pulumi config set sslrootcert" in missing
 
 
 def test_a_server_without_tls(authority: Authority, database: str) -> None:
-    said = told(make_conninfo(database, sslmode="verify-full", sslrootcert=str(authority.root)))
-    assert "server does not support SSL" in said
-    assert "PGSSLMODE" in said
+    output = error_of(make_conninfo(database, sslmode="verify-full", sslrootcert=str(authority.root)))
+    assert "server does not support SSL" in output
+    assert "PGSSLMODE" in output

@@ -1,4 +1,4 @@
-"""The judgement of the sample's answers."""
+"""The verdict on the sample's answers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_articles_answers_are_right() -> None:
     ],
 )
 def test_each_wrong_answer_is_found_and_no_other(change: dict[str, Any], name: str) -> None:
-    """Expected and actual stand side by side."""
+    """Each wrong answer is reported with the expected and the actual value, and no right one."""
     answers = dataclasses.replace(right_answers(), **change)
     comparisons = compare(answers)
     assert [check.name for check in comparisons if not check.right] == [name]
@@ -47,6 +47,6 @@ def test_each_wrong_answer_is_found_and_no_other(change: dict[str, Any], name: s
 
 
 def test_a_distance_within_the_tolerance_is_right() -> None:
-    """Another build may add up in another order."""
+    """Rounding differences of another build are tolerated."""
     near = {id_: distance + 9e-7 for id_, distance in article.DISTANCES.items()}
     assert all(check.right for check in compare(dataclasses.replace(right_answers(), distances=near)))

@@ -28,7 +28,7 @@ def provision(conninfo: str, migrations: Path = ROOT / "migrations", schema: str
 
 @pytest.fixture
 def provisioned(database: str) -> str:
-    """The conninfo of a database that the article's migration was applied to."""
+    """Return the conninfo of a database with the article's migration."""
     return provision(database)
 
 
@@ -72,7 +72,7 @@ def test_it_runs_again_with_the_same_result(provisioned: str) -> None:
 
 
 def test_the_next_generated_id_does_not_collide(provisioned: str) -> None:
-    """The article forgets the sequence: its next insert without an id fails."""
+    """The sample moves the sequence, which the article forgets, so that the next insert works."""
     sample(provisioned)
     sample(provisioned)
     assert ask(provisioned, "INSERT INTO embeddings (embedding) VALUES ('[1,2,3,4]') RETURNING id") == [(4,)]
@@ -85,7 +85,7 @@ def test_the_sequence_never_goes_back(provisioned: str) -> None:
 
 
 def test_other_rows_are_neither_touched_nor_judged(provisioned: str) -> None:
-    """Also with an approximate index, whose answers over the whole table would be others."""
+    """Other rows do not change the verdict, even with an approximate index over the whole table."""
     ask(
         provisioned,
         "SELECT setseed(0.5); INSERT INTO embeddings SELECT i, ARRAY[random(), random(), random(), random()]::vector "
@@ -100,7 +100,7 @@ def test_other_rows_are_neither_touched_nor_judged(provisioned: str) -> None:
 
 @pytest.mark.parametrize("other", ["'[1,1,1,1]'", "NULL"])
 def test_another_vector_under_an_id_stops_it_unless_replace(provisioned: str, other: str) -> None:
-    """A row that is not ours stays."""
+    """A row with another vector stays, unless --replace was given."""
     ask(provisioned, f"INSERT INTO embeddings VALUES (2, {other})")
     run = sample(provisioned)
     assert run.returncode == 1

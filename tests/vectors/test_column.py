@@ -1,4 +1,4 @@
-"""How a database is asked as its readers ask it."""
+"""Queries on a vector column, with the settings and rights of its readers."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ def reader(points: str) -> Iterator[str]:
 
 @pytest.fixture
 def asking(points: str) -> Iterator[psycopg.Connection]:
-    """A connection inside of a transaction."""
+    """Yield a connection inside a transaction."""
     with connect(points) as connection, connection.transaction():
         yield connection
 
 
 def test_exact_neighbours_are_exact_whatever_the_settings(asking: psycopg.Connection) -> None:
-    """With the index, and few candidates, two of the three nearest would be missed."""
+    """Exact search ignores settings under which the index would miss two of three neighbours."""
     asking.execute("SET LOCAL enable_seqscan = off; SELECT '[1]'::vector; SET LOCAL hnsw.ef_search = 1")
     by_hand = "SELECT sqrt(min((at <-> '[50,20,3]') ^ 2)) FROM points"
-    found = exact_distances(asking, POINTS, "[50,20,3]", 3)
-    assert found[0] == pytest.approx(asking.execute(by_hand).fetchone()[0])  # type: ignore[index]
-    assert len(found) == 3
-    assert found == sorted(found)
+    distances = exact_distances(asking, POINTS, "[50,20,3]", 3)
+    assert distances[0] == pytest.approx(asking.execute(by_hand).fetchone()[0])  # type: ignore[index]
+    assert len(distances) == 3
+    assert distances == sorted(distances)
 
 
 def test_exact_neighbours_never_come_from_the_plan_of_the_others(asking: psycopg.Connection) -> None:
-    """Both asked in the same words, in one session, answered the same, and a recall of 0.8 was reported as 1."""
+    """Regression: both searches shared one cached plan, and a recall of 0.8 was reported as 1."""
     asking.execute("SELECT '[1]'::vector; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL hnsw.ef_search = 1")
     asking.prepare_threshold = 0
     recalls = list(measure_recall(asking, POINTS, ["[50,20,3]"] * 7, 10))
@@ -80,7 +80,7 @@ def test_the_settings_of_the_exact_search_do_not_stay(asking: psycopg.Connection
 
 
 def test_a_prepared_statement_is_planned_until_the_server_has_settled(asking: psycopg.Connection) -> None:
-    """The generic plan is judged when it is the one that readers get, and no other time."""
+    """The generic plan is judged exactly if it is the one that readers get."""
     assert {scan.index for scan in plan_once(asking, POINTS, "[1,2,3]", 5)} == {"points_at"}
     assert {scan.index for scan in plan_cached(asking, POINTS, "[1,2,3]", 5)} == {"points_at"}
     asking.execute("SET LOCAL enable_indexscan = off")
@@ -93,15 +93,15 @@ def settings_of(connection: psycopg.Connection, name: str) -> object:
         connection.transaction(force_rollback=True),
         Reader(READER).impersonate(connection, "public", row_security=False),
     ):
-        who = connection.execute("SELECT current_user, pg_catalog.current_setting(%s)", (name,)).fetchone()
-    assert who is not None
-    assert who[0] == READER
-    return who[1]
+        row = connection.execute("SELECT current_user, pg_catalog.current_setting(%s)", (name,)).fetchone()
+    assert row is not None
+    assert row[0] == READER
+    return row[1]
 
 
 @pytest.mark.usefixtures("reader")
 def test_the_most_special_setting_wins(points: str) -> None:
-    """As at the reader's own login: role in database, role, database, all."""
+    """Settings apply as at the reader's login: role in database, role, database, all."""
     here = f'"{ask(points, "SELECT current_database()")[0][0]}"'
     steps = [
         ("ALTER ROLE ALL SET", "11"),
@@ -122,7 +122,7 @@ def test_the_most_special_setting_wins(points: str) -> None:
 
 @pytest.mark.usefixtures("reader")
 def test_rows_that_only_the_reader_sees(points: str) -> None:
-    """A login that may not become the reader is shown other rows: it does not vouch for the reader's."""
+    """A login that cannot become the reader sees other rows, and so does not vouch for the reader's."""
     ask(points, "CREATE ROLE a_checker LOGIN PASSWORD 'x'; GRANT SELECT ON points TO a_checker")
     try:
         login = psycopg.conninfo.make_conninfo(points, user="a_checker", password="x")
@@ -139,7 +139,7 @@ def test_rows_that_only_the_reader_sees(points: str) -> None:
 
 
 def test_names_are_quoted(new_database: Callable[..., str]) -> None:
-    """A per cent sign in a name is no placeholder."""
+    """A per cent sign in a name is not taken for a placeholder."""
     database = new_database()
     ask(database, 'CREATE TABLE "100 %s" ("%(at)s" vector(2)); INSERT INTO "100 %s" VALUES (\'[1,2]\'), (\'[1,2]\')')
     odd = VectorColumn("public", "100 %s", "%(at)s", "vector", "l2", "public")

@@ -1,4 +1,4 @@
-"""Recall, its interval, and what counts as found."""
+"""Recall, its confidence interval, and the neighbours that count as right."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ SHARES = st.lists(st.floats(0, 1), min_size=1, max_size=50)
     ],
 )
 def test_a_neighbour_counts_by_its_distance(found: list[float], truth: list[float], share: float) -> None:
-    """Of two rows that are equally near, either is right."""
+    """Of two rows at the same distance, either is right."""
     assert recall_of(found, truth) == pytest.approx(share)
 
 
 def test_the_interval_is_of_queries() -> None:
-    """Ten queries found nothing and ninety all: that is another doubt than nine of ten neighbours in each."""
+    """The sample is of queries: ten failed and ninety perfect ones are less certain than 90 % in each."""
     wide = confidence_interval([0.0] * 10 + [1.0] * 90)
     narrow = confidence_interval([0.9] * 100)
     assert wide.mean == pytest.approx(narrow.mean)
@@ -43,23 +43,23 @@ def test_the_interval_is_of_queries() -> None:
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
-    """99 of 100 times; here with a tolerance for chance."""
+    """The interval covers the true recall in 99 of 100 cases, with a tolerance for chance."""
     import random
 
     dice = random.Random(1)
     covered = 0
     for _ in range(100):
-        found = confidence_interval([float(dice.random() < 0.8) for _ in range(100)])
-        covered += found.low <= 0.8 <= found.high
+        interval = confidence_interval([float(dice.random() < 0.8) for _ in range(100)])
+        covered += interval.low <= 0.8 <= interval.high
     assert covered >= 95
 
 
 @given(SHARES)
 def test_the_interval_holds_its_mean_and_stays_between_nothing_and_all(values: list[float]) -> None:
-    found = confidence_interval(values)
-    assert 0 <= found.low <= found.mean + 1e-9
-    assert found.mean - 1e-9 <= found.high <= 1
-    assert confidence_interval(values) == found, "the same recalls get the same verdict"
+    interval = confidence_interval(values)
+    assert 0 <= interval.low <= interval.mean + 1e-9
+    assert interval.mean - 1e-9 <= interval.high <= 1
+    assert confidence_interval(values) == interval, "the same recalls get the same verdict"
 
 
 def test_how_much_of_a_table_is_sampled() -> None:

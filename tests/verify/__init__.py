@@ -1,1 +1,1 @@
-"""The checks after a deployment: each fault is found, and no healthy database is blamed."""
+"""The checks after a deployment: they find each fault, and accept every healthy database."""

@@ -1,4 +1,4 @@
-"""The base that the faults are seeded in: a healthy deployment, built once per server and cloned for each test."""
+"""The base for seeded faults: a healthy deployment, built once per server and cloned for each test."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def build(server: Server, name: str) -> str:
 
 @pytest.fixture(scope="session")
 def bases() -> dict[int, str]:
-    """The base of each server, by major version."""
+    """Return the bases that were built so far, by major version."""
     return {}
 
 
 @pytest.fixture
 def base(server: Server, bases: dict[int, str], new_database: Callable[..., str]) -> str:
-    """The conninfo of a fresh clone of the base."""
+    """Return the conninfo of a fresh clone of the base."""
     if server.major not in bases:
         bases[server.major] = build(server, BASE)
     return new_database(BASE)

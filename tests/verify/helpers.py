@@ -1,4 +1,4 @@
-"""Verifying a database from a test, and seeding faults in it."""
+"""Verifying a database in a test, and seeding faults in it."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def run_sql(conninfo: str, text: str) -> None:
 
 
 def declared(table: Mapping[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    """Return the base's contract with other entries, in its table and at its top; None removes an entry."""
+    """Return the base's contract with changed entries in its table and at its top; None removes an entry."""
     contract = copy.deepcopy(CONTRACT)
-    for entries, others in ((contract["tables"][0], table or {}), (contract, changes)):
-        for key, value in others.items():
+    for entries, changed in ((contract["tables"][0], table or {}), (contract, changes)):
+        for key, value in changed.items():
             entries[key] = value
             if value is None:
                 del entries[key]
@@ -58,14 +58,14 @@ def results(
 
 
 def with_status(check_results: Sequence[Result], status: Status) -> dict[str, str]:
-    """Return check to message, of the results with this status."""
+    """Return the messages of the results with this status, by check."""
     return {result.name: result.outcome.message for result in check_results if result.outcome.status is status}
 
 
 def failing(
     conninfo: str, contract: Mapping[str, Any] = CONTRACT, *names: str, queries: int = FEW_QUERIES
 ) -> dict[str, str]:
-    """Return check to message, of the checks that fail."""
+    """Return the messages of the checks that fail, by check."""
     return with_status(results(conninfo, contract, *names, queries=queries), Status.FAIL)
 
 
@@ -75,5 +75,5 @@ def expected(path: Path) -> set[str]:
 
 
 def remedies(check_results: Sequence[Result]) -> str:
-    """Return the remedies of the failures, one after the other."""
+    """Return the remedies of all failures, one per line."""
     return "\n".join(result.outcome.remedy for result in check_results if result.outcome.status is Status.FAIL)

@@ -1,4 +1,4 @@
-"""Faults of our own, and healthy variants of the base that must not be blamed (those that expect nothing)."""
+"""More seeded faults, and healthy variants of the base, which expect no failure."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ PARTED_CONTRACT = {
 
 @dataclass(frozen=True)
 class Fault:
-    """SQL for a clone of the base, how the contract differs from the base's, and the checks that must fail.
+    """SQL for a clone of the base, the differences of its contract, and the checks that must fail.
 
-    ``undo`` puts back what the whole server shares.
+    ``undo`` restores the objects that the whole server shares.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Fault:
 
     @property
     def is_about_recall(self) -> bool:
-        """True if it needs as many queries as a deployment gets."""
+        """True if the fault needs as many queries as a real deployment gets."""
         return "recall" in self.expect or self.name.startswith(("recall", "ivfflat"))
 
 
@@ -428,7 +428,7 @@ OWN = [
     ),
 ]
 
-# Those for which what the failure says to type is SQL that mends it.
+# Faults whose printed remedy is SQL that mends them.
 MENDED = {
     "bloat-of-a-partition",
     "database-takes-no-connections",

@@ -1,4 +1,4 @@
-"""The command: where its contract comes from, what it prints and writes, and how it exits."""
+"""The verify command: the source of its contract, its output and reports, and its exit codes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SCHEMA = json.loads((ROOT / "seed/verify/formats/report.schema.json").read_text(
 
 
 def run(conninfo: str, *words: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-    """``python -m seed verify`` with nothing but libpq's variables."""
+    """Run ``python -m seed verify`` with libpq's variables only."""
     return subprocess.run(
         [sys.executable, "-m", "seed", "verify", *words],
         input=stdin,
@@ -43,7 +43,7 @@ def run(conninfo: str, *words: str, stdin: str = "", **variables: str) -> subpro
 
 
 def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """The JSON report, held against its schema."""
+    """Return the JSON report. Fails if it violates the schema."""
     report_data: dict[str, Any] = json.loads(done.stdout)
     Draft202012Validator(SCHEMA).validate(report_data)
     return report_data
@@ -75,7 +75,7 @@ def test_the_contract_comes_by_a_pipe(base: str) -> None:
 
 
 def test_the_contract_that_the_database_keeps(database: str, folder: Path) -> None:
-    """Without anything else said, the database is held against its own promise."""
+    """Without a given contract, the database is held against its recorded one."""
     write(folder, a1_up="CREATE TABLE items (id bigint PRIMARY KEY, embedding vector(3))")
     apply(database, folder, declare(tables={"items": {"rows": 1}}))
     done = run(database, "--format", "json")
@@ -87,7 +87,7 @@ def test_the_contract_that_the_database_keeps(database: str, folder: Path) -> No
 
 
 def test_a_table_without_any_contract(base: str) -> None:
-    """What the catalogue alone shows to be wrong, is."""
+    """Faults that the catalog alone reveals are found without a contract."""
     done = run(base, "--table", "items", "--format", "json")
     assert done.returncode == 0
     by_check = statuses(document(done))
@@ -122,7 +122,7 @@ def test_bad_input_is_exit_2(database: str, words: list[str], message: str) -> N
 
 
 def test_bad_input_is_a_document_too(database: str) -> None:
-    """A pipeline reads the report, also when there was nothing to check."""
+    """A report is written for bad input as well, so that a pipeline can read it."""
     done = run(database, "--contract", "-", "--format", "json", stdin='{"contract": 1}')
     report_data = document(done)
     assert (done.returncode, report_data["right"], report_data["checks"]) == (2, False, [])
@@ -149,7 +149,7 @@ def test_a_refused_login_is_exit_3_and_tells_no_password(base: str) -> None:
 
 
 def test_the_contract_says_where_the_database_is_and_the_environment_wins(base: str) -> None:
-    """A contract is enough to find the database; a tunnel on another port is possible all the same."""
+    """A contract is enough to find the database, and a variable can lead to a tunnel's port."""
     variables = pg_variables(base)
     address = {"host": variables["PGHOST"], "port": int(variables["PGPORT"]), "dbname": variables["PGDATABASE"]}
     login = {name: value for name, value in variables.items() if name in ("PGUSER", "PGPASSWORD")}
@@ -173,12 +173,12 @@ def test_strict_lets_nothing_be_skipped(base: str) -> None:
 def test_only_and_skip(base: str) -> None:
     only = run(base, "--contract", FILE, "--format", "json", "--only", "rows,plan", "--only", "bloat")
     assert list(statuses(document(only))) == ["rows", "plan", "bloat"]
-    rest = run(base, "--contract", FILE, "--format", "json", "--skip", "rows,plan", "--skip", "bloat")
-    assert list(statuses(document(rest))) == [name for name in CHECKS if name not in ("rows", "plan", "bloat")]
+    others = run(base, "--contract", FILE, "--format", "json", "--skip", "rows,plan", "--skip", "bloat")
+    assert list(statuses(document(others))) == [name for name in CHECKS if name not in ("rows", "plan", "bloat")]
 
 
 def test_what_a_check_is_built_on_is_made_also_when_it_is_not_asked_for(base: str) -> None:
-    """To measure the recall of an index that is not there would blame the wrong thing."""
+    """Recall is skipped after a failed index check, even if only recall was requested."""
     ask(base, "DROP INDEX items_embedding_hnsw")
     done = run(base, "--contract", FILE, "--format", "json", "--only", "recall")
     assert [(check["name"], check["found"]) for check in document(done)["checks"]] == [
@@ -222,7 +222,7 @@ def test_a_report_that_cannot_be_written_is_said(base: str) -> None:
 
 
 def test_a_report_that_fails_half_way_leaves_the_one_before(tmp_path: Path) -> None:
-    """Half a report is worse than yesterday's."""
+    """A report that cannot be completed leaves the previous one in place."""
     report = tmp_path / "report.json"
     report.write_text("yesterday's")
     with pytest.raises(UnicodeEncodeError):
@@ -231,7 +231,7 @@ def test_a_report_that_fails_half_way_leaves_the_one_before(tmp_path: Path) -> N
 
 
 def test_a_server_that_is_too_old_fails_connect(base: str) -> None:
-    """The report says it, with the exit code of a failed check; nothing else is judged."""
+    """The report has the failure, with the exit code of a failed check, and no other check runs."""
     code = "import pgvector_seed.postgres.connection as c, seed.verify.checks.connect as k; k.OLDEST_SERVER = 99; "
     code += "import sys; sys.argv = ['seed', 'verify', '--contract', sys.argv[1], '--format', 'json']; "
     code += "from pgvector_seed.common.console import run; run('seed.cli')"

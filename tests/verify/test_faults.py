@@ -1,4 +1,4 @@
-"""The fault matrix: exactly the named checks fail, and on the base none."""
+"""The fault matrix: exactly the named checks fail, and none on the base."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.verify.conftest import build
 from tests.verify.helpers import FAULTS, FEW_QUERIES, expected, failing, remedies, results, run_sql, with_status
 from tests.verify.own_faults import OWN
 
-# Those for which what the failure says to type is SQL that mends it.
+# Faults whose printed remedy is SQL that mends them.
 MENDED = {"09", "10", "11", "12", "13", "16", "17", "18", "19", "21", "22", "23", "24"}
 
 SEEDED = sorted(path for path in FAULTS.glob("[0-9]*.sql") if not path.name.endswith(".undo.sql"))
@@ -24,7 +24,7 @@ SEEDED = sorted(path for path in FAULTS.glob("[0-9]*.sql") if not path.name.ends
 @pytest.mark.newest(also_on_16=("02", "07", "10", "14", "16", "17", "19", "21", "23", "25"))
 @pytest.mark.parametrize("path", SEEDED, ids=lambda path: path.stem)
 def test_a_seeded_fault_is_found_and_nothing_else(base: str, path: Path) -> None:
-    """A deployment that is wrong in this way passed, or another part of it was blamed."""
+    """Exactly the checks that the fault's file names fail."""
     undo = path.with_suffix(".undo.sql")
     run_sql(base, path.read_text())
     try:
@@ -40,7 +40,7 @@ def test_a_seeded_fault_is_found_and_nothing_else(base: str, path: Path) -> None
 
 @pytest.mark.newest
 def test_a_healthy_deployment_is_never_blamed(base: str) -> None:
-    """Recall is measured with other queries each time: none may be unlucky."""
+    """No check fails on the base, with new random queries for recall in each round."""
     for _ in range(tries(10, soak=100)):
         outcomes = results(base, queries=QUERIES)
         assert with_status(outcomes, Status.FAIL) == {}
@@ -49,7 +49,7 @@ def test_a_healthy_deployment_is_never_blamed(base: str) -> None:
 
 @pytest.mark.newest
 def test_a_base_that_is_built_anew_is_not_blamed(server: Server) -> None:
-    """Each has another graph in its index; and the counters of the session that built it may come in late."""
+    """No check fails on a new base, whose graph differs, and whose counters may arrive late."""
     for number in range(tries(2, soak=20)):
         name = f"anew_{number}"
         try:
@@ -59,7 +59,7 @@ def test_a_base_that_is_built_anew_is_not_blamed(server: Server) -> None:
 
 
 def test_every_check_has_a_fault_that_only_it_finds() -> None:
-    """A check that no fault expects could be switched off, and nobody would see it."""
+    """Each check is needed for some fault: without that, a disabled check would go unnoticed."""
     seen = {frozenset(expected(path)) for path in SEEDED} | {frozenset(fault.expect) for fault in OWN}
     missing = {name for name in CHECKS if frozenset({name}) not in seen}
     assert missing == {"tls", "ledger"}, "these two have tests of their own: test_surroundings.py, test_ledger.py"

@@ -63,12 +63,12 @@ HOSTILE = (
 
 
 def mixed(**changes: Any) -> Report:
-    """A report with an outcome of every kind."""
+    """Return a report with an outcome of every status."""
     return Report(MIXED, "app on db:5432", seconds=0.41, version="0.1.0", **changes)
 
 
 def with_text(table: str, expected: str, message: str, remedy: str) -> Report:
-    """A report with one text of others in each place where there can be one."""
+    """Return a report with these texts in each place that can hold another role's text."""
     statuses = (Status.PASS, Status.FAIL, Status.SKIP, Status.NOT_DECLARED)
     results = [Result("rows", table, Outcome(status, expected, message, remedy), 0.1) for status in statuses]
     return Report(results, table, Error(message or "lost", remedy), version="0.1.0")
@@ -86,7 +86,7 @@ def cases(report: Report) -> list[ET.Element]:
 
 
 def test_text_is_a_line_a_check_in_columns_and_a_failure_says_what_to_do() -> None:
-    """The remedy of several lines stays as it is written, and the last line names what is wrong."""
+    """A remedy keeps its lines, and the last line names the failed checks."""
     assert as_text(mixed()).splitlines() == [
         "verifying app on db:5432",
         "pass  extension                vector 0.8.4",
@@ -109,7 +109,7 @@ def test_a_remedy_of_lines_as_windows_ends_them_is_shown_as_lines() -> None:
 
 
 def test_text_ends_with_the_error() -> None:
-    """What ended the run is the last that a reader sees, not something among the checks."""
+    """The error that ended the run is the last line, after all checks."""
     assert as_text(BROKEN).splitlines()[-3:] == [
         "1 check: 1 passed, in 0.0 s",
         "error: the connection was lost",
@@ -129,7 +129,7 @@ def test_strict_names_skips_as_wrong() -> None:
 
 
 def test_colours_change_no_word() -> None:
-    """Columns are measured without the colours."""
+    """The columns are as wide as without colours."""
     coloured = as_text(mixed(), color=True)
     assert click.style("pass", fg="green") in coloured
     assert click.style("fail", fg="red") in coloured
@@ -139,7 +139,7 @@ def test_colours_change_no_word() -> None:
 
 
 def test_a_very_long_name_moves_its_own_line_only() -> None:
-    """One name of 10,000 characters would otherwise make every line as long."""
+    """A name of 10,000 characters does not widen the other lines."""
     report = Report([Result("rows", "x" * 10_000, passed("1 row"), 0.0), *MIXED])
     assert all(len(line) < 120 for line in as_text(report).splitlines()[1:])
 
@@ -217,7 +217,7 @@ FAULTS = (_unknown_key, _unknown_key_of_a_check, _wrong_status, _wrong_name, _em
 
 @pytest.mark.parametrize("spoil", FAULTS)
 def test_the_schema_refuses(spoil: Callable[[dict[str, Any]], None]) -> None:
-    """A schema that lets everything through proves nothing."""
+    """The schema refuses invalid reports."""
     document = copy.deepcopy(as_data(mixed()))
     spoil(document)
     with pytest.raises(ValidationError):
@@ -258,7 +258,7 @@ def test_junit_has_a_case_a_check_and_counts_them() -> None:
 
 
 def test_junit_shows_what_was_found_expected_and_to_do() -> None:
-    """GitLab shows the text of a failure, Jenkins its message first: both must say it."""
+    """Message and text both have the details: Jenkins shows the first, GitLab the second."""
     failure = cases(mixed())[2][0]
     assert failure.get("message") == "no index"
     assert (failure.text or "").splitlines()[:4] == [
@@ -276,7 +276,7 @@ def test_junit_of_a_strict_report_fails_skips_but_not_what_is_not_declared() -> 
 
 
 def test_junit_has_a_case_for_the_error() -> None:
-    """A run that ended early must not look green because all that was asked had passed."""
+    """A run that ended early has a failed test case, even if all completed checks passed."""
     last = cases(BROKEN)[-1]
     assert (last.get("name"), last[0].tag, last[0].get("message")) == ("run", "error", "the connection was lost")
     assert last[0].text == "to mend: Run it again."
@@ -310,7 +310,7 @@ def test_github_escapes_what_would_add_a_property_or_end_the_title() -> None:
 
 
 def test_github_titles_a_check_of_the_whole_database_by_its_name_and_cuts_a_long_title() -> None:
-    """GitHub refuses an annotation whose title is too long."""
+    """A title is cut to the length that GitHub accepts."""
     outcome = failed("a", "b", "c")
     lines = as_github(Report([Result("extension", None, outcome, 0.0), Result("rows", "x" * 300, outcome, 0.0)]))
     assert re.findall("^::error title=(.*?)::", lines, re.MULTILINE) == ["extension", f"rows {'x' * 250}"]
@@ -330,7 +330,7 @@ def test_step_summary_has_the_error() -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_cell_of_the_step_summary_breaks_out(text: str) -> None:
-    """A pipe, a newline or a tag in a name would make columns, rows or HTML of its own."""
+    """Pipes, newlines and tags in a name add no columns, rows or HTML."""
     rows = [line for line in step_summary(hostile(text)).splitlines() if line.startswith("| ")]
     assert len(rows) == 2 + 4
     assert {row.count("|") for row in rows} == {5}
@@ -348,12 +348,12 @@ ours = st.lists(st.sampled_from(HOSTILE[:-1]) | st.characters(), max_size=8).map
 
 
 def commands(text: str) -> list[str]:
-    """The lines that GitHub's runner takes for commands: it skips blanks before ``::``, and finds ``##[`` anywhere."""
+    """Return the lines that GitHub's runner executes: blanks may precede ``::``, and ``##[`` may be anywhere."""
     return [line for line in re.split(r"[\r\n]", text) if line.lstrip().startswith("::") or "##[" in line]
 
 
 def assert_unbroken(report: Report) -> None:
-    """What holds of each format, whatever others' text says."""
+    """Assert the structure of the report in each format."""
     document = json.loads(as_json(report).encode())
     assert document == as_data(report)
     VALIDATOR.validate(document)
@@ -374,7 +374,7 @@ def assert_unbroken(report: Report) -> None:
 
 @given(ours, ours, ours, ours)
 def test_no_text_of_others_breaks_a_format(table: str, expected: str, message: str, remedy: str) -> None:
-    """A table's name can forge no line, no command, no tag, and move no cursor."""
+    """A table's name adds no line, command or tag, and moves no cursor."""
     assert_unbroken(with_text(table, expected, message, remedy))
 
 
@@ -385,7 +385,7 @@ def test_no_hostile_text_breaks_a_format(text: str) -> None:
 
 @given(st.text())
 def test_json_keeps_every_text_that_utf8_can_hold(text: str) -> None:
-    """Programs get names as they are, not as they are shown."""
+    """JSON has names unescaped, for programs."""
     check = json.loads(as_json(hostile(text)))["checks"][0]
     assert (check["table"] or "", check["found"], check["remedy"]) == (text, text, text)
 
@@ -400,6 +400,6 @@ def test_text_shows_controls_as_escapes() -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_ends_without_a_newline(name: str) -> None:
-    """The caller prints it with one."""
+    """The final newline is left to the caller."""
     text = FORMATS[name](mixed())
     assert text == text.rstrip()

@@ -1,4 +1,4 @@
-"""Somebody with rights in the database tries to use the one who verifies: a superuser, here."""
+"""A role with rights in the database tries to abuse the one who verifies, here a superuser."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.verify.test_command import FILE, run
 
 pytestmark = pytest.mark.newest
 
-# It says when it was run, and as whom: it has stepped out of any role that was set.
+# Reports that it ran, and the session's role: it resets any role that was set.
 TRAP = """
 CREATE FUNCTION trap() RETURNS bool LANGUAGE plpgsql AS $$
 BEGIN
@@ -40,13 +40,13 @@ CREATE OPERATOR = (LEFTARG = name, RIGHTARG = name, FUNCTION = eq_name);
 
 
 def planted(conninfo: str, text: str) -> None:
-    """Have items_owner, who may create in the schema, make something."""
+    """Run SQL as items_owner, who may create objects in the schema."""
     run_sql(conninfo, "SET ROLE items_owner;" + TRAP + ";" + text)
 
 
 @pytest.mark.parametrize("words", [[], ["--table", "public.items"], ["--contract", FILE]])
 def test_operators_in_the_schema_are_not_used(base: str, words: list[str], folder: Path) -> None:
-    """One that fits a query of the catalogue better than PostgreSQL's own ran as whoever verified."""
+    """Another role's operator that fits a catalog query better than PostgreSQL's own is not run."""
     planted(base, OPERATORS.format("regclass") + OPERATORS.format("regnamespace") + OPERATORS.format("regtype"))
     if not words:
         write(folder, a1_up="CREATE TABLE more (id int)")
@@ -57,7 +57,7 @@ def test_operators_in_the_schema_are_not_used(base: str, words: list[str], folde
 
 
 def test_operators_before_the_catalogue_are_not_used(base: str) -> None:
-    """pg_catalog is first on every path, unless the path names it later."""
+    """Names are looked up in pg_catalog first, even if the login's search_path names it later."""
     run_sql(base, "CREATE SCHEMA evil; GRANT CREATE, USAGE ON SCHEMA evil TO items_owner, items_reader")
     planted(base, "SET search_path = evil, pg_catalog, public;" + NAMES.replace("trap()", "public.trap()"))
     name = ask(base, "SELECT quote_ident(current_database())")[0][0]
@@ -77,7 +77,10 @@ INDEX = (
 
 @pytest.mark.parametrize("fence", [POLICY, INDEX], ids=["policy", "index"])
 def test_code_of_the_tables_owner_is_not_run_as_a_superuser(base: str, fence: str) -> None:
-    """A policy's function steps back out of the reader's role; the planner runs what an index calls immutable."""
+    """Functions of a policy or an index do not run with the superuser's rights.
+
+    A policy's function can reset the reader's role, and the planner evaluates immutable functions.
+    """
     planted(base, fence)
     outcomes = results(base)
     assert "caught" not in str(outcomes)
@@ -87,7 +90,7 @@ def test_code_of_the_tables_owner_is_not_run_as_a_superuser(base: str, fence: st
 
 
 def test_a_type_that_is_only_named_like_a_number(base: str) -> None:
-    """Its casts and comparisons are its maker's."""
+    """A user-defined type called int8, with its maker's casts, is not treated as a number."""
     run_sql(
         base,
         "CREATE SCHEMA odd; CREATE TYPE odd.int8 AS ENUM ('1'); ALTER TABLE items ALTER id DROP IDENTITY; "
@@ -101,7 +104,7 @@ def test_a_type_that_is_only_named_like_a_number(base: str) -> None:
 @pytest.mark.parametrize("sslmode", ["disable", "prefer", None])
 @pytest.mark.parametrize("host", [HOST, "0.0.0.0"])  # noqa: S104  # by its name no loopback address, and leads there
 def test_a_contract_from_somebody_else_gets_no_password(base: str, host: str, sslmode: str | None) -> None:
-    """Its address is dialled with the password that is in the environment."""
+    """The password in the environment is not sent in clear to the contract's address."""
     login = {name: value for name, value in pg_variables(base).items() if name in ("PGUSER", "PGPASSWORD")}
     with thief() as its:
         connection = {"host": host, "port": its.port} | ({"sslmode": sslmode} if sslmode else {})
@@ -111,7 +114,7 @@ def test_a_contract_from_somebody_else_gets_no_password(base: str, host: str, ss
 
 
 def test_text_of_others_forges_no_line(base: str) -> None:
-    """A workflow takes a line that begins with :: for a command, a terminal takes an escape for one."""
+    """A table's name prints neither a workflow's ``::`` command nor a terminal's escape sequence."""
     name = "a.b.c\n::error title=x::forged\n\x1b]0;owned\x07"
     done = run(base, "--contract", "-", "--format", "json", stdin=json.dumps(declared({"name": name})))
     assert done.returncode == 2
@@ -127,12 +130,12 @@ def test_a_hanging_pulumi_is_ended_with_what_it_started(base: str, tmp_path_fact
     done = run(base, "--stack", "dev", "--time-limit", "1", PATH=f"{folder}:{os.environ['PATH']}")
     assert done.returncode == 3
     assert "pulumi did not answer within 1 s" in done.stdout
-    left = subprocess.run(["pgrep", "-f", f"sleep {mark}"], capture_output=True, check=False)
-    assert left.stdout == b""
+    survivors = subprocess.run(["pgrep", "-f", f"sleep {mark}"], capture_output=True, check=False)
+    assert survivors.stdout == b""
 
 
 def test_the_login_needs_no_more_than_to_connect(base: str) -> None:
-    """The same faults are found by somebody who may do nothing."""
+    """A login without any right finds the same faults."""
     ask(base, "CREATE ROLE nobody_special LOGIN PASSWORD 'x'; DROP INDEX items_embedding_hnsw")
     try:
         outcomes = results(make_conninfo(base, user="nobody_special", password="x"))

@@ -1,4 +1,4 @@
-"""The check `ledger`: another database, migrations that are missing, changed or unknown, and who else may write."""
+"""The check `ledger`: another database, missing, changed or unknown migrations, and other roles that may write."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.verify.helpers import failing, results, with_status
 
 @pytest.fixture
 def promised(database: str, folder: Path) -> dict[str, Any]:
-    """The contract of a database with two migrations."""
+    """Return the contract of a database with two migrations."""
     write(folder, a1_up="CREATE TABLE a (id bigint PRIMARY KEY, embedding vector(3))", b2_up="CREATE TABLE b ()")
     ledger, _ = run(database, folder)
     return {"contract": 1, "ledger": ledger.contract["ledger"]}
@@ -60,7 +60,7 @@ def reordered(contract: dict[str, Any]) -> None:
 def test_a_ledger_that_is_not_the_promised_one(
     database: str, promised: dict[str, Any], edit: Callable[[dict[str, Any]], None], message: str
 ) -> None:
-    """The pipeline had deployed to another database than the one it then checked."""
+    """Each difference from the promised migrations fails, as does the ledger of another database."""
     edit(promised)
     assert message in failing(database, promised)["ledger"]
 
@@ -87,7 +87,7 @@ def test_a_migration_that_was_not_finished(database: str, promised: dict[str, An
 
 @pytest.fixture
 def intruder(database: str) -> Iterator[str]:
-    """The name of a plain role."""
+    """Yield the quoted name of a role without privileges."""
     ask(database, 'DROP ROLE IF EXISTS "in truder"; CREATE ROLE "in truder"')
     yield '"in truder"'
     ask(database, 'DROP OWNED BY "in truder"; DROP ROLE "in truder"')
@@ -106,11 +106,11 @@ def intruder(database: str) -> Iterator[str]:
 def test_a_ledger_on_which_another_was_granted_writing(
     database: str, promised: dict[str, Any], intruder: str, grant: str
 ) -> None:
-    """The words that it says to type make it right."""
+    """Another role's right to write fails, and the printed remedy revokes it."""
     ask(database, grant.format(intruder))
     (result,) = [result for result in results(database, promised) if result.name == "ledger"]
-    who = "PUBLIC" if "PUBLIC" in grant else intruder
-    assert result.outcome.message == f"{who} may write to the ledger"
+    grantee = "PUBLIC" if "PUBLIC" in grant else intruder
+    assert result.outcome.message == f"{grantee} may write to the ledger"
     ask(database, result.outcome.remedy)
     assert "ledger" in with_status(results(database, promised), Status.PASS)
 
@@ -122,7 +122,7 @@ def test_a_right_to_write_hides_no_other_fault(database: str, promised: dict[str
 
 
 def test_who_may_write_to_everything_is_named(database: str, promised: dict[str, Any], intruder: str) -> None:
-    """The owner of the ledger cannot take this right away, so it is no failure."""
+    """A role that may write everywhere is named without a failure: the owner cannot revoke that right."""
     ask(database, f"GRANT pg_write_all_data TO {intruder}")
     message = with_status(results(database, promised), Status.PASS)["ledger"]
     assert message.endswith(f"; {intruder} may write to the ledger, by pg_write_all_data")

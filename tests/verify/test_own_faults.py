@@ -1,4 +1,4 @@
-"""More faults than the matrix has, each beside healthy variants, and every type with every metric."""
+"""More faults beside healthy variants of them, and every type with every metric."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMBINATIONS = [(kind, metric) for kind, (_, metrics) in KINDS.items() for metri
 @pytest.mark.newest
 @pytest.mark.parametrize("fault", OWN, ids=lambda fault: fault.name)
 def test_exactly_what_is_wrong_is_found(base: str, fault: Fault) -> None:
-    """A deployment that is wrong in this way passed, or a healthy one was blamed."""
+    """Exactly the expected checks fail, and none on a healthy variant."""
     try:
         run_sql(base, fault.sql)
         contract = declared(fault.table, **fault.contract)
@@ -38,11 +38,11 @@ def test_exactly_what_is_wrong_is_found(base: str, fault: Fault) -> None:
 @pytest.mark.newest
 @pytest.mark.parametrize(("kind", "metric"), COMBINATIONS)
 def test_every_type_with_every_metric(base: str, kind: str, metric: str) -> None:
-    """A type whose functions have other names was taken for broken; an index for another metric passed."""
+    """An index for the declared metric passes for each type, and one for another metric fails."""
     cast, metrics = KINDS[kind]
     ask(base, f"CREATE TABLE typed AS SELECT id, {cast} AS embedding FROM items WHERE id <= 3000")
     run_sql(base, "ALTER TABLE typed ADD PRIMARY KEY (id);" + GRANTS.format("typed"))
-    other = metrics[metrics.index(metric) - 1]
+    other_metric = metrics[metrics.index(metric) - 1]
     indexes = [{"name": "typed_index", "method": "hnsw"}]
     table = {
         "name": "public.typed",
@@ -52,7 +52,7 @@ def test_every_type_with_every_metric(base: str, kind: str, metric: str) -> None
         "indexes": indexes,
         "recall": {"k": 10, "minimum": 0.8},
     }
-    for built, wrong in ((metric, set()), (other, {"index"})):
+    for built, wrong in ((metric, set()), (other_metric, {"index"})):
         run_sql(
             base,
             "DROP INDEX IF EXISTS typed_index; "

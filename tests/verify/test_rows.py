@@ -1,4 +1,4 @@
-"""The check ``rows`` on a sample: a table that has what is declared is never blamed."""
+"""The check ``rows`` on a sample never fails for a table that has the declared rows."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ TABLES = {
 
 
 def sample(blocks: list[int], dice: random.Random) -> int:
-    """The rows that TABLESAMPLE SYSTEM reads: it decides for one block after the other."""
+    """Return the number of rows that TABLESAMPLE SYSTEM reads, which selects whole blocks."""
     return sum(rows for rows in blocks if dice.random() * 100 < PART)
 
 
 @pytest.mark.parametrize("blocks", TABLES.values(), ids=TABLES)
 def test_a_sample_never_blames_a_table_that_has_them_all(blocks: list[int]) -> None:
-    """Regression: the bound was made for the number that the sample told, which is too low when it is unlucky."""
+    """Regression: the bound came from the sample's own estimate, which is too low in an unlucky sample."""
     dice = random.Random(2)
     for _ in range(5000):
         assert not is_short(sum(blocks), sample(blocks, dice), PART)

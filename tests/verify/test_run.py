@@ -1,4 +1,4 @@
-"""The run itself: what a check may do to the others, what it may do to the database, and when it must end."""
+"""The run of the checks: their isolation, their locks and their time limit."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ LOGIN = "a_checker"
 
 @pytest.fixture
 def login(base: str) -> Iterator[str]:
-    """Another login to the base, without any right of its own."""
+    """Yield the conninfo of another login to the base, without privileges."""
     ask(base, f"CREATE ROLE {LOGIN} LOGIN PASSWORD 'x'")
     yield make_conninfo(base, user=LOGIN, password="x")
     ask(base, f"DROP OWNED BY {LOGIN}; DROP ROLE {LOGIN}")
 
 
 def instead(monkeypatch: pytest.MonkeyPatch, name: str, run: Callable[[Context], Outcome]) -> None:
-    """Let a check do something else."""
+    """Replace the function of a check."""
     monkeypatch.setitem(CHECKS, name, dataclasses.replace(CHECKS[name], run=run))
 
 
 def test_a_check_that_raises_fails_alone(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One broken check hid all the others."""
+    """An exception in one check does not stop the others."""
 
     def broken(_context: Context) -> Outcome:
         raise KeyError("nothing")
@@ -49,7 +49,7 @@ def test_a_check_that_raises_fails_alone(base: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_check_whose_sql_fails_fails_alone(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failed statement leaves its transaction unusable for the next check."""
+    """A failed statement does not leave its aborted transaction to the next check."""
     instead(monkeypatch, "extension", lambda context: passed(context.fetch_value("SELECT 1/0")))
     assert failing(base) == {"extension": "division by zero (SQLSTATE 22012)"}
 
@@ -67,7 +67,7 @@ def test_nothing_can_be_written(base: str, monkeypatch: pytest.MonkeyPatch, stat
 
 
 def test_no_lock_is_heavier_than_a_readers(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A verification that blocks the writers is an outage."""
+    """The checks hold no lock that blocks writers."""
     locks: set[str] = set()
 
     def spied(run: Callable[[Context], Outcome]) -> Callable[[Context], Outcome]:
@@ -88,7 +88,7 @@ def test_no_lock_is_heavier_than_a_readers(base: str, monkeypatch: pytest.Monkey
 
 
 def test_a_table_that_somebody_locks_is_not_waited_for(base: str) -> None:
-    """A migration in progress is no fault of the deployment, and must not hold the pipeline for its time."""
+    """A table that a migration has locked is skipped without a failure, and without a long wait."""
     with psycopg.connect(base) as holder:
         holder.execute("LOCK TABLE items")
         outcomes = results(base)
@@ -100,7 +100,7 @@ def test_a_table_that_somebody_locks_is_not_waited_for(base: str) -> None:
 
 
 def test_a_login_without_rights_is_told_what_it_lacks(login: str) -> None:
-    """The catalogue is open to all: only what reads the rows is skipped."""
+    """Only checks that read rows are skipped, and name the missing right; the catalog is open to all."""
     outcomes = results(login)
     assert with_status(outcomes, Status.FAIL) == {}
     lacking = "this login may not read public.items"
@@ -110,7 +110,7 @@ def test_a_login_without_rights_is_told_what_it_lacks(login: str) -> None:
 
 
 def test_each_declared_role_can_check(base: str) -> None:
-    """A pipeline has the writer's password, a laptop the reader's."""
+    """No check fails for the writer or the reader; the reader skips the sequence."""
     for role in ("items_reader", "items_writer"):
         ask(base, f"ALTER ROLE {role} PASSWORD 'x'")
         outcomes = results(make_conninfo(base, user=role, password="x"))
@@ -120,7 +120,7 @@ def test_each_declared_role_can_check(base: str) -> None:
 
 
 def test_rows_that_row_security_hides_are_not_missed(base: str, login: str) -> None:
-    """Somebody who is shown fewer rows took a whole table for short."""
+    """Checks of the rows are skipped if row security hides rows from the login."""
     run_sql(
         base,
         f"GRANT SELECT ON items TO {LOGIN}; ALTER TABLE items ENABLE ROW LEVEL SECURITY; "
@@ -137,7 +137,7 @@ def test_rows_that_row_security_hides_are_not_missed(base: str, login: str) -> N
 
 
 def test_settings_of_the_one_who_checks_are_not_the_readers(base: str, login: str) -> None:
-    """The checking role searched wider than the reader, and vouched for a recall that no reader got."""
+    """A login with settings that the reader lacks skips plan and recall, as it cannot vouch for them."""
     run_sql(base, f"GRANT SELECT ON items TO {LOGIN}; ALTER ROLE {LOGIN} SET hnsw.ef_search = 400")
     skipped = with_status(results(login), Status.SKIP)
     words = "this session has settings that items_reader lacks (hnsw.ef_search): connect as items_reader"
@@ -160,7 +160,7 @@ def test_options_of_the_client_are_not_the_readers(base: str) -> None:
 
 
 def test_a_setting_of_the_reader_that_the_server_refuses(base: str) -> None:
-    """ALTER ROLE takes any value while the library is not loaded; what the reader then gets is not known here."""
+    """Recall is skipped if the session cannot set a setting of the reader, as ALTER ROLE accepts any value."""
     ask(base, "ALTER ROLE items_reader SET hnsw.ef_search = 100000")
     try:
         skipped = with_status(results(base), Status.SKIP)
@@ -170,7 +170,7 @@ def test_a_setting_of_the_reader_that_the_server_refuses(base: str) -> None:
 
 
 def test_a_right_that_only_the_query_misses(base: str) -> None:
-    """The reader may read the table, and its query is refused all the same."""
+    """A reader that may read the table and not execute the distance function fails."""
     ask(base, "REVOKE EXECUTE ON FUNCTION cosine_distance(vector, vector) FROM PUBLIC")
     assert failing(base) == {
         "roles": "items_reader lacks EXECUTE on the function public.cosine_distance(public.vector,public.vector)"
@@ -178,7 +178,7 @@ def test_a_right_that_only_the_query_misses(base: str) -> None:
 
 
 def test_what_the_server_refuses_the_reader_is_a_failure(base: str) -> None:
-    """A right that no check knows by name is missed by the query itself."""
+    """The reader's own query finds missing rights that no check tests by name."""
     run_sql(
         base,
         "CREATE FUNCTION allowed(text) RETURNS bool LANGUAGE sql STABLE AS 'SELECT true'; "
@@ -190,7 +190,7 @@ def test_what_the_server_refuses_the_reader_is_a_failure(base: str) -> None:
 
 
 def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what is asked first take too long each time."""
+    """Let the first of two queries exceed its time each time."""
     within = Deadline.within
     asked: list[Any] = []
 
@@ -209,7 +209,7 @@ def test_a_large_table_is_judged_by_a_sample_that_says_so(base: str, monkeypatch
 
 
 def test_a_sample_fails_only_beyond_doubt(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tenth of the blocks tells the number of rows only about."""
+    """A sample of a tenth of the blocks fails only if the row count is certainly too low."""
     monkeypatch.setattr("seed.verify.checks.rows._BLOCKS", 10)
     slowly(monkeypatch)
     assert failing(base, CONTRACT, "rows") == {}
@@ -217,7 +217,7 @@ def test_a_sample_fails_only_beyond_doubt(base: str, monkeypatch: pytest.MonkeyP
 
 
 def test_too_little_time_ends_the_run(base: str) -> None:
-    """Nothing was checked, and the pipeline went on."""
+    """A run without time for all checks ends with an error, and skips them."""
     with connect(base) as connection:
         outcomes, error = run_checks(connection, convert(CONTRACT, "of the test"), CHECKS, Deadline(1e-9))
     assert error is not None

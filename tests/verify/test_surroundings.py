@@ -1,4 +1,4 @@
-"""What stands between the check and the database, and what kind of server it is."""
+"""The connection and the server as the checks find them: TLS, a pooler, a standby, interruptions, old versions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ASKS_FOR_TLS = declared(connection={"sslmode": "verify-full"})
 
 
 def test_a_session_without_tls_where_the_contract_asks_for_it(base: str) -> None:
-    """The environment had said otherwise than the contract, and passwords went in clear."""
+    """A session without TLS fails if the contract requires it."""
     assert failing(base, ASKS_FOR_TLS) == {"tls": "the session is not encrypted"}
 
 
@@ -43,7 +43,7 @@ def test_a_contract_that_asks_for_no_tls(base: str) -> None:
 
 
 def test_the_contract_makes_the_session_ask_for_tls(base: str) -> None:
-    """With nothing in the environment, the contract's own sslmode is used: no password goes in clear."""
+    """The contract's sslmode applies if the environment has none, so no password is sent in clear."""
     done = run(base, "--contract", "-", stdin=json.dumps(ASKS_FOR_TLS))
     assert done.returncode == 3
     assert "certificate" in done.stdout or "SSL" in done.stdout
@@ -51,7 +51,7 @@ def test_the_contract_makes_the_session_ask_for_tls(base: str) -> None:
 
 @pytest.mark.newest
 def test_a_standby_is_not_blamed(server: Server, base: str, tmp_path: Path) -> None:
-    """It has no counters of its own, and takes no writes: neither is a fault of the deployment."""
+    """A standby passes, although it has no statistics of its own and takes no writes."""
     with standby(server, tmp_path / "standby") as copy:
         name = ask(base, "SELECT current_database()")[0][0]
         replica = conninfo(copy, name)
@@ -63,7 +63,7 @@ def test_a_standby_is_not_blamed(server: Server, base: str, tmp_path: Path) -> N
 
 
 def test_through_a_transaction_pooler(server: Server, base: str) -> None:
-    """Each transaction may be another session, and statements that the protocol prepares do not pass."""
+    """The checks work although each transaction may use another session, and prepared statements fail."""
     with pooler(server) as proxy:
         outcomes = results(make_conninfo(base, port=proxy.port))
     assert with_status(outcomes, Status.FAIL) == {}
@@ -81,7 +81,7 @@ def test_through_a_transaction_pooler(server: Server, base: str) -> None:
     ],
 )
 def test_a_server_that_stops_answering(server: Server, base: str, moment: str, known: set[str]) -> None:
-    """A pipeline hung for hours; what was known by then is worth a report."""
+    """The run ends within its time limit, and reports the results until then."""
     words = [] if moment == "pgvector_seed" else ["--contract", FILE]
     with frozen(server) as proxy:
         proxy.freeze_at(moment)
@@ -97,7 +97,7 @@ def test_a_server_that_stops_answering(server: Server, base: str, moment: str, k
 
 @pytest.mark.newest
 def test_a_connection_that_is_ended_in_the_middle(base: str) -> None:
-    """The server was restarted: the run ends with what it knows."""
+    """A restart of the server ends the run with the results until then."""
     waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with psycopg.connect(base) as holder, ThreadPoolExecutor() as background:
         holder.execute("LOCK TABLE items")
@@ -108,12 +108,12 @@ def test_a_connection_that_is_ended_in_the_middle(base: str) -> None:
     report = document(done)
     assert done.returncode == 3
     assert "the connection was lost" in report["error"]
-    known = statuses(report)
-    assert (known["column"], known["rows"], known["roles"]) == ("pass", "skip", "skip")
+    by_check = statuses(report)
+    assert (by_check["column"], by_check["rows"], by_check["roles"]) == ("pass", "skip", "skip")
 
 
 def test_an_old_pgvector_for_real(tmp_path: Path) -> None:
-    """0.6.2 has neither the other types nor iterative scans: its version is told, and nothing else is guessed."""
+    """Pgvector 0.6.2, without newer types and iterative scans, fails by its version alone."""
     with old_server(tmp_path / "old") as server:
         database = conninfo(server, "template_vector")
         ask(database, "CREATE TABLE items (id bigint PRIMARY KEY, embedding vector(3))")
