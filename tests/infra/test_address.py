@@ -20,7 +20,7 @@ from pgvector_seed.postgres.conninfo import as_login, as_role, is_loopback, reso
 def test_what_is_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", "of-the-environment")
     monkeypatch.setenv("PGPORT", "7777")
-    address = find({"host": "given", "user": "al", "dbname": "app"})
+    address = resolve_address({"host": "given", "user": "al", "dbname": "app"})
     assert (address.host, address.port, address.user, address.dbname) == ("given", 7777, "al", "app")
 
 
@@ -58,7 +58,7 @@ def test_the_program_refuses_what_one_side_alone_would_follow(name: str, monkeyp
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.1,localhost"])
 def test_psycopg_goes_to_the_host_that_it_is_told(host: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Regression: PGHOSTADDR and PGSERVICE led the refresh or the destroy of an earlier up to another server."""
-    conninfo = find({"host": host, "port": "5", "dbname": "app", "user": "al"}).conninfo("")
+    conninfo = resolve_address({"host": host, "port": "5", "dbname": "app", "user": "al"}).conninfo("")
     services = tmp_path / "services"
     services.write_text("[there]\nhost=192.0.2.1\nhostaddr=192.0.2.1\nport=7\n")
     for name, value in {"PGHOSTADDR": "192.0.2.1", "PGSERVICE": "there", "PGSERVICEFILE": str(services)}.items():
@@ -98,7 +98,7 @@ def test_an_sslmode_that_the_provider_does_not_know_is_refused(monkeypatch: pyte
 
 
 def test_conninfo_survives_odd_names_and_hides_the_password_from_repr() -> None:
-    address = find({"host": "db", "user": "o'al \\", "dbname": "odd-name = x"})
+    address = resolve_address({"host": "db", "user": "o'al \\", "dbname": "odd-name = x"})
     back = conninfo_to_dict(address.conninfo("p@ss/w:rd%&#'\\ "))
     assert (back["user"], back["dbname"], back["password"]) == ("o'al \\", "odd-name = x", "p@ss/w:rd%&#'\\ ")
     assert "password" not in as_data(address.declared())

@@ -194,8 +194,8 @@ def test_a_bad_declaration_of_a_table_comes_with_the_whole_command(value: str, c
 def test_a_bad_declaration_of_a_table_says_what_it_got_and_what_it_wants() -> None:
     errors = faults({"tables": '{"t": {"metric": "l3", "rows": -1, "recall": 0.9}}'})
     assert "metric must be one of l2, ip, cosine, l1, hamming, jaccard; got 'l3'" in errors
-    assert "rows must be a whole number; got -1" in errors
-    assert "recall must be a map with a whole k and a minimum from 0 to 1, and nothing else; got 0.9" in errors
+    assert "rows must be an integer; got -1" in errors
+    assert "recall must be a map of k (an integer) and minimum (0 to 1) only; got 0.9" in errors
 
 
 def test_every_key_of_a_declared_table_has_its_words() -> None:

@@ -28,7 +28,7 @@ def services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_the_key_service_is_resolved_by_libpq(services: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service is resolved completely at once: a destroy elsewhere may have no such file."""
     monkeypatch.setenv("PGHOST", "of-the-environment")
-    address = find(parse({"service": "there", "user": "given"}).connection)  # type: ignore[arg-type]
+    address = resolve_address(parse({"service": "there", "user": "given"}).connection)  # type: ignore[arg-type]
     assert (address.host, address.port, address.user, address.dbname) == ("db.example", 7777, "given", "app")
     assert (address.sslmode, address.password) == ("require", "s3cret")
     assert "service" not in conninfo_to_dict(address.conninfo(""))
@@ -55,7 +55,7 @@ def test_what_the_provider_cannot_follow_is_refused_in_a_service(services: Path,
 
 def test_the_migrations_keep_the_whole_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """The migrations get all hosts and look for a writable one: the first may be a standby."""
-    address = find({"host": "a,b", "port": "1111,2222", "dbname": "app", "user": "al"})
+    address = resolve_address({"host": "a,b", "port": "1111,2222", "dbname": "app", "user": "al"})
     conninfo = conninfo_to_dict(address.conninfo(""))
     assert (conninfo["host"], conninfo["port"]) == ("a,b", "1111,2222")
     assert conninfo["target_session_attrs"] == "read-write"
@@ -66,7 +66,7 @@ def test_the_migrations_keep_the_whole_list(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_contract_keeps_the_whole_list() -> None:
     """The contract has all hosts, so that a failover does not change it, and verify accepts it."""
-    declared = find({"host": "a,b", "port": "1111,2222", "dbname": "app"}).declared()
+    declared = resolve_address({"host": "a,b", "port": "1111,2222", "dbname": "app"}).declared()
     assert as_data(declared) == {"host": "a,b", "port": "1111,2222", "dbname": "app", "sslmode": "require"}
     assert resolve_address({"host": "a,b", "port": "1111"}).declared().port == 1111
     assert convert({"contract": 1, "connection": as_data(declared)}, "made here").connection.port == "1111,2222"
@@ -76,7 +76,7 @@ def test_the_provider_gets_the_first_where_none_is_reached(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """A preview without a reachable server uses the first host and warns; stderr or log has the warning."""
-    address = find({"host": "127.0.0.1,localhost", "port": "1,2", "dbname": "app", "user": "al"})
+    address = resolve_address({"host": "127.0.0.1,localhost", "port": "1,2", "dbname": "app", "user": "al"})
     assert address.dialled("s3cret") == ("127.0.0.1", 1)
     warned = capsys.readouterr().err or caplog.text
     assert warned.count("\n") == 1

@@ -18,7 +18,8 @@ ROLES = Roles(Role("o", existing=True), Role('the "writer"', existing=True), Rol
 
 def of_address(connection: dict[str, str], on_destroy: str = "retain") -> list[str]:
     return [
-        fault.split(":")[0] for fault in faults_of_address(find({"dbname": "d", "user": "u", **connection}), on_destroy)
+        fault.split(":")[0]
+        for fault in faults_of_address(resolve_address({"dbname": "d", "user": "u", **connection}), on_destroy)
     ]
 
 

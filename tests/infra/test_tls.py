@@ -32,7 +32,7 @@ def test_the_keys_win_over_the_environment(home: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PGSSLROOTCERT", "nowhere")
     monkeypatch.setenv("PGSSLCERT", str(home / "b.crt"))
     keys = {"host": "db", "sslmode": "verify-full", "sslrootcert": str(home / "a.crt"), "sslkey": str(home / "b.key")}
-    address = find(parse(keys).connection)  # type: ignore[arg-type]
+    address = resolve_address(parse(keys).connection)  # type: ignore[arg-type]
     expected = {"sslrootcert": f"{home}/a.crt", "sslcert": f"{home}/b.crt", "sslkey": f"{home}/b.key"}
     assert address.files == expected
     assert conninfo_to_dict(address.conninfo("")).items() >= expected.items()
@@ -74,12 +74,12 @@ def test_a_key_that_others_may_read(home: Path, named: bool) -> None:
     (home / "postgresql.key").chmod(0o644)
     files = {"sslcert": str(home / "postgresql.crt")} if named else {}
     with pytest.raises(pulumi.RunError, match=f"chmod 600 {home}/postgresql.key"):
-        find({"host": "db", "sslmode": "require", **files})
+        resolve_address({"host": "db", "sslmode": "require", **files})
 
 
 def test_the_systems_authorities_are_for_full_verification(home: Path) -> None:  # noqa: ARG001
     """The value sslrootcert=system implies verify-full, and is refused with any other mode."""
-    assert find({"host": "db", "sslrootcert": "system"}).sslmode == "verify-full"
+    assert resolve_address({"host": "db", "sslrootcert": "system"}).sslmode == "verify-full"
     with pytest.raises(pulumi.RunError, match="weak sslmode"):
         resolve_address({"host": "db", "sslrootcert": "system", "sslmode": "require"})
 
