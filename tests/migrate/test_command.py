@@ -167,7 +167,7 @@ def test_remedies_name_the_folder_and_the_schema_that_were_given(typed: Typed, f
 def test_a_take_over_and_a_repair(typed: Typed, folder: Path) -> None:
     ask(typed.conninfo, "CREATE TABLE a (v vector(3))")
     write(folder, a1_up="CREATE TABLE a (v vector(3))")
-    assert "python -m seed migrate baseline 0001_a" in typed("apply", code=1)
+    assert f"python -m seed migrate baseline --directory {folder} 0001_a" in typed("apply", code=1)
     assert typed("baseline", "0001_a") == "0001_a recorded, not run: the database has what it makes\n"
     assert typed("baseline", "0001_a") == "Nothing to record: 0001_a is in the ledger.\n"
     write(folder, a1_up="CREATE TABLE a (v vector(3)); -- as it is")
