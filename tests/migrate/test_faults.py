@@ -245,7 +245,7 @@ def test_a_reader_may_read_the_ledger_of_another(database: str, folder: Path, ma
 
 
 def test_membership_is_no_trust(database: str, folder: Path, mallory: str) -> None:
-    """A ledger that belongs to a member of ours is not trusted: whoever creates a role is a member of it."""
+    """A ledger of a role that the login is a member of is not trusted: creating a role makes one a member of it."""
     write(folder, a1_up="CREATE TABLE a ()")
     ask(database, "DROP ROLE IF EXISTS deployer; CREATE ROLE deployer LOGIN PASSWORD 'd'")
     try:
