@@ -14,8 +14,8 @@ def run(module: str) -> None:
 
     The module is imported here, so that an interrupt during the import prints no traceback.
     """
-    gc.disable()  # imports make no garbage
     try:
+        gc.disable()  # imports make no garbage
         import signal
 
         signal.signal(signal.SIGINT, _interrupt)

@@ -89,7 +89,7 @@ def test_a_server_that_is_not_there(database: str, monkeypatch: pytest.MonkeyPat
     messages: list[str] = []
     monkeypatch.setattr(pulumi.log, "info", messages.append)
     assert list(faults_of_server(make_conninfo(database, port=1), ROLES, "0.8.4")) == []
-    assert "checked without the server" in told[0]
+    assert "checked without the server" in messages[0]
 
 
 def test_all_faults_are_told_at_once_or_only_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
