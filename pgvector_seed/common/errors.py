@@ -63,4 +63,4 @@ class WrongResultError(Error):
 
 
 class MigrationError(WrongResultError):
-    """The server refused a migration. The ledger has the migrations before it, but not this one or those after it."""
+    """The server refused a migration, or its down. The ledger has what was done before it."""

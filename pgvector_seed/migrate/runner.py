@@ -114,7 +114,7 @@ def apply(
     keeps the settings of the last migration.
 
     Raises RefusedError if the files do not continue the ledger, and MigrationError if a migration fails: the ones
-    before it are then recorded, and the failed one is rolled back.
+    before it are then recorded, and the failed one is rolled back if it runs in a transaction.
     """
     with translated("applying the migrations"), locked(connection, report):
         reassign(connection, declaration.schema, report)

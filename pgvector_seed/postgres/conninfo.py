@@ -44,9 +44,17 @@ def connect_timeout(conninfo: str, seconds: float) -> int:
     """Return the connect_timeout, in seconds for each host, with which all hosts together take at most ``seconds``.
 
     A shorter PGCONNECT_TIMEOUT holds. The minimum is 2, as libpq takes 1 for 2.
+
+    Raises InputError if PGCONNECT_TIMEOUT is not a number.
     """
     hosts = str(conninfo_to_dict(conninfo).get("host") or libpq_default("host") or "").count(",") + 1
-    limit = int(libpq_default("connect_timeout") or 0) or CONNECT_TIMEOUT_SECONDS
+    timeout = libpq_default("connect_timeout") or "0"
+    try:
+        limit = int(timeout) or CONNECT_TIMEOUT_SECONDS
+    except ValueError as error:
+        raise InputError(
+            f"PGCONNECT_TIMEOUT is not a number of seconds: {timeout}", "Set it to one, or unset it."
+        ) from error
     return max(2, int(min(seconds, limit) / hosts))
 
 

@@ -1,4 +1,4 @@
-"""Tables with vector columns, their partitions and sizes. No other module queries partitions or sizes."""
+"""Tables with vector columns, the partitions that hold their rows, and their sizes."""
 
 from __future__ import annotations
 

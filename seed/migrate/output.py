@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.migrate.files import Migration, checksums
 from pgvector_seed.migrate.ledger.model import AppliedMigration, Ledger
@@ -83,7 +84,7 @@ def status_as_text(data: dict[str, Any]) -> str:
     width = max(len(entry["id"]) for entry in data["migrations"])
     lines += [f"{entry['id']:{width}}  {_state(entry)}" for entry in data["migrations"]]
     if data["unfinished"]:
-        lines.append(f"{data['unfinished']} was begun and is not recorded as done: run the same command again")
+        lines.append(f"{data['unfinished']} was begun and is not recorded as done: run {PROGRAM} migrate apply")
     if not data["right"]:
         lines += [f"The files do not match: {data['error']}", f"  {data['remedy']}"]
     return "\n".join(lines)

@@ -74,7 +74,7 @@ def down(*, to: str, directory: str, schema: str | None, as_json: bool, **limits
     if as_json:
         _print({"undone": ids})
     elif not ids:
-        click.echo(f"Nothing to undo: {to} is the newest migration.")
+        click.echo(f"Nothing to undo: no migration is applied after {to}.")
 
 
 @with_place_in_remedies

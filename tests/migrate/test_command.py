@@ -85,7 +85,7 @@ def test_the_whole_way_in_text(typed: Typed, folder: Path) -> None:
     )
     assert third.endswith("; cannot be undone: it has no down")
     assert "no down was recorded for 0002_b" in typed("down", "--to", "base", code=2)
-    assert typed("down", "--to", "0002_b") == "Nothing to undo: 0002_b is the newest migration.\n"
+    assert typed("down", "--to", "0002_b") == "Nothing to undo: no migration is applied after 0002_b.\n"
     write(folder, b2_down="DROP TABLE b")
     assert typed("plan") == "0002_b has another down, to be recorded\n"
     assert typed("apply").startswith("0002_b: the edited down is recorded")

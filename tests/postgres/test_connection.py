@@ -15,6 +15,7 @@ from pgvector_seed.common.errors import InputError, UnreachableError
 from pgvector_seed.infra.preflight import preflight
 from pgvector_seed.postgres.auth import OWN_SERVER
 from pgvector_seed.postgres.connection import connect
+from pgvector_seed.postgres.conninfo import connect_timeout
 from tests.thief import thief
 
 
@@ -145,3 +146,11 @@ def test_a_server_without_pgvector_is_told_how_to_get_it(empty_database: str) ->
         preflight(empty_database)
     assert "postgresql-18-pgvector" in str(caught.value)
     assert "pgvector/pgvector:pg18" in str(caught.value)
+
+
+@pytest.mark.parametrize("timeout", ["10s", "1.5"])
+def test_a_timeout_that_is_not_a_number_is_refused(timeout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: it ended verify with the traceback of a ValueError."""
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", timeout)
+    with pytest.raises(InputError, match=f"PGCONNECT_TIMEOUT is not a number of seconds: {timeout}"):
+        connect_timeout("host=db", 60)
