@@ -69,7 +69,7 @@ def test_a_stack_that_loses_the_key_gets_the_commands_that_set_it_again(clone: P
     """The printed commands, run one after the other, restore the key."""
     shell(clone, "pulumi config rm roles")
     refused = make(clone, "up", code=2)
-    advice = re.search(r"pulumi config set .*(?=\. To do without)", refused)
+    advice = re.search(r"pulumi config set .*(?=\. To keep the data without roles)", refused)
     assert advice is not None, refused
     shell(clone, advice[0])
     assert "28 unchanged" in make(clone, "up")

@@ -129,7 +129,7 @@ def test_an_empty_database_at_another_address(watched: Watched) -> None:
     stack.up()
     ask(watched.victim.conninfo, "DROP SCHEMA pgvector_seed CASCADE; DROP TABLE embeddings")
     for verb in ("up", "destroy --run-program"):
-        watched.keeps_state(verb, {"PGHOST": ELSEWHERE}, "has pgvector and no ledger", asked=True)
+        watched.keeps_state(verb, {"PGHOST": ELSEWHERE}, "has pgvector but no ledger", asked=True)
     name = name_of(stack.conninfo)
     for statement in (f"DROP DATABASE {name} WITH (FORCE)", f"CREATE DATABASE {name} TEMPLATE template0"):
         ask(conninfo(other, "postgres"), statement)
