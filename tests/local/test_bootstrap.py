@@ -52,6 +52,7 @@ def test_what_is_pinned_with_a_hash_is_installed_once(capfd: pytest.CaptureFixtu
     assert "thing==2" in refused(pinned.replace("1", "2", 1), capfd)
 
 
+@pytest.mark.rest
 def test_of_two_at_once_one_installs_and_the_other_waits() -> None:
     """Regression: two runs cleared each other's environment, and its Python became the machine's."""
     FILE.write_text(package("thing"))
@@ -72,6 +73,7 @@ def test_a_folder_whose_python_is_the_machines_is_no_environment() -> None:
     assert version("thing") == "1"
 
 
+@pytest.mark.rest
 def test_an_installation_that_failed_is_begun_anew(capfd: pytest.CaptureFixture[str]) -> None:
     """Regression: pip trusted the remains of an interrupted installation, and refused to replace them."""
     first, second = package("thing"), package("thing", 2)
@@ -88,6 +90,7 @@ def test_an_installation_that_failed_is_begun_anew(capfd: pytest.CaptureFixture[
     assert version("thing") == "1"
 
 
+@pytest.mark.rest
 def test_what_another_file_has_replaced_is_installed_again() -> None:
     """Regression: each file's record ignored what another file had installed in the same .venv."""
     first, other, newer = package("thing"), package("other"), package("thing", 2)

@@ -25,8 +25,6 @@ from seed.migrate.command import migrate as cli
 from tests.conftest import ask, pg_variables, tries
 from tests.migrate.helpers import MARK, applied, applier, ledger_of, run, write
 
-pytestmark = pytest.mark.newest
-
 COMMANDS = sorted(cli.commands)
 
 

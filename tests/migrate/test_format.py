@@ -24,8 +24,6 @@ from pgvector_seed.postgres.connection import connect
 from tests.conftest import ask, declare, pg_variables, until
 from tests.migrate.helpers import MARK, applied, applier, ledger_of, run, undo_all, write
 
-pytestmark = pytest.mark.newest
-
 FORMAT_1 = (Path(__file__).parent / "ledger-format-1.sql").read_text()
 ROLES = "app_reader, app_writer"
 COLUMNS = """

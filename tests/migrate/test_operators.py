@@ -12,8 +12,6 @@ from pgvector_seed.postgres.connection import connect
 from tests.conftest import ask, declare, name_of
 from tests.migrate.helpers import MARK, run, write
 
-pytestmark = pytest.mark.newest
-
 # Better matches than the operators of pg_catalog, none of which has exactly these types.
 IN_PUBLIC = [
     *(("=", "oid", kind) for kind in ("regclass", "regnamespace", "int4")),

@@ -26,8 +26,6 @@ from tests.conftest import PASSWORD, Process, ask, declare, pg_variables, until
 from tests.migrate.helpers import MARK, applier, run, write
 from tests.roles import Names, new_names, quoted
 
-pytestmark = pytest.mark.newest
-
 OURS = "FROM pg_stat_activity WHERE application_name = 'pgvector-seed' AND datname = current_database()"
 BUSY = f"SELECT pid {OURS} AND state = 'active' AND wait_event IN ('PgSleep', 'relation', 'virtualxid')"
 SLEEP = "SELECT pg_sleep(600)"

@@ -22,8 +22,6 @@ from pgvector_seed.postgres.connection import connect
 from tests.conftest import ask, name_of, pg_variables
 from tests.names import half_dead
 
-pytestmark = pytest.mark.newest
-
 LOGINS, LIMIT = 50, 5
 COMMANDS = (("seed", "migrate", "status"), ("seed", "verify"), ("seed", "sample"))
 

@@ -16,8 +16,6 @@ from local.workspace import ROOT
 from tests.conftest import ask, pg_variables
 from tests.proxies import pooler, renaming
 
-pytestmark = pytest.mark.newest
-
 TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname IN ('public', 'pgvector_seed')"
 
 

@@ -17,8 +17,6 @@ from pgvector_seed.migrate.runner import apply
 from pgvector_seed.postgres.connection import connect
 from tests.conftest import ask, declare, pg_variables
 
-pytestmark = pytest.mark.newest
-
 
 def provision(conninfo: str, migrations: Path = ROOT / "migrations", schema: str = "public") -> str:
     with connect(conninfo) as connection:

@@ -23,8 +23,6 @@ from tests.migrate.helpers import run as apply
 from tests.migrate.helpers import write
 from tests.verify.helpers import CONTRACT, FAULTS, declared, run_sql
 
-pytestmark = pytest.mark.newest
-
 FILE = str(FAULTS / "contract.json")
 SCHEMA = json.loads((ROOT / "seed/verify/formats/report.schema.json").read_text())
 

@@ -19,8 +19,6 @@ from tests.thief import thief
 from tests.verify.helpers import declared, results, run_sql, with_status
 from tests.verify.test_command import FILE, run
 
-pytestmark = pytest.mark.newest
-
 # Reports that it ran, and the session's role: it resets any role that was set.
 TRAP = """
 CREATE FUNCTION trap() RETURNS bool LANGUAGE plpgsql AS $$

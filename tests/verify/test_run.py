@@ -20,8 +20,6 @@ from seed.verify.runner import run_checks
 from tests.conftest import ask
 from tests.verify.helpers import CONTRACT, declared, failing, results, run_sql, with_status
 
-pytestmark = pytest.mark.newest
-
 LOGIN = "a_checker"
 
 
