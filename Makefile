@@ -30,8 +30,7 @@ lint: ## check style, types, the direction of imports and the pipelines' files
 	$(VENV) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 	.ci/lint-pipelines
 
-# Four on two cores, for half of a test's time is waiting.
-PYTEST := $(VENV) -m pytest -n 4
+PYTEST := $(VENV) -m pytest -n 2
 
 test: ## run the tests that a person waits for
 	@$(READY) requirements-dev.txt

@@ -15,7 +15,6 @@ import struct
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, suppress
 from threading import Event, Thread
-from time import sleep
 
 from local.server import HOST, Server
 
@@ -120,19 +119,11 @@ class Link:
         return asks and isinstance(self.client, ssl.SSLSocket) and not self.client.getpeercert()
 
     def _next(self) -> socket.socket:
-        """Wait for a side with a message to read, and return it: the server's if both have one.
-
-        The server may flush a part of a message, and the rest only after the client's next one: that is read first.
-        """
-        while True:
-            sides = [self.backend, self.client] if self.hears_client() else [self.backend]
-            decrypted = isinstance(self.client, ssl.SSLSocket) and self.client.pending() > 0
-            ready = select.select(sides, [], [], 0 if decrypted else None)[0]
-            if self.backend in ready and (self.client not in sides or has_message(self.backend)):
-                return self.backend
-            if self.client in ready or decrypted:
-                return self.client
-            sleep(0.001)  # select would return at once, for the part
+        """Wait for a side with a message to read, and return it: the server's if both have one."""
+        sides = [self.backend, self.client] if self.hears_client() else [self.backend]
+        decrypted = isinstance(self.client, ssl.SSLSocket) and self.client.pending() > 0
+        ready = select.select(sides, [], [], 0 if decrypted else None)[0]
+        return self.backend if self.backend in ready else self.client
 
 
 class Proxy:
@@ -295,12 +286,6 @@ def read_message(source: socket.socket, kind_bytes: int = 1) -> bytes:
     """Read one complete message. Raises EOFError if the other side hung up."""
     head = read_exactly(source, kind_bytes + 4)
     return head + read_exactly(source, int.from_bytes(head[-4:], "big") - 4)
-
-
-def has_message(source: socket.socket) -> bool:
-    """Return True if a message can be read at once, or the end of the stream, or a message too large to look at."""
-    received = source.recv(1 << 16, socket.MSG_PEEK)
-    return not received or len(received) == 1 << 16 or len(received) > int.from_bytes(received[1:5].ljust(4), "big")
 
 
 def read_exactly(source: socket.socket, size: int) -> bytes:
