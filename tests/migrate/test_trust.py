@@ -72,7 +72,6 @@ def migrate(conninfo: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.newest
 @pytest.mark.parametrize("way", WAYS)
 def test_a_down_that_others_changed_is_not_run(database: str, folder: Path, mallory: str, way: str) -> None:
     """Regression: a role that could write data became superuser when a superuser undid a migration."""
@@ -169,7 +168,6 @@ def test_what_was_begun_is_not_cleared_away_by_what_others_may_have_written(
     assert ask(database, "SELECT to_regclass('x')::text") == [("x",)]
 
 
-@pytest.mark.newest
 def test_a_schema_that_others_may_have_named_is_not_used(database: str, folder: Path, mallory: str) -> None:
     """A schema from an untrusted ledger, whose functions a superuser might call, is not used."""
     write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABLE a")
@@ -238,7 +236,6 @@ def test_members_of_the_owner_and_superusers_are_no_others(database: str, folder
         ask(database, "DROP OWNED BY middle CASCADE")
 
 
-@pytest.mark.newest
 def test_the_sample_does_not_go_where_others_may_have_led_it(database: str, folder: Path, mallory: str) -> None:
     """Regression: a writer's trigger on a table of that name ran as the superuser who filled it."""
     write(folder, a1_up="CREATE TABLE embeddings (id serial PRIMARY KEY, embedding vector(4))")
@@ -360,7 +357,6 @@ CREATE OPERATOR public.<-> (LEFTARG = ext.vector, RIGHTARG = ext.vector, FUNCTIO
 """
 
 
-@pytest.mark.newest
 @pytest.mark.parametrize(("planted", "code"), [(FUNCTION, 2), (OPERATOR, 0)], ids=["trigger", "operator"])
 def test_the_sample_runs_no_code_of_others(database: str, folder: Path, mallory: str, planted: str, code: int) -> None:
     """Regression: another role's trigger and distance operator ran as the superuser who filled the table."""

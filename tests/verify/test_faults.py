@@ -38,7 +38,6 @@ def test_a_seeded_fault_is_found_and_nothing_else(base: str, path: Path) -> None
             run_sql(base, undo.read_text())
 
 
-@pytest.mark.newest
 def test_a_healthy_deployment_is_never_blamed(base: str) -> None:
     """No check fails on the base, with new random queries for recall in each round."""
     for _ in range(tries(10, soak=100)):
@@ -47,7 +46,6 @@ def test_a_healthy_deployment_is_never_blamed(base: str) -> None:
         assert with_status(outcomes, Status.SKIP) == {}
 
 
-@pytest.mark.newest
 def test_a_base_that_is_built_anew_is_not_blamed(server: Server) -> None:
     """No check fails on a new base, whose graph differs, and whose counters may arrive late."""
     for number in range(tries(2, soak=20)):

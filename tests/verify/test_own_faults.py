@@ -19,7 +19,6 @@ KINDS = {
 COMBINATIONS = [(kind, metric) for kind, (_, metrics) in KINDS.items() for metric in metrics]
 
 
-@pytest.mark.newest
 @pytest.mark.parametrize("fault", OWN, ids=lambda fault: fault.name)
 def test_exactly_what_is_wrong_is_found(base: str, fault: Fault) -> None:
     """Exactly the expected checks fail, and none on a healthy variant."""
@@ -35,7 +34,6 @@ def test_exactly_what_is_wrong_is_found(base: str, fault: Fault) -> None:
         run_sql(base, fault.undo)
 
 
-@pytest.mark.newest
 @pytest.mark.parametrize(("kind", "metric"), COMBINATIONS)
 def test_every_type_with_every_metric(base: str, kind: str, metric: str) -> None:
     """An index for the declared metric passes for each type, and one for another metric fails."""

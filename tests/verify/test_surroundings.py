@@ -49,7 +49,6 @@ def test_the_contract_makes_the_session_ask_for_tls(base: str) -> None:
     assert "certificate" in done.stdout or "SSL" in done.stdout
 
 
-@pytest.mark.newest
 def test_a_standby_is_not_blamed(server: Server, base: str, tmp_path: Path) -> None:
     """A standby passes, although it has no statistics of its own and takes no writes."""
     with standby(server, tmp_path / "standby") as copy:
@@ -70,7 +69,6 @@ def test_through_a_transaction_pooler(server: Server, base: str) -> None:
     assert with_status(outcomes, Status.SKIP) == {}
 
 
-@pytest.mark.newest
 @pytest.mark.parametrize(
     ("moment", "known"),
     [
@@ -95,7 +93,6 @@ def test_a_server_that_stops_answering(server: Server, base: str, moment: str, k
     assert {statuses(report)[name] for name in ("recall", "statistics", "bloat")} == {"skip"}
 
 
-@pytest.mark.newest
 def test_a_connection_that_is_ended_in_the_middle(base: str) -> None:
     """A restart of the server ends the run with the results until then."""
     waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
