@@ -87,6 +87,7 @@ class Tool:
         words = [word.format(folder=folder) for word in self.words]
         url = "postgres://{PGUSER}@{PGHOST}:{PGPORT}/{name}?sslmode=disable".format(**os.environ, name=self.name)
         environment = {**os.environ, "PGDATABASE": self.name, "DATABASE_URL": url}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed tool is compiled once
         started = time.perf_counter()
         process = subprocess.run(words, env=environment, cwd=self.cwd, capture_output=True, text=True)
         taken = time.perf_counter() - started

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pgvector_seed.migrate.declaration import Declaration
-from pgvector_seed.migrate.execute import execute_all, execute_alone
+from pgvector_seed.migrate.execute import execute_all
 from pgvector_seed.migrate.files import Migration, down_file, up_file
 from pgvector_seed.migrate.ledger import write
 from pgvector_seed.migrate.ledger.model import AppliedMigration, Ledger
@@ -84,13 +84,13 @@ class StepRunner:
         with self.connection.transaction():
             self._create_missing_ledger()
             if script.in_transaction:
-                execute_all(self.connection, step.file, script.statements, step.remedy)
                 # A deferred constraint fails here, with the file's name, and not at COMMIT.
                 immediate = Statement("SET CONSTRAINTS ALL IMMEDIATE", script.statements[-1].line)
-                execute_alone(self.connection, step.file, immediate, step.remedy)
-            self.connection.execute("RESET ROLE")  # the migration may have changed it
+                execute_all(self.connection, step.file, [*script.statements, immediate], step.remedy)
             seconds = time.monotonic() - started
-            step.record(self.connection, seconds)
+            with self.connection.pipeline():
+                self.connection.execute("RESET ROLE")  # the migration may have changed it
+                step.record(self.connection, seconds)
             if last:
                 write.record_declaration(self.connection, self.declaration)
         self.report(f"{step.id} {step.verb} in {seconds:.3f} s")
