@@ -102,9 +102,9 @@ def env() -> None:
 
 
 def _psql(address: str, program: Path) -> str:
-    """Return shell code for a psql that requires SCRAM at our address, for the password must not be sent in clear.
+    """Return shell code for a psql that requires SCRAM at our address, because the password must not be sent in clear.
 
-    The wheel's psql is used there: an older libpq ignores PGREQUIREAUTH, which is not exported, for the provider's
+    The wheel's psql is used there: an older libpq ignores PGREQUIREAUTH, which is not exported, because the provider's
     driver fails on it. An alias named psql would be expanded in the function's definition.
     """
     ours = f"PGREQUIREAUTH={SCRAM} {shlex.quote(str(program))}"

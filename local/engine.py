@@ -59,7 +59,7 @@ class PulumiEngine:
         return command.run([self.pulumi.executable, verb, *at_once], self.pulumi.environment)
 
     def _make_stack(self) -> None:
-        """Create the stack in the workspace's folder, for the engine writes a salt into the stack file there."""
+        """Create the stack in the workspace's folder, because the engine writes a salt into the stack file there."""
         self.pulumi.ask("stack", "select", "--create", STACK, "--cwd", str(self.workspace.folder))
 
     def _forget_lost_resources(self, *, every_migration: bool) -> None:

@@ -120,7 +120,7 @@ class Workspace:
         return "PULUMI_ACCESS_TOKEN" not in os.environ and url in (None, os.environ.get(BACKEND))
 
     def _libpq(self) -> dict[str, str]:
-        """Return the PG* variables to set. A service is resolved, for the provider cannot use one beside a host."""
+        """Return the PG* variables to set. A service is resolved, because the provider cannot use one beside a host."""
         if self.server:
             variables = self.server.environment
             return {**variables, OWN_SERVER: f"{variables['PGHOST']}:{variables['PGPORT']}"}

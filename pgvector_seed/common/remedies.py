@@ -6,12 +6,12 @@ from pgvector_seed.common.commands import CHECKOUT, PROGRAM
 from pgvector_seed.common.version import VERSION
 
 # True in a checkout, whose program reads the stack's configuration. A user's own program passes arguments instead.
-OWN_PROGRAM = PROGRAM == CHECKOUT
+IN_CHECKOUT = PROGRAM == CHECKOUT
 
 
 def setting(key: str, value: str = "") -> str:
     """Return the command that sets a key of the configuration, or the argument for it in a user's own program."""
-    if OWN_PROGRAM:
+    if IN_CHECKOUT:
         secret = "--secret " if key.lower().endswith("password") else ""
         return f"pulumi config set {secret}{key} {value}".strip()
     shown = {"true": "True", "false": "False", "": "..."}.get(value, f'"{value}"')
@@ -20,14 +20,14 @@ def setting(key: str, value: str = "") -> str:
 
 def settings(*keys: str) -> str:
     """Return the commands that set keys of the configuration, or the arguments for them, with the values left out."""
-    if OWN_PROGRAM:
+    if IN_CHECKOUT:
         return "; ".join(map(setting, keys))
     return f"VectorDatabaseArgs({', '.join(f'{setting_name(key)}=...' for key in keys)})"
 
 
 def setting_name(key: str) -> str:
     """Return a key of the configuration, or the argument's name in a user's own program."""
-    if OWN_PROGRAM:
+    if IN_CHECKOUT:
         return key
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key)
 
@@ -39,9 +39,9 @@ def wheel_path(version: str = VERSION) -> str:
 
 def in_checkout(text: str) -> str:
     """Return a text that names make or docs/, or "" for an installation, which has neither."""
-    return text if OWN_PROGRAM else ""
+    return text if IN_CHECKOUT else ""
 
 
 def set_remedy(key: str, value: str) -> str:
     """Return the remedy that sets a key of the configuration, or its argument."""
-    return f"{'Run' if OWN_PROGRAM else 'In the program'}: {setting(key, value)}"
+    return f"{'Run' if IN_CHECKOUT else 'In the program'}: {setting(key, value)}"

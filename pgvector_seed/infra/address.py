@@ -70,7 +70,7 @@ class Address:
                 return connection.info.host, connection.info.port
         except Error as error:
             host, port = first
-            pulumi.log.warn(f"the PostgreSQL provider gets {host}:{port}, for no server could be reached: {error}")
+            pulumi.log.warn(f"the PostgreSQL provider gets {host}:{port}, because no server could be reached: {error}")
             return first
 
 

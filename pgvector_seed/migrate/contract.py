@@ -76,7 +76,7 @@ class DeclaredRecall(_Part, frozen=True, kw_only=True):
 
 
 class TableDeclaration(_Part, frozen=True, kw_only=True):
-    """Facts about a table that a stack declares, for the catalog does not have them. ``rows`` is a minimum."""
+    """Facts about a table that a stack declares, because the catalog does not have them. ``rows`` is a minimum."""
 
     metric: Text | None = None
     rows: Count | None = None

@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.common.remedies import OWN_PROGRAM
+from pgvector_seed.common.remedies import IN_CHECKOUT
 from pgvector_seed.migrate.contract import CONTRACT, Contract, DeclaredConnection, TableDeclaration, as_data, convert
 from pgvector_seed.postgres.catalog import LONGEST_NAME
 from pgvector_seed.vectors.extension import EXTENSION
 
 _UNDECLARE = (
     "run: pulumi config rm --path 'tables[\"{}\"]'; pulumi up"
-    if OWN_PROGRAM
+    if IN_CHECKOUT
     else "remove it from VectorDatabaseArgs(tables=...)"
 )
 _RESERVED = ("pg_", "pgvector_seed")

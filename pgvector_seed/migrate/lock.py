@@ -58,8 +58,8 @@ def _wait(connection: Connection, report: Progress) -> None:
     if _try_lock(connection):
         return
     report(f"waiting for {_holder(connection)}")
-    # Polled, for a blocking pg_advisory_lock is a running statement, and CREATE INDEX CONCURRENTLY of the holder waits
-    # for every running statement: a deadlock.
+    # Polled, because a blocking pg_advisory_lock is a running statement, and the holder's CREATE INDEX CONCURRENTLY
+    # waits for every running statement: a deadlock.
     while not _try_lock(connection):
         pause(POLL_SECONDS)
 

@@ -75,7 +75,7 @@ def test_a_failover_after_an_up_changes_nothing(stack: Stack, server: Server, tm
         stack.up("--expect-no-changes")
         copy.stop()
         output = stack.pulumi("preview")
-        assert f"gets {HOST}:{copy.environment['PGPORT']}, for no server could be reached" in output
+        assert f"gets {HOST}:{copy.environment['PGPORT']}, because no server could be reached" in output
         assert "1 warning" in output
         assert "Traceback" not in output
 

@@ -80,7 +80,7 @@ def test_the_provider_gets_the_first_where_none_is_reached(
     assert address.dialled("s3cret") == ("127.0.0.1", 1)
     warned = capsys.readouterr().err or caplog.text
     assert warned.count("\n") == 1
-    assert "gets 127.0.0.1:1, for no server could be reached: - host: '127.0.0.1', port: '1'" in warned
+    assert "gets 127.0.0.1:1, because no server could be reached: - host: '127.0.0.1', port: '1'" in warned
     assert "s3cret" not in warned
 
 

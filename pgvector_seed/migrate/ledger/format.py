@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from psycopg import errors
 
 from pgvector_seed.common.errors import RefusedError, WrongResultError
-from pgvector_seed.common.remedies import OWN_PROGRAM, wheel_path
+from pgvector_seed.common.remedies import IN_CHECKOUT, wheel_path
 from pgvector_seed.common.version import VERSION
 from pgvector_seed.migrate.execute import ALLOW_MORE_TIME
 from pgvector_seed.migrate.ledger.model import FORMAT_COLUMN, Ledger, damaged_ledger
@@ -56,7 +56,7 @@ def _newer_format(number: int, versions: Iterable[str | None]) -> RefusedError:
     for version in versions:
         if version and _VERSION.fullmatch(version) and is_older(newer, version):
             newer = version
-    install = "git pull" if OWN_PROGRAM else f"pip install {wheel_path('VERSION' if newer == VERSION else newer)}"
+    install = "git pull" if IN_CHECKOUT else f"pip install {wheel_path('VERSION' if newer == VERSION else newer)}"
     at_least = f"newer than {VERSION}" if newer == VERSION else f"at least {newer}"
     return RefusedError(
         f"the ledger has the format {number}, and this version of pgvector-seed, {VERSION}, knows {FORMAT} at most",
