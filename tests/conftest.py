@@ -61,11 +61,8 @@ for name in list(os.environ):
         del os.environ[name]
 
 
-# Where the versions' catalogs and SQL may differ. All other tests run on the newest PostgreSQL in make test.
-ON_BOTH = (
-    *("tests/test_servers.py", "tests/infra/test_migrations.py", "tests/vectors/", "tests/migrate/test_adopt.py"),
-    *("tests/migrate/test_runner.py", "tests/migrate/test_scanner_on_server.py", "tests/migrate/test_unfinished.py"),
-)
+# Where the versions' catalogs and SQL differ most. All other tests run on the newest PostgreSQL in make test.
+ON_BOTH = ("tests/test_servers.py", "tests/vectors/", "tests/migrate/test_adopt.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

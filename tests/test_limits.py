@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from local.workspace import ROOT
 
@@ -56,6 +57,7 @@ def test_fixture(server, hanging):
 ENDED = {"FAILED test_process", "FAILED test_grandchild", "FAILED test_thread", "ERROR test_fixture"}
 
 
+@pytest.mark.rest
 def test_a_test_that_hangs_fails_alone(tmp_path: Path) -> None:
     """Regression: a run waited 80 minutes for a process that waited for the test."""
     path = tmp_path / "test_hanging.py"

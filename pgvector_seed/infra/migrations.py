@@ -32,7 +32,7 @@ from pulumi.dynamic import (
 
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import Error, InputError, RefusedError
-from pgvector_seed.common.remedies import OWN_PROGRAM, in_checkout
+from pgvector_seed.common.remedies import IN_CHECKOUT, in_checkout
 from pgvector_seed.infra.interrupt import end_with_engine
 from pgvector_seed.infra.state import (
     ANOTHER_DATABASE,
@@ -146,7 +146,7 @@ class MigrationsProvider(ResourceProvider):
 
 
 def _without_owner(roles: Mapping[str, str]) -> str:
-    if OWN_PROGRAM:
+    if IN_CHECKOUT:
         again = [f"pulumi config set --path roles.{kind} {shlex.quote(name)}" for kind, name in roles.items()]
         return _WITHOUT_OWNER.format(roles["owner"], _AGAIN, "; ".join(again))
     named = ", ".join(f"{kind}=Role({name!r})" for kind, name in roles.items())

@@ -6,7 +6,7 @@ import psycopg
 from psycopg import sql
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.common.remedies import OWN_PROGRAM, in_checkout, setting
+from pgvector_seed.common.remedies import IN_CHECKOUT, in_checkout, setting
 from pgvector_seed.infra.migrations import report
 from pgvector_seed.migrate.lock import locked
 from pgvector_seed.postgres.connection import Connection, connect
@@ -18,10 +18,10 @@ from pgvector_seed.vectors.extension import EXTENSION, available_version, find_e
 _SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
 _ROLE = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)"
 
-_AS_IT_IS = "{existing: NAME}" if OWN_PROGRAM else "Role(NAME, existing=True)"
+_AS_IT_IS = "{existing: NAME}" if IN_CHECKOUT else "Role(NAME, existing=True)"
 _TAKE_OVER = (
     "pulumi up --config importRoles=true; then pulumi config rm importRoles"
-    if OWN_PROGRAM
+    if IN_CHECKOUT
     else "Roles(..., import_existing=True), for one pulumi up"
 )
 

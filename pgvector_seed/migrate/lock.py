@@ -50,7 +50,8 @@ def locked(connection: Connection, report: Progress) -> Iterator[None]:
     except (KeyboardInterrupt, InterruptError) as interrupt:
         raise InterruptError(_describe_ledger(connection) if holding else "nothing was run") from interrupt
     finally:
-        if not connection.closed and not connection.broken:
+        # A connection that was lost, or interrupted before it had its answer, releases the lock when it is closed.
+        if connection.info.transaction_status in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
             connection.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", (LOCK_KEY,))
 
 

@@ -53,7 +53,7 @@ def project(tmp_path: Path) -> Path:
     return copy_project(tmp_path / "project")
 
 
-@pytest.mark.parametrize("verb", ["up", "destroy"])
+@pytest.mark.parametrize("verb", ["up", pytest.param("destroy", marks=pytest.mark.rest)])
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_stand_alone(project: Path, empty_database: str, verb: str, sent: signal.Signals) -> None:
     """Regression: after Ctrl-C the statement ran on with its locks, and no line said what had been recorded."""

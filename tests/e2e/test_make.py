@@ -158,7 +158,7 @@ def test_psql_in_a_shell_of_make_env(clone: Path, shell: str) -> None:
     assert output.splitlines()[-1] == "other", output
 
 
-@pytest.mark.parametrize("command", OURS)
+@pytest.mark.parametrize("command", [OURS[0], *(pytest.param(command, marks=pytest.mark.rest) for command in OURS[1:])])
 def test_a_program_on_the_port_of_a_stopped_server_is_told_no_password(clone: Path, command: str) -> None:
     """Regression: each of these commands sent the superuser's password in clear."""
     with stopped(clone) as its:
@@ -247,7 +247,7 @@ def test_the_database_of_the_environment(clone: Path) -> None:
     assert "2 unchanged" in output
 
 
-@pytest.mark.parametrize("moment", [0.1, 0.6, 1.1, 1.6])
+@pytest.mark.parametrize("moment", [0.6, *(pytest.param(moment, marks=pytest.mark.rest) for moment in (0.1, 1.1, 1.6))])
 def test_an_interrupt_at_any_point_is_made_up_for(clone: Path, moment: float) -> None:
     """An up after a Ctrl-C, which reaches the whole process group, completes the deployment."""
     make(clone, "destroy", YES="1")
@@ -325,7 +325,7 @@ ASLEEP = f"SELECT count(*) FROM pg_stat_activity WHERE query = '{SLOW}' AND stat
 LEFT = "is the newest recorded migration; nothing after it was committed. Run the same command again."
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("sent", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.rest)])
 def test_an_up_without_an_engine_that_ends_inside_a_migration(clone: Path, sent: signal.Signals) -> None:
     """Regression: the statement ran on with its locks, and no line said what had been recorded."""
     slow = clone / "migrations" / "0003_slow.up.sql"
@@ -402,6 +402,7 @@ def test_the_server_outlives_make_until_stop(clone: Path) -> None:
     assert "no server was running" in make(clone, "stop")
 
 
+@pytest.mark.rest
 def test_the_readmes_way_to_remove_everything(clone: Path) -> None:
     make(clone, "up")
     home = (clone / ".local" / "18" / "home").resolve()

@@ -42,6 +42,7 @@ def version(name: str) -> str:
     return str(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
 
 
+@pytest.mark.rest
 def test_what_is_pinned_with_a_hash_is_installed_once(capfd: pytest.CaptureFixture[str]) -> None:
     """A pin without a hash is refused, and a changed file is installed again."""
     pinned = package("thing")
@@ -64,6 +65,7 @@ def test_of_two_at_once_one_installs_and_the_other_waits() -> None:
     assert version("thing") == "1"
 
 
+@pytest.mark.rest
 def test_a_folder_whose_python_is_the_machines_is_no_environment() -> None:
     """Regression: after a kill in `venv --clear` packages were installed into the machine's Python."""
     PYTHON.parent.mkdir(parents=True)

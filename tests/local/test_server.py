@@ -121,6 +121,7 @@ def test_after_a_crash(own: Server) -> None:
     log_in(own)
 
 
+@pytest.mark.rest
 def test_after_a_crash_whose_pid_belongs_to_somebody_else_now(own: Server) -> None:
     """The process that reused the stale pid is neither taken for the server nor signalled."""
     own.start()
@@ -136,6 +137,7 @@ def test_after_a_crash_whose_pid_belongs_to_somebody_else_now(own: Server) -> No
         other.communicate(b"\n")
 
 
+@pytest.mark.rest
 def test_after_its_port_was_taken(own: Server) -> None:
     own.start()
     port = own.environment["PGPORT"]
@@ -146,6 +148,7 @@ def test_after_its_port_was_taken(own: Server) -> None:
         log_in(own)
 
 
+@pytest.mark.rest
 def test_after_an_interrupted_initdb(own: Server) -> None:
     own.start()
     own.stop()
@@ -197,6 +200,7 @@ def test_a_copy_of_packages_that_only_root_may_read(own: Server, monkeypatch: py
     assert own.start()
 
 
+@pytest.mark.rest
 def test_two_side_by_side(own: Server, tmp_path: Path) -> None:
     other = Server(tmp_path / "other", 16)
     try:

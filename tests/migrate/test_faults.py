@@ -353,6 +353,7 @@ def test_the_files_of_another_project(database: str, folder: Path) -> None:
     assert ask(database, TABLES) == [("a",)]
 
 
+@pytest.mark.rest
 def test_ten_megabytes_of_inserts(database: str, folder: Path) -> None:
     """A large file is applied, and an error in its last statement has the line and leaves nothing."""
     padding = "-- no comment; " * 12

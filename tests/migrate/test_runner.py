@@ -307,7 +307,7 @@ def everything(conninfo: str) -> object:
 
 
 @pytest.mark.newest
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("sent", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.rest)])
 def test_an_applier_that_was_stopped_is_continued(
     new_database: Callable[..., str], folder: Path, sent: signal.Signals
 ) -> None:

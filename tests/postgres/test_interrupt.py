@@ -18,8 +18,9 @@ from psycopg.conninfo import make_conninfo
 
 from local.server import Server
 from local.workspace import ROOT
+from pgvector_seed.common.errors import InterruptError
 from pgvector_seed.migrate.files import load
-from pgvector_seed.migrate.lock import LOCK_KEY
+from pgvector_seed.migrate.lock import LOCK_KEY, locked
 from pgvector_seed.migrate.runner import apply
 from pgvector_seed.postgres.connection import connect
 from tests.conftest import PASSWORD, Process, ask, declare, pg_variables, until
@@ -210,3 +211,15 @@ def test_a_server_that_cannot_tell_is_not_asked_to(database: str, folder: Path) 
     with connect(database) as connection:
         apply(connection, load(folder), declare(), print)
         assert connection.execute("SHOW client_connection_check_interval").fetchone() == ("0",)
+
+
+def test_an_interrupt_between_sending_and_receiving(database: str) -> None:
+    """Regression: the unlock failed on a connection with an unread result, and its error replaced the message."""
+
+    def work() -> None:
+        with connect(database) as connection, locked(connection, lambda _line: None):
+            connection.pgconn.send_query(b"SELECT 1")
+            raise KeyboardInterrupt
+
+    with pytest.raises(InterruptError):
+        work()

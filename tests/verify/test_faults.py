@@ -46,6 +46,7 @@ def test_a_healthy_deployment_is_never_blamed(base: str) -> None:
         assert with_status(outcomes, Status.SKIP) == {}
 
 
+@pytest.mark.rest
 def test_a_base_that_is_built_anew_is_not_blamed(server: Server) -> None:
     """No check fails on a new base, whose graph differs, and whose counters may arrive late."""
     for number in range(tries(2, soak=20)):

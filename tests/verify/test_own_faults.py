@@ -16,7 +16,11 @@ KINDS = {
     "sparsevec": ("embedding::sparsevec(32)", ("l2", "ip", "cosine", "l1")),
     "bit": ("binary_quantize(embedding)::bit(32)", ("hamming", "jaccard")),
 }
-COMBINATIONS = [(kind, metric) for kind, (_, metrics) in KINDS.items() for metric in metrics]
+COMBINATIONS = [
+    pytest.param(kind, metric, marks=[pytest.mark.rest] if metric != metrics[0] else [])
+    for kind, (_, metrics) in KINDS.items()
+    for metric in metrics
+]
 
 
 @pytest.mark.parametrize("fault", OWN, ids=lambda fault: fault.name)

@@ -73,8 +73,8 @@ def test_through_a_transaction_pooler(server: Server, base: str) -> None:
     ("moment", "known"),
     [
         ("", set()),
-        ("pgvector_seed", set()),
-        ("parse_ident", set()),
+        pytest.param("pgvector_seed", set(), marks=pytest.mark.rest),
+        pytest.param("parse_ident", set(), marks=pytest.mark.rest),
         ("TABLESAMPLE", {"connect", "index", "roles", "rows"}),
     ],
 )
