@@ -21,7 +21,7 @@ from pgvector_seed.postgres.auth import OWN_SERVER
 
 def test_the_first_choice_of_each_option_is_the_default() -> None:
     assert "PostgreSQL 18" in bootstrap.server({}), "the one place that cannot import the default"
-    assert options.read({}) == Options(major=18, own_server=True, engine="auto", yes=False)
+    assert options.read({}) == Options(major=18, own_server=True, engine="auto", seed=True, yes=False)
     assert options.read({"PG": "16", "DATABASE": "env", "ENGINE": "pulumi"}).major == 16
 
 
