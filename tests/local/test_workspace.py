@@ -90,6 +90,7 @@ def test_the_first_line_tells_root_who_runs_the_server(monkeypatch: pytest.Monke
         monkeypatch.setattr("os.geteuid", lambda user=user: user)
         assert ("nobody" in bootstrap.server({})) == expected
         assert "nobody" not in bootstrap.server({"DATABASE": "env"})
+        assert all(len("Server     " + line) <= 80 for line in bootstrap.server({}).splitlines())
 
 
 def test_the_stack_file_is_copied_and_what_was_set_in_the_copy_is_kept(
