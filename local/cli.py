@@ -135,8 +135,8 @@ def _provision(verb: str) -> Workspace:
     make_variables = options.read(os.environ)
     workspace = Workspace.of(make_variables)
     with _folder_locked():
-        _start(workspace)
         workspace.prepare()
+        _start(workspace)
         engine = choose(make_variables, workspace)
         print_step("Engine", engine.title())
         code = engine.run(verb)

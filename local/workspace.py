@@ -67,7 +67,8 @@ class Workspace:
         """Create the files that Pulumi needs, if they are missing. Raises InputError, before, for a bad stack file."""
         original = stack_file.load(ROOT / self.config_file.name)
         self._refuse_connection(original)
-        (self.folder / "state").mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.folder / "state").mkdir(mode=0o700, exist_ok=True)
         files.secret(self.folder / "passphrase")
         files.write(self.folder / "Pulumi.yaml", (ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))
         self._copy_config(original)
