@@ -3,13 +3,14 @@ READY := $(PYTHON) local/bootstrap.py
 VENV := .venv/bin/python
 unexport PYTHONSAFEPATH # with it, `python -m` does not look into this folder
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy seed verify stop env lint test test-all soak requirements
+.PHONY: help up preview destroy seed verify stop contract env lint test test-all soak requirements
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
-	@echo 'Variables: PG=18|16  DATABASE=own|env  ENGINE=auto|pulumi|standalone  YES=1  PYTHON=python3'
+	@echo 'Variables: PG=18|16  DATABASE=own|env  ENGINE=auto|pulumi|standalone  SEED=0'
+	@echo '           YES=1  PYTHON=python3'
 
-up: ## provision a pgvector database, insert the article's vectors, check the answers
+up: ## provision a database, insert vectors, check the answers
 preview: ## show what `make up` would change
 destroy: ## undo the deployment, or keep its data, as its onDestroy says
 seed: ## insert the vectors again and check the answers
@@ -18,10 +19,13 @@ stop: ## stop the server; its data stays
 up preview destroy seed verify stop:
 	@$(READY) requirements-local.txt --name-server && $(VENV) -m local $@
 
+contract: ## print what the deployment promises, as JSON
+	@$(READY) requirements-local.txt >&2 && $(VENV) -m local contract
+
 env: ## print what a shell needs: eval "$(make env)"
 	@$(READY) requirements-local.txt >&2 && $(VENV) -m local env
 
-lint: ## check style, types, the direction of imports and the pipelines' files
+lint: ## check style, types, imports and the pipelines' files
 	@$(READY) requirements-dev.txt
 	$(VENV) -m ruff check .
 	$(VENV) -m ruff format --check .

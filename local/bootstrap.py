@@ -14,10 +14,11 @@ import platform
 import re
 import subprocess
 import sys
+import tempfile
 import time
 
 if False:  # for type checkers; typing is slow to import
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import IO
 
 OLDEST_PYTHON = (3, 11)
@@ -25,6 +26,17 @@ OLDEST_GLIBC = (2, 28)
 ENVIRONMENT = ".venv"
 PYTHON = os.path.join(ENVIRONMENT, "bin", "python")
 INSTALLED = os.path.join(ENVIRONMENT, "installed.txt")  # the pins of the last complete installation
+LOG = os.path.join(ENVIRONMENT, "install.log")  # pip's own output
+MAJORS = ("18", "16")  # the versions of PostgreSQL in ``binaries``; the first is the default
+NO_NETWORK = re.compile("connection broken by|Max retries exceeded|Could not fetch URL")
+# A hash that is wrong, for example, has nothing to do with a retry before it.
+NOTHING_FETCHED = re.compile("ERROR: Could not (find a version|install packages due to an OSError: HTTP)")
+FOUND = re.compile("^(Collecting|Processing) ", re.MULTILINE)  # a package at an index, or in a folder
+DISK_FULL = "No space left on device"
+
+
+class InstallationError(Exception):
+    """The packages cannot be installed. The text is the message and, in a second line, the remedy."""
 
 
 def unsupported() -> "str | None":
@@ -67,10 +79,13 @@ def pins(path: str) -> "set[str]":
         return {line.strip(" \\\n") for line in file if not line.lstrip().startswith("#")} - {""}
 
 
-def install(requirements: str) -> bool:
-    """Install the missing packages. Returns False if there are none.
+def install(requirements: str, show: "Callable[[str], None]" = lambda _: None) -> bool:
+    """Install the missing packages. Returns False if there are none. ``show`` gets the progress.
 
     Creates the environment anew unless the last installation was completed.
+
+    Raises InstallationError if there is no network or the disk is full, and CalledProcessError, with the output
+    printed, if a command fails for another reason.
     """
     required = pins(requirements)
     if is_installed(required):
@@ -78,13 +93,16 @@ def install(requirements: str) -> bool:
     with installation_lock() as lock:
         if is_installed(required):
             return False
+        show("")
         complete = os.path.exists(INSTALLED)
         if complete:
             os.remove(INSTALLED)
         if not (complete and has_pip()):
-            run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], lock)
-        pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
-        run(pip + ["-r", requirements], lock)
+            with tempfile.TemporaryFile("w+") as output:
+                run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], lock, output, show)
+        pip = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--require-hashes", "--progress-bar=off"]
+        with open(LOG, "w+") as output:
+            run(pip + ["-r", requirements], lock, output, show)
         with open(INSTALLED + ".new", "w") as file:
             file.write("\n".join(sorted(required)))
         os.replace(INSTALLED + ".new", INSTALLED)
@@ -113,9 +131,39 @@ def installation_lock() -> "IO[str]":
     return lock
 
 
-def run(command: "list[str]", lock: "IO[str]") -> None:
-    """Run a command, which keeps the lock even if this program is killed."""
-    subprocess.run(command, check=True, pass_fds=[lock.fileno()])
+def run(command: "list[str]", lock: "IO[str]", output: "IO[str]", show: "Callable[[str], None]") -> None:
+    """Run a command, whose output goes to a file, and which keeps the lock even if this program is killed.
+
+    Raises InstallationError or CalledProcessError as ``install`` does.
+    """
+    process = subprocess.Popen(command, pass_fds=[lock.fileno()], stdout=output, stderr=subprocess.STDOUT)
+    while True:
+        try:
+            code = process.wait(timeout=1)
+            break
+        except subprocess.TimeoutExpired:
+            show(": %d found" % len(FOUND.findall(text_of(output))))
+    if code:
+        refuse_failure(text_of(output))
+        raise subprocess.CalledProcessError(code, command)
+
+
+def text_of(output: "IO[str]") -> str:
+    """Return the text of a file that another process writes to, whose position is shared: it stays where it is."""
+    size = os.fstat(output.fileno()).st_size
+    return os.pread(output.fileno(), size, 0).decode(errors="replace")
+
+
+def refuse_failure(text: str) -> None:
+    """Raise InstallationError if the output of a command says no network or a full disk; else print its errors."""
+    if NO_NETWORK.search(text) and NOTHING_FETCHED.search(text):
+        raise InstallationError(
+            "no network: pip cannot reach its package index (log: %s)\n"
+            "Connect, or set PIP_INDEX_URL or https_proxy, and run the same command again" % LOG
+        )
+    if DISK_FULL in text:
+        raise InstallationError("the disk of %s is full: %s" % (os.path.abspath(ENVIRONMENT), DISK_FULL))
+    sys.stderr.write(text[max(text.find("ERROR: "), 0) :])
 
 
 def has_pip() -> bool:
@@ -128,11 +176,11 @@ def has_pip() -> bool:
 
 
 def server(environment: "Mapping[str, str]") -> str:
-    """Return in one line which server the make target will use, by the environment variables alone."""
+    """Return which server the make target will use, by the environment variables alone; for root in two lines."""
     if environment.get("DATABASE") != "env":
-        user = ", run as nobody: other programs of that user can change it" if os.geteuid() == 0 else ""
-        return "this folder's own PostgreSQL %s%s (DATABASE=env uses the one in PG*)" % (
-            environment.get("PG") or "18",
+        user = "\n           run as nobody: other programs of that user can change it" if os.geteuid() == 0 else ""
+        return "this folder's own PostgreSQL %s (DATABASE=env uses the one in PG*)%s" % (
+            environment.get("PG") or MAJORS[0],
             user,
         )
     names = ("PGSERVICE", "PGHOST", "PGPORT", "PGDATABASE", "PGUSER")
@@ -140,27 +188,71 @@ def server(environment: "Mapping[str, str]") -> str:
     return "yours, of DATABASE=env: %s" % (" ".join(settings) or "libpq's defaults")
 
 
+def progress(requirements: str) -> "Callable[[str], None]":
+    """Return a function that shows that the installation is going on, in the same line on a terminal."""
+    started = time.time()
+    first = "Packages   installing %s into %s" % (requirements, ENVIRONMENT)
+
+    def show(text: str) -> None:
+        if sys.stdout.isatty():
+            sys.stdout.write("\r%-79s" % ("%s%s, %d s" % (first, text, time.time() - started)))
+        elif not text:
+            sys.stdout.write("%s (log: %s)\n" % (first, LOG))
+        sys.stdout.flush()
+
+    return show
+
+
 def main(requirements: str) -> int:
     """Install the packages. Returns the exit code: 0, or 2 with the error printed."""
     fault = unsupported()
     if fault:
-        sys.stderr.write("error: %s\n" % fault)
-        return 2
+        return fail(fault)
     started = time.time()
     try:
-        installed = install(requirements)
+        installed = install(requirements, progress(requirements))
+    except InstallationError as error:
+        return fail(str(error))
     except subprocess.CalledProcessError as error:
-        names = (" ".join(map(str, error.cmd)), ENVIRONMENT)
-        sys.stderr.write("error: %s failed, see above; the next run makes %s anew\n" % names)
-        return 2
+        names = (os.path.basename(error.cmd[0]), error.cmd[2], ENVIRONMENT)
+        return fail("%s -m %s failed, see above; the next run makes %s anew" % names)
+    except OSError as error:
+        return fail("%s: %s" % (error.filename or os.path.abspath(ENVIRONMENT), error.strerror))
     if installed:
-        print("Packages   %s installed into %s in %.1f s" % (requirements, ENVIRONMENT, time.time() - started))
+        end = "\r%-79s\n" if sys.stdout.isatty() else "%s\n"
+        done = "Packages   %s installed into %s in %.1f s" % (requirements, ENVIRONMENT, time.time() - started)
+        sys.stdout.write(end % done)
         sys.stdout.flush()
     return 0
 
 
-if __name__ == "__main__":
-    if "--name-server" in sys.argv:
-        print("Server     " + server(os.environ))
+def fail(error: str) -> int:
+    """Print an error, whose second line is the remedy, in lines of its own, and return the exit code."""
+    if sys.stdout.isatty():
+        sys.stdout.write("\n")
         sys.stdout.flush()
-    sys.exit(main(sys.argv[1]))
+    sys.stderr.write("error: %s\n" % error.replace("\n", "\n  "))
+    return 2
+
+
+def interrupted(*_: object) -> None:
+    """End at once: the terminal has sent the interrupt to the commands, too, whose tracebacks are in the log."""
+    os.write(2, b"\ninterrupted\n")
+    os._exit(130)
+
+
+def name_server() -> int:
+    """Print which server will be used. Returns 0, or 2 if PG names a version that is not brought along."""
+    major = os.environ.get("PG") or MAJORS[0]
+    if os.environ.get("DATABASE") != "env" and major not in MAJORS:
+        return fail(
+            "PG=%s: PostgreSQL %s are brought along\nRun: make up PG=%s" % (major, " and ".join(MAJORS), MAJORS[0])
+        )
+    print("Server     " + server(os.environ))
+    sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, interrupted)
+    sys.exit((name_server() if "--name-server" in sys.argv else 0) or main(sys.argv[1]))

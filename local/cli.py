@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from local import binaries, command, options
 from local.binaries import INSTALLED
 from local.engine import choose
 from local.pulumi_cli import installed, on_path
-from local.roles import owners_environment
+from local.roles import owners_contract, owners_environment
 from local.server import HOST, Server
 from local.workspace import LOCAL, Workspace
 from pgvector_seed.common.commands import HELP
@@ -31,8 +32,14 @@ def cli() -> None:
 
 @cli.command()
 def up() -> None:
-    """Start the server, run the Pulumi program, insert the article's vectors and check the answers."""
-    _seed(_provision("up"))
+    """Start the server, run the Pulumi program, insert the article's vectors and check the answers.
+
+    With SEED=0, or if the table is not the article's any more, nothing is inserted.
+    """
+    workspace = _provision("up")
+    print_step("Contract", "recorded in the database; to see it: make contract")
+    if options.read(os.environ).seed:
+        _seed(workspace, "--unless-changed")
 
 
 @cli.command()
@@ -64,6 +71,15 @@ def verify() -> None:
         _start(workspace)
     print_step("Verify", "python -m seed verify")
     sys.exit(command.run([sys.executable, "-m", "seed", "verify"], owners_environment(workspace)))
+
+
+@cli.command()
+def contract() -> None:
+    """Print the contract that is recorded in the database, as JSON."""
+    workspace = Workspace.of(options.read(os.environ))
+    with _folder_locked(), redirect_stdout(sys.stderr):
+        _start(workspace)
+    print(json.dumps(owners_contract(workspace), indent=2, sort_keys=True))
 
 
 @cli.command()
@@ -119,8 +135,8 @@ def _provision(verb: str) -> Workspace:
     make_variables = options.read(os.environ)
     workspace = Workspace.of(make_variables)
     with _folder_locked():
-        _start(workspace)
         workspace.prepare()
+        _start(workspace)
         engine = choose(make_variables, workspace)
         print_step("Engine", engine.title())
         code = engine.run(verb)
@@ -129,9 +145,10 @@ def _provision(verb: str) -> Workspace:
     return workspace
 
 
-def _seed(workspace: Workspace) -> None:
-    print_step("Seed", "python -m seed sample")
-    sys.exit(command.run([sys.executable, "-m", "seed", "sample"], owners_environment(workspace)))
+def _seed(workspace: Workspace, *given: str) -> None:
+    words = ["-m", "seed", "sample", *given]
+    print_step("Seed", f"python {' '.join(words)}")
+    sys.exit(command.run([sys.executable, *words], owners_environment(workspace)))
 
 
 def _start(workspace: Workspace) -> None:

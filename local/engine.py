@@ -10,15 +10,11 @@ from local import command, consent
 from local.options import Options
 from local.pulumi_cli import Pulumi, UnavailableError, find
 from local.pulumi_state import State
-from local.roles import find_owner, find_roles, owners_conninfo
+from local.roles import find_owner, find_roles, owners_ledger
 from local.server import HOST
 from local.workspace import PROJECT, STACK, Workspace
 from pgvector_seed.common.errors import InputError, RefusedError
 from pgvector_seed.migrate.declaration import NOTHING_DECLARED
-from pgvector_seed.migrate.ledger.model import Ledger
-from pgvector_seed.migrate.ledger.read import read_ledger
-from pgvector_seed.postgres.connection import connect
-from pgvector_seed.postgres.errors import translated
 
 
 class Engine(Protocol):
@@ -56,7 +52,9 @@ class PulumiEngine:
             self._ask_before_destroying()
         # A preview first would double the time: it starts everything, too. `make preview` shows it.
         at_once = [] if verb == "preview" else ["--yes", "--skip-preview"]
-        return command.run([self.pulumi.executable, verb, *at_once], self.pulumi.environment)
+        # The contract has 35 lines, which a refused `up` shows as removed. `make contract` prints it.
+        words = [self.pulumi.executable, verb, "--suppress-outputs", *at_once]
+        return command.run(words, self.pulumi.environment)
 
     def _make_stack(self) -> None:
         """Create the stack in the workspace's folder, because the engine writes a salt into the stack file there."""
@@ -71,17 +69,12 @@ class PulumiEngine:
         recorded = self.state.migrations()
         if recorded is None or self.workspace.server is None:
             return
-        ledger, outputs = self._ledger(_owner(recorded)), recorded["outputs"]
+        ledger, outputs = owners_ledger(self.workspace, _owner(recorded)), recorded["outputs"]
         intact = ledger is not None and ledger.id == outputs["ledger"]
         if intact and every_migration and ledger:
             intact = outputs["applied"].items() <= ledger.checksums.items()
         if not intact:
             self.state.forget(keep_roles=find_roles())
-
-    def _ledger(self, owner: str | None = None) -> Ledger | None:
-        """Read the ledger, with the rights of the owner that the state names."""
-        with connect(owners_conninfo(self.workspace, owner)) as connection, translated("reading the ledger"):
-            return read_ledger(connection)
 
     def _ask_before_destroying(self) -> None:
         """Ask the user. Destroying obeys the state: raises RefusedError if its onDestroy or server is out of date."""
@@ -99,12 +92,12 @@ class PulumiEngine:
 
     def _refuse_unknown_ledger(self) -> None:
         """Raise RefusedError if our own server has a ledger: a state without migrations would leave it behind."""
-        if self.workspace.server and self._ledger():
+        if self.workspace.server and owners_ledger(self.workspace):
             raise RefusedError("this database has a deployment that Pulumi's state does not know", "Run make up first.")
 
     def _refuse_later_up(self, recorded: str, owner: str | None) -> None:
         """Raise RefusedError if the ledger has another onDestroy, from an `up` by the stand-alone runner."""
-        ledger = self._ledger(owner) if self.workspace.server else None
+        ledger = owners_ledger(self.workspace, owner) if self.workspace.server else None
         if ledger and ledger.declaration.on_destroy != recorded:
             raise RefusedError(
                 f"the last up said onDestroy {ledger.declaration.on_destroy}, "

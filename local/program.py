@@ -7,16 +7,16 @@ import logging
 import os
 import runpy
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pulumi
-import yaml
 from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mocks, test
 
+from local import stack_file
 from local.workspace import PROJECT, ROOT, STACK
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.postgres.interrupt import raise_if_stopped, stop
@@ -73,7 +73,7 @@ def run(handle: Callable[[Registered], dict[str, Any]], *, preview: bool) -> dic
 def _set_config() -> None:
     """Set the variables in which the engine passes the stack's configuration. Raises InputError for a secret."""
     path = Path(os.environ.get("PULUMI_OPTION_CONFIG_FILE", ROOT / f"Pulumi.{STACK}.yaml"))
-    config: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")).get("config") or {}
+    config = stack_file.load(path)["config"]
     secrets = sorted(key for key, value in config.items() if isinstance(value, dict) and "secure" in value)
     if secrets:
         keys = ", ".join(key.removeprefix(f"{PROJECT}:") for key in secrets)

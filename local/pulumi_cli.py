@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from ssl import SSLError
+from urllib.error import HTTPError, URLError
 
 from local.workspace import LOCAL
 from pgvector_seed.common.errors import Error
 
 FOLDER = LOCAL / "pulumi"
 PLUGIN = "postgresql"
+# The words of curl, of Pulumi's CLI and of a proxy that lets nothing pass.
+NO_NETWORK = re.compile("dial tcp|[Cc]ould ?n[o']t resolve|[Ff]ailed to connect|Tunnel connection failed")
 
 
 class UnavailableError(Error):
@@ -76,7 +81,16 @@ def _install() -> str:
     try:
         return PulumiCommand.install(root=str(FOLDER)).command
     except Exception as error:  # the SDK documents no error; it downloads and runs a shell script
-        raise UnavailableError(f"the CLI cannot be installed ({' '.join(str(error).split())})") from error
+        raise UnavailableError(f"the CLI cannot be installed: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return in words why a download failed."""
+    reason = error.reason if isinstance(error, URLError) and not isinstance(error, HTTPError) else error
+    if isinstance(reason, subprocess.CalledProcessError):
+        reason = bytes(reason.output or b"").decode(errors="replace").strip()[-200:] or reason
+    is_network = isinstance(reason, OSError) and not isinstance(reason, (SSLError, HTTPError))
+    return "no network" if is_network or NO_NETWORK.search(str(reason)) else " ".join(str(reason).split())
 
 
 def _ensure_plugin(pulumi: Pulumi) -> None:
@@ -88,4 +102,4 @@ def _ensure_plugin(pulumi: Pulumi) -> None:
     try:
         pulumi.ask("plugin", "install", "resource", PLUGIN, f"v{pinned}")
     except Error as error:
-        raise UnavailableError(str(error)) from error
+        raise UnavailableError(f"the CLI's plugin {PLUGIN} cannot be installed: {_reason(error)}") from error

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import LiteralString
+from typing import Any, LiteralString
 
 from psycopg.conninfo import conninfo_to_dict
 
 from local.workspace import Workspace
-from pgvector_seed.common.errors import RefusedError
+from pgvector_seed.common.errors import InputError, RefusedError
+from pgvector_seed.migrate.ledger.model import Ledger
+from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.connection import connect
 from pgvector_seed.postgres.conninfo import as_role
 from pgvector_seed.postgres.errors import translated
@@ -56,6 +58,20 @@ def owners_conninfo(workspace: Workspace, in_state: str | None = None) -> str:
             "see in psql who made it (\\dn+ pgvector_seed, \\d pgvector_seed.*) before you drop it or use it.",
         )
     return as_role("", owner)
+
+
+def owners_ledger(workspace: Workspace, in_state: str | None = None) -> Ledger | None:
+    """Read the ledger with the rights of the deployment's owner. Raises RefusedError as ``owners_conninfo`` does."""
+    with connect(owners_conninfo(workspace, in_state)) as connection, translated("reading the ledger"):
+        return read_ledger(connection)
+
+
+def owners_contract(workspace: Workspace) -> dict[str, Any]:
+    """Return the recorded contract. Raises InputError if there is none."""
+    ledger = owners_ledger(workspace)
+    if ledger is None or not ledger.contract:
+        raise InputError("this database keeps no contract", "Run: make up")
+    return ledger.contract
 
 
 def owners_environment(workspace: Workspace) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ change the server, which root is told.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -22,11 +23,16 @@ import psutil
 from local import binaries
 from pgvector_seed.common import files
 from pgvector_seed.common.errors import Error, InputError
+from pgvector_seed.common.text import name_full_disk
 
 HOST = "127.0.0.1"
 USER = "postgres"
 START_SECONDS = 60
 PLACES = ("/var/lib", "/var/tmp")  # noqa: S108  # for root's servers, private; some systems clean the second by age
+
+LONGEST_REASON = 300  # characters of a failed program's output
+_PREFIX = re.compile(r"^\S+ \S+ \S+ \[\d+\] ")  # of a line in the server's log: time and process
+_REASON = re.compile("error:|ERROR:|FATAL:|PANIC:|invalid value|could not (?!start server)")
 
 SETTINGS = {
     "listen_addresses": HOST,
@@ -55,6 +61,7 @@ class Server:
         self._make_data()
         self._clear_crash()
         for _ in range(3):  # another program may take the port between the choice and the start
+            logged = self.log.stat().st_size if self.log.exists() else 0
             port = _free_port(self._last_port())
             self._remember(port)
             started = self._pg_ctl(
@@ -62,7 +69,7 @@ class Server:
             )
             if started.returncode == 0:
                 return True
-        raise Error(f"PostgreSQL did not start: {_last_line(started.stdout)}", f"See its log: {self.log}")
+        raise self._failure("PostgreSQL did not start", started.stdout + self._log_since(logged))
 
     def stop(self) -> bool:
         """Stop the server and wait for its end. Returns False if it was not running."""
@@ -70,7 +77,7 @@ class Server:
             return False
         stopped = self._pg_ctl("stop", "--wait", "--mode=fast")
         if stopped.returncode != 0:
-            raise Error(f"PostgreSQL did not stop: {_last_line(stopped.stdout)}", f"See its log: {self.log}")
+            raise self._failure("PostgreSQL did not stop", stopped.stdout)
         return True
 
     def is_running(self) -> bool:
@@ -146,8 +153,27 @@ class Server:
         options += [f"--set={name}={value}" for name, value in SETTINGS.items()]
         initdb = self._run("initdb", f"--pgdata={unfinished}", *options, stdin=self._password())
         if initdb.returncode != 0:
-            raise Error(f"initdb failed: {_last_line(initdb.stdout)}")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise Error(self._reason("initdb failed", initdb.stdout))
         unfinished.rename(self.data)
+
+    def _failure(self, what: str, output: str) -> Error:
+        return Error(self._reason(what, output), f"See its log: {self.log}")
+
+    def _reason(self, what: str, output: str) -> str:
+        """Return what failed, and why: the errors in a program's output, or its last line; and a full disk."""
+        lines = [_PREFIX.sub("", line) for line in output.strip().splitlines()] or ["it printed nothing"]
+        reasons = [line for line in lines if _REASON.search(line)] or lines[-1:]
+        return name_full_disk(f"{what}: {'; '.join(dict.fromkeys(reasons))[:LONGEST_REASON]}", str(self.home))
+
+    def _log_since(self, position: int) -> str:
+        """Return what the server has logged since its log had this size."""
+        try:
+            with self.log.open(errors="replace") as file:
+                file.seek(position)
+                return file.read()
+        except OSError:
+            return ""
 
     def _password(self) -> str:
         """Return the password in the password file, or a new one if there is no data folder yet.
@@ -177,7 +203,7 @@ class Server:
 
     def _pid(self) -> int | None:
         try:
-            return int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
+            return int((self.data / "postmaster.pid").read_text().split("\n", 1)[0]) or None
         except (OSError, ValueError):
             return None
 
@@ -188,7 +214,7 @@ class Server:
         not start if the file is empty or another process has that pid now.
         """
         psutil.wait_procs(list(_processes_in(self.data).values()), timeout=START_SECONDS)
-        pid = self._pid()  # None also if a power cut left the file empty
+        pid = self._pid()  # None also if a power cut left the file empty, or with zeros
         if (pid is None or psutil.pid_exists(pid)) and not _processes_in(self.data):
             (self.data / "postmaster.pid").unlink(missing_ok=True)
 
@@ -225,7 +251,3 @@ def _processes_in(folder: Path) -> dict[int, psutil.Process]:
         except (psutil.Error, OSError):
             continue  # it has ended, or belongs to another user
     return processes
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["it printed nothing"])[-1]

@@ -6,7 +6,6 @@ engine, and a second time to apply each to the database. There is no state file:
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +94,7 @@ def preview() -> None:
 
 
 def up() -> None:
-    """Apply what the program declares, and print the stack's outputs."""
+    """Apply what the program declares."""
     print(f"Updating ({STACK}), stand-alone:")
     stack = collect()
     planned, _ = operations(stack)
@@ -110,20 +109,8 @@ def up() -> None:
             outputs = apply_inputs(resource.inputs)
         return outputs
 
-    outputs = program.run(handle, preview=False)
-    print("Outputs:")
-    for name, value in outputs.items():
-        print(f"    {name}: {json.dumps(_with_integers(value), sort_keys=True)}")
+    program.run(handle, preview=False)
     summary(planned, "")
-
-
-def _with_integers(value: Any) -> Any:
-    """Return a JSON value with whole floats as integers: the monitor makes every number a float."""
-    if isinstance(value, dict):
-        return {key: _with_integers(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_with_integers(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def destroy(*, agreed: bool) -> None:

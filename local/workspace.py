@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from psycopg import pq
 
+from local import stack_file
 from local.options import Options
 from local.server import Server
 from pgvector_seed.common import files
@@ -52,17 +53,25 @@ class Workspace:
         return self.folder / f"Pulumi.{STACK}.yaml"
 
     def declared_owner(self) -> str | None:
-        """Return the owner role that the stack's configuration names."""
-        roles = _parse(files.read(self.config_file))["config"].get(f"{PROJECT}:roles")
-        owner = (_yaml(roles) if isinstance(roles, str) else roles or {}).get("owner")
-        return owner.get("existing") if isinstance(owner, dict) else owner
+        """Return the owner role that the stack's configuration names, or None."""
+        roles = stack_file.load(self.config_file)["config"].get(f"{PROJECT}:roles")
+        try:
+            roles = yaml.safe_load(roles) if isinstance(roles, str) else roles
+        except yaml.YAMLError:
+            return None  # the program names the fault
+        owner = roles.get("owner") if isinstance(roles, dict) else None
+        owner = owner.get("existing") if isinstance(owner, dict) else owner
+        return owner if isinstance(owner, str) else None
 
     def prepare(self) -> None:
-        """Create the files that Pulumi needs, if they are missing."""
-        (self.folder / "state").mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Create the files that Pulumi needs, if they are missing. Raises InputError, before, for a bad stack file."""
+        original = stack_file.load(ROOT / self.config_file.name)
+        self._refuse_connection(original)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.folder / "state").mkdir(mode=0o700, exist_ok=True)
         files.secret(self.folder / "passphrase")
         files.write(self.folder / "Pulumi.yaml", (ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))
-        self._copy_config()
+        self._copy_config(original)
 
     def environment(self) -> dict[str, str]:
         """Return the environment of our commands: the caller's without its strays, and the workspace's settings."""
@@ -134,16 +143,21 @@ class Workspace:
         }
         return {variables[key]: value for key, value in resolve({}).items() if key in variables}
 
-    def _copy_config(self) -> None:
+    def _copy_config(self, original: stack_file.Stack) -> None:
         """Merge the repository's stack file into our copy, and keep the keys that were set in the copy."""
-        original = (ROOT / self.config_file.name).read_text(encoding="utf-8")
-        last, copy = files.read(self.folder / "original.yaml"), files.read(self.config_file)
-        merged = _merge(_parse(last), _parse(original), _parse(copy)) if copy else _parse(original)
+        last, copy = stack_file.load(self._last_original), stack_file.load(self.config_file)
+        is_copied = bool(files.read(self.config_file))
+        merged = stack_file.merge(last, original, copy) if is_copied else original
         self._refuse_connection(merged)
-        if copy and original == last:
+        if is_copied and original == last:
             return
         files.write(self.config_file, yaml.safe_dump(merged, sort_keys=False))
-        files.write(self.folder / "original.yaml", original)
+        files.write(self._last_original, yaml.safe_dump(original, sort_keys=False))
+
+    @property
+    def _last_original(self) -> Path:
+        """The repository's stack file as it was last copied."""
+        return self.folder / "original.yaml"
 
     def _refuse_connection(self, stack: Mapping[str, Any]) -> None:
         """Raise InputError if the stack's configuration names a server although our own is used."""
@@ -153,28 +167,3 @@ class Workspace:
                 f"the stack {STACK} names a server ({', '.join(keys)}), and make uses one of its own",
                 f"Use DATABASE=env, or run: pulumi config rm {keys[0]}",
             )
-
-
-def _yaml(text: str) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(
-            f"Pulumi.{STACK}.yaml is not YAML: {' '.join(str(error).split())}", "Correct the file."
-        ) from error
-    return data if isinstance(data, dict) else {}
-
-
-def _parse(text: str | None) -> dict[str, Any]:
-    stack = _yaml(text or "")
-    config = stack.get("config") or {}
-    if not isinstance(config, dict):
-        raise InputError(f"the config of Pulumi.{STACK}.yaml is not a map: {config!r}", "Correct the file.")
-    return {**stack, "config": config}
-
-
-def _merge(last: Mapping[str, Any], original: Mapping[str, Any], copy: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the new original, with every key in which the copy differs from the last original."""
-    own = {key: value for key, value in copy["config"].items() if last["config"].get(key, ...) != value}
-    rest = {key: value for key, value in copy.items() if key != "config"}
-    return {**original, **rest, "config": {**original["config"], **own}}

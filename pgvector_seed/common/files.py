@@ -11,6 +11,8 @@ def write(path: Path, text: str, mode: int = 0o600) -> None:
     """Replace a file in one step: a reader gets the old text or the new one, also after a crash.
 
     A symbolic link is followed; a pipe or a device is written to. The new file has ``mode``, less the umask.
+
+    Raises OSError with the path; the old text is then still there.
     """
     if path.exists() and not path.is_file():
         path.write_text(text, encoding="utf-8")
@@ -22,6 +24,9 @@ def write(path: Path, text: str, mode: int = 0o600) -> None:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         new.replace(target)
+    except OSError as error:  # a full disk names no file, and the user does not know the new one
+        error.filename = str(path)
+        raise
     finally:
         new.unlink(missing_ok=True)
 

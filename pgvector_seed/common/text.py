@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+from pathlib import Path
 
 # Untrusted text must not forge a line of our output or move the cursor. GitHub's runner takes "##[" for a command
 # anywhere in a log, and "::" at the start of a line.
@@ -26,5 +29,16 @@ def lines(text: str) -> list[str]:
 
 
 def os_error(error: OSError) -> str:
-    """Return the file, or "the output", and the system's message for it, in one line."""
-    return f"{error.filename or 'the output'}: {error.strerror}" if error.strerror else str(error)[-200:]
+    """Return the file, or "the output", and the system's message for it, in one line; also the disk if that is full."""
+    message = f"{error.filename or 'the output'}: {error.strerror}" if error.strerror else str(error)[-200:]
+    return name_full_disk(message, str(error.filename)) if error.filename else message
+
+
+def name_full_disk(message: str, path: str) -> str:
+    """Return a message with the disk of ``path`` added if it says that the disk is full."""
+    if not message.endswith(os.strerror(errno.ENOSPC)):
+        return message
+    disk = Path(path).absolute()
+    while not disk.is_mount():
+        disk = disk.parent
+    return f"{message}: the disk mounted at {disk} is full"

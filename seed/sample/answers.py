@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -69,16 +71,18 @@ def run(connection: Connection, schema: str | None = None, *, replace: bool) -> 
     article's, and WrongResultError if another vector has one of the ids and ``replace`` is False.
     """
     with connection.transaction():
-        extension_schema = _prepare(connection, schema)
-        _upsert(connection, replace=replace)
+        table_schema, extension_schema = prepare(connection, schema)
+        _refuse_other_type(connection, table_schema)
+        _refuse_untrusted_triggers(connection, table_schema)
+        _upsert(connection, replace=replace, schema=schema)
         _advance_sequence(connection)
         return _query(connection, extension_schema)
 
 
-def _prepare(connection: Connection, schema: str | None) -> str:
-    """Set the search_path, register the type vector, and return the schema of the extension.
+def prepare(connection: Connection, schema: str | None) -> tuple[str, str]:
+    """Set the search_path, register the type vector, and return the schemas of the table and of the extension.
 
-    Raises InputError if the database is not provisioned, or the table is not the article's.
+    Raises InputError if the database is not provisioned.
     """
     connection.execute(ending_with_client(local=True))
     ledger, vector = read_ledger(connection), find_extension(connection)
@@ -86,15 +90,18 @@ def _prepare(connection: Connection, schema: str | None) -> str:
         raise InputError("this database has not been provisioned", _PROVISION_REMEDY)
     schema = deployment_schema(ledger, schema)
     set_search_path(connection, schema, vector.schema)
+    register_vector(connection)
+    return schema, vector.schema
+
+
+def _refuse_other_type(connection: Connection, schema: str) -> None:
+    """Raise InputError if the column embedding has not the article's type."""
     type_ = column_type(connection, schema, article.TABLE, "embedding")
     if type_ is None or type_.rpartition(".")[2] != article.TYPE:
         raise InputError(
             f"the column embedding of {schema}.{article.TABLE} is {type_ or 'missing'}, not {article.TYPE}",
             "The sample needs the article's table: migrations/0001_create_embeddings.up.sql",
         )
-    _refuse_untrusted_triggers(connection, schema)
-    register_vector(connection)
-    return vector.schema
 
 
 def _refuse_untrusted_triggers(connection: Connection, schema: str) -> None:
@@ -110,7 +117,10 @@ def _refuse_untrusted_triggers(connection: Connection, schema: str) -> None:
         )
 
 
-def _upsert(connection: Connection, *, replace: bool) -> None:
+def _upsert(connection: Connection, *, replace: bool, schema: str | None) -> None:
+    """Insert the vectors that are missing. Raises InputError or WrongResultError, as ``run`` does."""
+    if has_all(stored(connection)):
+        return
     rows = [(id_, Vector(vector)) for id_, vector in article.VECTORS.items()]
     try:
         connection.cursor().executemany(_REPLACE if replace else _INSERT, rows)
@@ -119,17 +129,31 @@ def _upsert(connection: Connection, *, replace: bool) -> None:
             f"the table does not take the sample: {one_line(error)}",
             "The sample sets only id and embedding: give the other columns a default.",
         ) from error
-    stored = _stored(connection)
-    different = [id_ for id_, vector in stored.items() if not same(vector, article.VECTORS[id_])]
+    vectors = stored(connection)
+    different = others(vectors)
     if different:
-        differences = "; ".join(f"id {id_}: expected {article.VECTORS[id_]}, actual {stored[id_]}" for id_ in different)
+        differences = "; ".join(
+            f"id {id_}: expected {article.VECTORS[id_]}, actual {vectors[id_]}" for id_ in different
+        )
+        named = f" --schema {shlex.quote(schema)}" if schema else ""
         raise WrongResultError(
             f"other vectors have the sample's ids, and were not changed: {differences}",
-            f"To overwrite them: {PROGRAM} sample --replace",
+            f"To overwrite them: {PROGRAM} sample --replace{named}",
         )
 
 
-def _stored(connection: Connection) -> dict[int, list[float]]:
+def has_all(vectors: Mapping[int, list[float]]) -> bool:
+    """Return True if the stored vectors by id are all of the article's."""
+    return vectors.keys() == article.VECTORS.keys() and not others(vectors)
+
+
+def others(vectors: Mapping[int, list[float]]) -> list[int]:
+    """Return the ids whose stored vector is not the article's."""
+    return [id_ for id_, vector in vectors.items() if not same(vector, article.VECTORS[id_])]
+
+
+def stored(connection: Connection) -> dict[int, list[float]]:
+    """Return the stored vectors with the article's ids, by id; [] for NULL."""
     rows = connection.execute(_STORED, (list(article.VECTORS),))
     return {id_: [] if vector is None else vector.to_list() for id_, vector in rows}
 
@@ -161,7 +185,7 @@ def _fetch_value(connection: Connection, query: LiteralString | sql.Composed) ->
 def _query(connection: Connection, extension_schema: str) -> Answers:
     nearest = _distances(connection, extension_schema, article.NEAREST_TO)
     return Answers(
-        rows=_stored(connection),
+        rows=stored(connection),
         nearest=next(iter(nearest)),
         distances=dict(sorted(_distances(connection, extension_schema, article.DISTANCES_FROM).items())),
     )

@@ -27,7 +27,7 @@ from tests.thief import Thief, thief
 
 STANDALONE = {"ENGINE": "standalone"}
 VARIABLE = [
-    (re.compile(r", run as nobody: other programs of that user can change it"), ""),  # root is told
+    (re.compile(r"\n +run as nobody: other programs of that user can change it"), ""),  # root is told
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
     (re.compile(r"installed into \.venv in [\d.]+ s"), "installed into .venv in N s"),
     (re.compile(r"applied in [\d.]+ s"), "applied in N s"),

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import pty
+import re
+import signal
+import socket
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from local import bootstrap
+from local.binaries import INSTALLED
+from tests.conftest import until
 
 FILE = Path("requirements.txt")
 PYTHON = Path(".venv/bin/python")
+LOG = Path(".venv/install.log")
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +101,90 @@ def test_an_installation_that_failed_is_begun_anew(capfd: pytest.CaptureFixture[
     assert version("thing") == "1"
 
 
+def test_no_network_is_told_in_these_words(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: pip's retries and its advice were printed, and no line said that there was no network."""
+    for offline in ({"PIP_INDEX_URL": "http://127.0.0.1:1/simple"}, {"PIP_INDEX_URL": "https://index.invalid/simple"}):
+        for name, value in {"PIP_NO_INDEX": "0", "PIP_RETRIES": "1", **offline}.items():
+            monkeypatch.setenv(name, value)
+        FILE.write_text("thing==1 --hash=sha256:" + "0" * 64)
+        assert bootstrap.main(FILE.name) == 2
+        printed = capfd.readouterr()
+        assert printed.err.startswith("error: no network: pip cannot reach its package index")
+        assert "Traceback" not in printed.err
+        assert len(printed.err.splitlines()) == 2
+        assert "Could not find a version" in LOG.read_text()
+        assert fits(printed.out + printed.err)
+
+
+def test_the_installation_shows_that_it_is_going_on(capfd: pytest.CaptureFixture[str]) -> None:
+    """Regression: nothing was printed for a minute. Without a terminal a line is printed before and one after."""
+    FILE.write_text(package("thing"))
+    assert bootstrap.main(FILE.name) == 0
+    before, after = capfd.readouterr().out.splitlines()
+    assert before == "Packages   installing requirements.txt into .venv (log: .venv/install.log)"
+    assert after.startswith("Packages   requirements.txt installed into .venv in ")
+    assert "Successfully installed thing-1" in LOG.read_text()
+    assert bootstrap.main(FILE.name) == 0
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.rest
+def test_on_a_terminal_the_seconds_are_counted() -> None:
+    """One line counts the packages and the seconds, and is replaced by the result at the end."""
+    FILE.write_text(package("thing"))
+    ours, terminal = pty.openpty()
+    with subprocess.Popen([sys.executable, bootstrap.__file__, FILE.name], stdout=terminal, stderr=terminal) as process:
+        os.close(terminal)
+        printed = b""
+        with suppress(OSError):  # the terminal's other end is closed
+            while read := os.read(ours, 4096):
+                printed += read
+    assert process.returncode == 0
+    counted = printed.decode().split("\r")
+    assert any(
+        re.match(r"Packages   installing requirements.txt into .venv: \d+ found, \d+ s", line) for line in counted
+    )
+    assert fits("\n".join(counted))
+
+
+@pytest.mark.parametrize("moment", ["venv", "pip"])
+def test_an_interrupt_ends_it_with_130_and_without_a_traceback(moment: str) -> None:
+    """Regression: Ctrl-C while .venv was made showed the tracebacks of venv and pip."""
+    FILE.write_text(package("thing"))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        environment = {**os.environ, "PIP_NO_INDEX": "0", "PIP_INDEX_URL": index}
+        process = subprocess.Popen(
+            [sys.executable, bootstrap.__file__, FILE.name],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        if moment == "pip":
+            silent.accept()[0].close()  # pip tries again, as it gets no answer
+        else:
+            until(lambda: PYTHON.exists())
+        os.killpg(process.pid, signal.SIGINT)
+        printed = process.communicate()[0]
+    assert process.returncode == 130
+    assert "Traceback" not in printed
+    assert "interrupted" in printed
+    assert bootstrap.main(FILE.name) == 0
+
+
+def test_a_version_that_is_not_brought_is_refused_before_anything_is_installed() -> None:
+    """Regression: PG=17 was announced as this folder's own PostgreSQL 17, and refused after a minute."""
+    assert set(bootstrap.MAJORS) == set(map(str, INSTALLED)), "the one place that cannot import them"
+    FILE.write_text(package("thing"))
+    command = [sys.executable, bootstrap.__file__, FILE.name, "--name-server"]
+    run = subprocess.run(command, env={**os.environ, "PG": "17"}, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr == "error: PG=17: PostgreSQL 18 and 16 are brought along\n  Run: make up PG=18\n"
+    assert not PYTHON.exists()
+
+
 @pytest.mark.rest
 def test_what_another_file_has_replaced_is_installed_again() -> None:
     """Regression: each file's record ignored what another file had installed in the same .venv."""
@@ -104,6 +197,11 @@ def test_what_another_file_has_replaced_is_installed_again() -> None:
     assert version("thing") == "2"
     assert bootstrap.install("small.txt")
     assert version("thing") == "1"
+
+
+def fits(text: str) -> bool:
+    """Return True if no line is longer than 80 columns."""
+    return all(len(line) <= 80 for line in text.splitlines())
 
 
 def refused(entry: str, capfd: pytest.CaptureFixture[str]) -> str:

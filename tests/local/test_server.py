@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,7 +20,9 @@ import pytest
 from local import binaries
 from local.server import HOST, Server
 from local.workspace import ROOT
-from pgvector_seed.common.errors import InputError
+from pgvector_seed.common import files
+from pgvector_seed.common.errors import Error, InputError
+from pgvector_seed.common.text import os_error
 from tests.conftest import kill, own_conninfo, remove
 
 
@@ -164,6 +166,80 @@ def test_after_a_power_cut_that_emptied_the_pid_file(own: Server) -> None:
     (own.data / "postmaster.pid").write_text("")
     assert own.start()
     log_in(own)
+
+
+def test_after_a_pid_file_that_names_no_process(own: Server) -> None:
+    """Regression: PostgreSQL calls a pid of 0 bogus, and did not start."""
+    own.start()
+    own.stop()
+    (own.data / "postmaster.pid").write_text(f"0\n{own.data}\n")
+    shutil.chown(own.data / "postmaster.pid", own.data.stat().st_uid, own.data.stat().st_gid)
+    assert own.start()
+    log_in(own)
+
+
+@pytest.fixture
+def small_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Path]]:
+    """Return a function that mounts a disk of so many megabytes, which root's servers use, and returns its folder."""
+    folder = Path(tempfile.mkdtemp(prefix="small disk ", dir="/var/tmp"))  # which nobody can enter
+
+    def mount(megabytes: int) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=755", "tmpfs", str(folder)]
+        if os.geteuid() != 0 or subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode:
+            pytest.skip("no disk can be mounted here; run as root to see this")
+        monkeypatch.setattr("local.server.PLACES", (str(folder),))
+        return folder
+
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", folder], check=True)
+    folder.rmdir()
+
+
+# The programs need 40 MB, and the data of initdb, too.
+@pytest.mark.parametrize(
+    ("megabytes", "what"), [(20, "PostgreSQL's programs cannot be copied to"), (60, "initdb failed")]
+)
+def test_a_full_disk_is_named_and_nothing_half_done_is_left(
+    own: Server, small_disk: Callable[[int], Path], megabytes: int, what: str
+) -> None:
+    """Regression: the error was a list of hundreds of files, or that initdb had removed its folder."""
+    disk = small_disk(megabytes)
+    with pytest.raises(Error) as caught:
+        own.start()
+    assert caught.value.message.startswith(what)
+    assert f"No space left on device: the disk mounted at {disk} is full" in caught.value.message
+    assert len(caught.value.message) < 400
+    assert not list(disk.rglob("*.new"))
+    assert not list(own.folder.rglob("*.new"))
+    home = own.home
+    subprocess.run(["mount", "-o", "remount,size=300m", str(disk)], check=True)
+    assert own.start()
+    log_in(own)
+    remove(own)
+    assert what == "initdb failed" or home != own.home
+
+
+def test_a_file_that_does_not_fit_on_its_disk_is_named(small_disk: Callable[[int], Path]) -> None:
+    """Regression: the message named no file, and no disk."""
+    disk = small_disk(1)
+    file = disk / "original.yaml"
+    file.write_text("old")
+    with pytest.raises(OSError, match="No space left") as caught:
+        files.write(file, "x" * 2_000_000)
+    assert os_error(caught.value) == f"{file}: No space left on device: the disk mounted at {disk} is full"
+    assert file.read_text() == "old"
+    assert [path.name for path in disk.iterdir()] == ["original.yaml"]
+
+
+def test_a_server_that_does_not_start_says_why(own: Server) -> None:
+    """Regression: pg_ctl's last line says that the log should be examined."""
+    own.start()
+    own.stop()
+    with (own.data / "postgresql.conf").open("a") as file:
+        file.write("work_mem = lots\n")
+    with pytest.raises(Error, match='invalid value for parameter "work_mem": "lots"'):
+        own.start()
 
 
 def test_after_its_small_files_were_lost(own: Server) -> None:

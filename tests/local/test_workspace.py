@@ -21,7 +21,7 @@ from pgvector_seed.postgres.auth import OWN_SERVER
 
 def test_the_first_choice_of_each_option_is_the_default() -> None:
     assert "PostgreSQL 18" in bootstrap.server({}), "the one place that cannot import the default"
-    assert options.read({}) == Options(major=18, own_server=True, engine="auto", yes=False)
+    assert options.read({}) == Options(major=18, own_server=True, engine="auto", seed=True, yes=False)
     assert options.read({"PG": "16", "DATABASE": "env", "ENGINE": "pulumi"}).major == 16
 
 
@@ -90,6 +90,7 @@ def test_the_first_line_tells_root_who_runs_the_server(monkeypatch: pytest.Monke
         monkeypatch.setattr("os.geteuid", lambda user=user: user)
         assert ("nobody" in bootstrap.server({})) == expected
         assert "nobody" not in bootstrap.server({"DATABASE": "env"})
+        assert all(len("Server     " + line) <= 80 for line in bootstrap.server({}).splitlines())
 
 
 def test_the_stack_file_is_copied_and_what_was_set_in_the_copy_is_kept(
@@ -116,6 +117,7 @@ def test_the_stack_file_is_copied_and_what_was_set_in_the_copy_is_kept(
 def own_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """Return a workspace with its own server, of a project whose stack file is empty."""
     monkeypatch.setattr("local.workspace.ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "Pulumi.yaml").write_text("name: pgvector-seed\n")
     (tmp_path / "Pulumi.dev.yaml").write_text("config:\n")
     return Workspace(tmp_path / "18", Server(tmp_path / "18", 18))
@@ -138,6 +140,48 @@ def test_a_stack_file_that_is_not_yaml_is_named(own_workspace: Workspace) -> Non
     own_workspace.config_file.write_text("config: foo")
     with pytest.raises(InputError, match="not a map"):
         own_workspace.prepare()
+
+
+BAD = {
+    b"config:\n  pgvector-seed:schema: caf\xe9\n": "is not UTF-8",
+    b"- config\n": "is not a map but a list",
+    b"config": "is not a map but a str",
+    b"config: &a\n  pgvector-seed:tables: *a\n": "is recursive",
+    b"config:\n  x: &a [*a]\n": "is recursive",
+    b"config:\n  x: " + b"[" * 3000: "is nested too deeply",
+    b"config:\n  1: x\n": "has a key that is no text: 1",
+    b"config: {a: 1\n": "is not YAML",
+}
+
+
+@pytest.mark.parametrize("text", BAD, ids=list(BAD.values()))
+def test_a_bad_stack_file_is_refused_and_not_copied(own_workspace: Workspace, tmp_path: Path, text: bytes) -> None:
+    """Regression: it ended in a traceback, or was ignored; a recursive one was copied and broke every later run."""
+    original = tmp_path / "Pulumi.dev.yaml"
+    good = original.read_bytes()
+    for copied in (False, True):
+        original.write_bytes(text)
+        with pytest.raises(InputError) as caught:
+            own_workspace.prepare()
+        assert caught.value.message.startswith(f"Pulumi.dev.yaml {BAD[text]}")
+        assert "\n" not in caught.value.message
+        assert own_workspace.config_file.exists() == copied
+        assert own_workspace.folder.exists() == copied
+        original.write_bytes(good)
+        own_workspace.prepare()
+
+
+@pytest.mark.parametrize("name", ["original.yaml", "Pulumi.dev.yaml"])
+def test_a_bad_copy_is_named(own_workspace: Workspace, name: str) -> None:
+    """The copy of a recursive file, which an earlier version made, is named with the command that removes it."""
+    own_workspace.prepare()
+    copy = own_workspace.folder / name
+    copy.write_text("config: &a\n  pgvector-seed:tables: *a\n")
+    with pytest.raises(InputError, match="is recursive") as caught:
+        own_workspace.prepare()
+    assert caught.value.message.startswith(f"18/{name}")
+    subprocess.run(["sh", "-c", caught.value.remedy.removeprefix("Correct the file, or start anew: ")], check=True)
+    own_workspace.prepare()
 
 
 def test_a_stack_that_names_a_server_is_refused_beside_the_own_one(own_workspace: Workspace, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable
@@ -107,6 +108,69 @@ def test_another_vector_under_an_id_stops_it_unless_replace(provisioned: str, ot
     assert json.loads(sample(provisioned, "--json").stdout)["right"] is False
     assert ask(provisioned, "SELECT id FROM embeddings") == [(2,)]
     assert sample(provisioned, "--replace").returncode == 0
+
+
+def test_the_remedy_for_another_vector_keeps_the_schema(database: str) -> None:
+    """Regression: the command that was advised left out --schema, and was refused."""
+    run = sample(provision(database, schema="my schema"), "--schema", "my schema")
+    assert run.returncode == 0, run.stderr
+    ask(database, "UPDATE \"my schema\".embeddings SET embedding = '[1,1,1,1]' WHERE id = 2")
+    run = sample(database, "--schema", "my schema")
+    assert "python -m seed sample --replace --schema 'my schema'" in run.stderr
+
+
+NEXT = "Next: your rows, then make verify"
+CHANGES = {
+    "DROP TABLE embeddings": "there is no table embeddings",
+    "DROP TABLE embeddings; CREATE VIEW embeddings AS SELECT 1 AS id": "embeddings is not the article's",
+    "ALTER TABLE embeddings ALTER embedding TYPE vector(384)": "embeddings is not the article's",
+    "ALTER TABLE embeddings DROP COLUMN id; ALTER TABLE embeddings ADD id uuid PRIMARY KEY": (
+        "embeddings is not the article's"
+    ),
+    "ALTER TABLE embeddings DROP CONSTRAINT embeddings_pkey": "embeddings is not the article's",
+    "ALTER TABLE embeddings ADD CHECK (id > 3)": "embeddings is not the article's",
+    "ALTER TABLE embeddings ENABLE ROW LEVEL SECURITY": "embeddings is not the article's",
+    "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+    "CREATE TRIGGER t BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE FUNCTION f()": "embeddings is not the article's",
+    "ALTER TABLE embeddings ADD document text": "embeddings has more columns",
+    "INSERT INTO embeddings VALUES (2, '[1,1,1,1]')": "other rows have the ids 1 to 3",
+    "INSERT INTO embeddings VALUES (2, NULL)": "other rows have the ids 1 to 3",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_unless_changed_leaves_a_table_of_the_users_alone(provisioned: str, change: str) -> None:
+    """Regression: `make up` ended with 2 after each deployment whose table was not the article's any more."""
+    ask(provisioned, change)
+    rows = (
+        "SELECT to_regclass('embeddings')" if change == "DROP TABLE embeddings" else "SELECT e::text FROM embeddings e"
+    )
+    before = ask(provisioned, rows)
+    run = sample(provisioned, "--unless-changed")
+    assert (run.returncode, run.stderr, run.stdout) == (0, "", f"Left out: {CHANGES[change]}. {NEXT}\n")
+    assert ask(provisioned, rows) == before
+    assert len(run.stdout) <= 81
+    assert json.loads(sample(provisioned, "--unless-changed", "--json").stdout) == {"left_out": CHANGES[change]}
+
+
+def test_unless_changed_inserts_into_the_articles_table(provisioned: str) -> None:
+    """The rows in place are checked again after the user added a column, even one that must be given."""
+    for change in ("SELECT 1", "ALTER TABLE embeddings ADD label text", "UPDATE embeddings SET label = ''"):
+        ask(provisioned, change)
+        assert "All 7 answers are the article's." in sample(provisioned, "--unless-changed").stdout, change
+    ask(provisioned, "ALTER TABLE embeddings ALTER label SET NOT NULL")
+    assert "All 7 answers are the article's." in sample(provisioned, "--unless-changed").stdout
+
+
+def test_unless_changed_leaves_out_what_this_login_may_not_write(provisioned: str) -> None:
+    role = f"reader_{secrets.token_hex(4)}"
+    ask(provisioned, f"CREATE ROLE {role}; GRANT USAGE ON SCHEMA pgvector_seed TO {role}")
+    ask(provisioned, f"GRANT SELECT ON ALL TABLES IN SCHEMA pgvector_seed, public TO {role}")
+    try:
+        run = sample(provisioned, "--unless-changed", PGOPTIONS=f"-c role={role}")
+        assert run.stdout == f"Left out: this login may not write to embeddings. {NEXT}\n", run.stderr
+    finally:
+        ask(provisioned, f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 def test_a_column_of_another_type_is_bad_input(database: str, folder: Path) -> None:
