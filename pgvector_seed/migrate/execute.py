@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
 from psycopg import Cursor
 
-from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import MigrationError
 from pgvector_seed.common.remedies import settings
 from pgvector_seed.migrate.scanner import Statement
@@ -16,28 +15,26 @@ from pgvector_seed.migrate.script import MARK
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import REMEDIES, is_connection_lost, one_line
 
+Remedies = Mapping[str, str]  # SQLSTATE -> remedy; "" -> the remedy for all others; {id} is the migration's id
+
 PIPELINED = 1000  # statements: each holds its result in memory until its batch is done
 
-_BASELINE = (
-    "It existed before, and the ledger does not record that this migration made it. "
-    f"To record it as it is: {PROGRAM} migrate baseline {{id}}. Or rename it, or use another schema."
-)
 ALLOW_MORE_TIME = (
     "Run the same command again when the database is less busy, or raise the limits: --lock-timeout, "
     f"--statement-timeout (Pulumi: {settings('lockTimeout', 'statementTimeout')})."
 )
 _REMEDIES = {
     **REMEDIES,
-    **dict.fromkeys(("42P06", "42P07", "42701", "42710", "42723"), _BASELINE),
+    "42P06": "Drop that schema if it is empty, or write CREATE SCHEMA IF NOT EXISTS.",
     **dict.fromkeys(("55P03", "57014"), ALLOW_MORE_TIME),
     "25001": f"If it is the only statement of its file, begin the file with the line: {MARK}",
 }
 
 
-def execute_all(connection: Connection, file: str, statements: Sequence[Statement], remedy: str) -> None:
+def execute_all(connection: Connection, file: str, statements: Sequence[Statement], remedies: Remedies) -> None:
     """Run the statements of a file in order, in pipelines of PIPELINED.
 
-    Raises MigrationError with the line of the statement that failed, and ``remedy`` unless its SQLSTATE has another.
+    Raises MigrationError with the line of the statement that failed, and a remedy for its SQLSTATE.
     """
     for start in range(0, len(statements), PIPELINED):
         batch = statements[start : start + PIPELINED]
@@ -49,10 +46,10 @@ def execute_all(connection: Connection, file: str, statements: Sequence[Statemen
         except psycopg.Error as error:
             answered = sum(cursor.statusmessage is not None for cursor in sent)
             failed = batch[min(answered, len(batch) - 1)]
-            raise _refused(connection, error, file, failed, remedy) from error
+            raise _refused(connection, error, file, failed, remedies) from error
 
 
-def execute_alone(connection: Connection, file: str, statement: Statement, remedy: str) -> None:
+def execute_alone(connection: Connection, file: str, statement: Statement, remedies: Remedies) -> None:
     """Run a statement without a pipeline, as one that cannot run in a transaction needs.
 
     Raises MigrationError as ``execute_all`` does.
@@ -60,16 +57,16 @@ def execute_alone(connection: Connection, file: str, statement: Statement, remed
     try:
         connection.execute(statement.text.encode(), prepare=False)
     except psycopg.Error as error:
-        raise _refused(connection, error, file, statement, remedy) from error
+        raise _refused(connection, error, file, statement, remedies) from error
 
 
 def _refused(
-    connection: Connection, error: psycopg.Error, file: str, statement: Statement, remedy: str
+    connection: Connection, error: psycopg.Error, file: str, statement: Statement, remedies: Remedies
 ) -> MigrationError | psycopg.Error:
     """Return the MigrationError of a statement, or ``error`` itself if the connection was lost."""
     if error.sqlstate is None or connection.broken or is_connection_lost(error):
         return error
-    remedy = _REMEDIES.get(error.sqlstate, remedy).format(id=file.split(".", 1)[0])
+    remedy = {**_REMEDIES, **remedies}.get(error.sqlstate, remedies[""]).format(id=file.split(".", 1)[0])
     return MigrationError(f"{file}, line {_line(statement, error)}: {one_line(error)}", remedy)
 
 

@@ -57,7 +57,7 @@ def locked(connection: Connection, report: Progress) -> Iterator[None]:
 def _wait(connection: Connection, report: Progress) -> None:
     if _try_lock(connection):
         return
-    report(f"waiting for {_holder(connection)}")
+    report(f"waiting for the migration lock, which {_holder(connection)} holds")
     # Polled, for a blocking pg_advisory_lock is a running statement, and CREATE INDEX CONCURRENTLY of the holder waits
     # for every running statement: a deadlock.
     while not _try_lock(connection):
@@ -74,8 +74,11 @@ def _describe_ledger(connection: Connection) -> str:
         return ""
     ids = [*ledger.migrations] if ledger else []
     newest = f"{ids[-1]} is the newest recorded migration" if ids else "no migration is recorded"
-    begun = f"{ledger.unfinished['file']} was begun outside of a transaction" if ledger and ledger.unfinished else ""
-    return f"{newest}; {begun or ('nothing after it was committed' if ids else 'nothing was committed')}"
+    if ledger and ledger.unfinished:
+        return f"{newest}; {ledger.unfinished['file']} was begun outside of a transaction"
+    if not ids:
+        return f"{newest}; what had begun was rolled back"
+    return f"{newest}, and stays; what had begun after it was rolled back"
 
 
 def _try_lock(connection: Connection) -> bool:
@@ -87,7 +90,7 @@ def _holder(connection: Connection) -> str:
     with catalog_snapshot(connection):
         row = connection.execute(_HOLDER, (LOCK_KEY,)).fetchone()
     if row is None:
-        return "another session, which is about to end"
+        return "a session that is about to end"
     user, application, address, pid, age = row
     if age is None:
         return f"server process {pid} (its user is shown to members of pg_read_all_stats)"

@@ -118,7 +118,7 @@ class Unfinished:
         if concurrently.builds_or_drops(statement):
             lift_limits(self.connection)  # it waits for old transactions, and no other session waits behind it
         try:
-            execute_alone(self.connection, step.file, statement, step.remedy)
+            execute_alone(self.connection, step.file, statement, step.remedies)
         except MigrationError:
             index = concurrently.find_index(self.connection, statement)
             if self.record and index and not index.valid:
