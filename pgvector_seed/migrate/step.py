@@ -17,6 +17,7 @@ from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.migrate.script import parse
 from pgvector_seed.migrate.session import Limits, reset_session
 from pgvector_seed.migrate.unfinished import Unfinished
+from pgvector_seed.migrate.watch import Watch
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.extension import require_extension
 
@@ -81,7 +82,10 @@ class StepRunner:
         self.limits = limits
         self.report = report
         self.ledger_is_missing = ledger is None
-        self.unfinished = Unfinished(connection, ledger.unfinished if ledger else {}, self._reset_session, report)
+        self.watch = Watch(connection, report)
+        self.unfinished = Unfinished(
+            connection, ledger.unfinished if ledger else {}, self._reset_session, report, self.watch
+        )
 
     def run(self, step: Step, *, last: bool = False) -> None:
         """Run a step and record it; after the ``last``, record the declaration and the contract, too."""
@@ -97,7 +101,7 @@ class StepRunner:
             if script.in_transaction:
                 # A deferred constraint fails here, with the file's name, and not at COMMIT.
                 immediate = Statement("SET CONSTRAINTS ALL IMMEDIATE", script.statements[-1].line)
-                execute_all(self.connection, step.file, [*script.statements, immediate], step.remedies)
+                execute_all(self.connection, step.file, [*script.statements, immediate], step.remedies, self.watch)
             seconds = time.monotonic() - started
             with self.connection.pipeline():
                 self.connection.execute("RESET ROLE")  # the migration may have changed it
