@@ -66,12 +66,13 @@ def _run_in_scratch(connection: Connection, migration: Migration) -> None:
     try:
         for statement in _transactional(file, parse(migration.up)):
             if not _can_be_left_out(connection, file, statement):
-                execute_alone(connection, file, statement, "")
+                execute_alone(connection, file, statement, {"": REMEDY})
                 _refuse(file, statement, None if changes_rows_only(statement) else has_reached(connection, SCRATCH))
         connection.execute(_AS_AT_COMMIT, prepare=False)
         _refuse(file, None, has_reached(connection, SCRATCH))
     except MigrationError as error:
-        raise RefusedError(f"it fails in the scratch schema, for the comparison: {error.message}", REMEDY) from error
+        message = f"it fails in the scratch schema, for the comparison: {error.message}"
+        raise RefusedError(message, error.remedy) from error
 
 
 def _can_be_left_out(connection: Connection, file: str, statement: Statement) -> bool:

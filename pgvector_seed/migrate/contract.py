@@ -43,7 +43,7 @@ class DeclaredExtension(_Part, frozen=True, kw_only=True):
 
     name: Literal["vector"] | None = None
     schema: Text | None = None
-    minimum: Annotated[str, msgspec.Meta(pattern=r"^\d+(\.\d+)*$")] | None = None
+    minimum: Annotated[str, msgspec.Meta(pattern=r"^[0-9]+(\.[0-9]+)*\Z")] | None = None
 
 
 class DeclaredMigration(_Part, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _UP = "-- What this migration makes. The SQL names tables without a schema.\n"
 _DOWN = "-- What undoes it. Without this file, it cannot be undone.\n"
-_NAME = re.compile(r"(?P<id>(?P<number>\d{4})_[a-z0-9_]+)\.(?P<way>up|down)\.sql")
+_NAME = re.compile(r"(?P<id>(?P<number>[0-9]{4})_[a-z0-9_]+)\.(?P<way>up|down)\.sql")
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,8 @@ def create(directory: Path, name: str) -> list[Path]:
     Raises InputError if the name is not valid, or the numbers are used up.
     """
     words = re.sub(r"[\s-]+", "_", name.strip().lower())
-    if not re.fullmatch(r"[a-z0-9_]+", words):
-        raise InputError(f"a name has letters from a to z, digits and _; got {name!r}", "Such as: add_label")
+    if not re.fullmatch(r"_*[a-z0-9][a-z0-9_]*", words):
+        raise InputError(f"a name has letters from a to z or digits, and _; got {name!r}", "Such as: add_label")
     directory.mkdir(parents=True, exist_ok=True)
     number = max((int(path.name[:4]) for path in directory.glob("[0-9][0-9][0-9][0-9]_*.sql")), default=0) + 1
     if number > 9999:

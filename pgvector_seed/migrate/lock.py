@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from pgvector_seed.common.errors import Error, InterruptError
@@ -22,14 +24,17 @@ LOCK_KEY = -8128092972461669087
 
 POLL_SECONDS = 0.2
 
-_HOLDER = """
-SELECT a.usename, a.application_name, a.client_addr::text, a.pid,
-       date_trunc('second', now() - a.backend_start)::text
-FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND (l.classid::bigint << 32 | l.objid::bigint) = %s
-"""
+HOLDERS_PID = sql.SQL("""
+SELECT pid FROM pg_locks
+WHERE locktype = 'advisory' AND granted AND objsubid = 1
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND (classid::bigint << 32 | objid::bigint) = %s
+""")
+# The columns of pg_stat_activity, named a, that ``describe_session`` takes.
+SESSION = sql.SQL("""
+a.usename, a.application_name, host(a.client_addr), a.pid, date_trunc('second', now() - a.backend_start)::text
+""")
+_HOLDER = sql.SQL("SELECT {} FROM pg_stat_activity a WHERE a.pid = ({})").format(SESSION, HOLDERS_PID)
 
 
 @contextmanager
@@ -58,7 +63,7 @@ def locked(connection: Connection, report: Progress) -> Iterator[None]:
 def _wait(connection: Connection, report: Progress) -> None:
     if _try_lock(connection):
         return
-    report(f"waiting for {_holder(connection)}")
+    report(f"waiting for the migration lock, which {_holder(connection)} holds")
     # Polled, because a blocking pg_advisory_lock is a running statement, and the holder's CREATE INDEX CONCURRENTLY
     # waits for every running statement: a deadlock.
     while not _try_lock(connection):
@@ -75,8 +80,11 @@ def _describe_ledger(connection: Connection) -> str:
         return ""
     ids = [*ledger.migrations] if ledger else []
     newest = f"{ids[-1]} is the newest recorded migration" if ids else "no migration is recorded"
-    begun = f"{ledger.unfinished['file']} was begun outside of a transaction" if ledger and ledger.unfinished else ""
-    return f"{newest}; {begun or ('nothing after it was committed' if ids else 'nothing was committed')}"
+    if ledger and ledger.unfinished:
+        return f"{newest}; {ledger.unfinished['file']} was begun outside of a transaction"
+    if not ids:
+        return f"{newest}; what had begun was rolled back"
+    return f"{newest}, and stays; what had begun after it was rolled back"
 
 
 def _try_lock(connection: Connection) -> bool:
@@ -87,9 +95,14 @@ def _try_lock(connection: Connection) -> bool:
 def _holder(connection: Connection) -> str:
     with catalog_snapshot(connection):
         row = connection.execute(_HOLDER, (LOCK_KEY,)).fetchone()
-    if row is None:
-        return "another session, which is about to end"
+    return describe_session(row) if row else "a session that is about to end"
+
+
+def describe_session(row: Sequence[Any]) -> str:
+    """Return the session of a row of SESSION in words. Its columns are None if there is no such session."""
     user, application, address, pid, age = row
+    if pid is None:
+        return "an unknown session"
     if age is None:
         return f"server process {pid} (its user is shown to members of pg_read_all_stats)"
     return f"{user} ({application or 'unnamed'}, {address or 'local'}, server process {pid}, connected for {age})"

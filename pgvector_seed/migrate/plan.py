@@ -8,12 +8,18 @@ from dataclasses import dataclass
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.common.remedies import setting
+from pgvector_seed.migrate.files import down_file, up_file
 
 NO_DOWN = "cannot be undone: it has no down"
 
 PUT_BACK = "Put the file back, and write the change as a new migration with the next number."
 REPAIR = f"If the database already has what the edited file makes: {PROGRAM} migrate repair {{id}}."
 RENUMBER = "Give the new file the next number."
+WRITE_DOWN = f"Write {{downs}} beside {{ups}}, and run: {PROGRAM} migrate apply, which records it; then undo again."
+PUT_BACK_WITH_DOWN = (
+    f"Put {{ups}} back, and write {{downs}}. Then run: {PROGRAM} migrate apply, which records it; remove both, and "
+    "undo again."
+)
 ALLOW_DOWN = (
     f"Put the files back; or, to undo what they made: {PROGRAM} migrate apply --allow-down "
     f"(Pulumi: {setting('allowDown', 'true')})"
@@ -59,7 +65,7 @@ def plan(
         )
     if removed and not allow_down:
         raise RefusedError(f"applied, and its file is missing: {', '.join(reversed(removed))}", ALLOW_DOWN)
-    refuse_irreversible(removed, irreversible)
+    refuse_irreversible(removed, irreversible, PUT_BACK_WITH_DOWN)
     return Plan(tuple(removed), tuple(new))
 
 
@@ -89,12 +95,12 @@ def _renamed(files: Mapping[str, str], ledger: Mapping[str, str]) -> Iterator[tu
     return ((missing[checksum], id_) for id_, checksum in files.items() if id_ not in ledger and checksum in missing)
 
 
-def refuse_irreversible(ids: Collection[str], irreversible: Collection[str]) -> None:
-    """Raise RefusedError if a migration that is to be undone has no down."""
+def refuse_irreversible(ids: Collection[str], irreversible: Collection[str], remedy: str = WRITE_DOWN) -> None:
+    """Raise RefusedError, with the names of the files in ``remedy``, if a migration to be undone has no down."""
     without_down = [id_ for id_ in ids if id_ in irreversible]
     if without_down:
-        files = ", ".join(f"{id_}.down.sql" for id_ in without_down)
+        ups, downs = (", ".join(map(name, without_down)) for name in (up_file, down_file))
         raise RefusedError(
             f"no down was recorded for {', '.join(without_down)}, so it cannot be undone",
-            f"Write {files} beside its .up.sql and apply once more, which records it.",
+            remedy.format(ups=ups, downs=downs),
         )

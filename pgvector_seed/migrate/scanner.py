@@ -17,6 +17,7 @@ from functools import cached_property
 _LETTER = r"[^\x00-@\[-^`{-\x7f]"
 _LETTER_OR_DIGIT = r"[^\x00-/:-@\[-^`{-\x7f]"
 _LETTER_DIGIT_OR_DOLLAR = r"[^\x00-\x23%-/:-@\[-^`{-\x7f]"
+WORD = rf"{_LETTER}{_LETTER_DIGIT_OR_DOLLAR}*"
 # ``open`` matches an unclosed quote, since ``quoted`` has matched the closed ones.
 _TOKEN = re.compile(
     rf"""
@@ -28,7 +29,7 @@ _TOKEN = re.compile(
                | (?:[uU]&)?"(?:[^"]|"")*+"
                | \$(?P<tag>(?:{_LETTER}{_LETTER_OR_DIGIT}*)?)\$.*?\$(?P=tag)\$ )
   | (?P<open>    (?:[bBeEnNxX]|[uU]&)?' | (?:[uU]&)?" | \$(?:{_LETTER}{_LETTER_OR_DIGIT}*)?\$ )
-  | (?P<word>    {_LETTER}{_LETTER_DIGIT_OR_DOLLAR}* )
+  | (?P<word>    {WORD} )
   | (?P<number>  \$?[0-9][0-9A-Za-z_.]* )
   | (?P<nested>  /\* )
   | (?P<sign>    . )

@@ -10,13 +10,14 @@ from itertools import pairwise
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.migrate import concurrently
 from pgvector_seed.migrate.files import Migration, down_file, up_file
-from pgvector_seed.migrate.scanner import Statement, UnclosedError, comments, split
+from pgvector_seed.migrate.scanner import WORD, Statement, UnclosedError, comments, split
 
 DIRECTIVE = "pgvector-seed:"
 NO_TRANSACTION = "no-transaction"
 MARK = f"-- {DIRECTIVE} {NO_TRANSACTION}"
 
-_PLAIN = re.compile(r"""([^\W\d][\w$]*|"(?:[^"]|"")+")(\.([^\W\d][\w$]*|"(?:[^"]|"")+"))*""")
+_NAME = rf'(?:{WORD}|"(?:[^"]|"")+")'
+_PLAIN = re.compile(rf"{_NAME}(\.{_NAME})*")
 _WORD = re.compile(r"\w+")
 _TRANSACTION_CONTROL = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"}
 

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.migrate.declaration import Declaration
-from pgvector_seed.migrate.execute import execute_all
+from pgvector_seed.migrate.execute import Remedies, execute_all
 from pgvector_seed.migrate.files import Migration, down_file, up_file
 from pgvector_seed.migrate.ledger import write
 from pgvector_seed.migrate.ledger.model import AppliedMigration, Ledger
@@ -16,11 +17,22 @@ from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.migrate.script import parse
 from pgvector_seed.migrate.session import Limits, reset_session
 from pgvector_seed.migrate.unfinished import Unfinished
+from pgvector_seed.migrate.watch import Watch
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.extension import require_extension
 
-UP_REMEDY = "Correct the file and run the same command again: the migrations before it are recorded."
-DOWN_REMEDY = "Correct the file, apply once more, which records the new down, and then undo again."
+_BASELINE = (
+    "It existed before, and the ledger does not record that this migration made it. "
+    f"To record it as it is: {PROGRAM} migrate baseline {{id}}. Or rename it, or use another schema."
+)
+UP_REMEDIES = {
+    **dict.fromkeys(("42P07", "42701", "42710", "42723"), _BASELINE),
+    "": "Correct the file and run the same command again: the migrations before it are recorded.",
+}
+DOWN_REMEDIES = {
+    "": f"Correct the file, and run: {PROGRAM} migrate apply, which records the new down, and applies again what is "
+    "undone by now. Then undo again."
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,7 @@ class Step:
     file: str
     text: str
     verb: str
-    remedy: str
+    remedies: Remedies
     record: Callable[[Connection, float], None]
 
 
@@ -42,7 +54,7 @@ def apply_step(migration: Migration) -> Step:
         up_file(migration.id),
         migration.up,
         "applied",
-        UP_REMEDY,
+        UP_REMEDIES,
         lambda connection, seconds: write.record_applied(connection, migration, seconds),
     )
 
@@ -54,7 +66,7 @@ def undo_step(applied: AppliedMigration) -> Step:
         down_file(applied.id),
         applied.down or "",
         "undone",
-        DOWN_REMEDY,
+        DOWN_REMEDIES,
         lambda connection, _: write.record_undone(connection, applied.id),
     )
 
@@ -70,7 +82,10 @@ class StepRunner:
         self.limits = limits
         self.report = report
         self.ledger_is_missing = ledger is None
-        self.unfinished = Unfinished(connection, ledger.unfinished if ledger else {}, self._reset_session, report)
+        self.watch = Watch(connection, report)
+        self.unfinished = Unfinished(
+            connection, ledger.unfinished if ledger else {}, self._reset_session, report, self.watch
+        )
 
     def run(self, step: Step, *, last: bool = False) -> None:
         """Run a step and record it; after the ``last``, record the declaration and the contract, too."""
@@ -86,7 +101,7 @@ class StepRunner:
             if script.in_transaction:
                 # A deferred constraint fails here, with the file's name, and not at COMMIT.
                 immediate = Statement("SET CONSTRAINTS ALL IMMEDIATE", script.statements[-1].line)
-                execute_all(self.connection, step.file, [*script.statements, immediate], step.remedy)
+                execute_all(self.connection, step.file, [*script.statements, immediate], step.remedies, self.watch)
             seconds = time.monotonic() - started
             with self.connection.pipeline():
                 self.connection.execute("RESET ROLE")  # the migration may have changed it

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pgvector_seed.migrate.lock import Progress
     from pgvector_seed.migrate.scanner import Statement
     from pgvector_seed.migrate.step import Step
+    from pgvector_seed.migrate.watch import Watch
     from pgvector_seed.postgres.connection import Connection
 
 
@@ -27,12 +28,18 @@ class Unfinished:
     """
 
     def __init__(
-        self, connection: Connection, record: Mapping[str, str], reset_session: Callable[[], None], report: Progress
+        self,
+        connection: Connection,
+        record: Mapping[str, str],
+        reset_session: Callable[[], None],
+        report: Progress,
+        watch: Watch,
     ) -> None:
         self.connection = connection
         self.record = dict(record)
         self.reset_session = reset_session
         self.report = report
+        self.watch = watch
 
     def run(self, step: Step, statement: Statement) -> None:
         """Run the statement of a no-transaction step, unless an interrupted run has completed it.
@@ -118,7 +125,7 @@ class Unfinished:
         if concurrently.builds_or_drops(statement):
             lift_limits(self.connection)  # it waits for old transactions, and no other session waits behind it
         try:
-            execute_alone(self.connection, step.file, statement, step.remedy)
+            execute_alone(self.connection, step.file, statement, step.remedies, self.watch)
         except MigrationError:
             index = concurrently.find_index(self.connection, statement)
             if self.record and index and not index.valid:

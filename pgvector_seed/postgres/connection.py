@@ -85,6 +85,15 @@ def connect(conninfo: str = "", *, any_version: bool = False) -> Iterator[Connec
         connection.close()
 
 
+def conninfo_of_server(connection: Connection) -> str:
+    """Return the conninfo, with the password, of a further connection to the server that ``connection`` reached."""
+    info = connection.info
+    address: dict[str, Any] = {"host": info.host, "port": info.port, "password": info.password}
+    if "hostaddr" in conninfo_to_dict(info.dsn):
+        address["hostaddr"] = info.hostaddr
+    return make_conninfo(info.dsn, **address)
+
+
 def _open(conninfo: str) -> Connection:
     logging.getLogger("psycopg").setLevel(logging.ERROR)  # its warnings only repeat the errors that we report
     try:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from psycopg.conninfo import make_conninfo
-
 from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.common.remedies import settings
-from pgvector_seed.postgres.connection import Connection, connect
+from pgvector_seed.postgres.connection import Connection, connect, conninfo_of_server
 
 TRANSACTIONS = 10  # behind a pooler with six busy clients, one transaction differed in five trials of six
 _MARK = "SELECT pg_catalog.set_config('pgvector_seed.marked', 'yes', false)"
@@ -33,8 +31,7 @@ def _keeps_session(connection: Connection) -> bool:
     one client several. A pooler that resets sessions in between loses a setting.
     """
     connection.execute(_MARK)
-    conninfo = make_conninfo(connection.info.dsn, password=connection.info.password)
-    with connect(conninfo) as second:
+    with connect(conninfo_of_server(connection)) as second:
         processes, second_processes = _processes(connection), _processes(second)
     keeps_setting = connection.execute(_MARKED).fetchone() == ("yes",)
     return keeps_setting and len(processes) == len(second_processes) == 1 and processes != second_processes

@@ -48,7 +48,7 @@ def is_older(version: str, minimum: str) -> bool:
 
 
 def _numbers(version: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", version)]
+    return [int(number) for number in re.findall("[0-9]+", version)]
 
 
 def require_extension(connection: Connection) -> Extension:

@@ -19,7 +19,10 @@ from tests.e2e.conftest import NOTHING, WHAT_IS_THERE, Stack, copy_project, read
 
 SLEEP = "SELECT pg_sleep(600)"
 ASLEEP = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
-LEFT = "interrupted: {} is the newest recorded migration; nothing after it was committed. Run the same command again."
+LEFT = (
+    "interrupted: {} is the newest recorded migration, and stays; what had begun after it was rolled back. "
+    "Run the same command again."
+)
 STANDALONE = [sys.executable, "-m", "local", "standalone"]
 PULUMI = {"up": ["up", "--yes", "--skip-preview"], "destroy": ["destroy", "--yes", "--skip-preview"]}
 NEWEST = {"up": "0001_create_embeddings", "destroy": "0002_b"}

@@ -322,7 +322,9 @@ def test_what_a_killed_cli_leaves_half_written_is_cleared_away(clone: Path) -> N
 
 SLOW = "SELECT pg_sleep(600)"
 ASLEEP = f"SELECT count(*) FROM pg_stat_activity WHERE query = '{SLOW}' AND state = 'active'"
-LEFT = "is the newest recorded migration; nothing after it was committed. Run the same command again."
+LEFT = (
+    "is the newest recorded migration, and stays; what had begun after it was rolled back. Run the same command again."
+)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.rest)])

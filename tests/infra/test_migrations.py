@@ -436,7 +436,10 @@ def test_cancel_ends_the_statement_and_says_what_is_on_record(provider: Provider
         provider.stub.Cancel(empty_pb2.Empty())
         with pytest.raises(grpc.RpcError) as caught:
             creating.result(60)
-    outcome = "0001_a is the newest recorded migration; nothing after it was committed. Run the same command again."
+    outcome = (
+        "0001_a is the newest recorded migration, and stays; what had begun after it was rolled back. "
+        "Run the same command again."
+    )
     assert caught.value.details().strip() == f"InterruptError: interrupted: {outcome}"
     assert not ask(database, ASLEEP)
 

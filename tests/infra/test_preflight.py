@@ -60,4 +60,4 @@ def test_it_is_made_once_and_in_turn(empty_database: str, capsys: pytest.Capture
     for thread in threads:
         thread.join()
     assert ask(empty_database, EXTENSION) == [("public",)]
-    assert "waiting for postgres" in capsys.readouterr().out
+    assert "waiting for the migration lock, which postgres" in capsys.readouterr().out

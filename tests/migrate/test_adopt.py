@@ -15,6 +15,7 @@ from pgvector_seed.migrate.adopt import baseline, repair
 from pgvector_seed.migrate.compare import SCRATCH, objects
 from pgvector_seed.migrate.files import load
 from pgvector_seed.migrate.runner import undo
+from pgvector_seed.migrate.session import Limits
 from pgvector_seed.postgres.connection import connect
 from tests.conftest import ask, declare, name_of
 from tests.migrate.helpers import ARTICLES_TABLE, MARK, run, write
@@ -242,6 +243,23 @@ def test_what_a_later_migration_drops_must_not_be_there(database: str, folder: P
         take_over(database, folder, "0002_b")
     ask(database, "DROP TABLE b")
     take_over(database, folder, "0002_b")
+
+
+@pytest.mark.parametrize(
+    ("up", "words", "remedy"),
+    [
+        ("CREATE TABLE a (); SELECT pg_sleep(60)", "57014", "--statement-timeout"),
+        ("CREATE TABLE a (); CREATE TABLE a ()", "42P07", "To be compared, the SQL must name tables"),
+    ],
+)
+def test_the_servers_remedy_is_kept(database: str, folder: Path, up: str, words: str, remedy: str) -> None:
+    """Regression: a limit that was reached got the remedy for SQL that cannot be compared."""
+    ask(database, "CREATE TABLE a ()")
+    write(folder, a1_up=up)
+    with connect(database) as connection, pytest.raises(RefusedError, match=words) as caught:
+        baseline(connection, load(folder), declare(), "0001_a", quiet, Limits(statement_timeout="500ms"))
+    assert remedy in caught.value.remedy
+    assert "migrate baseline" not in caught.value.remedy
 
 
 def test_each_migration_is_compared_in_a_session_of_its_own(database: str, folder: Path) -> None:

@@ -183,7 +183,8 @@ def test_new_files_are_refused_until_they_say_something(typed: Typed, folder: Pa
     ]
     assert "0002_add_a_label.up.sql: no statement in it" in typed("apply", code=2)
     assert typed.data("new", "x")["created"][0].endswith("0003_x.up.sql")
-    assert "got 'é'" in typed("new", "é", code=2)
+    for name in ("é", "-", "_ -"):
+        assert f"got {name!r}" in typed("new", name, code=2)
 
 
 def test_the_first_files_of_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -57,6 +57,13 @@ def test_a_contract_that_declares_nothing_is_refused(data: dict[str, Any]) -> No
         convert({"contract": 1, **data}, "of the test")
 
 
+@pytest.mark.parametrize("version", ["\u0660.\u0668", "0.8\n", "0.8."])
+def test_a_minimum_that_is_no_version_is_refused(version: str) -> None:
+    """Regression: Unicode's digits and a newline at the end passed."""
+    with pytest.raises(InputError, match="minimum"):
+        convert({"contract": 1, "extension": {"minimum": version}}, "of the test")
+
+
 def test_a_declared_table_that_nobody_made_is_named() -> None:
     """A declared table that does not exist is refused: verify could never pass."""
     declaration = declare(tables={"itmes": {"rows": 3}})

@@ -56,6 +56,7 @@ def test_every_bad_file_is_named_at_once(folder: Path, tmp_path_factory: pytest.
     (folder / "0007_h.up.sql").mkdir()
     (folder / "0008_i.up.sql").write_text("SELECT 8;\0DROP TABLE t;")
     (folder / "0010_k.up.sql").write_text("SELECT 10;")
+    (folder / "٠٠١٣_x.up.sql").write_text("SELECT 13;")
     error = fault(folder)
     for words in (
         "0001_a.up.sql: empty",
@@ -67,6 +68,7 @@ def test_every_bad_file_is_named_at_once(folder: Path, tmp_path_factory: pytest.
         "0007_h.up.sql: not a file",
         "0008_i.up.sql: a NUL byte",
         "0010_k: the migration 0009 is missing",
+        "٠٠١٣_x.up.sql: the name must be like",
     ):
         assert words in error
 

@@ -97,3 +97,11 @@ def test_a_renamed_migration_is_not_undone_and_applied_again() -> None:
     """A renamed migration is refused: undoing it would lose rows."""
     with pytest.raises(RefusedError, match="0001_a was applied, and its file was renamed to 0001_z"):
         plan({"0001_z": "x"}, {"0001_a": "x"}, allow_down=True)
+
+
+def test_a_down_is_asked_for_beside_an_up_that_exists() -> None:
+    """Regression: without its up, a down is a fault of the folder."""
+    with pytest.raises(RefusedError, match="no down was recorded for 0002_b") as caught:
+        plan({"0001_a": "x"}, {"0001_a": "x", "0002_b": "x"}, {"0002_b"}, allow_down=True)
+    assert caught.value.remedy.startswith("Put 0002_b.up.sql back, and write 0002_b.down.sql. ")
+    assert "python -m seed migrate apply" in caught.value.remedy

@@ -138,6 +138,25 @@ def test_tables_that_are_there_without_a_ledger_are_left_alone(database: str, fo
     assert ask(database, "SELECT kept FROM a") == [(1,)]
 
 
+def test_a_schema_that_exists_is_no_reason_for_a_baseline(database: str, folder: Path) -> None:
+    """Regression: the remedy was `baseline`, which refuses CREATE SCHEMA."""
+    write(folder, a1_up="CREATE SCHEMA other")
+    ask(database, "CREATE SCHEMA other")
+    with pytest.raises(MigrationError, match="42P06") as caught:
+        run(database, folder)
+    assert "CREATE SCHEMA IF NOT EXISTS" in caught.value.remedy
+    assert "baseline" not in caught.value.remedy
+
+
+def test_a_down_that_makes_what_exists_is_not_told_to_record_it(database: str, folder: Path) -> None:
+    """Regression: the remedy was to record the migration that was being undone."""
+    write(folder, a1_up="CREATE TABLE a ()", a1_down="CREATE TABLE a ()")
+    run(database, folder)
+    with pytest.raises(MigrationError, match="42P07") as caught:
+        undo_all(database, folder)
+    assert "Correct the file" in caught.value.remedy
+
+
 def test_edited_history_is_refused_and_nothing_is_run(database: str, folder: Path) -> None:
     write(folder, a1_up="CREATE TABLE a ()")
     run(database, folder)
@@ -243,7 +262,7 @@ def test_an_edited_down_takes_effect(database: str, folder: Path) -> None:
     run(database, folder)
     with pytest.raises(MigrationError) as caught:
         undo_all(database)
-    assert "apply once more" in caught.value.remedy
+    assert "python -m seed migrate apply, which records the new down" in caught.value.remedy
     write(folder, a1_down="DROP TABLE a")
     _, messages = run(database, folder)
     assert messages == ["0001_a: the edited down is recorded"]
@@ -291,7 +310,9 @@ def test_who_holds_the_lock_is_named_while_one_waits(database: str, folder: Path
         holder.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
         process = applier(database, folder)
         assert process.stdout is not None
-        assert process.stdout.readline().startswith("waiting for postgres (the holder, 127.0.0.1")
+        assert process.stdout.readline().startswith(
+            "waiting for the migration lock, which postgres (the holder, 127.0.0.1"
+        )
     assert "0001_a applied" in process.communicate()[0]
 
 

@@ -74,6 +74,7 @@ def test_a_text_that_is_refused(text: str, words: str) -> None:
         MARK + "VACUUM;",
         "SET search_path TO names, public; SET my.authorization = 'x'; COPY stdin TO '/dev/null'",
         MARK + "ALTER SYSTEM SET work_mem = '1MB'",
+        MARK + "CREATE INDEX CONCURRENTLY ٣€ ON t٣ (a)",
         "SET client_encoding = 'UTF8'; SET client_encoding TO utf_8; SET NAMES 'utf-8'".replace("utf_8", "utf8"),
         "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1 AS end; SELECT 2 AS case; END",
     ],
@@ -94,6 +95,7 @@ def test_the_mark_is_a_comment_and_nothing_else() -> None:
         ("CREATE INDEX CONCURRENTLY i ON t (a)", "i", "t"),
         ('create unique index concurrently if not exists "I" on only "s"."T" using hnsw (a)', '"I"', '"s"."T"'),
         ("CREATE INDEX CONCURRENTLY ON t (a)", "", "t"),
+        ("CREATE INDEX CONCURRENTLY ٣€ ON t٣ (a)", "٣€", "t٣"),
     ],
 )
 def test_the_index_that_is_built(text: str, name: str, table: str) -> None:

@@ -76,9 +76,10 @@ def _sample(database: str, _folder: Path) -> str:
 
 
 AGAIN = "Run the same command again."
-NEWEST = f"interrupted: 0001_a is the newest recorded migration; nothing after it was committed. {AGAIN}"
-NONE = f"interrupted: no migration is recorded; nothing was committed. {AGAIN}"
-BEGUN = f"{NEWEST.split(';')[0]}; 0002_b.up.sql was begun outside of a transaction. {AGAIN}"
+RECORDED = "interrupted: 0001_a is the newest recorded migration"
+NEWEST = f"{RECORDED}, and stays; what had begun after it was rolled back. {AGAIN}"
+NONE = f"interrupted: no migration is recorded; what had begun was rolled back. {AGAIN}"
+BEGUN = f"{RECORDED}; 0002_b.up.sql was begun outside of a transaction. {AGAIN}"
 APPLY = "seed migrate apply --directory {}"
 CASES = {
     "apply": Case(APPLY, NEWEST, _apply),
@@ -149,7 +150,7 @@ def test_an_interrupt_of_a_wait_says_that_nothing_was_run(database: str, folder:
         holder.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
         with applier(database, folder) as process:
             assert process.stdout is not None
-            assert process.stdout.readline().startswith("waiting for postgres")
+            assert process.stdout.readline().startswith("waiting for the migration lock, which postgres")
             process.send_signal(signal.SIGINT)
             printed = process.communicate()[0]
     assert (process.returncode, printed) == (130, f"interrupted: nothing was run. {AGAIN}\n")
