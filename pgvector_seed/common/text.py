@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 # Untrusted text must not forge a line of our output or move the cursor. GitHub's runner takes "##[" for a command
 # anywhere in a log, and "::" at the start of a line.
@@ -28,3 +29,12 @@ def lines(text: str) -> list[str]:
 def os_error(error: OSError) -> str:
     """Return the file, or "the output", and the system's message for it, in one line."""
     return f"{error.filename or 'the output'}: {error.strerror}" if error.strerror else str(error)[-200:]
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return "; did you mean NAME?" for the most similar of ``names``, or "" if none is similar. Case does not count."""
+    from difflib import get_close_matches  # only after an error
+
+    plain = {re.sub("[_-]", "", candidate).lower(): candidate for candidate in names}
+    nearest = get_close_matches(re.sub("[_-]", "", name).lower(), plain, n=1)
+    return f"; did you mean {plain[nearest[0]]}?" if nearest else ""
