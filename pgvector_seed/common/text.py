@@ -32,7 +32,7 @@ def os_error(error: OSError) -> str:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return "; did you mean NAME?" for the most similar of ``names``, or "" if none is similar. Case does not count."""
+    """Return "; did you mean NAME?" for the most similar of ``names``, or "". Letter case does not count."""
     from difflib import get_close_matches  # only after an error
 
     plain = {re.sub("[_-]", "", candidate).lower(): candidate for candidate in names}
