@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 # Untrusted text must not forge a line of our output or move the cursor. GitHub's runner takes "##[" for a command
@@ -42,3 +43,12 @@ def name_full_disk(message: str, path: str) -> str:
     while not disk.is_mount():
         disk = disk.parent
     return f"{message}: the disk mounted at {disk} is full"
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return "; did you mean NAME?" for the most similar of ``names``, or "". Letter case does not count."""
+    from difflib import get_close_matches  # only after an error
+
+    plain = {re.sub("[_-]", "", candidate).lower(): candidate for candidate in names}
+    nearest = get_close_matches(re.sub("[_-]", "", name).lower(), plain, n=1)
+    return f"; did you mean {plain[nearest[0]]}?" if nearest else ""

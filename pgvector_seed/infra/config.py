@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import pulumi
 from pulumi.runtime.config import get_config_env, get_config_secret_keys_env
 
+from pgvector_seed.common.text import did_you_mean
 from pgvector_seed.infra.args import CHECKS, LIBPQ, VectorDatabaseArgs
 from pgvector_seed.infra.policy import WARN
 from pgvector_seed.infra.roles import read_roles
 from pgvector_seed.infra.tables import read_tables
-from pgvector_seed.infra.validation import fault_of_text, one_of
+from pgvector_seed.infra.validation import fault_of_text, one_of, with_command
 
 
 def load() -> VectorDatabaseArgs:
@@ -34,7 +35,11 @@ def parse(raw: Mapping[str, str], secret: Collection[str] = ()) -> VectorDatabas
     tables, faults = read_tables(raw.get("tables", "{}"))
     roles, faults_of_roles = read_roles(raw)
     faults += faults_of_roles
-    faults += [f"{key}: no such key. Run: pulumi config rm {key}" for key in raw.keys() - {*KEYS, "tables", "roles"}]
+    keys = {*KEYS, "tables", "roles"}
+    faults += [
+        with_command(f"{key}: no such key{did_you_mean(key, keys)}", f"pulumi config rm {key}")
+        for key in raw.keys() - keys
+    ]
     for key in raw.keys() & KEYS.keys():
         fault = KEYS[key].check(raw[key])
         if fault:

@@ -104,7 +104,10 @@ def _too_old(connection: Connection, minimum: str) -> Iterator[str]:
     version = enabled.version if enabled else available
     if version is None or not is_older(version, minimum):
         return
-    newer = available is not None and not is_older(available, minimum)
-    remedy = "In psql: ALTER EXTENSION vector UPDATE;" if newer else f"Upgrade it on the server to {minimum} or later"
+    if available is not None and not is_older(available, minimum):
+        remedy = f"The server has {available}, which a superuser can enable. In psql: ALTER EXTENSION vector UPDATE;"
+    else:
+        remedy = f"Upgrade it on the server to {minimum} or later"
+        remedy += ", then as a superuser: ALTER EXTENSION vector UPDATE;" if enabled else ""
     name = setting_name("minimumVersion")
     yield f"{name}: pgvector is {version}, older than {minimum}. {remedy}"

@@ -9,6 +9,8 @@ from typing import Any
 
 import pulumi
 
+from pgvector_seed.common.text import did_you_mean
+from pgvector_seed.infra.validation import with_command
 from pgvector_seed.postgres.catalog import LONGEST_NAME
 
 KINDS = ("owner", "writer", "reader")
@@ -83,9 +85,10 @@ def _role(value: str | dict[str, str]) -> Role:
 
 def _faults(roles: dict[str, Any]) -> Iterator[str]:
     for kind in roles.keys() - set(KINDS):
-        yield f"roles: no such key: {kind}. Run: pulumi config rm --path 'roles.{kind}'"
+        fault = f"roles: no such key: {kind}{did_you_mean(kind, KINDS)}"
+        yield with_command(fault, f"pulumi config rm --path 'roles.{kind}'")
     for fault, kind in faults_of_names({kind: _name(roles.get(kind)) for kind in KINDS}):
-        yield f"{fault}. Run: pulumi config set --path 'roles.{kind}' app_{kind}"
+        yield with_command(fault, f"pulumi config set --path 'roles.{kind}' app_{kind}")
 
 
 def _name(role: Any) -> Any:
@@ -105,7 +108,8 @@ def faults_of_names(names: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def fault_of_name(name: Any) -> str | None:
     """Return the fault of a role's name, or None."""
     if not isinstance(name, str) or not name or "\0" in name:
-        return f"must be a role's name, or {{existing: NAME}} for a role that exists; got {name!r}"
+        near = did_you_mean(next(iter(name)), ["existing"]) if isinstance(name, dict) and len(name) == 1 else ""
+        return f"must be a role's name, or {{existing: NAME}} for a role that exists; got {name!r}{near}"
     if len(name.encode()) > LONGEST_NAME:
         return f"must have {LONGEST_NAME} bytes at most, PostgreSQL's limit for a name; got {name!r}"
     return f"{name!r} is reserved" if name.startswith("pg_") or name in ("public", "none") else None

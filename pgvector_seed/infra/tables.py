@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from pgvector_seed.infra.validation import fault_of_text
-from pgvector_seed.migrate.contract import TableDeclaration
+from pgvector_seed.common.text import did_you_mean
+from pgvector_seed.infra.validation import fault_of_text, with_command
+from pgvector_seed.migrate.contract import DeclaredRecall, TableDeclaration
 from pgvector_seed.vectors.metrics import OPERATORS
 
 Tables = dict[str, dict[str, Any]]
@@ -37,7 +38,7 @@ def read_tables(raw: str) -> tuple[Tables, list[str]]:
     if not isinstance(tables, dict):
         return {}, [f"tables: must map tables to their declarations; got {raw!r}. Run: pulumi config rm tables"]
     faults = [fault for name, table in tables.items() for fault in faults_of_table(name, table)]
-    return tables, [f"{fault}. Run: {command}" for fault, command in faults]
+    return tables, [with_command(fault, command) for fault, command in faults]
 
 
 def faults_of_table(name: Any, table: Any) -> Iterator[tuple[str, str]]:
@@ -52,10 +53,18 @@ def faults_of_table(name: Any, table: Any) -> Iterator[tuple[str, str]]:
         return
     for key, value in table.items():
         if key not in _KEYS:
-            yield f"{path}: no such key: {key}", f"pulumi config rm --path '{path}.{key}'"
+            fault = f"{path}: no such key: {key}{did_you_mean(str(key), _KEYS)}"
+            yield fault, f"pulumi config rm --path '{path}.{key}'"
         elif not _fits(key, value):
             valid, commands = _KEYS[key]
-            yield f"{path}: {key} must be {valid}; got {value!r}", commands.format(path)
+            yield f"{path}: {key} must be {valid}; got {value!r}{_unknown_part(key, value)}", commands.format(path)
+
+
+def _unknown_part(key: str, value: Any) -> str:
+    """Return the first unknown key of a recall, with the nearest one, or ""."""
+    parts = DeclaredRecall.__struct_fields__
+    unknown = [part for part in value if part not in parts] if key == "recall" and isinstance(value, Mapping) else []
+    return f"; no such key: {unknown[0]}{did_you_mean(str(unknown[0]), parts)}" if unknown else ""
 
 
 def _fits(key: str, value: Any) -> bool:

@@ -63,6 +63,11 @@ def _shown(value: Any) -> str:
     return repr(value) if isinstance(value, str | int | float | None) else type(value).__name__
 
 
+def with_command(fault: str, command: str) -> str:
+    """Return a fault of the configuration with the command that mends it."""
+    return f"{fault}{'' if fault.endswith('?') else '.'} Run: {command}"
+
+
 def one_of(*choices: str) -> Callable[[str], str | None]:
     """Return a check that a value is one of ``choices``."""
     return lambda value: None if value in choices else f"must be one of {', '.join(choices)}; got {value!r}"

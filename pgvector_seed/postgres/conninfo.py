@@ -48,14 +48,22 @@ def connect_timeout(conninfo: str, seconds: float) -> int:
     Raises InputError if PGCONNECT_TIMEOUT is not a number.
     """
     hosts = str(conninfo_to_dict(conninfo).get("host") or libpq_default("host") or "").count(",") + 1
-    timeout = libpq_default("connect_timeout") or "0"
+    limit = timeout_limit(conninfo) or CONNECT_TIMEOUT_SECONDS
+    return max(2, int(min(seconds, limit) / hosts))
+
+
+def timeout_limit(conninfo: str) -> int | None:
+    """Return the connect_timeout that the user set, in seconds, or None.
+
+    Raises InputError if it is not a number, as libpq does where it waits itself.
+    """
+    timeout = conninfo_to_dict(conninfo).get("connect_timeout") or libpq_default("connect_timeout")
     try:
-        limit = int(timeout) or CONNECT_TIMEOUT_SECONDS
+        return int(timeout) if timeout else None
     except ValueError as error:
         raise InputError(
             f"PGCONNECT_TIMEOUT is not a number of seconds: {timeout}", "Set it to one, or unset it."
         ) from error
-    return max(2, int(min(seconds, limit) / hosts))
 
 
 def as_role(conninfo: str, role: str) -> str:

@@ -64,7 +64,9 @@ def confidence_interval(recalls: Sequence[float]) -> Recall:
 def measure_recall(connection: Connection, column: VectorColumn, queries: Sequence[str], k: int) -> Iterator[float]:
     """Yield the recall at ``k`` of each query with the session's settings, not counting the stored query itself.
 
-    ``k`` is at least 2, so that a neighbour is left. Queries without a true neighbour are skipped.
+    So ``k`` - 1 neighbours are compared. To ask for one more would be another query: an HNSW index returns at most
+    ef_search rows, and a reader with ``k`` = ef_search would be said to miss one. ``k`` is at least 2, so that a
+    neighbour is left. Queries without a true neighbour are skipped.
     """
     k = max(k, 2)
     for query in queries:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # The checks that run a query with the reader's settings and rights.
 READER_CHECKS = frozenset({"plan", "recall"})
 
+AFTER_CONNECT = "after connect, which failed"  # the reason of every skip if no connection was made
+
 
 class Status(StrEnum):
     """How a check ended."""

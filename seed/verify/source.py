@@ -11,7 +11,9 @@ from pathlib import Path
 
 from psycopg import errors
 
+from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import InputError, UnreachableError
+from pgvector_seed.common.remedies import in_checkout
 from pgvector_seed.migrate.contract import CONTRACT, Contract, convert, parse
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.catalog import parse_name
@@ -20,6 +22,9 @@ from pgvector_seed.postgres.errors import one_line
 from pgvector_seed.vectors.tables import vector_tables
 
 STDIN = "-"
+_COMMANDS = f"{in_checkout('make up, ')}pulumi up or {PROGRAM} migrate apply"
+_DEPLOY = f"Deploy to it: {_COMMANDS}. Or connect to another one: PGDATABASE."
+_APPLY = f"Apply them, which records the contract: {_COMMANDS}."
 _REMEDY = "Name a contract: --contract FILE or --stack NAME. To check one table without a contract: --table NAME"
 
 
@@ -72,8 +77,11 @@ def from_database(connection: Connection) -> Contract:
         ledger = read_ledger(connection)
     except errors.InsufficientPrivilege as error:
         raise InputError(f"this login may not read this database's contract: {one_line(error)}", _REMEDY) from error
-    if ledger is None or not ledger.contract:
-        raise InputError("this database keeps no contract", _REMEDY)
+    if ledger is None:
+        raise InputError("this database keeps no contract: nothing is deployed in it", f"{_DEPLOY}\n{_REMEDY}")
+    if not ledger.contract:
+        fault = "this database keeps no contract: its last migrations were undone, or not all are applied"
+        raise InputError(fault, f"{_APPLY}\n{_REMEDY}")
     return convert(ledger.contract, "in this database")
 
 

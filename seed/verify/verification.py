@@ -21,7 +21,7 @@ from pgvector_seed.postgres.errors import one_line, translated
 from .checks import CHECKS
 from .context import LOCK_SECONDS
 from .deadline import RAISE_LIMIT, Deadline, OutOfTimeError, cut_at_deadline, no_answer_error
-from .model import Report, Result, failed, skipped
+from .model import AFTER_CONNECT, Report, Result, failed, skipped
 from .runner import check_transaction, run_checks
 from .source import from_catalog, from_database, from_file, from_stack
 
@@ -62,7 +62,7 @@ def make_report(options: VerifyOptions) -> Report:
         failure = error
     failure = no_answer_error(deadline) if cut.is_set() else failure
     if isinstance(failure, UnreachableError):
-        results = results or _unreached(options.names, failure)
+        results = results or unreached(options.names, failure)
     return Report(results, subject, failure, options.strict, time.monotonic() - start, VERSION)
 
 
@@ -95,9 +95,9 @@ def _conninfo(contract: Contract | None, deadline: Deadline) -> str:
     return make_conninfo(settings, connect_timeout=connect_timeout(settings, deadline.seconds_left))
 
 
-def _unreached(names: Sequence[str], error: UnreachableError) -> list[Result]:
+def unreached(names: Sequence[str], error: UnreachableError) -> list[Result]:
     """Return a failure of ``connect``, and a skip for every other named check."""
-    outcomes = {name: skipped("after connect, which failed") for name in names}
+    outcomes = {name: skipped(AFTER_CONNECT) for name in names}
     if "connect" in outcomes:
         outcomes["connect"] = failed("a login", error.message, error.remedy)
     return [Result(name, None, outcomes[name], 0.0) for name in CHECKS if name in outcomes]

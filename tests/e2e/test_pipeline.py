@@ -119,7 +119,7 @@ def test_missing_packages_are_told(stack: Stack) -> None:
 def test_a_wrong_password_is_told_in_one_line_before_anything_is_changed(stack: Stack) -> None:
     output = pipeline(stack, "deploy", code=3, PGPASSWORD="wr0ng")
     error, remedy = output.splitlines()
-    assert error.startswith("error: connection failed")
+    assert error.startswith("error: connection to server at")
     assert "password authentication failed" in error
     assert "PGPASSWORD" in remedy
     assert "wr0ng" not in output

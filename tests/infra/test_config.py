@@ -134,6 +134,28 @@ def test_all_faults_are_reported_at_once() -> None:
 
 
 @pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ({"on_destroy": "revert"}, "on_destroy: no such key; did you mean onDestroy? Run: pulumi config rm on_destroy"),
+        ({"ondestroy": "revert"}, "did you mean onDestroy?"),
+        ({"minimum-version": "0.8.4"}, "did you mean minimumVersion?"),
+        ({"shcema": "x"}, "did you mean schema?"),
+        ({"table": "{}"}, "did you mean tables?"),
+        ({"tables": '{"t": {"metrics": "l2"}}'}, "no such key: metrics; did you mean metric?"),
+        ({"tables": '{"t": {"recall": {"k": 10, "minium": 0.9}}}'}, "no such key: minium; did you mean minimum?"),
+        ({"roles": '{"owner": "o", "writer": "w", "reeder": "r"}'}, "no such key: reeder; did you mean reader?"),
+        ({"roles": '{"owner": {"exists": "o"}, "writer": "w", "reader": "r"}'}, "did you mean existing?"),
+    ],
+)
+def test_an_unknown_key_suggests_the_nearest(raw: dict[str, str], words: str) -> None:
+    assert words in faults(raw)
+
+
+def test_a_key_that_is_near_to_none_suggests_nothing() -> None:
+    assert "did you mean" not in faults({"colour": "red"})
+
+
+@pytest.mark.parametrize(
     ("key", "value"),
     [
         ("port", "0"),

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgvector_seed.common.errors import InputError, UnreachableError
 from pgvector_seed.infra.preflight import preflight
 from pgvector_seed.postgres.auth import OWN_SERVER
 from pgvector_seed.postgres.connection import connect
 from pgvector_seed.postgres.conninfo import connect_timeout
+from tests.conftest import pg_variables
 from tests.thief import thief
 
 
@@ -154,3 +155,66 @@ def test_a_timeout_that_is_not_a_number_is_refused(timeout: str, monkeypatch: py
     monkeypatch.setenv("PGCONNECT_TIMEOUT", timeout)
     with pytest.raises(InputError, match=f"PGCONNECT_TIMEOUT is not a number of seconds: {timeout}"):
         connect_timeout("host=db", 60)
+
+
+REFUSED_BY_LIBPQ = {
+    "PGCONNECT_TIMEOUT": ("abc", "1.5", "10s"),
+    "PGPORT": ("abc", "0", "99999", "1,2"),
+    "PGSSLMODE": ("bogus",),
+    "PGSSLMINPROTOCOLVERSION": ("abc",),
+    "PGTARGETSESSIONATTRS": ("abc",),
+    "PGHOSTADDR": ("abc",),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name in REFUSED_BY_LIBPQ for value in REFUSED_BY_LIBPQ[name]]
+)
+def test_a_variable_that_libpq_refuses_is_bad_input(
+    name: str, value: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: most were exit 3, as if the server could not be reached, and named PGHOST."""
+    settings = pg_variables(database)
+    for variable, text in {**settings, name: value}.items():
+        monkeypatch.setenv(variable, text)
+    with pytest.raises(InputError) as caught:
+        open_and_close("sslrootcert=")
+    assert not isinstance(caught.value, UnreachableError)
+    assert value.partition(",")[0] in caught.value.message
+    assert "PG* variables" in caught.value.remedy or "PGCONNECT_TIMEOUT" in caught.value.message
+
+
+REFUSED_BY_THE_SERVER = {
+    "-c nope=1": ('unrecognized configuration parameter "nope"', "PGOPTIONS"),
+    "-c work_mem=x": ('invalid value for parameter "work_mem": "x"', "PGOPTIONS"),
+    "-x": ("invalid command-line argument", "PGOPTIONS"),
+    "-c role=nobody": ('role "nobody" does not exist', "if it sets a role, PGOPTIONS"),
+}
+
+
+@pytest.mark.parametrize("options", REFUSED_BY_THE_SERVER)
+@pytest.mark.parametrize("sslmode", ["disable", "prefer"])
+def test_options_that_the_server_refuses(
+    options: str, sslmode: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's words are told once, also if libpq tried with and without TLS, and the remedy names the variable."""
+    words, remedy = REFUSED_BY_THE_SERVER[options]
+    monkeypatch.setenv("PGOPTIONS", options)
+    with pytest.raises(UnreachableError) as caught:
+        open_and_close(make_conninfo(database, sslmode=sslmode))
+    assert caught.value.message.count(words) == 1
+    assert remedy in caught.value.remedy
+
+
+def test_a_server_that_is_down_is_told_in_one_line_of_a_terminal(database: str) -> None:
+    with pytest.raises(UnreachableError) as caught:
+        open_and_close(make_conninfo(database, port=1))
+    assert caught.value.message == 'connection to server at "127.0.0.1", port 1 failed: Connection refused'
+    assert "PGHOSTADDR" not in caught.value.remedy
+
+
+def test_an_address_that_wins_over_the_host_is_named(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGHOSTADDR", "127.0.0.1")
+    with pytest.raises(UnreachableError) as caught:
+        open_and_close(make_conninfo(database, host="db.example", port=1))
+    assert "PGHOSTADDR" in caught.value.remedy

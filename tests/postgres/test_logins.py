@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Barrier
 
@@ -15,11 +16,12 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from local.binaries import INSTALLED
 from local.server import HOST, Server
 from local.workspace import ROOT
 from pgvector_seed.common.errors import UnreachableError
 from pgvector_seed.postgres.connection import connect
-from tests.conftest import ask, name_of, pg_variables
+from tests.conftest import TEMPLATE, ask, conninfo, name_of, new_server, pg_variables, remove
 from tests.names import half_dead
 
 LOGINS, LIMIT = 50, 5
@@ -77,12 +79,45 @@ def test_many_logins_at_once_against_a_limit(role: Callable[[str], str], databas
                 assert code == 3
                 assert f"too many connections for {limited.lower()}" in words
                 assert "Wait until other sessions have ended" in words
+                assert f"ALTER {limited} ... CONNECTION LIMIT" in words
         finally:
             everybody.wait(60)
     outcomes = list(results)
     assert outcomes.count("in") == LIMIT
     refusals = set(outcomes) - {"in"}
     assert all(f"too many connections for {limited.lower()}" in words for words in refusals)
+
+
+def error_of(conninfo: str) -> UnreachableError:
+    """Return the error of a connection that is refused."""
+    with pytest.raises(UnreachableError) as caught, connect(conninfo):
+        pass
+    return caught.value
+
+
+def test_a_server_without_a_free_connection(tmp_path: Path) -> None:
+    """The remedy names the setting of the server, and the view that shows who holds the connections."""
+    server = new_server(tmp_path / "full", max(INSTALLED))
+    try:
+        ask(own := conninfo(server, TEMPLATE), "CREATE ROLE al LOGIN PASSWORD 's3cret'")
+        ask(own, "ALTER SYSTEM SET max_connections = 4")
+        ask(own, "ALTER SYSTEM SET superuser_reserved_connections = 1")
+        ask(own, "ALTER SYSTEM SET reserved_connections = 0")
+        ask(own, "ALTER SYSTEM SET max_wal_senders = 0")
+        server.stop()
+        server.start()
+        login = make_conninfo(conninfo(server, TEMPLATE), user="al", password="s3cret")
+        with ExitStack() as sessions:
+            for _ in range(3):
+                sessions.enter_context(connect(login))
+            refusals = [error_of(login)]
+            sessions.enter_context(connect(own))
+            refusals.append(error_of(own))
+        assert "connection slots are reserved" in refusals[0].message
+        assert "too many clients already" in refusals[1].message
+        assert all("pg_stat_activity" in refusal.remedy for refusal in refusals)
+    finally:
+        remove(server)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[-1])

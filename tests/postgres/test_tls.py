@@ -136,13 +136,21 @@ def test_the_systems_authorities(
             assert connection.pgconn.ssl_in_use
 
 
-def test_files_that_cannot_be_used(authority: Authority, server: Server, database: str) -> None:
+def test_files_that_cannot_be_used(authority: Authority, server: Server, database: str, tmp_path: Path) -> None:
     certificate, key = authority.client("al")
     key.chmod(0o644)
     with speaking_tls(server, authority.server(asks=True)) as proxy:
         here = tls(database, proxy.port, sslrootcert=str(authority.root))
         assert "chmod 600" in error_of(make_conninfo(here, sslcert=str(certificate), sslkey=str(key)))
         missing = error_of(make_conninfo(here, sslrootcert="nowhere"))
+        key.chmod(0o600)
+        another, no_key = authority.client("bo")[1], tmp_path / "no.key"
+        no_key.write_text("x")
+        no_key.chmod(0o600)
+        remedies = {"nowhere": "PGSSLKEY", str(another): "belong together", str(no_key): "PGSSLKEY"}
+        for path, words in remedies.items():
+            assert words in error_of(make_conninfo(here, sslcert=str(certificate), sslkey=path))
+        assert "PGSSLCERT" in error_of(make_conninfo(here, sslcert=str(tmp_path), sslkey=str(key)))
     assert 'root certificate file "nowhere" does not exist' in missing
     assert "pulumi config set sslrootcert" in missing
 

@@ -18,12 +18,14 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from pgvector_seed.common.errors import Error, UnreachableError
 from seed.verify import formats
+from seed.verify.checks import CHECKS
 from seed.verify.formats import FORMATS
 from seed.verify.formats.data import as_data, as_json
 from seed.verify.formats.github import as_github, step_summary
 from seed.verify.formats.junit import as_junit
 from seed.verify.formats.text import as_text
 from seed.verify.model import Outcome, Report, Result, Status, failed, not_declared, passed, skipped
+from seed.verify.verification import unreached
 
 SCHEMA = json.loads(Path(str(formats.__file__)).with_name("report.schema.json").read_text())
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -98,7 +100,7 @@ def test_text_is_a_line_a_check_in_columns_and_a_failure_says_what_to_do() -> No
         "          ON public.items",
         "          USING hnsw (embedding vector_l2_ops)",
         "skip  recall     public.items  no index to ask",
-        "-     rows       sales.orders  the contract does not declare rows",
+        "not declared for sales.orders: rows",
         "5 checks: 2 passed, 1 failed, 1 skipped, 1 not declared, in 0.4 s; wrong: index public.items",
     ]
 
@@ -112,6 +114,36 @@ def test_text_ends_with_the_error() -> None:
     """The error that ended the run is the last line, after all checks."""
     assert as_text(BROKEN).splitlines()[-3:] == [
         "1 check: 1 passed, in 0.0 s",
+        "error: the connection was lost",
+        "  Run it again.",
+    ]
+
+
+def test_text_names_what_is_not_declared_in_one_line() -> None:
+    """Regression: a contract of one table took eight lines for it, which looked like removals."""
+    results = [Result(name, None, not_declared(name), 0.0) for name in ("tls", "ledger")]
+    results += [Result(name, "public.items", not_declared(name), 0.0) for name in ("rows", "recall")]
+    assert as_text(Report(results)).splitlines()[:-1] == ["not declared: tls, ledger, rows, recall"]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_text_without_a_connection_tells_the_reason_once(strict: bool) -> None:
+    """Regression: the reason stood there twice, with a line for each of the 14 checks that were skipped."""
+    refused = UnreachableError("no route", "Check PGHOST.")
+    report = Report(unreached(list(CHECKS), refused), failure=refused, strict=strict)
+    assert as_text(report).splitlines() == ["0 checks: none was run, in 0.0 s", "error: no route", "  Check PGHOST."]
+    assert len(as_data(report)["checks"]) == len(cases(report)) - 1 == len(CHECKS)
+
+
+def test_text_of_a_connection_that_was_lost_has_the_results_until_then() -> None:
+    """The checks that could not be made any more are counted, and do not repeat the error."""
+    lost = [Result(name, None, skipped(LOST.message), 0.0) for name in ("plan", "recall")]
+    report = Report([*MIXED[:2], *lost], "app on db:5432", LOST)
+    assert as_text(report).splitlines() == [
+        "verifying app on db:5432",
+        "pass  extension                vector 0.8.4",
+        "pass  rows       public.items  5,000 rows",
+        "4 checks: 2 passed, 2 skipped, in 0.0 s",
         "error: the connection was lost",
         "  Run it again.",
     ]
@@ -134,7 +166,7 @@ def test_colours_change_no_word() -> None:
     assert click.style("pass", fg="green") in coloured
     assert click.style("fail", fg="red") in coloured
     assert click.style("skip", fg="yellow") in coloured
-    assert click.style("-   ", dim=True) in coloured
+    assert click.style("not declared for sales.orders: rows", dim=True) in coloured
     assert click.unstyle(coloured) == as_text(mixed())
 
 

@@ -221,3 +221,32 @@ def test_too_little_time_ends_the_run(base: str) -> None:
     assert error is not None
     assert "was over before every check was made" in error.message
     assert {result.outcome.status for result in outcomes} == {Status.SKIP}
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_recall_of_a_tiny_table(base: str, rows: int) -> None:
+    """Regression: a table with one vector was skipped because the time was too short."""
+    ask(base, f"DELETE FROM items WHERE id > {rows}")
+    ask(base, "VACUUM FULL items")
+    results_ = results(base, CONTRACT, "recall")
+    if rows == 1:
+        words = "no stored vector has a neighbour to find"
+        assert with_status(results_, Status.SKIP)["recall"] == words
+    else:
+        assert with_status(results_, Status.PASS)["recall"].startswith("1.000,")
+
+
+def test_few_dead_rows_are_no_bloat_and_the_limit_is_told(base: str) -> None:
+    """A small table has more dead rows than live ones after each update, until autovacuum runs."""
+    ask(base, "ALTER TABLE items SET (autovacuum_enabled = off)")
+    ask(base, "TRUNCATE items")
+    ask(
+        base,
+        "INSERT INTO items (label, embedding) SELECT 'x', array_fill(1, ARRAY[32])::vector FROM generate_series(1, 10)",
+    )
+    for _ in range(3):
+        ask(base, "UPDATE items SET label = 'y'; SELECT pg_stat_force_next_flush()")
+    (result,) = results(base, CONTRACT, "bloat")
+    assert result.outcome.message == "30 dead rows beside 10 live ones"
+    assert result.outcome.expected == "fewer dead rows than live ones, or than 1,000"
+    assert result.outcome.status is Status.PASS

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from pgvector_seed.postgres.catalog import Column, find_column
-from pgvector_seed.vectors.extension import EXTENSION
 
 from ..context import Context, NotAllowedError
 from ..model import Check, Fault, Outcome, failed_with, not_declared, passed
+from .retype import retype_remedy
 from .table import SEE_MIGRATIONS
 
 # True if a unique index has this column alone; false if only together with the partition key, as the index of a
@@ -68,20 +68,12 @@ def _vector_faults(context: Context) -> Iterator[Fault]:
     other_type = table.type not in (None, column.type)
     other_schema = column.type_schema not in (_type_schema(context, column), None)
     if other_type or other_schema or column.modifier <= 0 or table.dimensions not in (None, column.modifier):
-        yield Fault(f"{table.vector} is {_type(column)}", _alter(context))
+        yield Fault(f"{table.vector} is {_type(column)}", retype_remedy(context, column))
 
 
 def _type_schema(context: Context, column: Column) -> str | None:
     """Return the schema of pgvector's type, or of bit: another schema may have a type of the same name."""
     return "pg_catalog" if column.type == "bit" else context.extension.schema if context.extension else None
-
-
-def _alter(context: Context) -> str:
-    declared_type = f"{context.declared.type or EXTENSION}({context.declared.dimensions or 'dimensions'})"
-    statement = sql.SQL("ALTER TABLE {} ALTER COLUMN {} TYPE ").format(
-        context.sql_name, sql.Identifier(context.declared.vector or "")
-    )
-    return f"Embed the rows again if the model changed. In a migration: {statement.as_string()}{declared_type};"
 
 
 def _id_faults(context: Context) -> Iterator[Fault]:

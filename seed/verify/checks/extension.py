@@ -15,6 +15,7 @@ from ..model import Check, Outcome, failed, not_declared, passed
 # PostgreSQL 18 shows the version of the library that this session has loaded.
 _LOADED = "SELECT version FROM pg_get_loaded_modules() WHERE module_name = %s"
 _SHOWS_LOADED = 180000
+_UPDATE = f"ALTER EXTENSION {EXTENSION} UPDATE;"
 _USAGE = "SELECT has_schema_privilege(%s::name, %s, 'USAGE')"
 
 
@@ -40,7 +41,7 @@ def run(context: Context) -> Outcome:
         return failed(expected, f"{actual}, which unqualified names of {role} do not find", "\n".join(remedies))
     loaded = _loaded_version(context, extension.schema)
     if loaded and declared.minimum and is_older(loaded, declared.minimum):
-        return failed(expected, f"{actual}, and the loaded library is {loaded}", _install(declared.minimum))
+        return failed(expected, f"{actual}, and the loaded library is {loaded}", _install(context, declared.minimum))
     return passed(actual, expected)
 
 
@@ -55,12 +56,19 @@ def _create(context: Context) -> str:
 def _update(context: Context, minimum: str) -> str:
     available = available_version(context.connection)
     if available is None or is_older(available, minimum):
-        return _install(minimum)
-    return f"ALTER EXTENSION {EXTENSION} UPDATE;"
+        return _install(context, minimum)
+    return (
+        f"{_UPDATE}\n-- As a superuser or, on a managed server, the role that enabled the extension.\n"
+        "-- pgvector's changelog says which indexes need REINDEX after it."
+    )
 
 
-def _install(minimum: str) -> str:
-    return f"Install pgvector {minimum} or later on the server, restart it, then: ALTER EXTENSION {EXTENSION} UPDATE;"
+def _install(context: Context, minimum: str) -> str:
+    available = available_version(context.connection)
+    return (
+        f"The server's files are {f'of pgvector {available}' if available else 'missing'}: install {minimum} or later, "
+        f"restart the server, then as a superuser: {_UPDATE}"
+    )
 
 
 def _loaded_version(context: Context, schema: str) -> str | None:

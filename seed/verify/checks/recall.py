@@ -37,21 +37,26 @@ def run(context: Context) -> Outcome:
         if not queries:
             return skipped("the table has no vector to query with", expected)
         recall = _measure(context, column, queries, declared)
+        if recall is None:
+            return skipped("no stored vector has a neighbour to find", expected)
     actual = f"{recall.mean:.3f}, between {recall.low:.3f} and {recall.high:.3f}, by {recall.queries} queries"
     return passed(actual, expected) if recall.high >= declared.minimum else failed(expected, actual, _REMEDY)
 
 
-def _measure(context: Context, column: VectorColumn, queries: list[str], declared: DeclaredRecall) -> Recall:
-    """Measure recall for a sixth of the time left. Raises OutOfTimeError after fewer than 10 queries."""
+def _measure(context: Context, column: VectorColumn, queries: list[str], declared: DeclaredRecall) -> Recall | None:
+    """Measure recall for a sixth of the time left. Returns None if no query has a neighbour.
+
+    Raises OutOfTimeError if the time is over after fewer than 10 queries.
+    """
     end = time.monotonic() + _SHARE_OF_TIME * context.deadline.seconds_left
     recalls: list[float] = []
     for recall in measure_recall(context.connection, column, queries, declared.k):
         recalls.append(recall)
         if time.monotonic() > end:
+            if len(recalls) < min(FEWEST_QUERIES, len(queries)):
+                raise OutOfTimeError(f"only {len(recalls)} queries could be run in a sixth of the time left")
             break
-    if len(recalls) < min(FEWEST_QUERIES, len(queries)):
-        raise OutOfTimeError(f"only {len(recalls)} queries could be run in a sixth of the time left")
-    return confidence_interval(recalls)
+    return confidence_interval(recalls) if recalls else None
 
 
 CHECK = Check(

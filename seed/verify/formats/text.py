@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from pgvector_seed.common.text import lines, printable
 
-from ..model import Report, Result, Status
+from ..model import AFTER_CONNECT, Report, Result, Status
 from .words import details, summary
 
 # Characters; a longer name shifts the rest of its own line only.
 WIDEST = 48
 
-WORDS = {Status.NOT_DECLARED: "-"}
 STYLES: dict[Status, dict[str, Any]] = {
     Status.PASS: {"fg": "green"},
     Status.FAIL: {"fg": "red"},
@@ -24,19 +25,38 @@ STYLES: dict[Status, dict[str, Any]] = {
 
 
 def as_text(report: Report, *, color: bool = False) -> str:
-    """Return the subject, the checks in columns and the summary; last the error, if the run ended early."""
+    """Return the subject, the checks in columns and the summary; last the error, if the run ended early.
+
+    Checks that only repeat the error are left out. The tables' undeclared checks share a line.
+    """
+    repeated = (report.error, AFTER_CONNECT) if report.failure else ()
+    results = [result for result in report.results if result.outcome.message not in repeated]
     report_lines = [f"verifying {printable(report.subject)}"] if report.subject else []
-    names = _width([result.name for result in report.results])
-    tables = _width([result.table or "" for result in report.results])
-    for result in report.results:
+    made = [result for result in results if result.outcome.status is not Status.NOT_DECLARED]
+    names = _width([result.name for result in made])
+    tables = _width([result.table or "" for result in made])
+    for result in made:
         report_lines.append(_row(result, names, tables, color=color))
         report_lines += [f"      {line}" for line in details(result.outcome)]
-    return "\n".join([*report_lines, summary(report), *_error(report, color=color)])
+    report_lines += [_painted(line, Status.NOT_DECLARED, color=color) for line in _not_declared(results)]
+    counted = report if results else replace(report, results=[])
+    return "\n".join([*report_lines, summary(counted), *_error(report, color=color)])
+
+
+def _not_declared(results: list[Result]) -> Iterator[str]:
+    """Yield a line with the names of the checks for which the contract has nothing; of several tables, one for each."""
+    several = len({result.table for result in results} - {None}) > 1
+    checks: dict[str | None, list[str]] = {}
+    for result in results:
+        if result.outcome.status is Status.NOT_DECLARED:
+            checks.setdefault(result.table if several else None, []).append(printable(result.name))
+    for table, names in checks.items():
+        yield f"not declared{f' for {printable(table)}' if table else ''}: {', '.join(names)}"
 
 
 def _row(result: Result, names: int, tables: int, *, color: bool) -> str:
     status = result.outcome.status
-    word = _painted(f"{WORDS.get(status, status):<4}", status, color=color)
+    word = _painted(f"{status:<4}", status, color=color)
     cells = [f"{printable(result.name):<{names}}", f"{printable(result.table or ''):<{tables}}"]
     return "  ".join([word, *filter(None, cells), printable(result.outcome.message)]).rstrip()
 

@@ -1,0 +1,81 @@
+"""The remedy for a vector column of another type or dimension, which depends on its rows."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from psycopg import errors, sql
+
+from pgvector_seed.common.remedies import in_checkout
+from pgvector_seed.postgres.catalog import Column
+from pgvector_seed.vectors.extension import EXTENSION
+
+from ..context import Context, NotAllowedError
+
+# pgvector has a cast between any two of these; it keeps the dimensions.
+_CAST = frozenset({"vector", "halfvec", "sparsevec"})
+_COUNTED = frozenset({"vector", "halfvec"})  # the types that vector_dims takes
+_SHARE_OF_TIME = 0.05
+
+_NEW_COLUMN = (
+    "ALTER TABLE fails on rows with other vectors: embed them again into a new column, build its index, switch the "
+    "queries to it and drop the old one" + in_checkout(' (docs/migrations.md, "Change the dimensions")') + "."
+)
+_HAS_VECTOR = "SELECT EXISTS (SELECT FROM {table} WHERE {column} IS NOT NULL)"
+# An index of another type's operator class keeps the column from its new type.
+_INDEXES = """
+SELECT n.nspname, x.relname
+FROM pg_index i
+JOIN pg_class x ON x.oid = i.indexrelid
+JOIN pg_namespace n ON n.oid = x.relnamespace
+JOIN pg_am m ON m.oid = x.relam AND m.amname IN ('hnsw', 'ivfflat')
+WHERE i.indrelid = %s AND %s = ANY (i.indkey)
+ORDER BY 1, 2
+"""
+
+
+def retype_remedy(context: Context, column: Column) -> str:
+    """Return the statements that give a column its declared type, or the steps to a new column if they would fail."""
+    declared = context.declared
+    type_ = declared.type or EXTENSION
+    same_type = type_ == column.type
+    if type_ in _CAST and column.type in _CAST and not same_type and declared.dimensions in (None, column.modifier):
+        return _migration(context, column, f"{type_}({column.modifier})")
+    new = f"{type_}({declared.dimensions or 'N'})"
+    if _is_empty(context):
+        using = "" if same_type or {type_, column.type} <= _CAST else " USING NULL"
+        return _migration(context, column, new + using)
+    if same_type and column.modifier <= 0 and type_ in _COUNTED:
+        names = {"column": sql.Identifier(declared.vector or ""), "table": context.sql_name}
+        count = sql.SQL("SELECT DISTINCT vector_dims({column}) FROM {table};").format(**names).as_string()
+        only = f"-- If this gives {declared.dimensions or 'one number, N'} alone, in a migration:"
+        return "\n".join([count, only, _alter(context, new), f"-- If not: {_NEW_COLUMN}"])
+    return _NEW_COLUMN
+
+
+def _is_empty(context: Context) -> bool:
+    """Return True if the column has no vector. False if this cannot be seen, or not soon enough."""
+    statement = sql.SQL(_HAS_VECTOR).format(
+        table=context.sql_name, column=sql.Identifier(context.declared.vector or "")
+    )
+    with suppress(NotAllowedError, errors.LockNotAvailable, errors.InsufficientPrivilege):
+        context.require_all_rows(context.declared.vector)
+        has_vector = context.deadline.within(
+            context.connection, _SHARE_OF_TIME, lambda: bool(context.fetch_value(statement))
+        )
+        return has_vector is False
+    return False
+
+
+def _migration(context: Context, column: Column, new: str) -> str:
+    other_type = column.type != new.partition("(")[0]
+    rows = context.connection.execute(_INDEXES, (context.table.oid, column.number)) if other_type else ()
+    drops = [sql.SQL("DROP INDEX {};").format(sql.Identifier(*names)).as_string() for names in rows]
+    return "\n".join(["-- In a migration:", *drops, _alter(context, new)])
+
+
+def _alter(context: Context, new: str) -> str:
+    alter = sql.SQL("ALTER TABLE {} ALTER COLUMN {} TYPE ").format(
+        context.sql_name, sql.Identifier(context.declared.vector or "")
+    )
+    return f"{alter.as_string()}{new};"

@@ -1,0 +1,125 @@
+"""The remedies of a column of another type or dimension, run in the situation that they are printed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors
+from psycopg.conninfo import make_conninfo
+
+from seed.verify.model import Outcome
+from tests.conftest import ask
+from tests.verify.helpers import CONTRACT, declared, failing, results, run_sql
+
+SECTION = "Change the dimensions"
+EMPTY = "TRUNCATE items; "
+ONLY_NULL = "TRUNCATE items; ALTER TABLE items ALTER embedding DROP NOT NULL; INSERT INTO items (label) VALUES ('x'); "
+WITHOUT_INDEX = "DROP INDEX items_embedding_hnsw; "
+
+
+def column(conninfo: str, **table: Any) -> Outcome:
+    """Return the outcome of the check column for a contract with these entries of its table."""
+    (result,) = results(conninfo, declared(table), "column")
+    return result.outcome
+
+
+HALF = f"{WITHOUT_INDEX}ALTER TABLE items ALTER embedding TYPE halfvec(32); "
+PARTITIONED = """
+DROP TABLE items; CREATE TABLE items (id bigint PRIMARY KEY, embedding vector(32)) PARTITION BY HASH (id);
+CREATE TABLE items_0 PARTITION OF items FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+CREATE INDEX items_embedding_hnsw ON items USING hnsw (embedding vector_cosine_ops);
+"""
+RUNNABLE: dict[str, tuple[str, dict[str, Any]]] = {
+    "empty, other dimensions": (EMPTY, {"dimensions": 384}),
+    "no vector yet": (ONLY_NULL, {"dimensions": 384}),
+    "empty, without dimensions": (f"{WITHOUT_INDEX}ALTER TABLE items ALTER embedding TYPE vector; {EMPTY}", {}),
+    "empty, other type": (EMPTY, {"type": "halfvec", "dimensions": 384}),
+    "empty, to bits": (EMPTY, {"type": "bit", "dimensions": 384}),
+    "empty, from text": (f"{WITHOUT_INDEX}ALTER TABLE items ALTER embedding TYPE text; {EMPTY}", {}),
+    "filled, other type": ("", {"type": "halfvec"}),
+    "filled, other type back": (f"{HALF}CREATE INDEX i ON items USING hnsw (embedding halfvec_l2_ops)", {}),
+    "empty partitions": (PARTITIONED, {"type": "halfvec", "dimensions": 384}),
+}
+
+
+@pytest.mark.parametrize("case", RUNNABLE)
+def test_the_statement_that_it_prints_works_there(base: str, case: str) -> None:
+    statements, table = RUNNABLE[case]
+    run_sql(base, statements)
+    outcome = column(base, **table)
+    assert outcome.remedy.startswith("-- In a migration:\n")
+    run_sql(base, outcome.remedy)
+    assert column(base, **table).message.startswith(f"embedding {table.get('type', 'vector')}(")
+    assert column(base, **table).status == "pass"
+
+
+@pytest.mark.parametrize(
+    ("statements", "table"),
+    [
+        ("", {"dimensions": 384}),
+        ("", {"type": "bit", "dimensions": 32}),
+        (f"{WITHOUT_INDEX}ALTER TABLE items ALTER embedding TYPE text", {}),
+    ],
+)
+def test_filled_rows_are_not_altered(base: str, statements: str, table: dict[str, Any]) -> None:
+    """Regression: the remedy for rows of other dimensions was an ALTER, which the server refuses."""
+    run_sql(base, statements)
+    alter = f"ALTER TABLE items ALTER embedding TYPE {table.get('type', 'vector')}({table.get('dimensions', 32)})"
+    with psycopg.connect(base) as connection:
+        connection.execute("DROP INDEX IF EXISTS items_embedding_hnsw")
+        with pytest.raises((errors.DataException, errors.DatatypeMismatch)):
+            connection.execute(alter.encode())
+        connection.rollback()
+    remedy = column(base, **table).remedy
+    assert "ALTER COLUMN" not in remedy
+    assert f'docs/migrations.md, "{SECTION}"' in remedy
+
+
+def test_rows_without_dimensions_may_have_the_right_ones(base: str) -> None:
+    """The remedy depends on the rows, which it says how to ask."""
+    run_sql(base, f"{WITHOUT_INDEX}ALTER TABLE items ALTER embedding TYPE vector")
+    remedy = column(base).remedy
+    question = remedy.splitlines()[0]
+    assert ask(base, question) == [(32,)]
+    run_sql(base, remedy)
+    assert column(base).status == "pass"
+
+
+@pytest.fixture
+def stranger(base: str) -> Iterator[str]:
+    """Yield the conninfo of a login that may not read the table."""
+    ask(base, "CREATE ROLE a_stranger LOGIN PASSWORD 'x'")
+    yield make_conninfo(base, user="a_stranger", password="x")
+    ask(base, "DROP ROLE a_stranger")
+
+
+def test_who_cannot_see_the_rows_is_told_what_works_for_both(base: str, stranger: str) -> None:
+    """The check still fails, though only the catalog can be read, or another session holds the table."""
+    run_sql(base, EMPTY)
+    assert SECTION in column(stranger, dimensions=384).remedy
+    with psycopg.connect(base) as holder:
+        holder.execute("LOCK TABLE items")
+        outcome = column(base, dimensions=384)
+    assert outcome.status == "fail"
+    assert SECTION in outcome.remedy
+
+
+def test_a_pgvector_that_only_waits_for_its_update(base: str) -> None:
+    """The files are newer: the statement is all, and the remedy says who may run it."""
+    ask(base, "UPDATE pg_extension SET extversion = '0.8.3' WHERE extname = 'vector'")
+    (result,) = results(base, CONTRACT, "extension")
+    assert "-- As a superuser" in result.outcome.remedy
+    assert "REINDEX" in result.outcome.remedy
+    run_sql(base, result.outcome.remedy)
+    assert failing(base, CONTRACT, "extension") == {}
+
+
+def test_a_pgvector_whose_files_are_too_old(base: str) -> None:
+    """After minimumVersion rose above the server's files, the remedy is to install newer ones first."""
+    (version,) = ask(base, "SELECT default_version FROM pg_available_extensions WHERE name = 'vector'")[0]
+    (result,) = results(base, declared(extension={"minimum": "99.0"}), "extension")
+    assert result.outcome.remedy.startswith(f"The server's files are of pgvector {version}: install 99.0 or later")
+    assert "as a superuser: ALTER EXTENSION vector UPDATE;" in result.outcome.remedy
