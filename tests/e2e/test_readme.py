@@ -79,7 +79,7 @@ class Machine:
     def type(self, shell: str, script: str, **settings: str) -> str:
         """Run a script in a shell, assert that its exit code is 0, and return its output."""
         done = subprocess.run(
-            [shell, "-ec", script],
+            [shutil.which(shell) or shell, "-ec", script],
             cwd=self.clone,
             env={**self.environment, **settings},
             stdin=subprocess.DEVNULL,
