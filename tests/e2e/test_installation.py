@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from pgvector_seed.common.version import VERSION
 from tests.conftest import ask, pg_variables
-from tests.e2e.conftest import install, run, succeed
+from tests.e2e.conftest import install, readme_block, run, succeed
 
 TABLE = "CREATE TABLE embeddings (id serial PRIMARY KEY, embedding vector(4))"
 
@@ -97,6 +98,25 @@ def test_the_help_names_the_command_as_it_is_typed(environment: Path, outside: P
         printed = run([str(environment / "pgvector-seed"), *words.split(), "--help"], outside).stdout
         assert printed.startswith(f"Usage: pgvector-seed {words}".rstrip()), printed
         assert "python -m seed" not in printed
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [("m", "migrate"), ("migrate ba", "baseline"), ("verify --stri", "--strict"), ("verify --format ju", "junit")],
+)
+def test_bash_completes_the_words(environment: Path, outside: Path, typed: str, completed: str) -> None:
+    """The documented line defines the function that bash calls; the last word that was typed is completed."""
+    words = ["pgvector-seed", *typed.split()]
+    script = (
+        readme_block("run: completion", "examples/component/README.md")
+        + f"COMP_WORDS=({' '.join(words)}) COMP_CWORD={len(words) - 1}\n"
+        + 'complete -p pgvector-seed\n_pgvector_seed_completion pgvector-seed\necho "${COMPREPLY[*]}"'
+    )
+    done = run(["bash", "-euc", script], outside, PATH=f"{environment}:{os.environ['PATH']}")
+    assert done.stdout.splitlines() == [
+        "complete -o nosort -F _pgvector_seed_completion pgvector-seed",
+        completed,
+    ], done.stdout
 
 
 def test_the_library_needs_pulumi_for_the_component_alone(environment: Path, outside: Path) -> None:

@@ -49,10 +49,10 @@ def steady(text: str) -> list[str]:
     return [line.rstrip() for line in text.strip().splitlines()]
 
 
-def test_the_first_up_prints_what_the_readme_shows(clone: Path) -> None:
-    """The output is the README's, and the server of a stray PGHOST is not even connected to."""
+def test_the_first_up_prints_what_the_docs_show(clone: Path) -> None:
+    """The output is that of docs/make.md, and the server of a stray PGHOST is not even connected to."""
     output = make(clone, "up", PGHOST="192.0.2.1", PGPASSWORD="stray", PGSERVICE="stray")
-    assert steady(output) == steady(readme_block("make up"))
+    assert steady(output) == steady(readme_block("make up", "docs/make.md"))
 
 
 def test_a_second_up_changes_nothing(clone: Path) -> None:
@@ -77,16 +77,15 @@ def test_preview_of_a_new_migration(clone: Path) -> None:
     assert "~ 1 to update" in output
 
 
-def test_the_readmes_way_to_change_the_table(clone: Path) -> None:
-    output = run(["bash", "-euc", readme_block("run: migration")], clone, **STANDALONE).stdout
+def test_the_documented_way_to_change_the_table(clone: Path) -> None:
+    output = run(["bash", "-euc", readme_block("run: migration", "docs/migrations.md")], clone, **STANDALONE).stdout
     assert "0002_add_label to be applied" in output
     assert "0002_add_label applied in" in output
     assert "All 7 answers are the article's." in output
 
 
-def test_the_readmes_check_after_a_deployment(clone: Path) -> None:
-    script = 'eval "$(make -s env)"\n' + readme_block("run: check")
-    done = run(["bash", "-euc", script], clone)
+def test_the_documented_check_on_a_laptop(clone: Path) -> None:
+    done = run(["bash", "-euc", readme_block("run: on a laptop", "docs/verify.md")], clone)
     assert done.returncode == 0, done.stdout
     assert '"right": true' in done.stdout
     assert "checks: " in done.stdout
@@ -405,10 +404,10 @@ def test_the_server_outlives_make_until_stop(clone: Path) -> None:
 
 
 @pytest.mark.rest
-def test_the_readmes_way_to_remove_everything(clone: Path) -> None:
+def test_the_documented_way_to_remove_everything(clone: Path) -> None:
     make(clone, "up")
     home = (clone / ".local" / "18" / "home").resolve()
-    output = run(["bash", "-euc", readme_block("run: remove")], clone, **STANDALONE, YES="1").stdout
+    output = run(["bash", "-euc", readme_block("run: remove", "docs/make.md")], clone, **STANDALONE, YES="1").stdout
     assert "- 2 deleted" in output, output
     assert not home.exists()
     assert not (clone / ".local").exists()
