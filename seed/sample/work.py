@@ -7,7 +7,7 @@ import json
 import click
 
 from pgvector_seed.common.commands import PROGRAM
-from pgvector_seed.common.remedies import OWN_PROGRAM
+from pgvector_seed.common.remedies import IN_CHECKOUT
 from pgvector_seed.postgres.connection import connect
 from pgvector_seed.postgres.errors import translated
 
@@ -17,7 +17,7 @@ from .check import compare
 from .output import as_json as answers_as_json
 from .output import as_tables
 
-_NEXT = f"Next: your rows, then {'make' if OWN_PROGRAM else PROGRAM} verify"
+_NEXT = f"Next: your rows, then {'make' if IN_CHECKOUT else PROGRAM} verify"
 
 
 def sample(*, replace: bool, unless_changed: bool, schema: str | None, as_json: bool) -> None:
