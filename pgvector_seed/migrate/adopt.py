@@ -46,7 +46,8 @@ def baseline(
             upgrade(connection, work.ledger, limits, report)
             with connection.transaction():
                 if work.ledger is None:
-                    write.create(connection, work.declaration)
+                    schema_created = write.create_missing_schema(connection, work.declaration)
+                    write.create(connection, work.declaration, schema_created=schema_created)
                 for migration in new:
                     write.record_applied(connection, migration)
                 if upto[-1] is migrations[-1]:

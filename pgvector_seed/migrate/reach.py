@@ -1,4 +1,4 @@
-"""Objects outside of the scratch schema that a statement would change, or has changed.
+"""Objects that a statement must not change: those outside of the scratch schema, and the ledger.
 
 The statement's own words are judged before it runs, so that no real table is locked or changed. The effect of a DO
 block or a function shows afterwards, in the transaction's locks.
@@ -8,8 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from psycopg import sql
+
+from pgvector_seed.common.commands import PROGRAM
+from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.snapshot import set_search_path
 
 # Keywords before the name of a relation. A word that is no relation's name is not found, and does no harm.
 _BEFORE_A_NAME = {"ON", "ONLY", "REFERENCES"}
@@ -36,9 +41,9 @@ JOIN pg_catalog.pg_namespace n ON n.oid = coalesce(c.relnamespace, t.typnamespac
 WHERE n.nspname <> %s AND n.nspname <> 'information_schema' AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_')
 LIMIT 1
 """
-# A relation of another schema that this transaction has locked other than to read it, or another schema in which it
-# created, or tried to create, an object.
-_REACHED = """
+# Relations, and schemas in which an object was created, that this transaction has locked other than to read them. It
+# holds the locks until its end; what a savepoint has rolled back holds none.
+_LOCKED = sql.SQL("""
 SELECT CASE l.locktype WHEN 'object' THEN pg_catalog.concat('the schema ', l.objid::regnamespace)
                        ELSE l.relation::regclass::text END
 FROM pg_catalog.pg_locks l
@@ -46,11 +51,29 @@ LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation
 JOIN pg_catalog.pg_namespace n ON n.oid = coalesce(c.relnamespace, l.objid)
 WHERE l.pid = pg_catalog.pg_backend_pid() AND l.granted
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-  AND n.nspname <> %s AND n.nspname <> 'information_schema' AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_')
   AND (l.locktype = 'object' AND l.classid = 'pg_catalog.pg_namespace'::regclass::oid
        OR l.locktype = 'relation' AND l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
+  AND {condition}
 LIMIT 1
-"""
+""")
+_REACHED = _LOCKED.format(
+    condition=sql.SQL("""
+  n.nspname <> %s AND n.nspname <> 'information_schema' AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_')
+""")
+)
+# ANALYZE of all tables, and COMMENT, take ShareUpdateExclusiveLock; GRANT takes none, or AccessShareLock, also on the
+# schema (PostgreSQL 18). The lock of a dropped relation leads to no schema.
+_LEDGER_CHANGED = sql.SQL("""
+SELECT CASE WHEN {missing} THEN pg_catalog.to_regnamespace('pgvector_seed') IS NOT NULL
+            ELSE pg_catalog.to_regclass('pgvector_seed.migrations') IS NULL
+              OR pg_catalog.to_regclass('pgvector_seed.deployment') IS NULL
+              OR EXISTS ({locked}) END
+""")
+_IN_LEDGER = sql.SQL("n.nspname = 'pgvector_seed' AND l.locktype = 'relation' AND l.mode <> 'ShareUpdateExclusiveLock'")
+_RESERVED = (
+    "Take that out of the file: only pgvector-seed writes in the schema pgvector_seed. For the commands that correct "
+    f"the ledger: {PROGRAM} migrate --help"
+)
 
 
 def changes_rows_only(statement: Statement) -> bool:
@@ -72,6 +95,22 @@ def has_reached(connection: Connection, scratch: str) -> str | None:
     """Return an object outside of the scratch schema that the transaction has reached, or None."""
     row = connection.execute(_REACHED, (scratch,)).fetchone()
     return row[0] if row else None
+
+
+def refuse_ledger_change(connection: Connection, file: str, *, missing: bool) -> None:
+    """Raise RefusedError if the transaction changed the ledger, or made a relation in its schema.
+
+    Resets the role; the search_path is pg_catalog afterwards, until the transaction ends. ``missing`` is True if there
+    is no ledger yet. Not found: a GRANT, a function or a type in the schema, a change of the system catalog by hand,
+    and what another session did, as with dblink.
+    """
+    query = _LEDGER_CHANGED.format(missing=sql.Literal(missing), locked=_LOCKED.format(condition=_IN_LEDGER))
+    with connection.pipeline():
+        connection.execute("RESET ROLE")  # the migration may have changed both
+        set_search_path(connection, "pg_catalog", "pg_temp")
+        changed = connection.execute(query)
+    if changed.fetchone() == (True,):
+        raise RefusedError(f"{file} changes the ledger, so it was rolled back", _RESERVED)
 
 
 def _names(statement: Statement) -> Iterator[str]:

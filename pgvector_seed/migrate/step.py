@@ -13,6 +13,7 @@ from pgvector_seed.migrate.files import Migration, down_file, up_file
 from pgvector_seed.migrate.ledger import write
 from pgvector_seed.migrate.ledger.model import AppliedMigration, Ledger
 from pgvector_seed.migrate.lock import Progress
+from pgvector_seed.migrate.reach import refuse_ledger_change
 from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.migrate.script import parse
 from pgvector_seed.migrate.session import Limits, reset_session
@@ -94,28 +95,39 @@ class StepRunner:
         self._reset_session()
         if not script.in_transaction:
             with self.connection.transaction():
-                self._create_missing_ledger()
+                self._create_missing_ledger(schema_created=self._create_missing_schema())
             self.unfinished.run(step, script.statements[0])
         with self.connection.transaction():
-            self._create_missing_ledger()
+            schema_created = self._create_missing_schema()
             if script.in_transaction:
-                # A deferred constraint fails here, with the file's name, and not at COMMIT.
-                immediate = Statement("SET CONSTRAINTS ALL IMMEDIATE", script.statements[-1].line)
-                execute_all(self.connection, step.file, [*script.statements, immediate], step.remedies, self.watch)
+                self._execute(step, script.statements)
             seconds = time.monotonic() - started
+            self._create_missing_ledger(schema_created=schema_created)
             with self.connection.pipeline():
-                self.connection.execute("RESET ROLE")  # the migration may have changed it
                 step.record(self.connection, seconds)
             if last:
                 write.record_declaration(self.connection, self.declaration)
         self.report(f"{step.id} {step.verb} in {seconds:.3f} s")
+
+    def _execute(self, step: Step, statements: list[Statement]) -> None:
+        """Run statements in the transaction, from which they must have kept the ledger out."""
+        if self.ledger_is_missing:
+            with self.connection.transaction(force_rollback=True):  # a right that is missing shows before they run
+                write.create(self.connection, self.declaration, schema_created=False)
+        # A deferred constraint fails here, with the file's name, and not at COMMIT.
+        immediate = Statement("SET CONSTRAINTS ALL IMMEDIATE", statements[-1].line)
+        execute_all(self.connection, step.file, [*statements, immediate], step.remedies, self.watch)
+        refuse_ledger_change(self.connection, step.file, missing=self.ledger_is_missing)
 
     def _reset_session(self) -> None:
         # Read for each step: a migration may move the extension.
         extension_schema = require_extension(self.connection).schema
         reset_session(self.connection, self.limits, self.declaration.schema, extension_schema)
 
-    def _create_missing_ledger(self) -> None:
+    def _create_missing_schema(self) -> bool:
+        return self.ledger_is_missing and write.create_missing_schema(self.connection, self.declaration)
+
+    def _create_missing_ledger(self, *, schema_created: bool) -> None:
         if self.ledger_is_missing:
-            write.create(self.connection, self.declaration)
+            write.create(self.connection, self.declaration, schema_created=schema_created)
             self.ledger_is_missing = False

@@ -106,7 +106,8 @@ class Unfinished:
         index = concurrently.find_index(self.connection, statement)
         if concurrently.built_index(statement) and index and not index.valid and self._is_ours(index):
             self.report(f"{file} was interrupted: dropping the invalid index that it left")
-            concurrently.drop_invalid(self.connection, index)
+            with self.watch.running(f"{file}: dropping the invalid index"):
+                concurrently.drop_invalid(self.connection, index)
             return statement, None
         return statement, index
 

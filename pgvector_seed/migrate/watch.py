@@ -89,7 +89,7 @@ class Watch:
             self._statement = None
             if self._count > MESSAGES:
                 self._messages.append(f"{statement.place}: {self._count - MESSAGES} more messages")
-            with suppress(OSError):  # the statement's own result counts
+            with suppress(Exception):  # the statement's own result counts
                 self._report_messages()
             follower = self._thread if statement.seconds >= QUIET_SECONDS else None
             if follower:

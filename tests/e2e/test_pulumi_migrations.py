@@ -53,6 +53,14 @@ def test_a_failure_at_run_time_has_its_line_and_the_servers_words(stack: Stack) 
     assert "Traceback" not in output
 
 
+def test_messages_and_slow_statements_are_shown(stack: Stack) -> None:
+    """The engine shows the server's messages with their lines, and names a statement that is slow."""
+    stack.write(B_UP, "DO $$ BEGIN RAISE WARNING 'take care'; END $$;\nSELECT pg_sleep(5);")
+    output = stack.up()
+    assert "0002_b.up.sql, line 1: WARNING: take care" in output
+    assert "0002_b.up.sql, line 2: still running (" in output
+
+
 def test_either_front_end_may_go_first(stack: Stack) -> None:
     ask(stack.conninfo, "CREATE EXTENSION vector")
     assert "0001_create_embeddings applied" in migrate(stack, "apply")

@@ -137,6 +137,34 @@ def test_a_slow_statement_is_named_with_whom_it_waits_for(database: str, folder:
 
 
 @pytest.mark.usefixtures("impatient")
+def test_a_session_that_acts_as_its_owner_is_watched_as_the_login(database: str, folder: Path) -> None:
+    """The owner of the tables, which cannot log in, may not see what the login runs."""
+    ask(database, "DROP ROLE IF EXISTS worker, own; CREATE ROLE own; CREATE ROLE worker LOGIN PASSWORD 'w' IN ROLE own")
+    try:
+        ask(
+            database,
+            f"GRANT CREATE ON DATABASE {name_of(database)} TO own; CREATE TABLE a (); ALTER TABLE a OWNER TO own",
+        )
+        write(folder, a1_up="ALTER TABLE public.a ADD b int")
+        login = psycopg.conninfo.make_conninfo(database, user="worker", password="w", options="-c role=own")
+        lines: list[str] = []
+        with psycopg.connect(database) as reader:
+            reader.execute("SELECT * FROM a")
+
+            def report(line: str) -> None:
+                lines.append(line)
+                reader.rollback()
+
+            with connect(login) as connection:
+                apply(connection, load(folder), declare("owned"), report)
+        assert re.match(
+            r"0001_a.up.sql, line 1: waiting for a lock of server process \d+ \(its user is shown to", lines[0]
+        )
+    finally:
+        ask(database, "DROP OWNED BY own CASCADE; DROP ROLE worker, own")
+
+
+@pytest.mark.usefixtures("impatient")
 def test_without_a_second_connection_the_statement_is_named(database: str, folder: Path) -> None:
     """The thread is silent about a connection that it cannot have, and leaves none behind."""
     write(folder, a1_up="SELECT 1;\nSELECT pg_sleep(0.5)")

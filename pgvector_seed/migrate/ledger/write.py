@@ -40,18 +40,24 @@ WHERE n.nspname = 'pgvector_seed' AND g.grantee <> c.relowner
 _SCHEMA_EXISTS = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %s)"
 
 
-def create(connection: Connection, declaration: Declaration) -> None:
-    """Create the ledger, and the deployment's schema if it is missing."""
+def create_missing_schema(connection: Connection, declaration: Declaration) -> bool:
+    """Create the deployment's schema if it is missing. Returns True if it was."""
+    with catalog_snapshot(connection):
+        exists = connection.execute(_SCHEMA_EXISTS, (declaration.schema,)).fetchone() == (True,)
+    if not exists:
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(declaration.schema)))
+    return not exists
+
+
+def create(connection: Connection, declaration: Declaration, *, schema_created: bool) -> None:
+    """Create the ledger. ``schema_created`` is the result of ``create_missing_schema``."""
     create_tables(connection)
     with catalog_snapshot(connection):
         grantees = [sql.SQL(quoted) for (quoted,) in connection.execute(_GRANTEES)]
-        schema_is_missing = connection.execute(_SCHEMA_EXISTS, (declaration.schema,)).fetchone() != (True,)
     _revoke_all(connection, grantees)
-    if schema_is_missing:
-        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(declaration.schema)))
     connection.execute(
         "INSERT INTO pgvector_seed.deployment (format, declaration, schema_created) VALUES (%s, %s, %s)",
-        (FORMAT, Jsonb(as_data(declaration)), schema_is_missing),
+        (FORMAT, Jsonb(as_data(declaration)), schema_created),
     )
 
 
@@ -121,7 +127,7 @@ def declaration_changes(ledger: Ledger, declaration: Declaration) -> bool:
 
 
 def drop(connection: Connection, ledger: Ledger) -> None:
-    """Drop the ledger, and the deployment's schema if ``create`` made it and it is empty."""
+    """Drop the ledger, and the deployment's schema if ``create_missing_schema`` made it and it is empty."""
     connection.execute("DROP TABLE pgvector_seed.migrations, pgvector_seed.deployment")
     connection.execute("DROP SCHEMA pgvector_seed")
     if ledger.schema_created:
