@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from pgvector_seed.infra.args import VectorDatabaseArgs
 from pgvector_seed.infra.grants import GrantScope, Rights
 from pgvector_seed.infra.migrations import Migrations
 from pgvector_seed.infra.preflight import enable, refuse_role
-from pgvector_seed.infra.provider import ServerAccess
+from pgvector_seed.infra.provider import ServerAccess, owners_conninfo
+from pgvector_seed.infra.state import refuse_unknown_tables
 from pgvector_seed.migrate.contract import TableDeclaration
 from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.files import Migration, load
@@ -41,11 +43,13 @@ class VectorDatabase(pulumi.ComponentResource):
     ) -> None:
         args = args or VectorDatabaseArgs()
         super().__init__(COMPONENT_TYPE, name, {}, opts)
+        directory = _as_relative(Path(args.migrations))
+        files = _load(directory)
         server = ServerAccess(
             name,
             args.connection,
             args.password,
-            lambda address: _enforce_policy(args, address),
+            lambda address: _check(args, address, files),
             pulumi.ResourceOptions(parent=self),
             superuser=args.superuser,
             owner=args.roles.owner.name if args.roles else None,
@@ -55,12 +59,11 @@ class VectorDatabase(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self, provider=server.provider, retain_on_delete=retain)
         extension = [_extension(name, server, child)] if args.create_extension else []
         rights = _rights(name, args, server, child)
-        directory = _as_relative(Path(args.migrations))
         migrations = Migrations(
             f"{name}-migrations",
             conninfo=server.owners_conninfo,
             directory=str(directory),
-            migrations=_load(directory),
+            migrations=files,
             declaration=server.address.apply(lambda address: _declaration(args, address)),
             options=args.options,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*extension, *(rights.declared if rights else ())]),
@@ -72,12 +75,17 @@ class VectorDatabase(pulumi.ComponentResource):
         self.register_outputs({"contract": self.contract})
 
 
-def _enforce_policy(args: VectorDatabaseArgs, address: Address) -> None:
+def _check(args: VectorDatabaseArgs, address: Address, migrations: Sequence[Migration]) -> None:
+    """Raise pulumi.RunError for a violation of the policy, and for a declared table that nothing makes."""
     faults = list(policy.faults_of_address(address, args.on_destroy))
-    if args.password is None or isinstance(args.password, str):  # an Output is unknown at preview
-        conninfo = address.conninfo(args.password or address.password)
+    known = args.password is None or isinstance(args.password, str)  # an Output is unknown at preview
+    conninfo = address.conninfo(str(args.password or address.password)) if known else None
+    if conninfo:
         faults += policy.faults_of_server(conninfo, args.roles, args.minimum_version)
     policy.enforce(args.policy, faults)
+    if conninfo and args.tables:
+        owner = args.roles.owner.name if args.roles else None
+        refuse_unknown_tables(owners_conninfo(conninfo, owner), _declaration(args, address), migrations)
 
 
 def _extension(name: str, server: ServerAccess, opts: pulumi.ResourceOptions) -> postgresql.Extension:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+import psycopg
 import pulumi
 from psycopg.conninfo import conninfo_to_dict
 
-from pgvector_seed.common.errors import RefusedError, UnreachableError
+from pgvector_seed.common.errors import Error, RefusedError, UnreachableError
 from pgvector_seed.common.remedies import setting_name
+from pgvector_seed.migrate.declaration import Declaration
+from pgvector_seed.migrate.expected import MissingTableError
+from pgvector_seed.migrate.files import Migration
 from pgvector_seed.migrate.handover import handover_transaction
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_ledger
+from pgvector_seed.migrate.runner import ApplyOptions, preview
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.conninfo import as_login
 from pgvector_seed.postgres.errors import translated
@@ -55,6 +60,20 @@ def own_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
             "pulumi state delete 'URN' (pulumi stack --show-urns prints it); then pulumi up",
         )
     return ledger
+
+
+def refuse_unknown_tables(conninfo: str, declaration: Declaration, migrations: Sequence[Migration]) -> None:
+    """Raise pulumi.RunError for a declared table that neither the database nor a pending migration has.
+
+    Any other error, as of an unreachable server or of edited history, is left to the resource that would meet it.
+    """
+    try:
+        with connect_to_read(conninfo) as connection, handover_transaction(connection):
+            preview(connection, migrations, declaration, ApplyOptions(allow_down=True))
+    except MissingTableError as error:
+        raise pulumi.RunError(str(error)) from error
+    except (Error, psycopg.Error) as error:
+        pulumi.log.debug(f"the declared tables were not compared: {error}")
 
 
 def refuse_another(conninfo: str, ledger_id: str) -> None:

@@ -13,10 +13,8 @@ from pgvector_seed.migrate.contract import CONTRACT, Contract, DeclaredConnectio
 from pgvector_seed.postgres.catalog import LONGEST_NAME
 from pgvector_seed.vectors.extension import EXTENSION
 
-_UNDECLARE = (
-    "run: pulumi config rm --path 'tables[\"{}\"]'; pulumi up"
-    if IN_CHECKOUT
-    else "remove it from VectorDatabaseArgs(tables=...)"
+UNDECLARE = (
+    "remove it from tables in Pulumi.STACK.yaml" if IN_CHECKOUT else "remove it from VectorDatabaseArgs(tables=...)"
 )
 _RESERVED = ("pg_", "pgvector_seed")
 
@@ -63,7 +61,7 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             name = min(unknown)
             raise InputError(
                 f"the stack declares the table {name}, and the schema {self.schema} has no such table with vectors",
-                f"Add the migration that makes it, or {_UNDECLARE.format(name)}",
+                f"Add the migration that makes it, or {UNDECLARE}",
             )
 
     def _table(self, entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.migrate.declaration import Declaration, refuse_unreadable
+from pgvector_seed.migrate.expected import refuse_missing_tables
 from pgvector_seed.migrate.files import Migration, checksums
 from pgvector_seed.migrate.handover import reassign
 from pgvector_seed.migrate.ledger import write
@@ -80,14 +81,16 @@ def preview(
     """Return the work of the next ``apply``, and change nothing. ``to_write`` is passed to ``read_ledger``.
 
     Raises RefusedError, and InputError for a text that is about to be run, where ``apply`` would; and for a
-    declaration that could not be read again.
+    declaration that could not be read again, or that names a table which nothing makes.
     """
     refuse_unreadable(declaration)
     with translated("reading the ledger"):
         ledger = read_ledger(connection, to_write=to_write)
     if ledger is None:
         refuse_faults(file_texts(migrations))
-        return Preview(None, declaration, plan(checksums(migrations), {}), [], declaration_changes=True)
+        steps = plan(checksums(migrations), {})
+        refuse_missing_tables(connection, declaration, migrations, steps, None)
+        return Preview(None, declaration, steps, [], declaration_changes=True)
     refuse_another_schema(ledger.declaration.schema, declaration.schema)
     declaration = ledger.declaration if options.keep_declared else declaration
     steps = plan(checksums(migrations), ledger.checksums, ledger.irreversible, allow_down=options.allow_down)
@@ -98,7 +101,10 @@ def preview(
         if migration.id in ledger.migrations and ledger.migrations[migration.id].down != migration.down
     ]
     refuse_faults(file_texts(migration for migration in migrations if migration.id in {*steps.apply, *edited}))
-    return Preview(ledger, declaration, steps, edited, write.declaration_changes(ledger, declaration))
+    work = Preview(ledger, declaration, steps, edited, write.declaration_changes(ledger, declaration))
+    if not work.nothing_to_do:
+        refuse_missing_tables(connection, declaration, migrations, steps, ledger)
+    return work
 
 
 def apply(

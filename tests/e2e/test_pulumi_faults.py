@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import PASSWORD, ask, name_of
-from tests.e2e.conftest import EVERYTHING, WHAT_IS_THERE, Stack
+from tests.e2e.conftest import EVERYTHING, NOTHING, WHAT_IS_THERE, Stack
 
 SLOW = "SELECT pg_sleep(2); CREATE TABLE slow ();"
 
@@ -61,6 +61,20 @@ def test_faults_of_the_configuration_are_told_together(stack: Stack) -> None:
     assert "pulumi config rm prot" in output
     assert "pulumi config set onDestroy retain" in output
     assert "Traceback" not in output
+
+
+def test_a_declared_table_that_nothing_makes_is_refused_at_preview(stack: Stack) -> None:
+    """Regression: the migrations were applied first, or all but the last. Without the database, up refuses."""
+    stack.pulumi("config", "set", "--path", "tables.docs.rows", "1")
+    for words in (["preview"], ["up", "--yes", "--skip-preview"]):
+        output = stack.pulumi(*words, code=1)
+        assert "the stack declares the table docs" in output
+        assert "Traceback" not in output
+        assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
+    stack.pulumi("preview", PGPORT="1")
+    stack.write("migrations/0002_docs.up.sql", "CREATE TABLE docs (id bigint PRIMARY KEY, embedding vector(3))")
+    stack.up()
+    stack.up("--expect-no-changes")
 
 
 def test_bad_migration_files_are_told_without_a_traceback(stack: Stack) -> None:

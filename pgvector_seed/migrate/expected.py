@@ -1,0 +1,63 @@
+"""Declared tables that a run would not have: refused before anything is run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.text import did_you_mean
+from pgvector_seed.migrate.declaration import UNDECLARE, Declaration
+from pgvector_seed.migrate.files import Migration
+from pgvector_seed.migrate.ledger.model import Ledger
+from pgvector_seed.migrate.plan import Plan
+from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.errors import translated
+from pgvector_seed.vectors.tables import vector_tables
+
+# SQL that may compose a table's name, or run a procedure that does.
+_COMPOSES = re.compile(r"""\b(?:execute|call)\b|\bu&["']""", re.IGNORECASE)
+
+
+class MissingTableError(InputError):
+    """A declared table does not exist, and no SQL that is about to run names it."""
+
+
+def refuse_missing_tables(
+    connection: Connection,
+    declaration: Declaration,
+    migrations: Sequence[Migration],
+    steps: Plan,
+    ledger: Ledger | None,
+) -> None:
+    """Raise MissingTableError if a declared table neither exists with vectors nor is named in the SQL of ``steps``.
+
+    A name counts anywhere in a text, in strings and comments, too: a table may be made in a block, by LIKE or by a
+    rename, and to refuse a right table is worse than to refuse a wrong one late, when the contract is recorded.
+    """
+    names = _table_names(connection, declaration.schema) if declaration.tables else set()
+    if ledger and ledger.catalogue and not (steps.undo or steps.apply):
+        names |= {entry["table"] for entry in ledger.catalogue["tables"]}  # the contract is made from it again
+    missing = declaration.tables.keys() - names
+    texts = [migration.up for migration in migrations if migration.id in steps.apply]
+    texts += [ledger.migrations[id_].down or "" for id_ in steps.undo] if ledger else []
+    unknown = sorted(name for name in missing if not _is_named(name, texts))
+    if unknown:
+        first = unknown[0]
+        raise MissingTableError(
+            f"the stack declares the table {', '.join(unknown)}, and neither the schema {declaration.schema} has it, "
+            f"with vectors, nor does a pending migration name it{did_you_mean(first, names)}",
+            f"Add the migration that makes it, or {UNDECLARE}",
+        )
+
+
+def _table_names(connection: Connection, schema: str) -> set[str]:
+    with translated("looking for the declared tables"):
+        return {entry["table"] for entry in vector_tables(connection, schema)}
+
+
+def _is_named(name: str, texts: Iterable[str]) -> bool:
+    """Return True if a text has the name as a word, quoted or not, in any letter case, or may compose it."""
+    names = "|".join({re.escape(name), re.escape(name.replace('"', '""')), re.escape(name.replace("'", "''"))})
+    pattern = re.compile(rf"(?<![\w$])(?:{names})(?![\w$])", re.IGNORECASE)
+    return any(pattern.search(text) or _COMPOSES.search(text) for text in texts)
