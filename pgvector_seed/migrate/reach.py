@@ -53,9 +53,9 @@ WHERE l.pid = pg_catalog.pg_backend_pid() AND l.granted
        OR l.locktype = 'relation' AND l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
 LIMIT 1
 """
-# The locks that this transaction holds until its end on the ledger, or on a new relation in its schema; what a savepoint
-# has rolled back holds none. ANALYZE of all tables and COMMENT take ShareUpdateExclusiveLock, GRANT takes none, or
-# AccessShareLock in PostgreSQL 18.
+# The locks that this transaction holds until its end on the ledger, or on a new relation in its schema. What a
+# savepoint has rolled back holds none. ANALYZE of all tables and COMMENT take ShareUpdateExclusiveLock; GRANT takes
+# none, or AccessShareLock in PostgreSQL 18.
 _LEDGER_CHANGED = """
 SELECT pg_catalog.to_regclass('pgvector_seed.migrations') IS NULL
     OR pg_catalog.to_regclass('pgvector_seed.deployment') IS NULL
