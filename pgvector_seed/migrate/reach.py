@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from psycopg import sql
-
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.snapshot import set_search_path
 
 # Keywords before the name of a relation. A word that is no relation's name is not found, and does no harm.
 _BEFORE_A_NAME = {"ON", "ONLY", "REFERENCES"}
@@ -41,9 +38,9 @@ JOIN pg_catalog.pg_namespace n ON n.oid = coalesce(c.relnamespace, t.typnamespac
 WHERE n.nspname <> %s AND n.nspname <> 'information_schema' AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_')
 LIMIT 1
 """
-# Relations, and schemas in which an object was created, that this transaction has locked other than to read them. It
-# holds the locks until its end; what a savepoint has rolled back holds none.
-_LOCKED = sql.SQL("""
+# A relation of another schema that this transaction has locked other than to read it, or another schema in which it
+# created, or tried to create, an object.
+_REACHED = """
 SELECT CASE l.locktype WHEN 'object' THEN pg_catalog.concat('the schema ', l.objid::regnamespace)
                        ELSE l.relation::regclass::text END
 FROM pg_catalog.pg_locks l
@@ -51,25 +48,24 @@ LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation
 JOIN pg_catalog.pg_namespace n ON n.oid = coalesce(c.relnamespace, l.objid)
 WHERE l.pid = pg_catalog.pg_backend_pid() AND l.granted
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+  AND n.nspname <> %s AND n.nspname <> 'information_schema' AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_')
   AND (l.locktype = 'object' AND l.classid = 'pg_catalog.pg_namespace'::regclass::oid
        OR l.locktype = 'relation' AND l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
-  AND {condition}
 LIMIT 1
-""")
-_REACHED = _LOCKED.format(
-    condition=sql.SQL("""
-  n.nspname <> %s AND n.nspname <> 'information_schema' AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_')
-""")
-)
-# ANALYZE of all tables, and COMMENT, take ShareUpdateExclusiveLock; GRANT takes none, or AccessShareLock, also on the
-# schema (PostgreSQL 18). The lock of a dropped relation leads to no schema.
-_LEDGER_CHANGED = sql.SQL("""
-SELECT CASE WHEN {missing} THEN pg_catalog.to_regnamespace('pgvector_seed') IS NOT NULL
-            ELSE pg_catalog.to_regclass('pgvector_seed.migrations') IS NULL
-              OR pg_catalog.to_regclass('pgvector_seed.deployment') IS NULL
-              OR EXISTS ({locked}) END
-""")
-_IN_LEDGER = sql.SQL("n.nspname = 'pgvector_seed' AND l.locktype = 'relation' AND l.mode <> 'ShareUpdateExclusiveLock'")
+"""
+# The locks that this transaction holds until its end on the ledger, or on a new relation in its schema. What a
+# savepoint has rolled back holds none. ANALYZE of all tables and COMMENT take ShareUpdateExclusiveLock; GRANT takes
+# none, or AccessShareLock in PostgreSQL 18.
+_LEDGER_CHANGED = """
+SELECT pg_catalog.to_regclass('pgvector_seed.migrations') IS NULL
+    OR pg_catalog.to_regclass('pgvector_seed.deployment') IS NULL
+    OR EXISTS (SELECT FROM pg_catalog.pg_locks
+               WHERE pid = pg_catalog.pg_backend_pid() AND locktype = 'relation'
+                 AND mode NOT IN ('AccessShareLock', 'RowShareLock', 'ShareUpdateExclusiveLock')
+                 AND relation IN (SELECT oid FROM pg_catalog.pg_class
+                                  WHERE relnamespace = pg_catalog.to_regnamespace('pgvector_seed')::oid))
+"""
+_LEDGER_MADE = "SELECT pg_catalog.to_regnamespace('pgvector_seed') IS NOT NULL"
 _RESERVED = (
     "Take that out of the file: only pgvector-seed writes in the schema pgvector_seed. For the commands that correct "
     f"the ledger: {PROGRAM} migrate --help"
@@ -104,11 +100,10 @@ def refuse_ledger_change(connection: Connection, file: str, *, missing: bool) ->
     is no ledger yet. Not found: a GRANT, a function or a type in the schema, a change of the system catalog by hand,
     and what another session did, as with dblink.
     """
-    query = _LEDGER_CHANGED.format(missing=sql.Literal(missing), locked=_LOCKED.format(condition=_IN_LEDGER))
     with connection.pipeline():
         connection.execute("RESET ROLE")  # the migration may have changed both
-        set_search_path(connection, "pg_catalog", "pg_temp")
-        changed = connection.execute(query)
+        connection.execute("SET LOCAL search_path TO pg_catalog, pg_temp")
+        changed = connection.execute(_LEDGER_MADE if missing else _LEDGER_CHANGED)
     if changed.fetchone() == (True,):
         raise RefusedError(f"{file} changes the ledger, so it was rolled back", _RESERVED)
 

@@ -90,7 +90,7 @@ def test_stand_alone_while_it_waits_for_the_extension(project: Path, empty_datab
         process.send_signal(signal.SIGINT)
         printed = process.communicate()[0]
         until(lambda: not ask(empty_database, waiting))
-    nothing = "interrupted: no migration is recorded; nothing was committed. Run the same command again."
+    nothing = "interrupted: no migration is recorded; what had begun was rolled back. Run the same command again."
     assert printed.splitlines()[-1] == nothing
     assert process.returncode == 130
     assert ask(empty_database, WHAT_IS_THERE) == NOTHING

@@ -143,6 +143,24 @@ def test_a_killed_client_ends_its_statement(name: str, database: str, folder: Pa
         assert_gone(database)
 
 
+@pytest.mark.newest
+@pytest.mark.parametrize("cut", [False, True])
+def test_the_end_of_a_slow_statement_ends_the_session_that_watches_it(database: str, folder: Path, cut: bool) -> None:
+    """An interrupt and a lost connection end as those of a quick statement, without a traceback of the thread."""
+    with at_work(CASES["apply"], database, folder) as process:
+        until(lambda: ask(database, f"SELECT count(*) {OURS}") == [(2,)])
+        if cut:
+            ask(database, f"SELECT pg_terminate_backend(pid) {OURS}")
+        else:
+            process.send_signal(signal.SIGINT)
+        printed = process.communicate()[0]
+        assert_gone(database)
+    assert process.returncode == (3 if cut else 130), printed
+    assert ("the connection was lost" if cut else NEWEST) in printed
+    assert "still running (" in printed
+    assert "Traceback" not in printed
+
+
 def test_an_interrupt_of_a_wait_says_that_nothing_was_run(database: str, folder: Path) -> None:
     """Regression: the message called the other applier's work rolled back."""
     write(folder, a1_up="CREATE TABLE a ()")
