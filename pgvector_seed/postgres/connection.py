@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgvector_seed.common.errors import InputError, UnreachableError
 from pgvector_seed.common.remedies import in_checkout, setting, settings
-from pgvector_seed.postgres.auth import require_auth
+from pgvector_seed.postgres.auth import is_own_server, require_auth
 from pgvector_seed.postgres.conninfo import CONNECT_TIMEOUT_SECONDS, libpq_default
 from pgvector_seed.postgres.errors import one_line
 from pgvector_seed.postgres.interrupt import stoppable
@@ -63,6 +63,7 @@ REMEDIES = {
     "does not exist": f"Check PGDATABASE and PGUSER (Pulumi: {settings('database', 'user')}).",
     "SSL": f"Set PGSSLMODE (Pulumi: {setting('sslmode')}) to a mode that the server supports.",
 }
+OWN_IS_DOWN = 'The server that make brings is down. Run: make up; eval "$(make env)"'
 REMEDY = f"Check PGHOST and PGPORT (Pulumi: {settings('host', 'port')}), and that the server is running."
 
 
@@ -98,7 +99,8 @@ def _open(conninfo: str) -> Connection:
     except psycopg.OperationalError as error:
         # psycopg reports a host from the environment as None, and of several attempts the last one and then all.
         message = one_line(error).replace("host None", f"host {libpq_default('host')!r}").rpartition(ALL_FAILURES)[2]
-        raise UnreachableError(message, _remedy(message)) from error
+        is_down = "Connection refused" in message and is_own_server(conninfo)
+        raise UnreachableError(message, OWN_IS_DOWN if is_down else _remedy(message)) from error
 
 
 def _timeout(conninfo: str) -> dict[str, int]:
