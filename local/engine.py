@@ -13,6 +13,7 @@ from local.pulumi_state import State
 from local.roles import find_owner, find_roles, owners_ledger
 from local.server import HOST
 from local.workspace import PROJECT, STACK, Workspace
+from pgvector_seed.common.console import INTERRUPTED
 from pgvector_seed.common.errors import InputError, RefusedError
 from pgvector_seed.migrate.declaration import NOTHING_DECLARED
 
@@ -57,7 +58,10 @@ class PulumiEngine:
         at_once = [] if verb == "preview" else ["--yes", "--skip-preview"]
         # The contract has 35 lines, which a refused `up` shows as removed. `make contract` prints it.
         words = [self.pulumi.executable, verb, "--suppress-outputs", *at_once]
-        return command.run(words, self.pulumi.environment)
+        code = command.run(words, self.pulumi.environment)
+        if code not in (0, INTERRUPTED):
+            print('Pulumi\'s commands need: eval "$(make env)". Or edit Pulumi.dev.yaml.', file=sys.stderr)
+        return code
 
     def _make_stack(self) -> None:
         """Create the stack in the workspace's folder, for the engine writes a salt into the stack file there."""
