@@ -13,7 +13,8 @@ _INSTEAD = {
     rf"pulumi config set --secret {_KEY}": rf"{_FILE}, remove: \g<key>; set PGPASSFILE instead",
     rf"pulumi config set {_KEY} (?P<value>\S+)": rf"{_FILE}, set: \g<key>: \g<value>",
     rf"pulumi config set {_KEY}": rf"{_FILE}, set: \g<key>",
-    r"[Rr]un: in Pulumi": "In Pulumi",
+    r"Run: in Pulumi": "In Pulumi",
+    r"run: in Pulumi": "in Pulumi",
     r"\bpulumi (up|preview|destroy)\b": r"make \1",
 }
 

@@ -44,7 +44,7 @@ def require(
         raise RefusedError(
             f"{NOTHING_DESTROYED}: {', '.join(irreversible)} {'has' if len(irreversible) == 1 else 'have'} no down",
             f"Write {', '.join(f'migrations/{id_}.down.sql' for id_ in irreversible)}, and run: make up\n"
-            f"Or keep the tables: onDestroy: retain in Pulumi.dev.yaml, then make up and make destroy",
+            "Or keep the tables: onDestroy: retain in Pulumi.dev.yaml, then make up,\nand make destroy again",
         )
     where = " on {host}:{port}/{dbname}".format(**connection) if connection else ""
     question = f"Destroy the stack{where}? This will {CONSEQUENCES[last]}."

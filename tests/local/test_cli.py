@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from local.advice import without_pulumi
 from local.server import Server
 from tests.conftest import ask, own_conninfo, remove
 from tests.e2e.conftest import copy_project, run
@@ -129,7 +130,10 @@ def test_a_destroy_without_downs_may_keep_the_data(copy: Path) -> None:
     (copy / "migrations" / "0001_create_embeddings.down.sql").unlink()
     local(copy, "up", SEED="0")
     refused = local(copy, "destroy", YES="1", code=2)
-    assert "Or keep the tables: onDestroy: retain in Pulumi.dev.yaml, then make up and make destroy" in refused
+    assert (
+        "Or keep the tables: onDestroy: retain in Pulumi.dev.yaml, then make up,\n  and make destroy again" in refused
+    )
+    assert_fits(refused)
     config = copy / "Pulumi.dev.yaml"
     config.write_text(config.read_text().replace("revert", "retain"))
     local(copy, "up", SEED="0")
@@ -210,4 +214,21 @@ def test_stand_alone_no_command_of_pulumi_is_advised(copy: Path) -> None:
             assert advice in output, output
             assert "pulumi config" not in output
     config.write_text(good.replace("embeddings:", "nosuch:"))
-    assert "pulumi config" not in local(copy, "up", code=2)
+    refused = local(copy, "up", code=2)
+    assert "pulumi" not in refused.partition("error:")[2]
+
+
+@pytest.mark.parametrize(
+    ("advice", "instead"),
+    [
+        (
+            "Add the migration, or run: pulumi config rm --path 'tables[\"a\"]'; pulumi up",
+            "Add the migration, or in Pulumi.dev.yaml, remove: 'tables[\"a\"]'; make up",
+        ),
+        ("Set PGHOST (Pulumi: pulumi config set host; pulumi config set port) to", "Set PGHOST to"),
+        ("Run: pulumi config set --secret password", "In Pulumi.dev.yaml, remove: password; set PGPASSFILE instead"),
+        ("Run: pulumi config set lockTimeout 5s", "In Pulumi.dev.yaml, set: lockTimeout: 5s"),
+    ],
+)
+def test_the_commands_of_pulumi_are_replaced(advice: str, instead: str) -> None:
+    assert without_pulumi(advice) == instead
