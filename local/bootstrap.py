@@ -144,6 +144,8 @@ def run(command: "list[str]", lock: "IO[str]", output: "IO[str]", show: "Callabl
         except subprocess.TimeoutExpired:
             show(": %d found" % len(FOUND.findall(text_of(output))))
     if code:
+        if sys.stdout.isatty():
+            print("")  # the progress has no end of line
         refuse_failure(text_of(output))
         raise subprocess.CalledProcessError(code, command)
 
@@ -227,10 +229,7 @@ def main(requirements: str) -> int:
 
 
 def fail(error: str) -> int:
-    """Print an error, whose second line is the remedy, in lines of its own, and return the exit code."""
-    if sys.stdout.isatty():
-        sys.stdout.write("\n")
-        sys.stdout.flush()
+    """Print an error, whose second line is the remedy, and return the exit code."""
     sys.stderr.write("error: %s\n" % error.replace("\n", "\n  "))
     return 2
 

@@ -19,7 +19,7 @@ from local.engine import choose
 from local.pulumi_cli import installed, on_path
 from local.roles import owners_contract, owners_environment
 from local.server import HOST, Server
-from local.workspace import LOCAL, Workspace
+from local.workspace import LOCAL, ROOT, Workspace
 from pgvector_seed.common.commands import HELP
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.postgres.auth import OWN_SERVER, SCRAM
@@ -109,6 +109,7 @@ def env() -> None:
     executable = installed()
     path = on_path(Path(executable).parent, os.environ["PATH"]) if executable else os.environ["PATH"]
     settings["PATH"] = on_path(Path(sys.executable).parent, path)
+    print("unset PYTHONSAFEPATH")  # with it, `python -m seed` finds no seed; make keeps it from this process
     for name in sorted(workspace.strays() & os.environ.keys() - settings.keys()):
         print(f"unset {name}")
     for name, value in settings.items():
@@ -136,6 +137,10 @@ def _provision(verb: str) -> Workspace:
     workspace = Workspace.of(make_variables)
     with _folder_locked():
         workspace.prepare()
+        own_keys = workspace.set_in_copy()
+        if own_keys:
+            file = os.path.relpath(workspace.config_file, ROOT)
+            print_step("Config", f"of {file}, by pulumi config: {', '.join(own_keys)}")
         _start(workspace)
         engine = choose(make_variables, workspace)
         print_step("Engine", engine.title())

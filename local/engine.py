@@ -13,6 +13,7 @@ from local.pulumi_state import State
 from local.roles import find_owner, find_roles, owners_ledger
 from local.server import HOST
 from local.workspace import PROJECT, STACK, Workspace
+from pgvector_seed.common.console import INTERRUPTED
 from pgvector_seed.common.errors import InputError, RefusedError
 from pgvector_seed.migrate.declaration import NOTHING_DECLARED
 
@@ -49,12 +50,18 @@ class PulumiEngine:
             self._forget_lost_resources(every_migration=True)
         elif verb == "destroy":
             self._forget_lost_resources(every_migration=False)
+            if self._nothing_to_destroy():
+                print(consent.NOTHING_TO_DESTROY)
+                return 0
             self._ask_before_destroying()
         # A preview first would double the time: it starts everything, too. `make preview` shows it.
         at_once = [] if verb == "preview" else ["--yes", "--skip-preview"]
         # The contract has 35 lines, which a refused `up` shows as removed. `make contract` prints it.
         words = [self.pulumi.executable, verb, "--suppress-outputs", *at_once]
-        return command.run(words, self.pulumi.environment)
+        code = command.run(words, self.pulumi.environment)
+        if code not in (0, INTERRUPTED):
+            print('Pulumi\'s commands need: eval "$(make env)". Or edit Pulumi.dev.yaml.', file=sys.stderr)
+        return code
 
     def _make_stack(self) -> None:
         """Create the stack in the workspace's folder, because the engine writes a salt into the stack file there."""
@@ -76,6 +83,13 @@ class PulumiEngine:
         if not intact:
             self.state.forget(keep_roles=find_roles())
 
+    def _nothing_to_destroy(self) -> bool:
+        """Return True if the state is empty. Raises RefusedError if our own server has a deployment all the same."""
+        if not self.state.is_empty():
+            return False
+        self._refuse_unknown_ledger()
+        return True
+
     def _ask_before_destroying(self) -> None:
         """Ask the user. Destroying obeys the state: raises RefusedError if its onDestroy or server is out of date."""
         config = json.loads(self.pulumi.ask("config", "--json"))
@@ -88,7 +102,13 @@ class PulumiEngine:
         declaration = json.loads(recorded["inputs"]["declaration"])
         self._refuse_another_server(declaration["connection"])
         self._refuse_later_up(declaration["on_destroy"], _owner(recorded))
-        consent.require(declaration["on_destroy"], today, declaration["connection"], agreed=self.agreed)
+        consent.require(
+            declaration["on_destroy"],
+            today,
+            declaration["connection"],
+            agreed=self.agreed,
+            irreversible=recorded["outputs"].get("irreversible") or (),
+        )
 
     def _refuse_unknown_ledger(self) -> None:
         """Raise RefusedError if our own server has a ledger: a state without migrations would leave it behind."""

@@ -90,6 +90,8 @@ def _reason(error: Exception) -> str:
     if isinstance(reason, subprocess.CalledProcessError):
         reason = bytes(reason.output or b"").decode(errors="replace").strip()[-200:] or reason
     is_network = isinstance(reason, OSError) and not isinstance(reason, (SSLError, HTTPError))
+    if "failed to download" in str(reason):
+        return "its download failed"
     return "no network" if is_network or NO_NETWORK.search(str(reason)) else " ".join(str(reason).split())
 
 

@@ -14,6 +14,7 @@ from local.pulumi_cli import Pulumi
 
 MIGRATIONS_TYPE = "pulumi-python:dynamic/pgvector_seed:Migrations"
 EXTENSION_TYPE = "postgresql:index/extension:Extension"
+STACK_TYPE = "pulumi:pulumi:Stack"
 ROLE_TYPE = "postgresql:index/role:Role"
 
 
@@ -43,9 +44,15 @@ class State:
         ]:
             self.pulumi.ask("state", "delete", resources[0]["urn"], "--yes", "--force", "--target-dependents")
 
+    def is_empty(self) -> bool:
+        """Return True if there is nothing to destroy, not even in part."""
+        return all(resource["type"] == STACK_TYPE for resource in self._all_resources())
+
     def _resources(self, *kinds: str) -> list[dict[str, Any]]:
-        deployment = json.loads(self.pulumi.ask("stack", "export"))["deployment"]
-        return [resource for resource in deployment.get("resources") or [] if resource["type"] in kinds]
+        return [resource for resource in self._all_resources() if resource["type"] in kinds]
+
+    def _all_resources(self) -> list[dict[str, Any]]:
+        return json.loads(self.pulumi.ask("stack", "export"))["deployment"].get("resources") or []
 
     def forget_pending(self) -> None:
         """Delete the pending operations of a killed CLI from our own state; the next run reads the database itself.

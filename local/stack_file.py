@@ -46,7 +46,7 @@ def _checked(data: Any) -> Stack:
 
 def _as_map(data: Any, subject: str) -> Stack:
     if data is not None and not isinstance(data, dict):
-        raise ValueError(f"{subject} not a map but a {type(data).__name__}: {str(data)[:40]!r}")
+        raise ValueError(f"{subject} not a map but a {type(data).__name__}: {repr(data)[:40]}")
     return data or {}
 
 

@@ -14,10 +14,11 @@ import pulumi
 from psycopg import sql
 
 from local import consent, program
+from local.advice import without_pulumi
 from local.program import Registered
 from local.pulumi_state import EXTENSION_TYPE, MIGRATIONS_TYPE
 from local.workspace import STACK
-from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.errors import Error, InputError
 from pgvector_seed.infra.database import COMPONENT_TYPE
 from pgvector_seed.infra.migrations import apply_inputs, declaration, irreversible, options
 from pgvector_seed.infra.preflight import enable, preflight
@@ -121,10 +122,16 @@ def destroy(*, agreed: bool) -> None:
         with translated("reading the ledger"):
             ledger = read_ledger(connection)
         if ledger is None:
-            print("    nothing to destroy: this database has no ledger")
+            print(consent.NOTHING_TO_DESTROY)
             return
         today = declaration(stack.migrations.inputs)
-        consent.require(ledger.declaration.on_destroy, today.on_destroy, as_data(today.connection), agreed=agreed)
+        consent.require(
+            ledger.declaration.on_destroy,
+            today.on_destroy,
+            as_data(today.connection),
+            agreed=agreed,
+            irreversible=sorted(ledger.irreversible),
+        )
         done = "retained"
         if ledger.declaration.on_destroy == "revert":
             inputs = stack.migrations.inputs
@@ -157,11 +164,17 @@ def summary(planned: dict[str, str], tense: str) -> None:
 
 
 def run(verb: str, *, agreed: bool) -> None:
-    """Run up, preview or destroy; with ``agreed``, destroy without asking. Raises Error, which is not printed."""
+    """Run up, preview or destroy; with ``agreed``, destroy without asking.
+
+    Raises Error, which is not printed, and whose remedies need no Pulumi.
+    """
     try:
         if verb == "destroy":
             destroy(agreed=agreed)
         else:
             {"up": up, "preview": preview}[verb]()
     except pulumi.RunError as error:
-        raise InputError(str(error), "Without Pulumi: edit Pulumi.dev.yaml instead, and run make up again.") from error
+        raise InputError(without_pulumi(str(error)), "Then run make up again.") from error
+    except Error as error:
+        error.message, error.remedy = without_pulumi(error.message), without_pulumi(error.remedy)
+        raise

@@ -73,6 +73,12 @@ class Workspace:
         files.write(self.folder / "Pulumi.yaml", (ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))
         self._copy_config(original)
 
+    def set_in_copy(self) -> list[str]:
+        """Return the keys that the copy of the stack's file has of its own, as `pulumi config set` leaves them."""
+        last, copy = stack_file.load(self._last_original), stack_file.load(self.config_file)
+        removed = [f"no {key}" for key in last["config"].keys() - copy["config"].keys()]
+        return sorted(key.replace(f"{PROJECT}:", "") for key in [*stack_file.changed(last, copy), *removed])
+
     def environment(self) -> dict[str, str]:
         """Return the environment of our commands: the caller's without its strays, and the workspace's settings."""
         strays = self.strays()

@@ -28,10 +28,20 @@ def require_auth(conninfo: str) -> dict[str, str]:
     except InputError:
         return {}  # connecting raises the same error
     hosts = _dialled_hosts(parameters.get("host", ""), parameters.get("hostaddr", ""))
-    if os.environ.get(OWN_SERVER) == f"{','.join(hosts)}:{parameters['port']}":
+    if _is_own(hosts, parameters["port"]):
         return {"require_auth": SCRAM}
     may_be_plain = parameters.get("sslmode") not in ASKING_FOR_TLS and "require_auth" not in parameters
     return {"require_auth": NOT_IN_CLEAR} if may_be_plain and any(map(_resolves_to_loopback, hosts)) else {}
+
+
+def is_own_server(conninfo: str) -> bool:
+    """Return True if the conninfo and the environment lead to the server that make brings."""
+    parameters = resolve(conninfo_to_dict(conninfo))
+    return _is_own(_dialled_hosts(parameters.get("host", ""), parameters.get("hostaddr", "")), parameters["port"])
+
+
+def _is_own(hosts: list[str], port: str) -> bool:
+    return os.environ.get(OWN_SERVER) == f"{','.join(hosts)}:{port}"
 
 
 def _dialled_hosts(hosts: str, addresses: str) -> list[str]:

@@ -11,11 +11,11 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgvector_seed.common.errors import InputError, UnreachableError
-from pgvector_seed.postgres.auth import require_auth
+from pgvector_seed.postgres.auth import is_own_server, require_auth
 from pgvector_seed.postgres.conninfo import CONNECT_TIMEOUT_SECONDS, libpq_default, timeout_limit
 from pgvector_seed.postgres.errors import one_line
 from pgvector_seed.postgres.interrupt import stoppable
-from pgvector_seed.postgres.refusals import is_invalid, message_of, remedy_of
+from pgvector_seed.postgres.refusals import OWN_IS_DOWN, is_invalid, message_of, remedy_of
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
@@ -63,7 +63,9 @@ def _open(conninfo: str) -> Connection:
         if is_invalid(error):
             raise _invalid(error) from error
         message = message_of(error, libpq_default("host"))
-        raise UnreachableError(message, remedy_of(message, libpq_default("hostaddr"))) from error
+        is_down = "Connection refused" in message and is_own_server(conninfo)
+        remedy = OWN_IS_DOWN if is_down else remedy_of(message, libpq_default("hostaddr"))
+        raise UnreachableError(message, remedy) from error
 
 
 def _invalid(error: psycopg.Error) -> InputError:

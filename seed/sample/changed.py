@@ -8,7 +8,7 @@ from pgvector_seed.postgres.snapshot import catalog_snapshot
 from . import article
 from .answers import has_all, others, prepare, stored
 
-_COLUMNS = {"id": "integer", "embedding": article.TYPE}
+_COLUMNS = [("id", "integer"), ("embedding", article.TYPE)]
 # Internal triggers are those of other tables' foreign keys, which do not keep a row out.
 _TABLE = """
 SELECT c.relkind = 'r' AND NOT c.relhasrules AND NOT c.relrowsecurity
@@ -19,11 +19,13 @@ SELECT c.relkind = 'r' AND NOT c.relhasrules AND NOT c.relrowsecurity
       WHERE i.indrelid = c.oid AND i.indisprimary AND i.indnatts = 1 AND k.attname = 'id'
     ),
   has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT'),
-  a.names, a.types
+  a.names, a.types, a.must_be_given
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (
-  SELECT array_agg(attname::text) AS names, array_agg(format_type(atttypid, atttypmod)) AS types
+  SELECT array_agg(attname::text ORDER BY attnum) AS names,
+    array_agg(format_type(atttypid, atttypmod) ORDER BY attnum) AS types,
+    bool_or(attnotnull AND NOT atthasdef AND attidentity = '') AS must_be_given
   FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
 ) a
 WHERE n.nspname = %s AND c.relname = %s
@@ -33,7 +35,7 @@ WHERE n.nspname = %s AND c.relname = %s
 def reason_to_leave_out(connection: Connection, schema: str | None) -> str | None:
     """Return in a few words why the sample would fail or write to a table of the user's own, or None.
 
-    A column that the user added is no reason once the article's rows are in place: none is inserted then.
+    Columns that the user added behind the article's are no reason, unless they must be given and a row is missing.
     """
     with connection.transaction():
         schema, _ = prepare(connection, schema)
@@ -41,13 +43,13 @@ def reason_to_leave_out(connection: Connection, schema: str | None) -> str | Non
             row = connection.execute(_TABLE, (schema, article.TABLE)).fetchone()
         if row is None:
             return f"there is no table {article.TABLE}"
-        plain, writable, names, types = row
-        columns = {name: type_.rpartition(".")[2] for name, type_ in zip(names, types, strict=True)}
-        if not plain or not columns.items() >= _COLUMNS.items():
+        plain, writable, names, types, must_be_given = row
+        columns = [(name, type_.rpartition(".")[2]) for name, type_ in zip(names, types, strict=True)]
+        if not plain or columns[: len(_COLUMNS)] != _COLUMNS:
             return f"{article.TABLE} is not the article's"
         if not writable:
             return f"this login may not write to {article.TABLE}"
         vectors = stored(connection)
         if others(vectors):
             return f"other rows have the ids {min(article.VECTORS)} to {max(article.VECTORS)}"
-        return f"{article.TABLE} has more columns" if columns != _COLUMNS and not has_all(vectors) else None
+        return f"{article.TABLE} wants more columns" if must_be_given and not has_all(vectors) else None

@@ -277,7 +277,24 @@ def test_both_engines_share_the_ledger(clone: Path) -> None:
     config.write_text(before)
     assert "destroying obeys the last up, which said revert" in refused
     assert "5 deleted" in make(clone, "destroy", ENGINE="pulumi", YES="1")
+    assert "nothing to destroy" in make(clone, "destroy", ENGINE="pulumi")
     assert "2 created" in make(clone, "up")
+
+
+@pytest.mark.usefixtures("cli")
+def test_a_refused_up_does_not_look_as_if_its_outputs_were_removed(clone: Path) -> None:
+    """Regression: every up showed the 35 lines of the contract, and a refused one showed them as removed."""
+    assert "contract:" not in make(clone, "up", ENGINE="pulumi")
+    config = clone / "Pulumi.dev.yaml"
+    before = config.read_text()
+    config.write_text(before + "  pgvector-seed:on_destroy: revert\n")
+    refused = make(clone, "up", ENGINE="pulumi", code=2)
+    config.write_text(before)
+    assert "on_destroy: no such key" in refused
+    assert "Outputs" not in refused
+    assert 'Pulumi\'s commands need: eval "$(make env)"' in refused
+    assert '"contract": 1' in make(clone, "contract", ENGINE="pulumi")
+    make(clone, "up")
 
 
 @pytest.mark.usefixtures("cli")

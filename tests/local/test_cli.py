@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import select
+import subprocess
 import sys
+import termios
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from local.advice import without_pulumi
 from local.server import Server
 from tests.conftest import ask, own_conninfo, remove
 from tests.e2e.conftest import copy_project, run
@@ -73,3 +81,154 @@ def test_seed_0_leaves_the_sample_out_and_contract_prints_the_contract(copy: Pat
     assert "SEED must be one of 1, 0; got 'no'" in refused
     assert "As in: make up SEED=1" in refused
     assert ask(own_conninfo(Server(copy / ".local" / "18", 18)), "SELECT count(*) FROM embeddings") == [(0,)]
+
+
+def test_the_remedy_after_stop_is_make_up(copy: Path) -> None:
+    """Regression: PGHOST and PGPORT, which `make env` had set, should be checked."""
+    local(copy, "up", SEED="0")
+    local(copy, "stop")
+    for command in ("verify", "sample", "migrate status"):
+        script = f'eval "$({sys.executable} -m local env)"; python -m seed {command}'
+        done = run(["bash", "-c", script], copy)
+        assert done.returncode == 3
+        assert 'The server that make brings is down. Run: make up; eval "$(make env)"' in done.stdout
+        assert "Check PGHOST" not in done.stdout
+
+
+def test_a_shell_of_make_env_runs_the_commands_under_pythonsafepath(copy: Path) -> None:
+    """Regression: No module named seed."""
+    local(copy, "up", SEED="0")
+    script = f'eval "$(env -u PYTHONSAFEPATH {sys.executable} -m local env)"; python -m seed sample'
+    assert "All 7 answers" in run(["bash", "-c", script], copy, PYTHONSAFEPATH="1").stdout
+
+
+def test_destroy_of_nothing_says_so(copy: Path) -> None:
+    output = local(copy, "destroy")
+    assert "nothing to destroy: this database has no deployment\n" in output
+    assert "Destroy the stack" not in output
+    local(copy, "up", SEED="0")
+    local(copy, "destroy", YES="1")
+    assert "nothing to destroy" in local(copy, "destroy")
+    assert "this database keeps no contract\n  Run: make up" in local(copy, "contract", code=2)
+
+
+def test_a_destroy_that_cannot_be_done_is_refused_before_it_asks(copy: Path) -> None:
+    """Regression: it asked first, and advised to apply once more, which is no make target."""
+    (copy / "migrations" / "0002_more.up.sql").write_text("CREATE TABLE more ();")
+    local(copy, "up", SEED="0")
+    output = local(copy, "destroy", code=2)
+    assert "error: nothing was destroyed: 0002_more has no down" in output
+    assert "Destroy the stack" not in output
+    remedy = output.partition("has no down\n")[2]
+    assert "Write migrations/0002_more.down.sql, and run: make up" in remedy
+    (copy / "migrations" / "0002_more.down.sql").write_text("DROP TABLE more;")
+    local(copy, "up", SEED="0")
+    assert "- 2 deleted" in local(copy, "destroy", YES="1")
+
+
+def test_a_destroy_without_downs_may_keep_the_data(copy: Path) -> None:
+    (copy / "migrations" / "0001_create_embeddings.down.sql").unlink()
+    local(copy, "up", SEED="0")
+    refused = local(copy, "destroy", YES="1", code=2)
+    assert (
+        "Or keep the tables: onDestroy: retain in Pulumi.dev.yaml, then make up,\n  and make destroy again" in refused
+    )
+    assert_fits(refused)
+    config = copy / "Pulumi.dev.yaml"
+    config.write_text(config.read_text().replace("revert", "retain"))
+    local(copy, "up", SEED="0")
+    assert "2 retained" in local(copy, "destroy", YES="1")
+
+
+@pytest.mark.parametrize("answer", ["interrupt", "n", "y", "end"])
+def test_the_question_before_destroying(copy: Path, answer: str) -> None:
+    """Regression: an interrupt left the cursor behind the question and said nothing of what was destroyed."""
+    local(copy, "up", SEED="0")
+    code, output = on_terminal([sys.executable, "-m", "local", "destroy"], copy, "[y/N] ", ANSWERS[answer])
+    question = output[output.index("Destroy the stack") :]
+    assert "Traceback" not in output
+    assert_fits(output)
+    if answer == "y":
+        assert code == 0
+        assert "- 2 deleted" in output
+    elif answer == "n":
+        assert code == 2
+        assert "error: nothing was destroyed" in output
+    else:
+        assert code == (130 if answer == "interrupt" else 2)
+        assert "[y/N]" in question
+        assert ("\ninterrupted: " if answer == "interrupt" else "\nerror: ") + "nothing was destroyed" in question
+
+
+ANSWERS = {"interrupt": b"\x03", "n": b"n\n", "y": b"y\n", "end": b"\x04"}
+
+
+def on_terminal(words: list[str], folder: Path, prompt: str, answer: bytes) -> tuple[int, str]:
+    """Run a command on a terminal of its own, type an answer at a prompt, and return its exit code and output."""
+    ours, terminal = pty.openpty()
+    process = subprocess.Popen(
+        words,
+        cwd=folder,
+        env={**os.environ, "ENGINE": "standalone"},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that ^C reaches the process group
+    )
+    os.close(terminal)
+    printed = b""
+    with suppress(OSError):  # the other end is closed
+        while select.select([ours], [], [], 60)[0]:
+            printed += os.read(ours, 4096)
+            if prompt.encode() in printed and answer:
+                os.write(ours, answer)
+                answer = b""
+    os.close(ours)
+    return process.wait(), printed.decode().replace("\r\n", "\n")
+
+
+def test_what_was_set_in_the_shell_of_make_env_is_told(copy: Path) -> None:
+    """Regression: `pulumi config set` wrote to a file that nothing named, and Pulumi.dev.yaml seemed to be ignored."""
+    assert "Config" not in local(copy, "up", SEED="0")
+    config = copy / ".local" / "18" / "Pulumi.dev.yaml"
+    config.write_text(config.read_text() + "  pgvector-seed:allowDown: 'true'\nencryptionsalt: v1:x\n")
+    told = "Config     of .local/18/Pulumi.dev.yaml, by pulumi config: allowDown\n"
+    output = local(copy, "up", SEED="0")
+    assert told in output
+    assert_fits(output)
+    assert told in local(copy, "preview")
+
+
+def test_stand_alone_no_command_of_pulumi_is_advised(copy: Path) -> None:
+    """Regression: `pulumi config rm` was advised to those who have no Pulumi."""
+    config = copy / "Pulumi.dev.yaml"
+    good = config.read_text()
+    for wrong, advice in {
+        "  pgvector-seed:on_destroy: revert\n": "In Pulumi.dev.yaml, remove: on_destroy",
+        "  pgvector-seed:minimumVersion: x\n": "In Pulumi.dev.yaml, set: minimumVersion: 0.8.4",
+    }.items():
+        config.write_text(good + wrong)
+        for verb in ("preview", "up"):
+            output = local(copy, verb, code=2)
+            assert advice in output, output
+            assert "pulumi config" not in output
+    config.write_text(good.replace("embeddings:", "nosuch:"))
+    refused = local(copy, "up", code=2)
+    assert "pulumi" not in refused.partition("error:")[2]
+
+
+@pytest.mark.parametrize(
+    ("advice", "instead"),
+    [
+        (
+            "Add the migration, or run: pulumi config rm --path 'tables[\"a\"]'; pulumi up",
+            "Add the migration, or in Pulumi.dev.yaml, remove: 'tables[\"a\"]'; make up",
+        ),
+        ("Set PGHOST (Pulumi: pulumi config set host; pulumi config set port) to", "Set PGHOST to"),
+        ("Run: pulumi config set --secret password", "In Pulumi.dev.yaml, remove: password; set PGPASSFILE instead"),
+        ("Run: pulumi config set lockTimeout 5s", "In Pulumi.dev.yaml, set: lockTimeout: 5s"),
+    ],
+)
+def test_the_commands_of_pulumi_are_replaced(advice: str, instead: str) -> None:
+    assert without_pulumi(advice) == instead

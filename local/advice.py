@@ -1,0 +1,26 @@
+"""Advice for the stand-alone runner, whose user may have no Pulumi to run the commands of."""
+
+from __future__ import annotations
+
+import re
+
+_FILE = "in Pulumi.dev.yaml"
+_KEY = r"(?:--path )?(?P<key>'[^']*'|[^\s;]+)"
+# The commands of remedies -> what to do instead. In this order.
+_INSTEAD = {
+    r" ?\(Pulumi: [^)]*\)": "",
+    rf"pulumi config rm {_KEY}": rf"{_FILE}, remove: \g<key>",
+    rf"pulumi config set --secret {_KEY}": rf"{_FILE}, remove: \g<key>; set PGPASSFILE instead",
+    rf"pulumi config set {_KEY} (?P<value>\S+)": rf"{_FILE}, set: \g<key>: \g<value>",
+    rf"pulumi config set {_KEY}": rf"{_FILE}, set: \g<key>",
+    r"Run: in Pulumi": "In Pulumi",
+    r"run: in Pulumi": "in Pulumi",
+    r"\bpulumi (up|preview|destroy)\b": r"make \1",
+}
+
+
+def without_pulumi(text: str) -> str:
+    """Return a message or a remedy with the file and the make targets instead of the commands of Pulumi."""
+    for command, instead in _INSTEAD.items():
+        text = re.sub(command, instead, text)
+    return text
