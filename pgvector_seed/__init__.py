@@ -32,9 +32,12 @@ if not TYPE_CHECKING:  # with it, a type checker accepts every name
         except ModuleNotFoundError as error:
             if error.name not in ("pulumi", "pulumi_postgresql"):
                 raise
-            from pgvector_seed.common.remedies import wheel_path
+            from pgvector_seed.common.remedies import IN_CHECKOUT, wheel_path
 
-            raise ImportError(f"{name} needs Pulumi: pip install '{wheel_path()}[pulumi]'", name=error.name) from error
+            install = (
+                "python -m pip install -r requirements.txt" if IN_CHECKOUT else f"pip install '{wheel_path()}[pulumi]'"
+            )
+            raise ImportError(f"{name} needs Pulumi: {install}", name=error.name) from error
 
 
 def __dir__() -> list[str]:

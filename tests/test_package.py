@@ -9,7 +9,6 @@ import pytest
 
 import pgvector_seed
 from local.workspace import ROOT
-from pgvector_seed.common.version import VERSION
 from pgvector_seed.infra import args, database, interrupt, roles
 
 WITHOUT_PULUMI = "import sys; sys.modules['pulumi'] = None\n"
@@ -38,10 +37,11 @@ def test_the_import_alone_needs_no_pulumi_and_no_driver() -> None:
 
 
 def test_without_pulumi_the_component_says_what_to_install() -> None:
+    """Regression: in a checkout it named a wheel, which only an installation has come from."""
     done = python(WITHOUT_PULUMI + "from pgvector_seed import VectorDatabase")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        f"ImportError: VectorDatabase needs Pulumi: pip install 'DIR/pgvector_seed-{VERSION}-py3-none-any.whl[pulumi]'"
+        "ImportError: VectorDatabase needs Pulumi: python -m pip install -r requirements.txt"
     )
 
 

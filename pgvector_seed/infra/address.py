@@ -19,6 +19,7 @@ from pgvector_seed.migrate.contract import DeclaredConnection
 from pgvector_seed.postgres.connection import connect
 from pgvector_seed.postgres.conninfo import SslMode, resolve
 
+LED_ASTRAY_BY = ("PGSERVICE", "PGHOSTADDR")  # the variables that the provider's driver prefers to its arguments
 # Parameters that a service file may have, and for which the provider has no argument.
 LIBPQ_ONLY = ("hostaddr", "sslcrl", "sslcrldir")
 
@@ -112,7 +113,7 @@ def is_port(text: str) -> bool:
 
 def _refuse_environment() -> None:
     """Raise pulumi.RunError for a variable with which psycopg and the provider would connect to different servers."""
-    for name in ("PGSERVICE", "PGHOSTADDR"):
+    for name in LED_ASTRAY_BY:
         value = os.environ.get(name)
         if value:
             raise pulumi.RunError(

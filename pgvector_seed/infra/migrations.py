@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shlex
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,7 +33,8 @@ from pulumi.dynamic import (
 
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import Error, InputError, RefusedError
-from pgvector_seed.common.remedies import IN_CHECKOUT, in_checkout
+from pgvector_seed.common.remedies import IN_CHECKOUT, in_checkout, setting_name
+from pgvector_seed.infra.address import LED_ASTRAY_BY
 from pgvector_seed.infra.interrupt import end_with_engine
 from pgvector_seed.infra.state import (
     ANOTHER_DATABASE,
@@ -97,7 +99,7 @@ class MigrationsProvider(ResourceProvider):
 
         Raises RefusedError for edited history. ``check`` does not get the ledger, which may have been repaired.
         """
-        for line in planned(olds, news).lines(irreversible(news)):
+        for line in [*planned(olds, news).lines(irreversible(news)), *_changed_on_destroy(olds, news)]:
             report(line)
         same = all(olds.get(name) == news.get(name) for name in (*INPUTS, "__provider"))
         return DiffResult(changes=not (same and _is_applied(olds, news)))
@@ -117,6 +119,10 @@ class MigrationsProvider(ResourceProvider):
 
     def read(self, id_: str, props: Properties) -> ReadResult:
         """Return the ledger as it is now, so that a refresh shows drift; nothing if the database has no ledger."""
+        for name in filter(os.environ.get, LED_ASTRAY_BY):
+            report(
+                f"{name} is set, with which the PostgreSQL provider refuses to connect: env -u {name} pulumi refresh"
+            )
         with connect_to_read(props["conninfo"]) as connection:
             ledger = own_ledger(connection, props["ledger"])
             if ledger is None:
@@ -151,6 +157,15 @@ def _without_owner(roles: Mapping[str, str]) -> str:
         return _WITHOUT_OWNER.format(roles["owner"], _AGAIN, "; ".join(again))
     named = ", ".join(f"{kind}=Role({name!r})" for kind, name in roles.items())
     return _WITHOUT_OWNER.format(roles["owner"], _AGAIN_ELSEWHERE, f"VectorDatabaseArgs(roles=Roles({named}))")
+
+
+def _changed_on_destroy(olds: Properties, news: Properties) -> Iterator[str]:
+    """Yield a line if the declared ``on_destroy`` changes: a destroy obeys the last ``up``, not the configuration."""
+    if all(isinstance(side.get("declaration"), str) for side in (olds, news)):
+        before, after = declaration(olds).on_destroy, declaration(news).on_destroy
+        if before != after:
+            name = setting_name("onDestroy")
+            yield f"{name}: {before} becomes {after} with the next up; until then a destroy obeys {before}"
 
 
 def _is_applied(olds: Properties, news: Properties) -> bool:

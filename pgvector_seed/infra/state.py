@@ -57,7 +57,7 @@ def own_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
         raise RefusedError(
             f"this database has the ledger {ledger.id}, but the state has {ledger_id}: another database",
             "Check the connection. If it is right, remove the old ledger from the state: "
-            "pulumi state delete 'URN' (pulumi stack --show-urns prints it); then pulumi up",
+            "pulumi state delete --target-dependents 'URN' (pulumi stack --show-urns prints it); then pulumi up",
         )
     return ledger
 

@@ -43,10 +43,9 @@ def refuse_missing_tables(
     texts += [ledger.migrations[id_].down or "" for id_ in steps.undo] if ledger else []
     unknown = sorted(name for name in missing if not _is_named(name, texts))
     if unknown:
-        first = unknown[0]
         raise MissingTableError(
-            f"the stack declares the table {', '.join(unknown)}, and neither the schema {declaration.schema} has it, "
-            f"with vectors, nor does a pending migration name it{did_you_mean(first, names)}",
+            f"the stack declares the table {', '.join(unknown)}, but the schema {declaration.schema} has no such table "
+            f"with vectors, and no pending migration names it{did_you_mean(unknown[0], names)}",
             f"Add the migration that makes it, or {UNDECLARE}",
         )
 

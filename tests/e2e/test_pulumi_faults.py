@@ -28,6 +28,16 @@ def test_a_failing_migration_is_told_once_without_a_traceback(stack: Stack) -> N
     assert ask(stack.conninfo, "SELECT id FROM pgvector_seed.migrations") == [("0001_create_embeddings",)]
 
 
+def test_a_failed_up_keeps_the_outputs(stack: Stack) -> None:
+    """The engine shows them as removed, for the program could not repeat them; the state keeps them."""
+    stack.up()
+    before = stack.pulumi("stack", "output", "--json")
+    stack.write("migrations/0002_b.up.sql", "SELECT nope;")
+    assert "- contract" in stack.up(code=1)
+    assert "contract" not in stack.up("--suppress-outputs", code=1)
+    assert stack.pulumi("stack", "output", "--json") == before
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

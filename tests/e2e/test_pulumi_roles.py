@@ -310,3 +310,19 @@ def test_an_owner_of_objects_elsewhere_is_not_dropped(
     ask(elsewhere, "DROP TABLE theirs")
     stack.destroy()
     assert count(stack, names) == 0
+
+
+def test_another_on_destroy_replaces_no_grant(stack: Stack, names: Names) -> None:
+    """A preview shows the grants on tables as replaced, for it does not know the tables; up replaces none."""
+    declare(stack, names)
+    stack.up()
+    stack.set("onDestroy", "retain")
+    preview = stack.pulumi("preview")
+    assert "onDestroy: revert becomes retain with the next up; until then a destroy obeys revert" in preview
+    assert "4 to replace" in preview
+    output = stack.up()
+    assert "1 updated" in output
+    assert "replaced" not in output
+    stack.up("--expect-no-changes")
+    stack.set("onDestroy", "revert")
+    stack.up()

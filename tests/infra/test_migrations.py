@@ -305,6 +305,46 @@ def test_another_ledger_is_left_alone(provider: Provider, new_database: Callable
         provider.read(elsewhere)  # if a refresh took it for deleted, the next up would run there
 
 
+def test_an_old_ledger_is_removed_from_the_state_by_a_command_that_works(
+    provider: Provider, new_database: Callable[..., str], folder: Path
+) -> None:
+    """Regression: without the flag the CLI refuses to delete a resource on which the grants depend."""
+    (folder / "0001_a.up.sql").write_text("SELECT 1")
+    _, state = provider.create(inputs(new_database(), folder))
+    provider.create(second := inputs(new_database(), folder))
+    with pytest.raises(grpc.RpcError, match="pulumi state delete --target-dependents 'URN'"):
+        provider.read({**state, "conninfo": second["conninfo"]})
+
+
+def test_a_change_of_on_destroy_says_when_it_counts(
+    process: subprocess.Popen[str], provider: Provider, database: str, folder: Path
+) -> None:
+    """A preview shows the resource's declaration as changed; the next destroy obeys the last up, not the file."""
+    (folder / "0001_a.up.sql").write_text("SELECT 1")
+    _, state = provider.create(inputs(database, folder))
+    assert provider.diff(state, inputs(database, folder, declaration=declaration("retain")))
+    process.kill()
+    assert process.stdout is not None
+    words = "onDestroy: revert becomes retain with the next up; until then a destroy obeys revert"
+    assert words in process.stdout.read()
+
+
+@pytest.mark.parametrize("variable", ["PGSERVICE", "PGHOSTADDR"])
+def test_a_refresh_says_which_variable_keeps_the_driver_away(
+    monkeypatch: pytest.MonkeyPatch, database: str, folder: Path, variable: str, tmp_path: Path
+) -> None:
+    """The driver names only PGREQUIREPEER, which nobody has set, and repeats itself."""
+    (folder / "0001_a.up.sql").write_text("SELECT 1")
+    (tmp_path / "services").write_text("[odd]\n")
+    state = {**inputs(database, folder), "ledger": ledger.id} if (ledger := run(database, folder)[0]) else {}
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    monkeypatch.setenv(variable, "odd" if variable == "PGSERVICE" else "127.0.0.1")
+    lines: list[str] = []
+    monkeypatch.setattr("pgvector_seed.infra.migrations.report", lines.append)
+    assert MigrationsProvider().read("x", state).id == "x"
+    assert any(f"{variable} is set" in line and f"env -u {variable} pulumi refresh" in line for line in lines)
+
+
 def test_what_a_later_up_keeps_is_not_undone(provider: Provider, database: str, folder: Path) -> None:
     """A delete obeys onDestroy of the last up on the database, even if another stack ran it."""
     (folder / "0001_a.up.sql").write_text("CREATE TABLE a ()")

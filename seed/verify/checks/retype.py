@@ -18,8 +18,9 @@ _COUNTED = frozenset({"vector", "halfvec"})  # the types that vector_dims takes
 _SHARE_OF_TIME = 0.05
 
 _NEW_COLUMN = (
-    "ALTER TABLE fails on rows with other vectors: embed them again into a new column, build its index, switch the "
-    "queries to it and drop the old one" + in_checkout(' (docs/migrations.md, "Change the dimensions")') + "."
+    "ALTER TABLE fails on rows with other vectors. Add a new column instead,\n"
+    "embed the rows into it, build its index, switch the queries to it, and\n"
+    "drop the old column" + in_checkout(' (docs/migrations.md, "Change the dimensions")') + "."
 )
 _HAS_VECTOR = "SELECT EXISTS (SELECT FROM {table} WHERE {column} IS NOT NULL)"
 # An index of another type's operator class keeps the column from its new type.
@@ -49,7 +50,9 @@ def retype_remedy(context: Context, column: Column) -> str:
         names = {"column": sql.Identifier(declared.vector or ""), "table": context.sql_name}
         count = sql.SQL("SELECT DISTINCT vector_dims({column}) FROM {table};").format(**names).as_string()
         only = f"-- If this gives {declared.dimensions or 'one number, N'} alone, in a migration:"
-        return "\n".join([count, only, _alter(context, new), f"-- If not: {_NEW_COLUMN}"])
+        return "\n".join(
+            [count, only, _alter(context, new), "-- If not:", *(f"-- {line}" for line in _NEW_COLUMN.splitlines())]
+        )
     return _NEW_COLUMN
 
 
