@@ -12,7 +12,7 @@ from pgvector_seed.migrate.lock import locked
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.errors import is_connection_lost, one_line, translated
 from pgvector_seed.postgres.pooler import refuse_pooler
-from pgvector_seed.postgres.snapshot import catalog_snapshot
+from pgvector_seed.postgres.snapshot import query_catalog
 from pgvector_seed.vectors.extension import EXTENSION, available_version, find_extension
 
 _SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
@@ -75,9 +75,8 @@ def _is_missing(connection: Connection) -> bool:
 
 
 def _is_true(connection: Connection, query: str, *values: str) -> bool:
-    with catalog_snapshot(connection):
-        row = connection.execute(query.encode(), values).fetchone()
-    return row is not None and bool(row[0])
+    rows = query_catalog(connection, query.encode(), values)
+    return bool(rows and rows[0][0])
 
 
 def _create(connection: Connection) -> None:

@@ -15,7 +15,7 @@ from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.lock import Progress
 from pgvector_seed.migrate.provenance import refuse_another_schema
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.snapshot import catalog_snapshot
+from pgvector_seed.postgres.snapshot import query_catalog
 
 _ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
 
@@ -63,16 +63,14 @@ def handover_transaction(connection: Connection) -> Iterator[tuple[str, str] | N
 
 
 def _owners(connection: Connection) -> tuple[str, str] | None:
-    with catalog_snapshot(connection):
-        facts = read_facts(connection)
+    facts = read_facts(connection)
     return None if facts.owner in (None, facts.role) or facts.role == facts.login else (facts.owner, facts.role)
 
 
 def _owned_objects(connection: Connection, schema: str, owner: str) -> list[tuple[Any, ...]]:
     """Return the kind and quoted name of each object, as ALTER ... OWNER TO takes them."""
     query = files("pgvector_seed.migrate").joinpath("handover.sql").read_bytes()
-    with catalog_snapshot(connection):
-        return connection.execute(query, {"schema": schema, "owner": owner}).fetchall()
+    return query_catalog(connection, query, {"schema": schema, "owner": owner})
 
 
 def _change_owner(kind: str, name: sql.Composable, owner: str) -> sql.Composed:

@@ -15,7 +15,7 @@ from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.interrupt import ending_with_client, pause, stoppable
 from pgvector_seed.postgres.pooler import refuse_pooler
-from pgvector_seed.postgres.snapshot import catalog_snapshot
+from pgvector_seed.postgres.snapshot import query_catalog
 
 Progress = Callable[[str], None]  # gets a line of progress
 
@@ -93,9 +93,8 @@ def _try_lock(connection: Connection) -> bool:
 
 
 def _holder(connection: Connection) -> str:
-    with catalog_snapshot(connection):
-        row = connection.execute(_HOLDER, (LOCK_KEY,)).fetchone()
-    return describe_session(row) if row else "a session that is about to end"
+    rows = query_catalog(connection, _HOLDER, (LOCK_KEY,))
+    return describe_session(rows[0]) if rows else "a session that is about to end"
 
 
 def describe_session(row: Sequence[Any]) -> str:

@@ -10,7 +10,7 @@ from psycopg import sql
 from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.interrupt import ending_with_client
-from pgvector_seed.postgres.snapshot import catalog_snapshot
+from pgvector_seed.postgres.snapshot import query_catalog
 
 LOCK_TIMEOUT = "10s"  # every later query on the table waits behind a statement that waits for its lock
 
@@ -96,10 +96,7 @@ def require_create_privilege(connection: Connection, schema: str) -> None:
     Tables would silently be created in the next schema on the search_path, the extension's. If both are the same
     schema, the server's own error is clear enough.
     """
-    with catalog_snapshot(connection):
-        row = connection.execute(_CANNOT_CREATE, (schema,)).fetchone()
-    if row is not None:
-        name, role = row
+    for name, role in query_catalog(connection, _CANNOT_CREATE, (schema,)):
         raise RefusedError(
             f"the role {role} cannot create in the schema {name}",
             f"In psql: GRANT CREATE, USAGE ON SCHEMA {name} TO {role};",

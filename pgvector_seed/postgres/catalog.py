@@ -8,7 +8,7 @@ from psycopg import errors
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.snapshot import catalog_snapshot
+from pgvector_seed.postgres.snapshot import query_catalog
 
 LONGEST_NAME = 63  # bytes, PostgreSQL's limit for a name
 
@@ -104,9 +104,8 @@ def parse_name(connection: Connection, text: str) -> TableName:
         raise InputError(f"{text} has more parts than a schema and a table", _AS_IN_SQL)
     if not schema:
         ((path,),) = connection.execute(_PATH).fetchall()
-        with catalog_snapshot(connection):
-            row = connection.execute(_ON_PATH, (path, table)).fetchone()
-        schema = [row[0] if row else "public"]
+        rows = query_catalog(connection, _ON_PATH, (path, table))
+        schema = [rows[0][0] if rows else "public"]
     return TableName(schema[0], table)
 
 
@@ -124,13 +123,11 @@ def find_column(connection: Connection, oid: int, name: str) -> Column | None:
 
 def owned_relations(connection: Connection, schema: str) -> tuple[list[str], list[str]]:
     """Return the names of the tables and views in ``schema`` that current_user owns, and of its sequences."""
-    with catalog_snapshot(connection):
-        rows = connection.execute(_OWNED, (schema,)).fetchall()
+    rows = query_catalog(connection, _OWNED, (schema,))
     return [name for name, is_sequence in rows if not is_sequence], [name for name, is_sequence in rows if is_sequence]
 
 
 def column_type(connection: Connection, schema: str, table: str, column: str) -> str | None:
     """Return the type of a column with its dimensions, such as ``vector(4)``, or None if the column does not exist."""
-    with catalog_snapshot(connection):
-        row = connection.execute(_COLUMN_TYPE, (schema, table, column)).fetchone()
-    return row[0] if row else None
+    rows = query_catalog(connection, _COLUMN_TYPE, (schema, table, column))
+    return rows[0][0] if rows else None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any, LiteralString
 
 import psycopg
-from psycopg import pq, sql
+from psycopg import ClientCursor, pq, sql
+from psycopg.abc import Params, Query
 
 from pgvector_seed.postgres.connection import Connection
 
@@ -32,13 +34,37 @@ def catalog_snapshot(connection: Connection) -> Iterator[None]:
     with the privileges of this session (CVE-2018-1058). All queries in the block see one snapshot, so facts that were
     checked cannot change before they are used; in a transaction it is that transaction's snapshot.
     """
-    outermost = connection.info.transaction_status == pq.TransactionStatus.IDLE
-    rollback = _ROLLBACK if outermost else _ROLLBACK_INSIDE
+    begin, rollback = _brackets(connection)
     try:
-        connection.execute(_BEGIN if outermost else _BEGIN_INSIDE, prepare=False)
+        connection.execute(begin, prepare=False)
         yield
     except BaseException:
         with suppress(psycopg.Error):  # the first error is the one to report
             connection.execute(rollback, prepare=False)
         raise
     connection.execute(rollback, prepare=False)
+
+
+def query_catalog(connection: Connection, query: Query, parameters: Params | None = None) -> list[tuple[Any, ...]]:
+    """Return the rows of one query in a ``catalog_snapshot`` of its own, in one round trip to the server.
+
+    The parameters are bound here: a message with several statements cannot carry any.
+    """
+    begin, rollback = _brackets(connection)
+    with ClientCursor(connection) as cursor:
+        statements = f"{begin};\n{cursor.mogrify(query, parameters)}\n;{rollback}"  # the query may end with a comment
+        try:
+            cursor.execute(statements.encode())
+        except BaseException:
+            with suppress(psycopg.Error):  # the first error is the one to report
+                connection.execute(rollback, prepare=False)
+            raise
+        while cursor.description is None and cursor.nextset():
+            pass
+        return cursor.fetchall()
+
+
+def _brackets(connection: Connection) -> tuple[LiteralString, LiteralString]:
+    """Return the statements that begin and end a snapshot, which is a savepoint inside of a transaction."""
+    outermost = connection.info.transaction_status == pq.TransactionStatus.IDLE
+    return (_BEGIN, _ROLLBACK) if outermost else (_BEGIN_INSIDE, _ROLLBACK_INSIDE)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.snapshot import catalog_snapshot
+from pgvector_seed.postgres.snapshot import query_catalog
 
 EXTENSION = "vector"
 
@@ -30,16 +30,14 @@ class Extension:
 
 def find_extension(connection: Connection) -> Extension | None:
     """Return the vector extension of this database, or None if it is not enabled."""
-    with catalog_snapshot(connection):
-        row = connection.execute(_EXTENSION, (EXTENSION,)).fetchone()
-    return Extension(*row) if row else None
+    rows = query_catalog(connection, _EXTENSION, (EXTENSION,))
+    return Extension(*rows[0]) if rows else None
 
 
 def available_version(connection: Connection) -> str | None:
     """Return the version of pgvector that CREATE or ALTER EXTENSION would install, or None if the server has none."""
-    with catalog_snapshot(connection):
-        row = connection.execute(_AVAILABLE, (EXTENSION,)).fetchone()
-    return row[0] if row else None
+    rows = query_catalog(connection, _AVAILABLE, (EXTENSION,))
+    return rows[0][0] if rows else None
 
 
 def is_older(version: str, minimum: str) -> bool:

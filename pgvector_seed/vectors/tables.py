@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.snapshot import catalog_snapshot
+from pgvector_seed.postgres.snapshot import query_catalog
 from pgvector_seed.vectors.extension import EXTENSION
 from pgvector_seed.vectors.indexes import INDEX_DEFAULTS
 from pgvector_seed.vectors.metrics import metric_of
@@ -75,8 +75,7 @@ class Leaf:
 
 def vector_tables(connection: Connection, schema: str) -> list[dict[str, Any]]:
     """Return the vector columns of the tables in ``schema``, as entries of the contract's ``tables``."""
-    with catalog_snapshot(connection):
-        return [_entry(*row) for row in connection.execute(_VECTOR_TABLES, (schema, EXTENSION))]
+    return [_entry(*row) for row in query_catalog(connection, _VECTOR_TABLES, (schema, EXTENSION))]
 
 
 def _entry(

@@ -20,7 +20,7 @@ from pgvector_seed.postgres.catalog import column_type
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import one_line
 from pgvector_seed.postgres.interrupt import ending_with_client
-from pgvector_seed.postgres.snapshot import catalog_snapshot, set_search_path
+from pgvector_seed.postgres.snapshot import query_catalog, set_search_path
 from pgvector_seed.vectors.extension import find_extension
 
 from . import article
@@ -107,9 +107,7 @@ def _refuse_other_type(connection: Connection, schema: str) -> None:
 def _refuse_untrusted_triggers(connection: Connection, schema: str) -> None:
     """Raise InputError if an insert would run another role's code with the rights of this login."""
     connection.execute(_LOCK)
-    with catalog_snapshot(connection):
-        row = connection.execute(_UNTRUSTED_TRIGGER, (schema, article.TABLE)).fetchone()
-    if row is not None:
+    for row in query_catalog(connection, _UNTRUSTED_TRIGGER, (schema, article.TABLE)):
         raise InputError(
             f"the trigger {row[0]} on {schema}.{article.TABLE} runs a function of {row[1]} with this login's rights",
             f"See the trigger in psql: \\d {schema}.{article.TABLE}; then drop it, or make the owner of the table the "

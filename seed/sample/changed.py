@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.snapshot import catalog_snapshot
+from pgvector_seed.postgres.snapshot import query_catalog
 
 from . import article
 from .answers import has_all, others, prepare, stored
@@ -39,11 +39,10 @@ def reason_to_leave_out(connection: Connection, schema: str | None) -> str | Non
     """
     with connection.transaction():
         schema, _ = prepare(connection, schema)
-        with catalog_snapshot(connection):
-            row = connection.execute(_TABLE, (schema, article.TABLE)).fetchone()
-        if row is None:
+        rows = query_catalog(connection, _TABLE, (schema, article.TABLE))
+        if not rows:
             return f"there is no table {article.TABLE}"
-        plain, writable, names, types, must_be_given = row
+        plain, writable, names, types, must_be_given = rows[0]
         columns = [(name, type_.rpartition(".")[2]) for name, type_ in zip(names, types, strict=True)]
         if not plain or columns[: len(_COLUMNS)] != _COLUMNS:
             return f"{article.TABLE} is not the article's"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.resources import files
 
 import msgspec
-from psycopg.rows import class_row
 
 from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.snapshot import query_catalog
 
 SCHEMA = "pgvector_seed"
 RELATIONS = ("deployment", "migrations")  # its tables
@@ -35,9 +35,6 @@ class LedgerFacts(msgspec.Struct, frozen=True):
 
 
 def read_facts(connection: Connection) -> LedgerFacts:
-    """Return the facts about the ledger. Call it under ``catalog_snapshot``."""
+    """Return the facts about the ledger; in a ``catalog_snapshot``, those of that snapshot."""
     query = files(__package__).joinpath("facts.sql").read_bytes()
-    with connection.cursor(row_factory=class_row(LedgerFacts)) as cursor:
-        facts = cursor.execute(query).fetchone()
-    assert facts is not None, "the query returns one row"
-    return facts
+    return LedgerFacts(*query_catalog(connection, query)[0])

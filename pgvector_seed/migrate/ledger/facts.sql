@@ -1,4 +1,4 @@
--- Facts about the ledger from the system catalog, in one row; its columns are the fields of LedgerFacts.
+-- Facts about the ledger from the system catalog, in one row; its columns are the fields of LedgerFacts, in their order.
 WITH relations AS (
   SELECT c.oid, c.relname, c.relowner, c.relkind, c.relrowsecurity, c.relhasrules, c.relhassubclass, c.relispartition
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -16,7 +16,7 @@ from pgvector_seed.migrate.ledger.format import FORMAT, create_tables
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_own_ledger
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.snapshot import catalog_snapshot
+from pgvector_seed.postgres.snapshot import query_catalog
 from pgvector_seed.vectors.extension import require_extension
 from pgvector_seed.vectors.tables import vector_tables
 
@@ -42,8 +42,7 @@ _SCHEMA_EXISTS = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %s)"
 
 def create_missing_schema(connection: Connection, declaration: Declaration) -> bool:
     """Create the deployment's schema if it is missing. Returns True if it was."""
-    with catalog_snapshot(connection):
-        exists = connection.execute(_SCHEMA_EXISTS, (declaration.schema,)).fetchone() == (True,)
+    exists = query_catalog(connection, _SCHEMA_EXISTS, (declaration.schema,)) == [(True,)]
     if not exists:
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(declaration.schema)))
     return not exists
@@ -52,9 +51,7 @@ def create_missing_schema(connection: Connection, declaration: Declaration) -> b
 def create(connection: Connection, declaration: Declaration, *, schema_created: bool) -> None:
     """Create the ledger. ``schema_created`` is the result of ``create_missing_schema``."""
     create_tables(connection)
-    with catalog_snapshot(connection):
-        grantees = [sql.SQL(quoted) for (quoted,) in connection.execute(_GRANTEES)]
-    _revoke_all(connection, grantees)
+    _revoke_all(connection, [sql.SQL(quoted) for (quoted,) in query_catalog(connection, _GRANTEES)])
     connection.execute(
         "INSERT INTO pgvector_seed.deployment (format, declaration, schema_created) VALUES (%s, %s, %s)",
         (FORMAT, Jsonb(as_data(declaration)), schema_created),
