@@ -72,7 +72,7 @@ _REMEDIES = {
     "does not exist": f"Check PGDATABASE and PGUSER (Pulumi: {settings('database', 'user')}).",
     "SSL": f"Set PGSSLMODE (Pulumi: {setting('sslmode')}) to a mode that the server supports.",
 }
-OWN_IS_DOWN = 'The server that make brings is down. Run: make up; eval "$(make env)"'
+OWN_IS_DOWN = in_checkout('The server that make brings is down. Run: make up; eval "$(make env)"')
 _CHECK = f"Check {{}} (Pulumi: {settings('host', 'port')}), and that the server is running."
 
 
