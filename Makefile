@@ -50,7 +50,8 @@ PINNED := --constraints requirements-dev.txt
 
 requirements: ## pin what pyproject.toml asks for, with hashes
 	@$(READY) requirements-dev.txt
-	$(COMPILE) --extra pulumi --group dev --output-file requirements-dev.txt $(NEWER)
+	$(COMPILE) --extra pulumi --extra load --group dev --output-file requirements-dev.txt $(NEWER)
 	$(COMPILE) $(PINNED) --extra pulumi --group local --output-file requirements-local.txt
 	$(COMPILE) $(PINNED) --extra pulumi --output-file requirements.txt
 	$(COMPILE) $(PINNED) --output-file requirements-seed.txt
+	$(COMPILE) $(PINNED) --extra load --output-file requirements-load.txt

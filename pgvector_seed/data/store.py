@@ -1,0 +1,102 @@
+"""Store one block in one transaction. The table is the only record of what was loaded before.
+
+A row whose key is in the table is compared with it: see stage.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from psycopg import errors
+
+from pgvector_seed.common.errors import WrongResultError
+from pgvector_seed.data.rows import Rows
+from pgvector_seed.data.stage import RaceError, Stage, send
+from pgvector_seed.data.target import Target
+from pgvector_seed.postgres.connection import Connection
+
+Existing = Literal["refuse", "replace", "keep"]
+
+RACES = 10  # how often other loaders may come first with the same keys
+
+# A crash of the server loses whole blocks, never parts of one, and the next run copies them: see finish.flush.
+_BEGIN = """
+SELECT pg_catalog.set_config('synchronous_commit', 'off', true),
+       pg_catalog.set_config('enable_hashjoin', 'off', true), pg_catalog.set_config('enable_mergejoin', 'off', true),
+       pg_catalog.set_config('lock_timeout', CASE pg_catalog.current_setting('lock_timeout') WHEN '0' THEN '10s'
+                                             ELSE pg_catalog.current_setting('lock_timeout') END, true)
+"""
+_LINE = re.compile(r"^COPY .*?, line (\d+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many rows were copied, changed (filled or replaced), and left as they were."""
+
+    copied: int = 0
+    changed: int = 0
+    unchanged: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.copied + other.copied, self.changed + other.changed, self.unchanged + other.unchanged)
+
+
+def store(connection: Connection, target: Target, rows: Rows, existing: Existing, *, fresh: bool) -> Counts:
+    """Store the rows in a transaction of their own. ``fresh`` copies them at once: the table was empty at the start.
+
+    Raises WrongResultError if the table has other values for a key and ``existing`` is "refuse", or the server refuses
+    a row.
+    """
+    for race in range(RACES):
+        try:
+            with connection.transaction():
+                connection.execute(_BEGIN)
+                if fresh and race == 0:
+                    return copy(connection, target, rows)
+                return _merge(connection, target, rows, existing)
+        except (errors.UniqueViolation, errors.DeadlockDetected, errors.SerializationFailure, RaceError) as error:
+            if race + 1 == RACES:
+                if isinstance(error, RaceError):
+                    raise WrongResultError(f"{rows.file}: other sessions change the same rows all the time") from error
+                raise
+    raise AssertionError
+
+
+def copy(connection: Connection, target: Target, rows: Rows) -> Counts:
+    """Copy the rows into the table. The server's errors have the number of the row in the file."""
+    try:
+        send(connection, target.sql_name, rows.names, rows.encode())
+    except errors.DatabaseError as error:
+        line = _LINE.search(error.diag.context or "")
+        if line and 0 < int(line[1]) <= len(rows):
+            error.add_note(f"{rows.file}, row {rows.numbers[int(line[1]) - 1]}")
+        raise
+    return Counts(copied=len(rows))
+
+
+def _merge(connection: Connection, target: Target, rows: Rows, existing: Existing) -> Counts:
+    stage = Stage(connection, target)
+    if existing == "keep":
+        places = stage.present(rows)
+        changed = np.empty(0, np.int64)
+    else:
+        places, fills, differs = stage.compare(rows)
+        if existing == "refuse" and differs.any():
+            raise _refusal(rows, target, int(places[differs].min()))
+        changed = np.sort(places[fills | differs])
+    missing = np.setdiff1d(np.arange(len(rows)), places)
+    if len(missing):
+        copy(connection, target, rows.take(missing) if len(places) else rows)
+    if len(changed):
+        stage.update(rows.take(changed), replace=existing == "replace")
+    return Counts(len(missing), len(changed), len(places) - len(changed))
+
+
+def _refusal(rows: Rows, target: Target, place: int) -> WrongResultError:
+    return WrongResultError(
+        f"{rows.shown(place, target.key)}: {target.shown} has other values for this key, which were not changed",
+        "To overwrite what differs: --replace. To leave every key that is there: --keep.",
+    )
