@@ -15,7 +15,7 @@ from pgvector_seed.common.errors import InputError, InterruptError, UnreachableE
 from pgvector_seed.common.text import os_error
 from pgvector_seed.data.bind import Options, bind, generates, offsets, vector_name
 from pgvector_seed.data.finish import finish, flush
-from pgvector_seed.data.formats import Unit, format_of
+from pgvector_seed.data.formats import Unit, expand, format_of
 from pgvector_seed.data.prepare import Binding, prepare
 from pgvector_seed.data.refuse import refuse_unloadable, vector_indexes
 from pgvector_seed.data.rows import Rows
@@ -94,7 +94,7 @@ def _load(
     target = find_target(connection, options.table, options.vector)
     loaded.table = target.shown
     refuse_unloadable(connection, target)
-    units = offsets(list(chain.from_iterable(format_of(file).units(file) for file in files)), options)
+    units = offsets(list(chain.from_iterable(format_of(file).units(file) for file in expand(files))), options)
     bindings = [bind(unit, target, options, connection) for unit in units]
     sizes = [None if unit.stop is None else unit.stop - unit.start for unit in units]
     loaded.expected = None if None in sizes else sum(size or 0 for size in sizes)

@@ -6,6 +6,7 @@ from pgvector_seed.common.errors import InputError
 from pgvector_seed.data.target import Target
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import catalog_snapshot
+from pgvector_seed.postgres.triggers import refuse_untrusted_triggers
 
 _ROW_SECURITY = "SELECT row_security_active(%s::oid)"
 _INDEXES = """
@@ -20,7 +21,8 @@ ORDER BY 1
 
 
 def refuse_unloadable(connection: Connection, target: Target) -> None:
-    """Raise InputError if row security holds for this login: COPY cannot obey it."""
+    """Raise InputError if row security holds for this login, which COPY cannot obey, or a trigger is untrusted."""
+    refuse_untrusted_triggers(connection, target.name)
     with catalog_snapshot(connection):
         row = connection.execute(_ROW_SECURITY, (target.oid,)).fetchone()
     if row == (True,):

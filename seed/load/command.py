@@ -26,7 +26,9 @@ from pgvector_seed.common.commands import deferred
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")
 @deferred
 def load() -> None:
-    """Load files of vectors into a table: .npy, .jsonl, .csv.
+    """Load files of vectors into a table: .npy, .parquet, .jsonl, .csv, .fvecs, .bvecs, .hdf5.
+
+    JSON Lines and CSV may end with .gz or .zst, or come from standard input (-).
 
     It can be run again at any time, also after a kill: rows that are there are compared, missing ones are
     copied, and one with other values is refused, unless --replace or --keep is given.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.remedies import IN_CHECKOUT, wheel_path
 from pgvector_seed.common.text import lines
 
+# pyarrow's own allocator keeps what it has freed: three times the memory for a large Parquet file.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 try:
     from pgvector_seed.data.bind import Options
     from pgvector_seed.data.load import load_files

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -33,10 +36,48 @@ def as_rows(values: Array, *, text: bool) -> list[dict[str, Any]]:
     return [{"id": row + 1, "embedding": str(vector) if text else vector} for row, vector in enumerate(lists)]
 
 
+def write_texmex(path: Path, values: Array) -> str:
+    records = np.empty(len(values), [("d", "<i4"), ("v", values.dtype, values.shape[1:])])
+    records["d"], records["v"] = values.shape[1], values
+    return write(path, records.tobytes())
+
+
+def write_parquet(path: Path, values: Array, type_: pa.DataType) -> str:
+    lists = pa.array(values.astype(float).tolist(), type_)
+    table = pa.table({"id": pa.array(range(1, len(values) + 1), pa.int32()), "embedding": lists})
+    pq.write_table(table, path, row_group_size=17)
+    return str(path)
+
+
+def write_hdf5(path: Path, values: Array) -> str:
+    with h5py.File(path, "w") as file:
+        file["train"] = values
+    return str(path)
+
+
+def compressed(file: str, codec: str) -> str:
+    """Compress a file in its place."""
+    whole = Path(file).read_bytes()
+    with pa.CompressedOutputStream(file, codec) as stream:
+        stream.write(whole)
+    return file
+
+
+def write(path: Path, data: bytes | str) -> str:
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return str(path)
+
+
 WRITERS: dict[str, Callable[[Path, Array], str]] = {
     "v.npy": save,
     "fortran.npy": lambda path, values: save(path, np.asfortranarray(values)),
     "big-endian.npy": lambda path, values: save(path, values.astype(">f4")),
+    "v.fvecs": lambda path, values: write_texmex(path, values.astype("<f4")),
+    "v.parquet": lambda path, values: write_parquet(path, values, pa.list_(pa.float32())),
+    "fixed.parquet": lambda path, values: write_parquet(path, values, pa.list_(pa.float64(), 3)),
+    "v.hdf5": lambda path, values: write_hdf5(path, values),
+    "v.jsonl.gz": lambda path, values: compressed(write_jsonl(path, as_rows(values, text=False)), "gzip"),
+    "v.csv.zst": lambda path, values: compressed(write_csv(path, as_rows(values, text=True)), "zstd"),
     "v.jsonl": lambda path, values: write_jsonl(path, as_rows(values, text=False)),
     "v.csv": lambda path, values: write_csv(path, as_rows(values, text=True)),
 }
@@ -58,16 +99,16 @@ def test_vectors_come_back_bit_by_bit(database: str, tmp_path: Path, name: str, 
     ask(database, "DROP TABLE IF EXISTS items")
     make_table(database)
     file = WRITERS[name](tmp_path / name, values)
-    numbered = None if name.endswith((".jsonl", ".csv")) else 1
+    numbered = None if any(part in name for part in (".jsonl", ".csv", ".parquet")) else 1
     options = Options("items", number_from=numbered)
     assert load_files([file], options, conninfo=database).counts.copied == len(values)
     assert same(database, values)
     assert load_files([file], options, conninfo=database).counts.unchanged == len(values)
 
 
-def write(path: Path, data: bytes | str) -> str:
-    path.write_bytes(data if isinstance(data, bytes) else data.encode())
-    return str(path)
+def cut(path: Path, count: int) -> str:
+    """Remove the last bytes of a file, and return its name."""
+    return write(path, path.read_bytes()[:-count])
 
 
 def npy_header(path: Path, shape: object, dtype: str = "<f4") -> str:
@@ -92,6 +133,15 @@ def npy_header(path: Path, shape: object, dtype: str = "<f4") -> str:
         (lambda path: write(path / "a.csv", b"id,embedding\n1,\xff"), "it is not UTF-8"),
         (lambda path: write(path / "a.csv", "id,id\n1,2"), "in its first line twice"),
         (lambda path: write(path / "a.jsonl", b"1" * (LONGEST_LINE + 1)), "more than 16 MB"),
+        (lambda path: cut(Path(write_texmex(path / "a.fvecs", vectors(3))), 1), "is truncated"),
+        (lambda path: write(path / "a.fvecs", b""), "is empty, truncated or no .fvecs"),
+        (lambda path: write(path / "a.bvecs", b"\1\0\0\0\1\2\0\0\0\1"), "row 2: 2 dimensions, and 1 in the first"),
+        (lambda path: write(path / "a.parquet", b""), "cannot be read as Parquet"),
+        (lambda path: cut(Path(WRITERS["v.parquet"](path / "a.parquet", vectors(3))), 5), "Parquet"),
+        (lambda path: write(path / "a.h5", b"\x89HDF"), "cannot be read as HDF5"),
+        (lambda path: cut(Path(WRITERS["v.jsonl.gz"](path / "a.jsonl.gz", vectors(9))), 5), "to its end"),
+        (lambda path: cut(Path(WRITERS["v.csv.zst"](path / "a.csv.zst", vectors(9))), 5), "to its end"),
+        (lambda path: write(path / "a.npy.gz", b""), "no known format"),
         (lambda path: write(path / "a.txt", b""), "no known format"),
     ],
 )

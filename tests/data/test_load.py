@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import ask
+from local.workspace import ROOT
+from tests.conftest import ask, pg_variables
 from tests.data.helpers import load, make_table, same, save, stored, vectors, write_csv, write_jsonl
+from tests.e2e.conftest import readme_block, run
 
 pytestmark = pytest.mark.newest
 
@@ -146,6 +154,52 @@ def test_a_second_embedding_column(table: str, tmp_path: Path) -> None:
     assert "10 unchanged" in load(table, *words)
     assert ask(table, "SELECT DISTINCT small::text FROM items") == [("[1,1]",)]
     assert "several vector columns: embedding, small" in load(table, words[0], "--table", "items", code=2)
+
+
+def test_standard_input_patterns_and_compression(table: str, tmp_path: Path) -> None:
+    """JSON Lines and CSV come from a pipe, and files by a pattern, in the order of their names."""
+    row = json.dumps({"id": 1, "embedding": [1, 2, 3]})
+    assert "1 rows copied" in load(table, "-", "--table", "items", text=row)
+    assert "1 unchanged" in load(table, "-", "--table", "items", text='id,embedding\n1,"[1, 2, 3]"\n')
+    for part in range(3):
+        save(tmp_path / f"part-{part}.npy", np.full((4, 3), part))
+    load(table, str(tmp_path / "part-*.npy"), "--table", "items", "--number-from", "10")
+    assert [vector[0] for id_, vector in stored(table).items() if id_ >= 10 and vector] == [0] * 4 + [1] * 4 + [2] * 4
+    assert "no file matches" in load(table, str(tmp_path / "none-*.npy"), "--table", "items", code=2)
+
+
+def test_parquet_with_other_columns(database: str, tmp_path: Path) -> None:
+    """Typed columns need no text: timestamps, decimals, lists and structures, with NULLs."""
+    ask(
+        database,
+        "CREATE TABLE items (id int PRIMARY KEY, embedding vector(2), at timestamptz, price numeric, names text[],"
+        " about jsonb, raw bytea, title text)",
+    )
+    columns = {
+        "id": [1, 2],
+        "embedding": [[1.0, 2.0], [3.0, 4.0]],
+        "at": [datetime(2026, 1, 2, tzinfo=UTC), None],
+        "price": [Decimal("1.50"), None],
+        "names": [["a", "b"], None],
+        "about": [{"a": 1}, None],
+        "raw": [b"\0", None],
+        "title": ["t", None],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    words = [str(tmp_path / "a.parquet"), "--table", "items"]
+    assert "2 rows copied" in load(database, *words)
+    assert "2 unchanged" in load(database, *words)
+    assert ask(database, "SELECT at, price, names, about, raw, title FROM items ORDER BY id") == [
+        (datetime(2026, 1, 2, tzinfo=UTC), Decimal("1.50"), ["a", "b"], {"a": 1}, b"\0", "t"),
+        (None,) * 6,
+    ]
+
+
+def test_rows_of_parquet_that_are_no_vectors(table: str, tmp_path: Path) -> None:
+    lists = [[1.0, 2.0, 3.0], [1.0], None]
+    pq.write_table(pa.table({"id": [1, 2, 3], "embedding": lists}), tmp_path / "a.parquet")
+    output = load(table, str(tmp_path / "a.parquet"), "--table", "items", code=2)
+    assert "a.parquet, row 2: 1 dimensions, and 3 in the first row" in output
 
 
 def test_two_files_with_one_key(table: str, tmp_path: Path) -> None:
@@ -293,6 +347,22 @@ def test_json_has_the_result_or_the_error(table: str, tmp_path: Path) -> None:
     error = json.loads(load(table, *words, code=2).rpartition("error:")[0])
     assert error["right"] is False
     assert "primary key" in error["error"]
+
+
+@pytest.mark.parametrize(
+    ("page", "title", "table"),
+    [("docs/load.md", "run: load", "items"), ("README.md", "run: your own vectors", "embeddings")],
+)
+def test_the_commands_of_the_docs(database: str, tmp_path: Path, page: str, title: str, table: str) -> None:
+    """The documented commands work as pasted, after the installation that is their first line."""
+    ask(database, f"CREATE TABLE {table} (id bigint PRIMARY KEY, embedding vector(4))")
+    write_jsonl(tmp_path / "items.jsonl", [{"id": 4, "embedding": [0, 1, 2, 3]}])
+    install, commands = readme_block(title, page).split("\n", 1)
+    assert install == "pip install -r requirements-load.txt"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    settings = {**pg_variables(database), "PYTHONPATH": str(ROOT), "PATH": path}
+    done = run(["bash", "-euc", commands], tmp_path, **settings)
+    assert (done.returncode, "1 rows copied" in done.stdout) == (0, True), done.stdout
 
 
 def test_an_index_that_is_there_before_the_data_is_named(table: str, tmp_path: Path) -> None:

@@ -145,6 +145,16 @@ def test_row_security_is_told_before_the_first_block(database: str, server: Serv
         assert "Load as postgres, its owner" in output
 
 
+def test_a_trigger_with_another_roles_function_is_refused(database: str, server: Server, tmp_path: Path) -> None:
+    """An insert would run that role's code with the rights of the login that loads."""
+    make_table(database)
+    with new_names(server) as names:
+        function = f"CREATE ROLE {quoted(names.writer)}; {TRIGGER.format('P0001')}"
+        ask(database, f"{function}; ALTER FUNCTION refuse() OWNER TO {quoted(names.writer)}")
+        words = [save(tmp_path / "v.npy", vectors(2)), "--table", "items", "--number-from", "1"]
+        assert "runs a function of" in load(database, *words, code=2)
+
+
 def test_a_writer_is_told_who_may_do_the_rest(database: str, server: Server, tmp_path: Path) -> None:
     """A login that may only write loads the rows, and is told who may move the sequence and analyze."""
     ask(database, "CREATE TABLE items (id serial PRIMARY KEY, embedding vector(3))")

@@ -7,8 +7,9 @@ that holds the vectors, in a format that names its columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from glob import glob
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
@@ -16,7 +17,19 @@ from typing import Protocol, cast
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.data.block import Block
 
-FORMATS = {".npy": "npy", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "delimited"}
+STDIN = "-"
+UNIT_BYTES = 256 << 20  # of a file that can be read from any row
+COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
+TEXT = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "delimited"}
+FORMATS = {
+    **TEXT,
+    ".npy": "npy",
+    ".parquet": "parquet",
+    ".fvecs": "texmex",
+    ".bvecs": "texmex",
+    ".hdf5": "hdf5",
+    ".h5": "hdf5",
+}
 
 
 @dataclass(frozen=True)
@@ -45,9 +58,38 @@ class Format(Protocol):
         """Yield the blocks of a part."""
 
 
+def expand(names: Sequence[str]) -> list[str]:
+    """Return the files, with those that a pattern such as ``part-*.parquet`` matches in the order of their names.
+
+    Raises InputError if a pattern matches none, or standard input is not the only file.
+    """
+    files: list[str] = []
+    for name in names:
+        is_pattern = any(sign in name for sign in "*?[") and not Path(name).exists()
+        matches = sorted(glob(name, recursive=True)) if is_pattern else [name]  # noqa: PTH207  # Path.glob takes no absolute pattern
+        if not matches:
+            raise InputError(f"no file matches {name}")
+        files += matches
+    if STDIN in files and len(files) > 1:
+        raise InputError("standard input must be the only file")
+    return files
+
+
 def format_of(file: str) -> Format:
-    """Return the module for a file, by its name. Raises InputError for another name."""
-    name = FORMATS.get(Path(file).suffix.lower())
+    """Return the module for a file, by its name. Raises InputError for another name.
+
+    Standard input is JSON Lines if it begins with a brace, and else CSV.
+    """
+    path = Path(file)
+    name: str | None
+    if file == STDIN:
+        first_line = import_module(f"{__name__}.lines").first_line(STDIN)
+        name = "jsonl" if first_line.lstrip().startswith(b"{") else "delimited"
+    elif path.suffix.lower() in COMPRESSED:
+        name = TEXT.get(Path(path.stem).suffix.lower())
+    else:
+        name = FORMATS.get(path.suffix.lower())
     if name is None:
-        raise InputError(f"{file} has a name of no known format", f"The formats: {', '.join(FORMATS)}")
+        remedy = f"The formats: {', '.join(FORMATS)}; of these {', '.join(TEXT)} also with {' or '.join(COMPRESSED)}"
+        raise InputError(f"{file} has a name of no known format", remedy)
     return cast(Format, import_module(f"{__name__}.{name}"))

@@ -17,7 +17,7 @@ _VECTOR = msgspec.json.Decoder(list[float])
 
 def columns(file: str) -> list[str]:
     """Return the names in the first line. Raises InputError if there is none, or a name is there twice."""
-    return next(_records(file))[1]
+    return next(_records(file, peek=True))[1]
 
 
 def units(file: str) -> list[Unit]:
@@ -47,10 +47,10 @@ def read(unit: Unit, vector: str) -> Iterator[Block]:
     yield reader.block()
 
 
-def _records(file: str) -> Iterator[tuple[int, list[str]]]:
+def _records(file: str, *, peek: bool = False) -> Iterator[tuple[int, list[str]]]:
     """Yield the names as row 0, then the rows, numbered from 1."""
     csv.field_size_limit(LONGEST_LINE)
-    records = csv.reader(_text(file), strict=True)
+    records = csv.reader(_text(file, peek=peek), strict=True)
     number = 0
     try:
         for cells in records:
@@ -66,8 +66,8 @@ def _records(file: str) -> Iterator[tuple[int, list[str]]]:
         raise InputError(f"{file} is empty", "Its first line must have the names of the columns.")
 
 
-def _text(file: str) -> Iterator[str]:
-    for number, line in enumerate(read_lines(file), start=1):
+def _text(file: str, *, peek: bool) -> Iterator[str]:
+    for number, line in enumerate(read_lines(file, peek=peek), start=1):
         try:
             yield line.decode()
         except UnicodeDecodeError as error:

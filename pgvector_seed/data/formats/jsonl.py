@@ -17,7 +17,7 @@ _DECODER = msgspec.json.Decoder(dict[str, Any])
 
 def columns(file: str) -> list[str]:
     """Return the names in the first line that is an object. A later line may have others."""
-    for line in islice((line for line in read_lines(file) if line.strip()), 1):
+    for line in islice((line for line in read_lines(file, peek=True) if line.strip()), 1):
         try:
             return list(_DECODER.decode(line))
         except (ValueError, RecursionError):

@@ -2,34 +2,72 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import numpy as np
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.data.block import BLOCK_BYTES, Array, Block, Fault
+from pgvector_seed.data.formats import COMPRESSED, STDIN
 
 LONGEST_LINE = 16 << 20  # bytes
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def read_lines(file: str) -> Iterator[bytes]:
-    """Yield the lines of a file with their ends, without a byte-order mark.
+def first_line(file: str) -> bytes:
+    """Return the first line of a file, which is also the first that ``read_lines`` yields, or b""."""
+    return next(iter(read_lines(file, peek=True)), b"")
 
-    Raises InputError for a line of more than LONGEST_LINE bytes.
+
+def read_lines(file: str, *, peek: bool = False) -> Iterator[bytes]:
+    """Yield the lines of a file with their ends, without a byte-order mark. gzip and zstd are decompressed.
+
+    Of standard input, the lines that are read to ``peek`` come again later.
+
+    Raises InputError for a line of more than LONGEST_LINE bytes, or a file that cannot be read to its end.
     """
-    with Path(file).open("rb") as stream:
-        line = stream.readline(LONGEST_LINE + 1).removeprefix(BYTE_ORDER_MARK)
-        number = 1
-        while line:
+    if file == STDIN and peek and _peeked:
+        yield from tuple(_peeked)
+        return
+    yield from _peeked if file == STDIN else ()
+    number = 0
+    with _opened(file) as stream:
+        while line := _read_line(file, stream):
+            number += 1
             if len(line) > LONGEST_LINE:
                 raise InputError(f"{file}, line {number}: it has more than {LONGEST_LINE >> 20} MB")
+            if number == 1:
+                line = line.removeprefix(BYTE_ORDER_MARK)
+            if file == STDIN and peek:
+                _peeked.append(line)
             yield line
-            line = stream.readline(LONGEST_LINE + 1)
-            number += 1
+
+
+_peeked: list[bytes] = []  # the lines of standard input that were read to learn its columns
+
+
+def _opened(file: str) -> AbstractContextManager[IO[bytes]]:
+    if file == STDIN:
+        return nullcontext(sys.stdin.buffer)
+    compression = COMPRESSED.get(Path(file).suffix.lower())
+    if compression is None:
+        return Path(file).open("rb")
+    import pyarrow as pa
+
+    return io.BufferedReader(pa.CompressedInputStream(file, compression))
+
+
+def _read_line(file: str, stream: IO[bytes]) -> bytes:
+    try:
+        return stream.readline(LONGEST_LINE + 1)
+    except (OSError, EOFError, ValueError) as error:
+        raise InputError(f"{file} cannot be read to its end: {' '.join(str(error).split())}") from error
 
 
 class RowsReader:

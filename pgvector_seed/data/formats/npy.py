@@ -12,9 +12,8 @@ from numpy.lib import format as npy
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.data.block import Array, Block, numbered, rows_in_block
-from pgvector_seed.data.formats import Unit
+from pgvector_seed.data.formats import UNIT_BYTES, Unit
 
-UNIT_BYTES = 256 << 20
 # NumPy evaluates the header as a literal of Python, and so raises what its parser does.
 _BAD_HEADER = (ValueError, EOFError, OverflowError, MemoryError, SyntaxError, RecursionError, TypeError, TokenError)
 
@@ -40,7 +39,21 @@ def read(unit: Unit, vector: str) -> Iterator[Block]:
     step = rows_in_block(shape[1])
     for start in range(unit.start, unit.stop or 0, step):
         stop = min(start + step, unit.stop or 0)
-        yield Block(unit.file, numbered(start, stop), np.array(mapped(unit.file)[start:stop], order="C"))
+        yield Block(unit.file, numbered(start, stop), _rows(unit.file, start, stop))
+
+
+def _rows(file: str, start: int, stop: int) -> Array:
+    """Return these rows as an array of their own, in C order."""
+    shape, fortran_order, dtype, offset = _header(file)
+    if not fortran_order:
+        return np.array(mapped(file)[start:stop])
+    # Each column is far from the next: in a mapping, the system would load much between them.
+    columns = np.empty((shape[1], stop - start), dtype)
+    with Path(file).open("rb", buffering=0) as stream:
+        for number, column in enumerate(columns):
+            stream.seek(offset + (number * shape[0] + start) * dtype.itemsize)
+            stream.readinto(column.view(np.uint8))
+    return np.ascontiguousarray(columns.T)
 
 
 def read_ids(file: str) -> Array:
