@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from psycopg.abc import AdaptContext
+from psycopg.adapt import Transformer
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.data.formats import Unit, format_of
@@ -31,7 +31,7 @@ class Options:
     existing: Existing = "refuse"
 
 
-def bind(unit: Unit, target: Target, options: Options, context: AdaptContext) -> Binding:
+def bind(unit: Unit, target: Target, options: Options) -> Binding:
     """Return where the columns of a file go. Raises InputError if they do not fit the table."""
     names = format_of(unit.file).columns(unit.file)
     if names is not None and vector_name(target, options) not in names:
@@ -43,7 +43,9 @@ def bind(unit: Unit, target: Target, options: Options, context: AdaptContext) ->
     ids = None if options.ids is None else read_ids(options.ids)
     if ids is not None or options.number_from is not None:
         _refuse_two_keys(target, columns.values())
-    binding = Binding(target, columns, context, ids, options.number_from, unit.offset)
+    binding = Binding(
+        target, columns, Transformer(), vector_name(target, options), ids, options.number_from, unit.offset
+    )
     if not generates(binding):
         missing = [name for name in target.key if name not in columns.values()]
         if missing and ids is None and options.number_from is None:

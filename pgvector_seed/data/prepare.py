@@ -20,6 +20,7 @@ from pgvector_seed.data.vectors import dump_vectors
 class Binding:
     """Where the columns of a file go. ``columns`` maps those beside the vector to columns of the table.
 
+    ``vector`` is the name of the file's column that has the vectors.
     The keys are in ``columns``, or in ``ids``, or count from ``number_from``. ``offset`` is the number of rows in the
     files before. Without any of these, the database generates the keys.
     """
@@ -27,6 +28,7 @@ class Binding:
     target: Target
     columns: Mapping[str, str]
     context: AdaptContext
+    vector: str
     ids: Array | None = None
     number_from: int | None = None
     offset: int = 0
@@ -50,7 +52,7 @@ def prepare(block: Block, binding: Binding) -> tuple[Rows, list[Fault]]:
         rows, faults = _sort(rows, target.key, faults)
     else:
         rows = rows.take(_without(len(rows), faults)) if faults else rows
-    return rows, sorted([*block.faults, *_listed(block, faults)], key=lambda fault: fault.row)
+    return rows, sorted([*block.faults, *_listed(block, faults, binding)], key=lambda fault: fault.row)
 
 
 def _columns(block: Block, binding: Binding) -> dict[str, Sequence[Any] | Array]:
@@ -105,5 +107,12 @@ def _without(count: int, faults: Faults) -> Array:
     return np.array([place for place in range(count) if place not in faults], np.int64)
 
 
-def _listed(block: Block, faults: Faults) -> list[Fault]:
-    return [Fault(block.file, int(block.numbers[place]), reason) for place, reason in faults.items()]
+def _listed(block: Block, faults: Faults, binding: Binding) -> list[Fault]:
+    columns = {**block.columns, binding.vector: block.vectors}
+    columns |= {
+        name: values for name, values in _columns(block, binding).items() if name not in binding.columns.values()
+    }
+    return [
+        Fault(block.file, int(block.numbers[place]), reason, {name: values[place] for name, values in columns.items()})
+        for place, reason in faults.items()
+    ]

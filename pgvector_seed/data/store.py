@@ -22,7 +22,7 @@ Existing = Literal["refuse", "replace", "keep"]
 
 RACES = 10  # how often other loaders may come first with the same keys
 
-# A crash of the server loses whole blocks, never parts of one, and the next run copies them: see finish.flush.
+# A crash of the server loses whole blocks, never parts of one. They are copied again: see unit.load_part.
 _BEGIN = """
 SELECT pg_catalog.set_config('synchronous_commit', 'off', true),
        pg_catalog.set_config('enable_hashjoin', 'off', true), pg_catalog.set_config('enable_mergejoin', 'off', true),
@@ -42,6 +42,9 @@ class Counts:
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(self.copied + other.copied, self.changed + other.changed, self.unchanged + other.unchanged)
+
+    def __neg__(self) -> Counts:
+        return Counts(-self.copied, -self.changed, -self.unchanged)
 
 
 def store(connection: Connection, target: Target, rows: Rows, existing: Existing, *, fresh: bool) -> Counts:

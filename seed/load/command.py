@@ -22,6 +22,9 @@ from pgvector_seed.common.commands import deferred
 @click.option("--number-from", type=int, metavar="N", help="Number the rows from N, and use that as their keys.")
 @click.option("--replace", is_flag=True, help="Overwrite what differs in rows that are there.")
 @click.option("--keep", is_flag=True, help="Leave every row whose key is there, without reading its values.")
+@click.option("--rejects", metavar="FILE", help="Write bad rows there, as JSON lines, and load the others.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Connections at once.")
+@click.option("--shard", metavar="I/N", help="Load every Nth part of the files, from the Ith, which counts from 0.")
 @click.option("--dry-run", is_flag=True, help="Read and check the files, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")
 @deferred
@@ -33,8 +36,8 @@ def load() -> None:
     It can be run again at any time, also after a kill: rows that are there are compared, missing ones are
     copied, and one with other values is refused, unless --replace or --keep is given.
 
-    Exit codes: 0 all rows are in the table, 1 it has other values or the server refuses a row, 2 bad usage, a
-    bad file or a bad row, 3 the database cannot be reached or refuses the login, 130 interrupted.
+    Exit codes: 0 all rows are in the table, 1 rows were rejected, it has other values, or the server refuses a
+    row, 2 bad usage, a bad file or a bad row, 3 the database cannot be reached or refuses the login, 130 interrupted.
 
     Example: python -m seed load items.jsonl --table items
     """

@@ -52,16 +52,22 @@ def _progress(loaded: Loaded) -> str:
 def as_text(loaded: Loaded, *, dry_run: bool) -> str:
     """Return the result as lines."""
     if dry_run:
-        return "\n".join([f"{loaded.rows:,} rows are good; nothing was written to {loaded.table}", *loaded.notes])
+        words = f"{loaded.rows:,} rows are good; nothing was written to {loaded.table}"
+        return "\n".join([words, *_rejected(loaded), *loaded.notes])
     rate = loaded.rows / max(loaded.seconds, 1e-9)
     return "\n".join(
         [
             f"{loaded.table}: {_counts(loaded.counts)}",
             f"{loaded.bytes / 1e6:,.1f} MB in {loaded.seconds:.1f} s: {rate:,.0f} rows/s, bounded by {_bound(loaded)}",
+            *_rejected(loaded),
             *(f"note: {note}" for note in loaded.notes),
             f"Next: {PROGRAM} verify --table {loaded.table}",
         ]
     )
+
+
+def _rejected(loaded: Loaded) -> list[str]:
+    return [f"{loaded.rejected:,} bad rows were rejected: mend them, and load their file"] if loaded.rejected else []
 
 
 def _counts(counts: Counts) -> str:
@@ -74,16 +80,17 @@ def _bound(loaded: Loaded) -> str:
 
 
 def as_json_document(loaded: Loaded, *, dry_run: bool) -> str:
-    """Return the result as one JSON document. ``right`` is true: an error has a document of its own."""
+    """Return the result as one JSON document. ``right`` is false if rows were rejected."""
     counts = loaded.counts
     document = {
-        "right": True,
+        "right": not loaded.rejected,
         "table": loaded.table,
         "dry_run": dry_run,
         "rows": loaded.rows,
         "copied": counts.copied,
         "changed": counts.changed,
         "unchanged": counts.unchanged,
+        "rejected": loaded.rejected,
         "bytes": loaded.bytes,
         "seconds": round(loaded.seconds, 3),
         "cpu_seconds": round(loaded.cpu_seconds, 3),

@@ -16,7 +16,7 @@ from pgvector_seed.common.text import lines
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 try:
     from pgvector_seed.data.bind import Options
-    from pgvector_seed.data.load import load_files
+    from pgvector_seed.data.load import Work, load_files
 except ModuleNotFoundError as error:
     if error.name not in ("numpy", "pyarrow"):
         raise
@@ -36,6 +36,9 @@ def load(
     number_from: int | None,
     replace: bool,
     keep: bool,
+    rejects: str | None,
+    jobs: int,
+    shard: str | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -48,11 +51,26 @@ def load(
     options = Options(table, vector, _mapping(columns), ids, number_from, existing)  # type: ignore[arg-type]
     progress = Progress(sys.stderr)
     try:
-        loaded = load_files(files, options, progress.show, dry_run=dry_run)
+        work = Work(jobs, _shard(shard), rejects, dry_run)
+        loaded = load_files(files, options, progress.show, work=work)
     finally:
         progress.end()
-    shown = as_json_document if as_json else as_text
-    click.echo(shown(loaded, dry_run=dry_run) if as_json else "\n".join(lines(shown(loaded, dry_run=dry_run))))
+    if as_json:
+        click.echo(as_json_document(loaded, dry_run=dry_run))
+    else:
+        click.echo("\n".join(lines(as_text(loaded, dry_run=dry_run))))
+    if loaded.rejected:
+        raise SystemExit(1)
+
+
+def _shard(text: str | None) -> tuple[int, int]:
+    """Return I and N. Raises BadParameter unless I is from 0 to N-1."""
+    if text is None:
+        return 0, 1
+    index, sign, count = text.partition("/")
+    if not (sign and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise click.BadParameter(f"{text} is not I/N, with I from 0 to N-1", param_hint="'--shard'")
+    return int(index), int(count)
 
 
 def _mapping(columns: Sequence[str]) -> dict[str, str]:

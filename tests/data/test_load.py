@@ -328,6 +328,67 @@ def test_the_only_table_of_the_contract_is_the_default(table: str, tmp_path: Pat
     assert "which table? this database keeps no contract" in output
 
 
+def test_bad_rows_go_to_a_file_and_can_be_mended_and_loaded(table: str, tmp_path: Path) -> None:
+    """The good rows are loaded with exit code 1; the others are whole rows of JSON Lines, with the reason."""
+    text = "".join(
+        f'{{"id": {id_}, "embedding": {vector}}}\n'
+        for id_, vector in [(1, "[1, 2, 3]"), (2, "[1, 2]"), (1, "[4, 5, 6]"), ('"x"', "[1, 1, 1]"), (5, "NaN")]
+    )
+    rejects = tmp_path / "rejects.jsonl"
+    words = ["--table", "items", "--rejects", str(rejects)]
+    output = load(table, "-", *words, "--json", text=text, code=1)
+    assert {"right": False, "copied": 1, "rejected": 4}.items() <= json.loads(output).items()
+    rows = sorted(map(json.loads, rejects.read_text().splitlines()), key=lambda row: row["rejected"]["row"])
+    assert [(row["rejected"]["row"], row.get("id"), row.get("embedding")) for row in rows] == [
+        (2, 2, [1, 2]),
+        (3, 1, [4, 5, 6]),
+        (4, "x", [1, 1, 1]),
+        (5, None, None),
+    ]
+    assert rows[3]["rejected"]["line"] == '{"id": 5, "embedding": NaN}'
+    rows[0]["embedding"], rows[1]["id"], rows[2]["id"] = [1, 2, 0], 3, "4"
+    mended = write_jsonl(tmp_path / "mended.jsonl", rows[:3])
+    assert "3 rows copied" in load(table, mended, "--table", "items")
+    assert list(stored(table)) == [1, 2, 3, 4]
+
+
+def test_rejected_rows_of_an_array_have_their_keys(table: str, tmp_path: Path) -> None:
+    values = vectors(100)
+    values[41, 1] = np.nan
+    words = [save(tmp_path / "v.npy", values), "--table", "items", "--number-from", "1"]
+    load(table, *words, "--rejects", str(tmp_path / "r.jsonl"), code=1)
+    row = json.loads((tmp_path / "r.jsonl").read_text())
+    assert (row["id"], row["embedding"][1], row["rejected"]["row"]) == (42, None, 42)
+    row["embedding"][1] = 0
+    load(table, write_jsonl(tmp_path / "m.jsonl", [row]), "--table", "items")
+    values[41, 1] = 0
+    assert same(table, values)
+
+
+def test_several_jobs_and_shards(table: str, tmp_path: Path) -> None:
+    """Every part of the files is loaded once, by threads or by separate commands."""
+    values = vectors(900)
+    for part in range(9):
+        save(tmp_path / f"{part}.npy", values[part * 100 : part * 100 + 100])
+    words = [str(tmp_path / "*.npy"), "--table", "items", "--number-from", "1"]
+    for shard in range(2):
+        load(table, *words, "--shard", f"{shard}/3")
+    assert len(stored(table)) == 600
+    assert "300 rows copied, 0 changed, 600 unchanged" in load(table, *words, "--jobs", "4")
+    assert same(table, values)
+    for text in ("3/3", "x", "1", "-1/2"):
+        assert "is not I/N" in load(table, *words, "--shard", text, code=2)
+
+
+def test_the_first_error_of_several_jobs_is_told(table: str, tmp_path: Path) -> None:
+    values = vectors(900)
+    values[450, 0] = np.inf
+    for part in range(9):
+        save(tmp_path / f"{part}.npy", values[part * 100 : part * 100 + 100])
+    words = [str(tmp_path / "*.npy"), "--table", "items", "--number-from", "1", "--jobs", "4"]
+    assert "4.npy, row 51: it has NaN or infinity" in load(table, *words, code=2)
+
+
 def test_a_file_that_does_not_exist(table: str) -> None:
     for name in ("missing.npy", "missing.csv"):
         output = load(table, name, "--table", "items", "--number-from", "1", code=2)

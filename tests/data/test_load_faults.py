@@ -6,7 +6,9 @@ import json
 import random
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -16,6 +18,7 @@ from psycopg.conninfo import make_conninfo
 from local.server import Server
 from tests.conftest import Process, ask, conninfo, kill, new_server, remove, tries, until
 from tests.data.helpers import Array, load, make_table, same, save, start, stored, vectors, write_jsonl
+from tests.proxies import Link, Proxy, read_message
 from tests.roles import new_names, quoted
 
 pytestmark = pytest.mark.newest
@@ -43,12 +46,13 @@ def wait_for(database: str, enough: str, process: Process) -> None:
     until(lambda: ask(database, enough) or process.poll() is not None)
 
 
-@pytest.mark.parametrize("order", ["in order", "shuffled"])
+@pytest.mark.parametrize(("order", "jobs"), [("in order", 1), ("shuffled", 1), ("shuffled", 4)])
 def test_kill_9_in_the_middle_and_then_two_loaders_at_once(
-    database: str, tmp_path: Path, files: tuple[Array, list[str]], order: str
+    database: str, tmp_path: Path, files: tuple[Array, list[str]], order: str, jobs: int
 ) -> None:
     """Killed at any moment, it leaves whole blocks; two loaders at once then end with exactly the file's rows."""
     words = files[1] if order == "shuffled" else words_in_order(files, tmp_path)
+    words = [*words, "--jobs", str(jobs)]
     dice, killed = random.Random(order), 0
     for _ in range(tries(2, soak=50)):
         ask(database, "DROP TABLE IF EXISTS items")
@@ -87,7 +91,56 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
     remove(server)
 
 
-def test_the_server_is_killed_and_restarted(own_server: Server, files: tuple[Array, list[str]]) -> None:
+def test_the_server_is_restarted(own_server: Server, files: tuple[Array, list[str]]) -> None:
+    """The loader connects again, and compares the block whose end it did not learn."""
+    database = conninfo(own_server, "template_vector")
+    make_table(database, DIMENSIONS)
+    with start(database, *files[1]) as process:
+        until(lambda: ask(database, HAS_ROWS.format(0)))
+        kill(own_server)
+        own_server.start()
+        output = process.communicate()[0]
+    assert process.returncode == 0, output
+    assert same(conninfo(own_server, "template_vector"), files[0])
+
+
+class CutAtCommit(Link):
+    """Hangs up at the first COMMIT of all its clients, before or after the server has got it."""
+
+    commits = 0
+    first_reaches_server = False
+
+    def from_client(self, message: bytes) -> None:
+        if b"COMMIT" not in message:
+            super().from_client(message)
+            return
+        type(self).commits += 1
+        is_first = self.commits == 1
+        if not is_first or self.first_reaches_server:
+            super().from_client(message)
+        if is_first and self.first_reaches_server:
+            read_message(self.backend)  # the server has committed, and the client is not told
+        if is_first:
+            raise EOFError
+
+
+@pytest.mark.parametrize("reaches_server", [False, True])
+def test_the_connection_is_lost_at_commit(
+    database: str, server: Server, tmp_path: Path, *, reaches_server: bool
+) -> None:
+    """The comparison finds out what became of the block: it is there once, and nothing is refused."""
+    make_table(database)
+    values = vectors(100)
+    link: Any = type("Cut", (CutAtCommit,), {"commits": 0, "first_reaches_server": reaches_server})
+    with closing(Proxy(server, link)) as proxy:
+        through = make_conninfo(database, port=proxy.port)
+        output = load(through, save(tmp_path / "v.npy", values), "--table", "items", "--number-from", "1")
+    assert link.commits > 1
+    assert ("100 unchanged" if reaches_server else "100 rows copied") in output
+    assert same(database, values)
+
+
+def test_the_server_stays_down(own_server: Server, files: tuple[Array, list[str]]) -> None:
     """The loader reports the lost connection, and the next run copies what the crash has lost."""
     database = conninfo(own_server, "template_vector")
     make_table(database, DIMENSIONS)
@@ -95,7 +148,7 @@ def test_the_server_is_killed_and_restarted(own_server: Server, files: tuple[Arr
         wait_for(database, HAS_ROWS.format(0), process)
         kill(own_server)
         output = process.communicate()[0]
-    assert (process.returncode, "connection was lost" in output) == (3, True), output
+    assert (process.returncode, "Connection refused" in output) == (3, True), output
     own_server.start()
     database = conninfo(own_server, "template_vector")
     load(database, *files[1])

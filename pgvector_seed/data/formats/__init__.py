@@ -18,7 +18,7 @@ from pgvector_seed.common.errors import InputError
 from pgvector_seed.data.block import Block
 
 STDIN = "-"
-UNIT_BYTES = 256 << 20  # of a file that can be read from any row
+UNIT_BYTES = 64 << 20  # of a file that can be read from any row
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 TEXT = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "delimited"}
 FORMATS = {

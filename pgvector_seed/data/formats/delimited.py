@@ -29,10 +29,11 @@ def read(unit: Unit, vector: str) -> Iterator[Block]:
     """Yield the rows. A row with another number of cells than the first line is a fault."""
     records = _records(unit.file)
     _, names = next(records)
-    reader = RowsReader(unit.file, json_values=False)
+    reader = RowsReader(unit.file, vector, json_values=False)
     for row, cells in records:
         if len(cells) != len(names):
-            reader.fault(row, f"{len(cells)} cells, and {len(names)} names in the first line")
+            values: dict[str, str | None] = dict(zip(names, cells, strict=False))
+            reader.fault(row, f"{len(cells)} cells, and {len(names)} names in the first line", values)
         else:
             values = {name: cell or None for name, cell in zip(names, cells, strict=True)}
             text = values.pop(vector, None)

@@ -21,7 +21,7 @@ def columns(file: str) -> None:
 
 
 def units(file: str) -> list[Unit]:
-    """Return parts of about 256 MB."""
+    """Return parts of about 64 MB."""
     with _dataset(file) as dataset:
         rows, dimensions = dataset.shape
         step = max(1, UNIT_BYTES // (dimensions * dataset.dtype.itemsize))

@@ -12,6 +12,7 @@ from pgvector_seed.data.block import Block
 from pgvector_seed.data.formats import Unit
 from pgvector_seed.data.formats.lines import RowsReader, read_lines
 
+REJECTED = "rejected"  # of a file that --rejects has written: where a row comes from, and what was wrong with it
 _DECODER = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -19,7 +20,7 @@ def columns(file: str) -> list[str]:
     """Return the names in the first line that is an object. A later line may have others."""
     for line in islice((line for line in read_lines(file, peek=True) if line.strip()), 1):
         try:
-            return list(_DECODER.decode(line))
+            return [name for name in _DECODER.decode(line) if name != REJECTED]
         except (ValueError, RecursionError):
             break  # read tells the row
     return []
@@ -32,15 +33,17 @@ def units(file: str) -> list[Unit]:
 
 def read(unit: Unit, vector: str) -> Iterator[Block]:
     """Yield the rows; empty lines count as rows and are left out. A line that cannot be read is a fault."""
-    reader = RowsReader(unit.file, json_values=True)
+    reader = RowsReader(unit.file, vector, json_values=True)
     for number, line in enumerate(read_lines(unit.file), start=1):
         if not line.strip():
             continue
         try:
             values = _DECODER.decode(line)
         except (ValueError, RecursionError) as error:  # also text that is not UTF-8
-            reader.fault(number, f"it is not a JSON object: {error}")
+            text = line.decode(errors="replace").strip()
+            reader.fault(number, f"it is not a JSON object: {error}", {REJECTED: text})
         else:
+            values.pop(REJECTED, None)
             reader.add(number, values.pop(vector, None), values, len(line))
         if reader.is_full:
             yield reader.block()

@@ -73,8 +73,9 @@ def _read_line(file: str, stream: IO[bytes]) -> bytes:
 class RowsReader:
     """Collects rows until they make a block. ``row`` counts from 1."""
 
-    def __init__(self, file: str, *, json_values: bool) -> None:
+    def __init__(self, file: str, vector: str, *, json_values: bool) -> None:
         self.file = file
+        self.vector = vector
         self.json_values = json_values
         self.size = 0
         self._clear()
@@ -89,19 +90,20 @@ class RowsReader:
     def add(self, row: int, vector: Any, values: dict[str, Any], size: int) -> None:
         """Add a row: its vector as numbers or as text, its other values, and its size in the file in bytes."""
         self.bytes += size
+        whole = {**values, self.vector: vector}
         if isinstance(vector, list):
             try:
                 with np.errstate(over="ignore"):
                     vector = np.array(msgspec.convert(vector, list[float]), np.float32)
             except ValueError:
-                self.fault(row, "the vector is not a list of numbers", values)
+                self.fault(row, "the vector is not a list of numbers", whole)
                 return
         if not isinstance(vector, (np.ndarray, str)):
-            self.fault(row, "there is no vector" if vector is None else "the vector is not a list of numbers", values)
+            self.fault(row, "there is no vector" if vector is None else "the vector is not a list of numbers", whole)
             return
         fault = self._fault_of_shape(vector)
         if fault:
-            self.fault(row, fault, values)
+            self.fault(row, fault, whole)
             return
         self.numbers.append(row)
         self.vectors.append(vector)

@@ -24,7 +24,7 @@ def columns(file: str) -> None:
 
 
 def units(file: str) -> list[Unit]:
-    """Return parts of about 256 MB."""
+    """Return parts of about 64 MB."""
     shape, _, dtype, _ = _header(file)
     if len(shape) != 2 or dtype.kind not in "fiub" or not shape[1]:
         raise _fault(file, f"an array of {dtype} in the shape {shape}, not of numbers in rows and dimensions")
@@ -52,7 +52,8 @@ def _rows(file: str, start: int, stop: int) -> Array:
     with Path(file).open("rb", buffering=0) as stream:
         for number, column in enumerate(columns):
             stream.seek(offset + (number * shape[0] + start) * dtype.itemsize)
-            stream.readinto(column.view(np.uint8))
+            if stream.readinto(column.view(np.uint8)) != column.nbytes:
+                raise _fault(file, "less than its header promises: it was cut while it was read")
     return np.ascontiguousarray(columns.T)
 
 

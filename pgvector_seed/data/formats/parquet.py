@@ -61,7 +61,7 @@ def _block(file: str, place: int, batch: pa.RecordBatch, vector: str) -> Block:
     if vectors is not None:
         columns = {name: _values(batch.column(name)) for name in batch.schema.names if name != vector}
         return Block(file, numbered(place, place + len(batch)), vectors, columns)
-    reader = RowsReader(file, json_values=False)  # lists of several lengths, or NULLs
+    reader = RowsReader(file, vector, json_values=False)  # lists of several lengths, or NULLs
     for number, values in enumerate(batch.to_pylist(), start=place + 1):
         reader.add(number, values.pop(vector), values, 0)
     return reader.block()

@@ -22,7 +22,7 @@ def columns(file: str) -> None:
 
 
 def units(file: str) -> list[Unit]:
-    """Return parts of about 256 MB. Raises InputError if the file is empty or does not end with a row."""
+    """Return parts of about 64 MB. Raises InputError if the file is empty or does not end with a row."""
     layout, size = _layout(file), Path(file).stat().st_size
     if size % layout.itemsize:
         raise InputError(f"{file} is truncated: {size:,} bytes are not whole rows of {layout.itemsize:,} bytes")
