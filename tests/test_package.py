@@ -61,6 +61,12 @@ def test_without_pulumi_the_component_says_what_to_install() -> None:
     )
 
 
+def test_without_numpy_the_function_says_what_to_install() -> None:
+    done = python("import sys; sys.modules['numpy'] = None\nfrom pgvector_seed import load")
+    assert done.stderr.splitlines()[-1].startswith("ImportError: load needs NumPy: pip install 'DIR/pgvector_seed-")
+    assert done.stderr.splitlines()[-1].endswith("[load]'")
+
+
 def test_an_import_that_fails_for_another_reason_says_so() -> None:
     """A broken installation is not told to install Pulumi."""
     done = python("import sys; sys.modules['psycopg'] = None\nfrom pgvector_seed import VectorDatabase")

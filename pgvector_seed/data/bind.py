@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from psycopg.adapt import Transformer
 
 from pgvector_seed.common.errors import InputError
+from pgvector_seed.data.block import Array
 from pgvector_seed.data.formats import Unit, format_of
 from pgvector_seed.data.formats.npy import read_ids
 from pgvector_seed.data.prepare import Binding
@@ -39,17 +40,23 @@ def bind(unit: Unit, target: Target, options: Options) -> Binding:
             f"{unit.file} has no column {target.vector.name}, only {', '.join(names) or 'none'}",
             f"Name the column that has the vectors: --map COLUMN={target.vector.name}",
         )
-    columns = _columns(unit.file, names or [], target, options)
     ids = None if options.ids is None else read_ids(options.ids)
+    return bind_columns(unit.file, names or [], target, options, ids, unit.offset)
+
+
+def bind_columns(
+    source: str, names: Sequence[str], target: Target, options: Options, ids: Array | None = None, offset: int = 0
+) -> Binding:
+    """Return where the columns of these names go. Raises InputError, which names the ``source``, if they do not fit."""
+    columns = _columns(source, names, target, options)
     if ids is not None or options.number_from is not None:
         _refuse_two_keys(target, columns.values())
-    binding = Binding(
-        target, columns, Transformer(), vector_name(target, options), ids, options.number_from, unit.offset
-    )
+    vector = vector_name(target, options)
+    binding = Binding(target, columns, Transformer(), vector, ids, options.number_from, offset)
     if not generates(binding):
         missing = [name for name in target.key if name not in columns.values()]
         if missing and ids is None and options.number_from is None:
-            raise InputError(f"{unit.file} has no column {missing[0]}, which is in the primary key", _KEYS_REMEDY)
+            raise InputError(f"{source} has no column {missing[0]}, which is in the primary key", _KEYS_REMEDY)
     return binding
 
 

@@ -2,75 +2,37 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
-from threading import Lock
 
 from psycopg import sql
 
 from pgvector_seed.common.errors import InputError, InterruptError
 from pgvector_seed.common.text import os_error
-from pgvector_seed.data.bind import Options, bind, generates, offsets
+from pgvector_seed.data.bind import Options, generates, offsets
 from pgvector_seed.data.finish import finish
 from pgvector_seed.data.formats import Unit, expand, format_of
 from pgvector_seed.data.parallel import load_parts
-from pgvector_seed.data.prepare import Binding
 from pgvector_seed.data.refuse import refuse_unloadable, vector_indexes
 from pgvector_seed.data.rejects import Rejects
 from pgvector_seed.data.session import Session, refusals
 from pgvector_seed.data.store import Counts, copy
+from pgvector_seed.data.summary import Loaded, Tally, Work
 from pgvector_seed.data.target import Target, find_target
-from pgvector_seed.data.unit import Count, load_part, read_rows
+from pgvector_seed.data.unit import Count, Part, load_part, part_of_file
 from pgvector_seed.postgres.connection import Connection
 
 _IS_EMPTY = "SELECT NOT EXISTS (SELECT FROM {table})"
 _LOCK = "LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"
-
-
-@dataclass
-class Loaded:
-    """The state of a load, and its result. ``seconds`` are wall time, ``cpu_seconds`` those of this process."""
-
-    table: str = ""
-    counts: Counts = field(default_factory=Counts)
-    expected: int | None = None  # rows, if the files tell
-    bytes: int = 0  # sent, or compared
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    rejected: int = 0
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def rows(self) -> int:
-        """The rows that are in the table."""
-        return self.counts.copied + self.counts.changed + self.counts.unchanged
-
-
-@dataclass(frozen=True)
-class Work:
-    """How much is done, and by how many. ``jobs`` is the number of connections.
-
-    ``shard`` is (I, N): every Nth part of the files, from the Ith, which counts from 0. ``rejects`` is the file for bad
-    rows; without it the first one is an error. ``dry_run`` reads and checks only.
-    """
-
-    jobs: int = 1
-    shard: tuple[int, int] = (0, 1)
-    rejects: str | None = None
-    dry_run: bool = False
-
-
-Report = Callable[[Loaded], None]
+_ALL = Work()
 
 
 def load_files(
     files: Sequence[str],
     options: Options,
-    report: Report = lambda _loaded: None,
+    report: Callable[[Loaded], None] = lambda _loaded: None,
     *,
-    work: Work = Work(),  # it is frozen
+    work: Work = _ALL,
     conninfo: str = "",
 ) -> Loaded:
     """Load the files, in this order, and report after each block.
@@ -78,64 +40,75 @@ def load_files(
     Raises InputError for a bad row or file, WrongResultError if the table has other values or the server refuses a
     row, UnreachableError, and InterruptError. What was committed before stays.
     """
-    loaded = Loaded()
-    started, cpu_started, lock = time.monotonic(), time.process_time(), Lock()
+    units = offsets(list(chain.from_iterable(map(_units, expand(files)))), options)
+    return load_all([part_of_file(unit, options) for unit in units], options, report, work=work, conninfo=conninfo)
 
-    def count(counts: Counts, size: int) -> None:
-        with lock:
-            loaded.counts += counts
-            loaded.bytes += size
-            loaded.seconds, loaded.cpu_seconds = time.monotonic() - started, time.process_time() - cpu_started
-            report(loaded)
 
+def _units(file: str) -> list[Unit]:
+    try:
+        return format_of(file).units(file)
+    except OSError as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: OSError) -> InputError:
+    return InputError(f"a file cannot be read: {os_error(error)}")
+
+
+def load_all(
+    parts: Sequence[Part],
+    options: Options,
+    report: Callable[[Loaded], None] = lambda _loaded: None,
+    *,
+    work: Work = _ALL,
+    conninfo: str = "",
+) -> Loaded:
+    """Load the parts, in this order. Raises as ``load_files``."""
+    tally = Tally(report)
     try:
         with Session(conninfo) as session, Rejects(work.rejects) as rejects:
-            _load(session, files, options, work, loaded, count, rejects)
-            loaded.rejected = rejects.count
+            _load(session, parts, options, work, rejects, tally)
+            tally.loaded.rejected = rejects.count
     except (KeyboardInterrupt, InterruptError) as error:
-        raise InterruptError(f"{loaded.rows:,} rows are in the table") from error
+        raise InterruptError(f"{tally.loaded.rows:,} rows are in the table") from error
     except OSError as error:
-        raise InputError(f"a file cannot be read: {os_error(error)}") from error
-    loaded.seconds, loaded.cpu_seconds = time.monotonic() - started, time.process_time() - cpu_started
-    return loaded
+        raise _unreadable(error) from error
+    tally.stop_clock()
+    return tally.loaded
 
 
 def _load(
-    session: Session,
-    files: Sequence[str],
-    options: Options,
-    work: Work,
-    loaded: Loaded,
-    count: Count,
-    rejects: Rejects,
+    session: Session, parts: Sequence[Part], options: Options, work: Work, rejects: Rejects, tally: Tally
 ) -> None:
     target = session.run(lambda connection, _: _checked_target(connection, options))
-    loaded.table = target.shown
-    loaded.notes += vector_indexes(session.connection, target)
-    units = offsets(list(chain.from_iterable(format_of(file).units(file) for file in expand(files))), options)
-    bindings = [bind(unit, target, options) for unit in units]
-    _refuse_other_count(options, bindings, _rows(units))
+    tally.loaded.table = target.shown
+    tally.loaded.notes += vector_indexes(session.connection, target)
+    bindings = [part.bind(target) for part in parts]
+    keys = next((binding.ids for binding in bindings), None)
+    rows = _rows(parts)
+    if keys is not None and rows is not None and len(keys) != rows:
+        raise InputError(f"there are {len(keys):,} keys, and {rows:,} rows")
     is_generated = any(map(generates, bindings))
     if is_generated and (work.jobs > 1 or work.shard != (0, 1)):
         raise InputError("the database generates the keys, so the load is one transaction", "No --jobs, no --shard.")
-    units = units[work.shard[0] :: work.shard[1]]
-    loaded.expected = _rows(units)
+    parts = parts[work.shard[0] :: work.shard[1]]
+    tally.loaded.expected = _rows(parts)
     if work.dry_run:
-        for unit in units:
-            for rows, faults in read_rows(unit, bind(unit, target, options), options):
+        for part in parts:
+            for good, faults in part.prepared(target):
                 rejects.add(faults)
-                count(Counts(unchanged=len(rows)), 0)
+                tally.count(Counts(unchanged=len(good)), 0)
         return
     if is_generated:
-        _load_generated(session.connection, target, units, options, rejects, count)
+        _load_generated(session.connection, target, parts, rejects, tally.count)
     else:
         fresh = session.run(lambda connection, _: _is_empty(connection, target))
         if work.jobs > 1:
-            load_parts(units, options, rejects, count, jobs=work.jobs, fresh=fresh, conninfo=session.conninfo)
+            load_parts(parts, options, rejects, tally.count, jobs=work.jobs, fresh=fresh, conninfo=session.conninfo)
         else:
-            for unit in units:
-                load_part(session, unit, options, rejects, count, fresh=fresh)
-    loaded.notes += session.run(lambda connection, _: list(finish(connection, target)))
+            for part in parts:
+                load_part(session, part, options, rejects, tally.count, fresh=fresh)
+    tally.loaded.notes += session.run(lambda connection, _: list(finish(connection, target)))
 
 
 def _checked_target(connection: Connection, options: Options) -> Target:
@@ -144,14 +117,14 @@ def _checked_target(connection: Connection, options: Options) -> Target:
     return target
 
 
-def _rows(units: Sequence[Unit]) -> int | None:
+def _rows(parts: Sequence[Part]) -> int | None:
     """Return the number of rows in the parts, or None if only reading tells it."""
-    sizes = [unit.stop - unit.start for unit in units if unit.stop is not None]
-    return sum(sizes) if len(sizes) == len(units) else None
+    sizes = [part.rows for part in parts if part.rows is not None]
+    return sum(sizes) if len(sizes) == len(parts) else None
 
 
 def _load_generated(
-    connection: Connection, target: Target, units: Sequence[Unit], options: Options, rejects: Rejects, count: Count
+    connection: Connection, target: Target, parts: Sequence[Part], rejects: Rejects, count: Count
 ) -> None:
     """Copy everything in one transaction into the empty table: without keys, a second run could not see the first."""
     done: list[tuple[Counts, int]] = []
@@ -162,8 +135,8 @@ def _load_generated(
                 f"{target.shown} has rows, and the files have no keys: a second load would double them",
                 "Give the keys: a column, --ids FILE.npy, or --number-from 1",
             )
-        for unit in units:
-            for rows, faults in read_rows(unit, bind(unit, target, options), options):
+        for part in parts:
+            for rows, faults in part.prepared(target):
                 rejects.add(faults)
                 done.append((copy(connection, target, rows), rows.size))
     for counts, size in done:
@@ -172,9 +145,3 @@ def _load_generated(
 
 def _is_empty(connection: Connection, target: Target) -> bool:
     return connection.execute(sql.SQL(_IS_EMPTY).format(table=target.sql_name)).fetchone() == (True,)
-
-
-def _refuse_other_count(options: Options, bindings: Sequence[Binding], rows: int | None) -> None:
-    for binding in bindings[:1]:
-        if binding.ids is not None and rows is not None and len(binding.ids) != rows:
-            raise InputError(f"{options.ids} has {len(binding.ids):,} keys, and the files have {rows:,} rows")

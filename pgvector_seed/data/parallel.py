@@ -7,11 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 from pgvector_seed.data.bind import Options
-from pgvector_seed.data.formats import Unit
 from pgvector_seed.data.rejects import Rejects
 from pgvector_seed.data.session import Session
 from pgvector_seed.data.store import Counts
-from pgvector_seed.data.unit import Count, load_part
+from pgvector_seed.data.unit import Count, Part, load_part
 from pgvector_seed.postgres.interrupt import stop
 
 
@@ -20,7 +19,7 @@ class _OtherFailedError(Exception):
 
 
 def load_parts(
-    units: Sequence[Unit],
+    parts: Sequence[Part],
     options: Options,
     rejects: Rejects,
     count: Count,
@@ -40,12 +39,12 @@ def load_parts(
         if failed.is_set():
             raise _OtherFailedError
 
-    def work(unit: Unit) -> None:
+    def work(part: Part) -> None:
         if failed.is_set():
             return
         try:
             with Session(conninfo) as session:
-                load_part(session, unit, options, rejects, count_if_right, fresh=fresh)
+                load_part(session, part, options, rejects, count_if_right, fresh=fresh)
         except _OtherFailedError:
             return
         except BaseException:
@@ -54,7 +53,7 @@ def load_parts(
 
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            for future in [pool.submit(work, unit) for unit in units]:
+            for future in [pool.submit(work, part) for part in parts]:
                 future.result()
         except KeyboardInterrupt:
             failed.set()

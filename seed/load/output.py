@@ -8,8 +8,8 @@ from typing import TextIO
 
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.text import printable
-from pgvector_seed.data.load import Loaded
 from pgvector_seed.data.store import Counts
+from pgvector_seed.data.summary import Loaded
 
 TERMINAL_SECONDS, LINE_SECONDS = 0.2, 5.0  # between two reports
 

@@ -16,7 +16,8 @@ from pgvector_seed.common.text import lines
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 try:
     from pgvector_seed.data.bind import Options
-    from pgvector_seed.data.load import Work, load_files
+    from pgvector_seed.data.load import load_files
+    from pgvector_seed.data.summary import Work
 except ModuleNotFoundError as error:
     if error.name not in ("numpy", "pyarrow"):
         raise
