@@ -28,6 +28,7 @@ from pgvector_seed.data.bind import Options
 from pgvector_seed.data.load import load_files
 from pgvector_seed.data.rows import Rows
 from pgvector_seed.data.summary import Work
+from pgvector_seed.vectors.frames import Buffer
 
 ROUNDS = 5
 ROWS = {128: 200_000, 1536: 20_000}
@@ -60,7 +61,7 @@ class Bench:
         dice = np.random.default_rng(1)
         values = dice.random((self.rows, self.dimensions), np.float32)
         np.save(self.file, values)
-        self.binary.write_bytes(self.encoded(values, 1))
+        self.binary.write_bytes(b"".join(self.encoded(values, 1)))
         self.binary.chmod(0o644)
 
     @property
@@ -68,8 +69,8 @@ class Bench:
         """The rows in COPY's format."""
         return self.file.with_suffix(".copy")
 
-    def encoded(self, values: Any, first: int) -> bytes:
-        """Return rows in COPY's format."""
+    def encoded(self, values: Any, first: int) -> tuple[Buffer, ...]:
+        """Return header, rows and trailer in COPY's format."""
         ids = np.arange(first, first + len(values))
         fixed = {"id": ("int8", ids), "embedding": ("vector", values)}
         return Rows("", ids, fixed, {}).encode()
@@ -86,9 +87,9 @@ class Bench:
         step = (4 << 20) // (4 * self.dimensions)
         with psycopg.connect() as connection, connection.cursor().copy(COPY) as copy:
             for start in range(0, self.rows, step):
-                data = self.encoded(values[start : start + step], start + 1)
-                copy.write(data[0 if start == 0 else 19 : -2])
-            copy.write(b"\xff\xff")
+                header, rows, trailer = self.encoded(values[start : start + step], start + 1)
+                copy.write(rows if start else bytes(header) + bytes(rows))
+            copy.write(trailer)
         return self.rows
 
     def load(self, jobs: int = 1, **options: Any) -> int:

@@ -16,6 +16,7 @@ from pgvector_seed.postgres.sequences import Sequence, find_sequence
 MARGIN = 100_000
 # A commit flushes all that was written before it, if it has written something itself.
 _FLUSH = "SELECT pg_catalog.pg_logical_emit_message(true, 'pgvector_seed', '')"
+_NEVER_ANALYZED = "SELECT reltuples < 0 FROM pg_catalog.pg_class WHERE oid = %s"
 _LARGEST = "SELECT max({key}) FROM {table}"
 _LAST = "SELECT last_value - CASE WHEN is_called THEN 0 ELSE {increment} END FROM {sequence}"
 _SETVAL = "SELECT pg_catalog.setval(%s::pg_catalog.oid::pg_catalog.regclass, %s)"
@@ -30,8 +31,11 @@ def flush(connection: Connection) -> None:
     connection.execute(_FLUSH)
 
 
-def finish(connection: Connection, target: Target) -> Iterator[str]:
-    """Move the sequence past the ids and analyze the table. Yields what the login may not do, and who may."""
+def finish(connection: Connection, target: Target, *, changed: bool) -> Iterator[str]:
+    """Move the sequence past the ids, and analyze the table if it was ``changed`` or never analyzed.
+
+    Yields what the login may not do, and who may.
+    """
     sequence = _key_sequence(connection, target)
     if sequence is not None:
         try:
@@ -39,7 +43,8 @@ def finish(connection: Connection, target: Target) -> Iterator[str]:
         except errors.InsufficientPrivilege:
             name = sql.Identifier(sequence.schema, sequence.name).as_string()
             yield f"the next generated id may be in the table: {sequence.owner} may move the sequence {name} past it"
-    if not _analyze(connection, target):
+    never = connection.execute(_NEVER_ANALYZED, (target.oid,)).fetchone() == (True,)
+    if (changed or never) and not _analyze(connection, target):
         yield f"not analyzed: {target.owner} may, with ANALYZE {target.shown}; autovacuum will in time"
 
 

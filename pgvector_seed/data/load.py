@@ -108,7 +108,8 @@ def _load(
         else:
             for part in parts:
                 load_part(session, part, options, rejects, tally.count, fresh=fresh)
-    tally.loaded.notes += session.run(lambda connection, _: list(finish(connection, target)))
+    changed = tally.loaded.counts.copied + tally.loaded.counts.changed > 0
+    tally.loaded.notes += session.run(lambda connection, _: list(finish(connection, target, changed=changed)))
 
 
 def _checked_target(connection: Connection, options: Options) -> Target:

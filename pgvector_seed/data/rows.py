@@ -9,7 +9,7 @@ import numpy as np
 
 from pgvector_seed.data.block import Array
 from pgvector_seed.data.values import Fixed, Varying
-from pgvector_seed.vectors.frames import HEADER, TRAILER, encode
+from pgvector_seed.vectors.frames import HEADER, TRAILER, Buffer, encode
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class Rows:
             {name: values for name, values in self.varying.items() if name in names},
         )
 
-    def encode(self, *, places: bool = False) -> bytes:
-        """Return the data of a COPY ... FROM, if ``places`` with each row's place as the first column."""
+    def encode(self, *, places: bool = False) -> tuple[Buffer, ...]:
+        """Return the data of a COPY ... FROM in pieces, if ``places`` with each row's place as the first column."""
         fixed = list(self.fixed.values())
         if places:
             fixed = [("int8", np.arange(len(self))), *fixed]
-        return HEADER + encode(len(self), fixed, list(self.varying.values())) + TRAILER
+        return HEADER, encode(len(self), fixed, list(self.varying.values())), TRAILER
 
     def shown(self, place: int, names: Sequence[str]) -> str:
         """Return the number of a row and its key for a message."""

@@ -5,16 +5,17 @@ The vectors are compared bit by bit, here; the other columns by the server, as t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from psycopg import sql
+from psycopg import Copy, OperationalError, sql
+from psycopg.errors import error_from_result
 
 from pgvector_seed.data.block import Array
 from pgvector_seed.data.rows import Rows
 from pgvector_seed.data.target import Target
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.vectors.frames import decode, split
+from pgvector_seed.vectors.frames import HEADER, TRAILER, Buffer, decode, split
 
 FILLS, DIFFERS = 1, 2  # bits of a verdict
 
@@ -34,15 +35,19 @@ _VERDICT = "CAST(CASE WHEN {fills} THEN 1 ELSE 0 END + CASE WHEN {differs} THEN 
 _UPDATE = "UPDATE {table} AS t SET {changes} FROM {stage} AS s WHERE {same_key}"
 
 
+_LAST = (TRAILER, HEADER + TRAILER)  # the last message, and the only one if there are no rows
+
+
 class RaceError(Exception):
     """Another session has changed rows of the block since they were compared."""
 
 
-def send(connection: Connection, table: sql.Composable, names: Sequence[str], data: bytes) -> None:
+def send(connection: Connection, table: sql.Composable, names: Sequence[str], pieces: Iterable[Buffer]) -> None:
     """Copy binary rows into these columns of a table."""
     columns = sql.SQL(", ").join(map(sql.Identifier, names))
     with connection.cursor().copy(sql.SQL(_COPY).format(table=table, columns=columns)) as stream:
-        stream.write(data)
+        for piece in pieces:
+            stream.write(piece)
 
 
 class Stage:
@@ -101,7 +106,23 @@ class Stage:
     def _select(self, selected: sql.Composable) -> bytes:
         statement = sql.SQL(_COMPARE).format(**self.names, selected=selected)
         with self.connection.cursor().copy(statement) as stream:
-            return b"".join(stream)
+            return b"".join(_received(self.connection, stream))
+
+
+def _received(connection: Connection, stream: Copy) -> Iterator[Buffer]:
+    """Yield the messages of a COPY ... TO. Those that have arrived are taken without psycopg's wait for each."""
+    data: Buffer = b""
+    while data not in _LAST:
+        count, data = connection.pgconn.get_copy_data(1)
+        if count == 0:
+            data = bytes(stream.read())
+        if count < 0 or not data:
+            result = connection.pgconn.get_result()
+            while connection.pgconn.get_result():
+                pass  # until the connection can be used again
+            raise error_from_result(result) if result else OperationalError("the server ended a COPY early")
+        yield data
+    stream.read()  # the end, which only psycopg may take
 
 
 def _verdict(others: Sequence[str]) -> sql.Composable:
@@ -122,7 +143,9 @@ def _compared(data: bytes, type_: str, vectors: Array) -> tuple[Array, Array, Ar
     if records is not None:
         places, verdicts = records["value0"].astype(np.int64), records["value1"]
         stored = np.ascontiguousarray(records["value2"])
-        other = (stored.view(bits) != np.ascontiguousarray(wanted[places]).view(bits)).any(axis=1)
+        in_order = len(places) == len(wanted) and (places == np.arange(len(wanted))).all()
+        sent = np.ascontiguousarray(wanted if in_order else wanted[places])
+        other = (stored.view(bits) != sent.view(bits)).any(axis=1)
         return places, (verdicts & FILLS) > 0, other | ((verdicts & DIFFERS) > 0)
     found, fills, differs = [], [], []
     for place, verdict, stored_bytes in split(data):

@@ -90,7 +90,9 @@ def _merge(connection: Connection, target: Target, rows: Rows, existing: Existin
         if existing == "refuse" and differs.any():
             raise _refusal(rows, target, int(places[differs].min()))
         changed = np.sort(places[fills | differs])
-    missing = np.setdiff1d(np.arange(len(rows)), places)
+    is_missing = np.ones(len(rows), bool)
+    is_missing[places] = False
+    missing = np.flatnonzero(is_missing)
     if len(missing):
         copy(connection, target, rows.take(missing) if len(places) else rows)
     if len(changed):

@@ -9,12 +9,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+Buffer: TypeAlias = bytes | memoryview
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # no flags, no extension
 TRAILER = b"\xff\xff"
@@ -30,7 +31,7 @@ ELEMENTS = {
 }
 
 
-def encode(count: int, fixed: Sequence[tuple[str, Array]], varying: Sequence[Sequence[bytes | None]] = ()) -> bytes:
+def encode(count: int, fixed: Sequence[tuple[str, Array]], varying: Sequence[Sequence[bytes | None]] = ()) -> Buffer:
     """Return ``count`` rows, without header and trailer: first the fields of fixed width, then the others.
 
     ``fixed`` has a type of ELEMENTS and the values of each field: one dimension, or two (rows x dimensions) for
@@ -45,7 +46,7 @@ def encode(count: int, fixed: Sequence[tuple[str, Array]], varying: Sequence[Seq
         if values.ndim > 1:
             records[f"dimensions{place}"] = values.shape[1]
         records[f"value{place}"] = values
-    whole = records.tobytes()
+    whole = records.view(np.uint8).data.cast("B")  # no copy
     if not varying:
         return whole
     width = layout.itemsize

@@ -222,7 +222,8 @@ def test_a_writer_is_told_who_may_do_the_rest(database: str, server: Server, tmp
         assert 'postgres may move the sequence "public"."items_id_seq"' in sequence
         assert "not analyzed: postgres may" in analyze
         ask(database, f"GRANT USAGE, SELECT, UPDATE ON SEQUENCE items_id_seq TO {quoted(names.writer)}")
-        assert len(json.loads(load(writer, *words, "--json"))["notes"]) == 1
+        ask(database, "ANALYZE items")
+        assert json.loads(load(writer, *words, "--json"))["notes"] == []
         assert ask(database, "SELECT nextval('items_id_seq')") == [(3,)]
 
 

@@ -20,7 +20,7 @@ def field(data: bytes) -> bytes:
 def test_rows_are_those_of_the_adapter() -> None:
     """Numbers, both vector types, text and NULL are encoded as the adapters do it one by one."""
     text = [b"a", None]
-    data = encode(2, [("int4", np.array([7, -1])), ("vector", VALUES), ("halfvec", SMALL)], [text])
+    data = bytes(encode(2, [("int4", np.array([7, -1])), ("vector", VALUES), ("halfvec", SMALL)], [text]))
     expected = b""
     for row in range(2):
         value = text[row]
@@ -32,7 +32,7 @@ def test_rows_are_those_of_the_adapter() -> None:
 
 
 def test_rows_come_back() -> None:
-    data = HEADER + encode(2, [("int8", np.array([7, -1])), ("vector", VALUES)]) + TRAILER
+    data = HEADER + bytes(encode(2, [("int8", np.array([7, -1])), ("vector", VALUES)])) + TRAILER
     records = decode(data, [("int8", None), ("vector", 3)])
     assert records is not None
     assert records["value0"].tolist() == [7, -1]
@@ -44,6 +44,6 @@ def test_other_rows_are_not_taken_for_records() -> None:
     null = HEADER + struct.pack(">hi", 2, 8) + bytes(8) + b"\xff\xff\xff\xff" + TRAILER
     assert decode(null, [("int8", None), ("vector", 3)]) is None
     assert list(split(null)) == [[bytes(8), None]]
-    two = HEADER + encode(3, [("int8", np.arange(3)), ("vector", VALUES[[0, 1, 0], :2])]) + TRAILER
+    two = HEADER + bytes(encode(3, [("int8", np.arange(3)), ("vector", VALUES[[0, 1, 0], :2])])) + TRAILER
     assert decode(two, [("int8", None), ("vector", 3)]) is None
     assert decode(HEADER + TRAILER, [("int8", None), ("vector", 3)]) is not None
