@@ -65,8 +65,7 @@ def langchain(values: Any) -> None:
 def main() -> None:
     """Load the first rows of a .npy by one peer. The imports are not measured."""
     name, file, rows = sys.argv[1:]
-    values = np.load(file)
-    values = values if name == "adbc" else values[: int(rows)]
+    values = np.load(file)[: int(rows)]
     work = {"adbc": adbc, "vecs": vecs, "langchain": langchain}[name]
     modules = {"adbc": "adbc_driver_postgresql.dbapi", "vecs": "vecs", "langchain": "langchain_postgres"}
     __import__(modules[name])

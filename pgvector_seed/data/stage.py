@@ -5,10 +5,11 @@ The vectors are compared bit by bit, here; the other columns by the server, as t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from psycopg import Copy, OperationalError, sql
+from psycopg import Copy, OperationalError, errors, sql
 from psycopg.errors import error_from_result
 
 from pgvector_seed.data.block import Array
@@ -18,6 +19,7 @@ from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.frames import HEADER, TRAILER, Buffer, decode, split
 
 FILLS, DIFFERS = 1, 2  # bits of a verdict
+PLACE = "pgvector_seed place"  # the column of a row's place in its block
 
 _COPY = "COPY {table} ({columns}) FROM STDIN (FORMAT binary)"
 # Once in a session, as each creation leaves rows in the system catalogs.
@@ -35,6 +37,7 @@ _VERDICT = "CAST(CASE WHEN {fills} THEN 1 ELSE 0 END + CASE WHEN {differs} THEN 
 _UPDATE = "UPDATE {table} AS t SET {changes} FROM {stage} AS s WHERE {same_key}"
 
 
+_LINE = re.compile(r"^COPY .*?, line (\d+)", re.MULTILINE)
 _LAST = (TRAILER, HEADER + TRAILER)  # the last message, and the only one if there are no rows
 
 
@@ -42,12 +45,19 @@ class RaceError(Exception):
     """Another session has changed rows of the block since they were compared."""
 
 
-def send(connection: Connection, table: sql.Composable, names: Sequence[str], pieces: Iterable[Buffer]) -> None:
-    """Copy binary rows into these columns of a table."""
+def send(connection: Connection, table: sql.Composable, rows: Rows, *, places: bool = False) -> None:
+    """Copy the rows into a table. An error of the server for one of them gets a note with its number in the file."""
+    names = [PLACE, *rows.names] if places else rows.names
     columns = sql.SQL(", ").join(map(sql.Identifier, names))
-    with connection.cursor().copy(sql.SQL(_COPY).format(table=table, columns=columns)) as stream:
-        for piece in pieces:
-            stream.write(piece)
+    try:
+        with connection.cursor().copy(sql.SQL(_COPY).format(table=table, columns=columns)) as stream:
+            for piece in rows.encode(places=places):
+                stream.write(piece)
+    except errors.DatabaseError as error:
+        line = _LINE.search(error.diag.context or "")
+        if line and 0 < int(line[1]) <= len(rows):
+            error.add_note(f"{rows.file}, row {rows.numbers[int(line[1]) - 1]}")
+        raise
 
 
 class Stage:
@@ -56,7 +66,7 @@ class Stage:
     def __init__(self, connection: Connection, target: Target) -> None:
         self.connection = connection
         self.target = target
-        self.place = sql.Identifier("pgvector_seed place")
+        self.place = sql.Identifier(PLACE)
         self.table = sql.Identifier("pg_temp", f"pgvector_seed_block_{target.oid}")
         self.names: dict[str, sql.Composable] = {"table": target.sql_name, "stage": self.table, "place": self.place}
         equal = (sql.SQL("t.{0} OPERATOR(pg_catalog.=) s.{0}").format(sql.Identifier(name)) for name in target.key)
@@ -65,7 +75,7 @@ class Stage:
 
     def present(self, rows: Rows) -> Array:
         """Return the places of the rows whose keys are in the table."""
-        self._fill(rows.only(self.target.key))
+        send(self.connection, self.table, rows.only(self.target.key), places=True)
         records = decode(self._select(sql.SQL("s.{}").format(self.place)), [("int8", None)])
         assert records is not None
         return records["value0"].astype(np.int64)
@@ -73,7 +83,8 @@ class Stage:
     def compare(self, rows: Rows) -> tuple[Array, Array, Array]:
         """Return the places of the rows whose keys are in the table, and which of these fill a NULL, and differ."""
         vector = self.target.vector.name if self.target.vector.name in rows.fixed else None
-        self._fill(rows.only([name for name in rows.names if name != vector]))
+        staged = rows.only([name for name in rows.names if name != vector])
+        send(self.connection, self.table, staged, places=True)
         others = [name for name in rows.names if name not in (*self.target.key, vector)]
         selected = [sql.SQL("s.{}").format(self.place), _verdict(others)]
         if vector is None:
@@ -87,7 +98,7 @@ class Stage:
     def update(self, rows: Rows, *, replace: bool) -> None:
         """Replace the values of the rows, or fill their NULLs. A NULL in ``rows`` changes nothing."""
         self.connection.execute(sql.SQL("DELETE FROM {}").format(self.table))
-        self._fill(rows)
+        send(self.connection, self.table, rows, places=True)
         changes = [
             sql.SQL("{0} = coalesce({1}.{0}, {2}.{0})").format(
                 sql.Identifier(name), *map(sql.SQL, ("s", "t") if replace else ("t", "s"))
@@ -98,10 +109,6 @@ class Stage:
         statement = sql.SQL(_UPDATE).format(**self.names, changes=sql.SQL(", ").join(changes))
         if self.connection.execute(statement).rowcount != len(rows):
             raise RaceError
-
-    def _fill(self, rows: Rows) -> None:
-        names = ["pgvector_seed place", *rows.names]
-        send(self.connection, self.table, names, rows.encode(places=True))
 
     def _select(self, selected: sql.Composable) -> bytes:
         statement = sql.SQL(_COMPARE).format(**self.names, selected=selected)

@@ -5,7 +5,6 @@ A row whose key is in the table is compared with it: see stage.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,7 +28,6 @@ SELECT pg_catalog.set_config('synchronous_commit', 'off', true),
        pg_catalog.set_config('lock_timeout', CASE pg_catalog.current_setting('lock_timeout') WHEN '0' THEN '10s'
                                              ELSE pg_catalog.current_setting('lock_timeout') END, true)
 """
-_LINE = re.compile(r"^COPY .*?, line (\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -69,14 +67,8 @@ def store(connection: Connection, target: Target, rows: Rows, existing: Existing
 
 
 def copy(connection: Connection, target: Target, rows: Rows) -> Counts:
-    """Copy the rows into the table. The server's errors have the number of the row in the file."""
-    try:
-        send(connection, target.sql_name, rows.names, rows.encode())
-    except errors.DatabaseError as error:
-        line = _LINE.search(error.diag.context or "")
-        if line and 0 < int(line[1]) <= len(rows):
-            error.add_note(f"{rows.file}, row {rows.numbers[int(line[1]) - 1]}")
-        raise
+    """Copy the rows into the table."""
+    send(connection, target.sql_name, rows)
     return Counts(copied=len(rows))
 
 

@@ -184,6 +184,14 @@ def test_a_row_that_the_server_refuses_is_named(database: str, tmp_path: Path, c
     assert stored(database) == {}
 
 
+def test_a_value_that_only_the_server_refuses_is_named_in_a_comparison_too(database: str, tmp_path: Path) -> None:
+    ask(database, "CREATE TABLE items (id int PRIMARY KEY, embedding vector(1), code varchar(3))")
+    ask(database, "INSERT INTO items VALUES (1, '[1]', 'abc')")
+    rows = [{"id": 2 - n, "embedding": [1], "code": "abcd" if n else "abc"} for n in range(2)]
+    output = load(database, write_jsonl(tmp_path / "a.jsonl", rows), "--table", "items", code=1)
+    assert "a.jsonl, row 2: the server refuses it: value too long for type character varying(3)" in output
+
+
 def test_row_security_is_told_before_the_first_block(database: str, server: Server, tmp_path: Path) -> None:
     make_table(database)
     with new_names(server) as names:
