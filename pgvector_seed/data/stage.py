@@ -6,17 +6,17 @@ The vectors are compared bit by bit, here; the other columns by the server, as t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from psycopg import Copy, OperationalError, errors, sql
-from psycopg.errors import error_from_result
+from psycopg import errors, sql
 
 from pgvector_seed.data.block import Array
 from pgvector_seed.data.rows import Rows
 from pgvector_seed.data.target import Target
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.vectors.frames import HEADER, TRAILER, Buffer, decode, split
+from pgvector_seed.vectors.frames import ELEMENTS
 
 FILLS, DIFFERS = 1, 2  # bits of a verdict
 PLACE = "pgvector_seed place"  # the column of a row's place in its block
@@ -27,7 +27,12 @@ _STAGE = """
 CREATE TEMPORARY TABLE IF NOT EXISTS {stage} ON COMMIT DELETE ROWS AS
 SELECT 0::pg_catalog.int8 AS {place}, t.* FROM {table} AS t WITH NO DATA
 """
-_COMPARE = "COPY (SELECT {selected} FROM {stage} AS s JOIN {table} AS t ON {same_key}) TO STDOUT (FORMAT binary)"
+# The aggregates of one query get their rows in one order.
+_COMPARE = "SELECT {selected} FROM {stage} AS s JOIN {table} AS t ON {same_key}"
+_VECTORS = """
+array_agg(coalesce({extension}.vector_dims(t.{column}), -1)),
+string_agg({send}(t.{column}), '') FILTER (WHERE {extension}.vector_dims(t.{column}) = {dimensions})
+"""
 _FILLS = "(t.{0} IS NULL AND s.{0} IS NOT NULL)"
 _DIFFERS = (
     "(t.{0} IS NOT NULL AND s.{0} IS NOT NULL AND NOT"
@@ -38,7 +43,6 @@ _UPDATE = "UPDATE {table} AS t SET {changes} FROM {stage} AS s WHERE {same_key}"
 
 
 _LINE = re.compile(r"^COPY .*?, line (\d+)", re.MULTILINE)
-_LAST = (TRAILER, HEADER + TRAILER)  # the last message, and the only one if there are no rows
 
 
 class RaceError(Exception):
@@ -76,24 +80,32 @@ class Stage:
     def present(self, rows: Rows) -> Array:
         """Return the places of the rows whose keys are in the table."""
         send(self.connection, self.table, rows.only(self.target.key), places=True)
-        records = decode(self._select(sql.SQL("s.{}").format(self.place)), [("int8", None)])
-        assert records is not None
-        return records["value0"].astype(np.int64)
+        (places,) = self._select(sql.SQL("array_agg(s.{})").format(self.place))
+        return np.array(places or [], np.int64)
 
     def compare(self, rows: Rows) -> tuple[Array, Array, Array]:
         """Return the places of the rows whose keys are in the table, and which of these fill a NULL, and differ."""
         vector = self.target.vector.name if self.target.vector.name in rows.fixed else None
         staged = rows.only([name for name in rows.names if name != vector])
         send(self.connection, self.table, staged, places=True)
-        others = [name for name in rows.names if name not in (*self.target.key, vector)]
-        selected = [sql.SQL("s.{}").format(self.place), _verdict(others)]
-        if vector is None:
-            records = decode(self._select(sql.SQL(", ").join(selected)), [("int8", None), ("int2", None)])
-            assert records is not None
-            verdicts = records["value1"]
-            return records["value0"].astype(np.int64), (verdicts & FILLS) > 0, (verdicts & DIFFERS) > 0
-        selected.append(sql.SQL("t.{}").format(sql.Identifier(vector)))
-        return _compared(self._select(sql.SQL(", ").join(selected)), *rows.fixed[vector])
+        verdict = _verdict([name for name in rows.names if name not in (*self.target.key, vector)])
+        selected = sql.SQL("array_agg(s.{place}), array_agg({verdict})").format(place=self.place, verdict=verdict)
+        if vector is not None:
+            dimensions = sql.Literal(rows.fixed[vector][1].shape[1])
+            extension, column = sql.Identifier(self.target.extension), sql.Identifier(vector)
+            send_function = sql.Identifier(self.target.extension, f"{self.target.vector.type}_send")
+            names = {"extension": extension, "column": column, "dimensions": dimensions, "send": send_function}
+            selected = sql.SQL(", ").join([selected, sql.SQL(_VECTORS).format(**names)])
+        places_list, verdicts_list, *vectors = self._select(selected)
+        places, verdicts = np.array(places_list or [], np.int64), np.array(verdicts_list or [], np.int64)
+        fills, differs = (verdicts & FILLS) > 0, (verdicts & DIFFERS) > 0
+        if vector is not None and len(places):
+            sizes = np.array(vectors[0])  # -1 for NULL
+            is_same_size = sizes == rows.fixed[vector][1].shape[1]
+            fills |= sizes < 0
+            differs |= (sizes >= 0) & ~is_same_size
+            differs[is_same_size] |= _other_vectors(vectors[1] or b"", *rows.fixed[vector], places[is_same_size])
+        return places, fills, differs
 
     def update(self, rows: Rows, *, replace: bool) -> None:
         """Replace the values of the rows, or fill their NULLs. A NULL in ``rows`` changes nothing."""
@@ -110,26 +122,12 @@ class Stage:
         if self.connection.execute(statement).rowcount != len(rows):
             raise RaceError
 
-    def _select(self, selected: sql.Composable) -> bytes:
+    def _select(self, selected: sql.Composable) -> tuple[Any, ...]:
+        """Return one row for the whole block: a row for each of its rows would take as long as the load itself."""
         statement = sql.SQL(_COMPARE).format(**self.names, selected=selected)
-        with self.connection.cursor().copy(statement) as stream:
-            return b"".join(_received(self.connection, stream))
-
-
-def _received(connection: Connection, stream: Copy) -> Iterator[Buffer]:
-    """Yield the messages of a COPY ... TO. Those that have arrived are taken without psycopg's wait for each."""
-    data: Buffer = b""
-    while data not in _LAST:
-        count, data = connection.pgconn.get_copy_data(1)
-        if count == 0:
-            data = bytes(stream.read())
-        if count < 0 or not data:
-            result = connection.pgconn.get_result()
-            while connection.pgconn.get_result():
-                pass  # until the connection can be used again
-            raise error_from_result(result) if result else OperationalError("the server ended a COPY early")
-        yield data
-    stream.read()  # the end, which only psycopg may take
+        row = self.connection.cursor(binary=True).execute(statement).fetchone()
+        assert row is not None
+        return row
 
 
 def _verdict(others: Sequence[str]) -> sql.Composable:
@@ -142,23 +140,13 @@ def _verdict(others: Sequence[str]) -> sql.Composable:
     return sql.SQL(_VERDICT).format(fills=any_of(_FILLS), differs=any_of(_DIFFERS))
 
 
-def _compared(data: bytes, type_: str, vectors: Array) -> tuple[Array, Array, Array]:
-    """Return places, fills and differs of the server's rows: place, verdict and stored vector."""
-    wanted = vectors.astype(">f4" if type_ == "vector" else ">f2", copy=False)
-    bits = ">u4" if type_ == "vector" else ">u2"
-    records = decode(data, [("int8", None), ("int2", None), (type_, vectors.shape[1])])
-    if records is not None:
-        places, verdicts = records["value0"].astype(np.int64), records["value1"]
-        stored = np.ascontiguousarray(records["value2"])
-        in_order = len(places) == len(wanted) and (places == np.arange(len(wanted))).all()
-        sent = np.ascontiguousarray(wanted if in_order else wanted[places])
-        other = (stored.view(bits) != sent.view(bits)).any(axis=1)
-        return places, (verdicts & FILLS) > 0, other | ((verdicts & DIFFERS) > 0)
-    found, fills, differs = [], [], []
-    for place, verdict, stored_bytes in split(data):
-        found.append(int.from_bytes(place or b"", "big"))
-        number = int.from_bytes(verdict or b"", "big")
-        fills.append(stored_bytes is None or bool(number & FILLS))
-        other_vector = stored_bytes is not None and stored_bytes[4:] != wanted[found[-1]].tobytes()
-        differs.append(other_vector or bool(number & DIFFERS))
-    return np.array(found, np.int64), np.array(fills, bool), np.array(differs, bool)
+def _other_vectors(sent: bytes, type_: str, vectors: Array, places: Array) -> Array:
+    """Return which of the stored vectors, as the server has ``sent`` them, are not those at ``places``, bit by bit."""
+    element = ELEMENTS[type_]
+    layout = np.dtype([("dimensions", ">i2"), ("unused", ">i2"), ("value", element, (vectors.shape[1],))])
+    stored = np.ascontiguousarray(np.frombuffer(sent, layout)["value"])
+    in_order = len(places) == len(vectors) and (places == np.arange(len(vectors))).all()
+    wanted = np.ascontiguousarray((vectors if in_order else vectors[places]).astype(element))
+    bits = element.replace("f", "u")
+    other: Array = (stored.view(bits) != wanted.view(bits)).any(axis=1)
+    return other

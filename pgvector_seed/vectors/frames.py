@@ -72,34 +72,3 @@ def record(fixed: Sequence[tuple[str, int | None]]) -> np.dtype[Any]:
             fields += [(f"dimensions{place}", ">i2"), (f"unused{place}", ">i2")]
             fields.append((f"value{place}", ELEMENTS[type_], (dimensions,)))
     return np.dtype(fields)
-
-
-def decode(data: bytes, fixed: Sequence[tuple[str, int | None]]) -> Array | None:
-    """Return the rows of a whole COPY ... TO as records, or None if a value is NULL or of other dimensions."""
-    layout = record(fixed)
-    rows = memoryview(data)[len(HEADER) : -len(TRAILER)]
-    if len(rows) % layout.itemsize:
-        return None
-    records: Array = np.frombuffer(rows, layout)
-    for place, (_, dimensions) in enumerate(fixed):
-        width = layout[f"value{place}"].itemsize + 4 * (dimensions is not None)
-        if not (records[f"bytes{place}"] == width).all():
-            return None
-        if dimensions is not None and not (records[f"dimensions{place}"] == dimensions).all():
-            return None
-    return records if (records["fields"] == len(fixed)).all() else None
-
-
-def split(data: bytes) -> Iterator[list[bytes | None]]:
-    """Yield the fields of each row of a whole COPY ... TO, which need not be of one width."""
-    place = len(HEADER)
-    while data[place : place + 2] != TRAILER:
-        (count,) = struct.unpack_from(">h", data, place)
-        place += 2
-        fields: list[bytes | None] = []
-        for _ in range(count):
-            (length,) = struct.unpack_from(">i", data, place)
-            place += 4
-            fields.append(None if length < 0 else data[place : place + length])
-            place += max(length, 0)
-        yield fields

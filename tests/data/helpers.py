@@ -15,7 +15,7 @@ import numpy.typing as npt
 import psycopg
 
 from local.workspace import ROOT
-from pgvector_seed.vectors.frames import decode
+from pgvector_seed.vectors.frames import HEADER, TRAILER, record
 from tests.conftest import Process, ask, pg_variables
 
 Array = npt.NDArray[Any]
@@ -81,7 +81,11 @@ def same(database: str, expected: Array, first: int = 1) -> bool:
     with psycopg.connect(database) as connection:
         statement = "COPY (SELECT id, embedding FROM items ORDER BY id) TO STDOUT (FORMAT binary)"
         with connection.cursor().copy(statement) as stream:
-            records = decode(b"".join(stream), [("int8", None), ("vector", expected.shape[1])])
-    if records is None or records["value0"].tolist() != list(range(first, first + len(expected))):
+            rows = b"".join(stream)[len(HEADER) : -len(TRAILER)]
+    layout = record([("int8", None), ("vector", expected.shape[1])])
+    if len(rows) != len(expected) * layout.itemsize:
+        return False
+    records = np.frombuffer(rows, layout)
+    if records["value0"].tolist() != list(range(first, first + len(expected))):
         return False
     return records["value1"].tobytes() == expected.astype(">f4").tobytes()

@@ -130,6 +130,17 @@ def test_the_sign_of_a_zero_is_a_difference(table: str, tmp_path: Path) -> None:
     assert "other values" in load(table, file, "--table", "items", "--number-from", "1", code=1)
 
 
+@pytest.mark.parametrize("type_", ["vector", "halfvec"])
+def test_a_stored_vector_of_other_dimensions_is_a_difference(database: str, tmp_path: Path, type_: str) -> None:
+    """In a column without dimensions, some stored vectors may be shorter, and others NULL."""
+    ask(database, f"CREATE TABLE items (id int PRIMARY KEY, embedding {type_})")
+    ask(database, "INSERT INTO items VALUES (1, '[1,2]'), (2, NULL), (3, '[3,3,3]')")
+    words = [save(tmp_path / "v.npy", np.array([[n] * 3 for n in (1, 2, 3)])), "--table", "items", "--number-from", "1"]
+    assert "row 1 (id 1): public.items has other values" in load(database, *words, code=1)
+    assert "2 changed, 1 unchanged" in load(database, *words, "--replace")
+    assert stored(database) == {n: [n] * 3 for n in (1, 2, 3)}
+
+
 def test_missing_rows_and_null_vectors_are_filled(table: str, tmp_path: Path) -> None:
     """A row that was deleted is copied again, a NULL is filled, and a NULL in the file removes nothing."""
     values = vectors(100)

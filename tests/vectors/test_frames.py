@@ -7,7 +7,7 @@ import struct
 import numpy as np
 from pgvector import HalfVector, Vector
 
-from pgvector_seed.vectors.frames import HEADER, TRAILER, decode, encode, split
+from pgvector_seed.vectors.frames import encode
 
 VALUES = np.array([[1, -0.0, 0.1], [3e38, 1e-45, 2]], np.float32)
 SMALL = np.array([[1, 0.5], [65504, 6e-8]], np.float16)
@@ -28,22 +28,3 @@ def test_rows_are_those_of_the_adapter() -> None:
         expected += field(Vector(VALUES[row]).to_binary()) + field(HalfVector(SMALL[row]).to_binary())
         expected += field(value) if value is not None else b"\xff\xff\xff\xff"
     assert data == expected
-    assert [len(row) for row in split(HEADER + data + TRAILER)] == [4, 4]
-
-
-def test_rows_come_back() -> None:
-    data = HEADER + bytes(encode(2, [("int8", np.array([7, -1])), ("vector", VALUES)])) + TRAILER
-    records = decode(data, [("int8", None), ("vector", 3)])
-    assert records is not None
-    assert records["value0"].tolist() == [7, -1]
-    assert records["value1"].tobytes() == VALUES.astype(">f4").tobytes()
-
-
-def test_other_rows_are_not_taken_for_records() -> None:
-    """A NULL or other dimensions are noticed, also if the number of bytes would fit."""
-    null = HEADER + struct.pack(">hi", 2, 8) + bytes(8) + b"\xff\xff\xff\xff" + TRAILER
-    assert decode(null, [("int8", None), ("vector", 3)]) is None
-    assert list(split(null)) == [[bytes(8), None]]
-    two = HEADER + bytes(encode(3, [("int8", np.arange(3)), ("vector", VALUES[[0, 1, 0], :2])])) + TRAILER
-    assert decode(two, [("int8", None), ("vector", 3)]) is None
-    assert decode(HEADER + TRAILER, [("int8", None), ("vector", 3)]) is not None
