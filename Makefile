@@ -3,7 +3,7 @@ READY := $(PYTHON) local/bootstrap.py
 VENV := .venv/bin/python
 unexport PYTHONSAFEPATH # with it, `python -m` does not look into this folder
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy seed verify stop contract env lint test test-all soak requirements
+.PHONY: help up preview destroy seed verify stop contract env lint test test-all soak bench-load requirements
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,10 @@ soak: ## run all of them, those of chance many more times
 	@$(READY) requirements-dev.txt
 	SOAK=1 $(PYTEST)
 
+bench-load: ## compare load with COPY and with other loaders; PEERS=the Python of bench/load_peers.py
+	@$(READY) requirements-dev.txt
+	$(VENV) -m bench.load $(if $(PEERS),--peers $(PEERS))
+
 # One resolution, that of all, holds the parts. Pins stay as they are: `make requirements NEWER=--upgrade` moves them.
 COMPILE := $(VENV) -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-strip-extras --annotation-style line --custom-compile-command 'make requirements'
@@ -54,7 +58,8 @@ PINNED := --constraints requirements-dev.txt
 
 requirements: ## pin what pyproject.toml asks for, with hashes
 	@$(READY) requirements-dev.txt
-	$(COMPILE) --extra pulumi --group dev --output-file requirements-dev.txt $(NEWER)
+	$(COMPILE) --extra pulumi --extra load --group dev --output-file requirements-dev.txt $(NEWER)
 	$(COMPILE) $(PINNED) --extra pulumi --group local --output-file requirements-local.txt
 	$(COMPILE) $(PINNED) --extra pulumi --output-file requirements.txt
 	$(COMPILE) $(PINNED) --output-file requirements-seed.txt
+	$(COMPILE) $(PINNED) --extra load --output-file requirements-load.txt

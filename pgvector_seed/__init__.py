@@ -2,42 +2,50 @@
 
 TYPE_CHECKING = False  # importing typing would slow down every command
 if TYPE_CHECKING:
+    from pgvector_seed.data.arrays import load
     from pgvector_seed.infra.args import VectorDatabaseArgs
     from pgvector_seed.infra.database import VectorDatabase
     from pgvector_seed.infra.interrupt import leave_quietly_on_interrupt
     from pgvector_seed.infra.roles import Role, Roles
 
-__all__ = ["Role", "Roles", "VectorDatabase", "VectorDatabaseArgs", "leave_quietly_on_interrupt"]
+__all__ = ["Role", "Roles", "VectorDatabase", "VectorDatabaseArgs", "leave_quietly_on_interrupt", "load"]
 _HOMES = {
-    "Role": "roles",
-    "Roles": "roles",
-    "VectorDatabase": "database",
-    "VectorDatabaseArgs": "args",
-    "leave_quietly_on_interrupt": "interrupt",
+    "Role": "infra.roles",
+    "Roles": "infra.roles",
+    "VectorDatabase": "infra.database",
+    "VectorDatabaseArgs": "infra.args",
+    "leave_quietly_on_interrupt": "infra.interrupt",
+    "load": "data.arrays",
+}
+# The package that is missing -> its name, and the extra that has it.
+_EXTRAS = {
+    "pulumi": ("Pulumi", "pulumi"),
+    "pulumi_postgresql": ("Pulumi", "pulumi"),
+    "numpy": ("NumPy", "load"),
 }
 
 if not TYPE_CHECKING:  # with it, a type checker accepts every name
 
     def __getattr__(name: str) -> object:
-        """Import the component at its first use: it needs Pulumi, which is an extra.
+        """Import a name at its first use: it needs the packages of an extra.
 
-        Raises ImportError with the command that installs Pulumi if it is missing.
+        Raises ImportError with the command that installs the extra if it is missing.
         """
         from importlib import import_module
 
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         try:
-            return getattr(import_module(f"pgvector_seed.infra.{_HOMES[name]}"), name)
+            return getattr(import_module(f"pgvector_seed.{_HOMES[name]}"), name)
         except ModuleNotFoundError as error:
-            if error.name not in ("pulumi", "pulumi_postgresql"):
+            if error.name not in _EXTRAS:
                 raise
             from pgvector_seed.common.remedies import IN_CHECKOUT, wheel_path
 
-            install = (
-                "python -m pip install -r requirements.txt" if IN_CHECKOUT else f"pip install '{wheel_path()}[pulumi]'"
-            )
-            raise ImportError(f"{name} needs Pulumi: {install}", name=error.name) from error
+            package, extra = _EXTRAS[error.name]
+            file = {"pulumi": "requirements.txt", "load": "requirements-load.txt"}[extra]
+            install = f"python -m pip install -r {file}" if IN_CHECKOUT else f"pip install '{wheel_path()}[{extra}]'"
+            raise ImportError(f"{name} needs {package}: {install}", name=error.name) from error
 
 
 def __dir__() -> list[str]:

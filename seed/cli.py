@@ -7,6 +7,7 @@ import click
 from pgvector_seed.common.commands import HELP, help_width
 from pgvector_seed.common.version import VERSION
 
+from .load.command import load
 from .migrate.command import migrate
 from .sample.command import sample
 from .verify.command import verify
@@ -24,5 +25,5 @@ def cli() -> None:
     """
 
 
-for command in (sample, verify, migrate):
+for command in (load, sample, verify, migrate):
     cli.add_command(command)

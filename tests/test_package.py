@@ -36,6 +36,22 @@ def test_the_import_alone_needs_no_pulumi_and_no_driver() -> None:
     assert python("import pgvector_seed, sys; assert not {'pulumi', 'psycopg'} & {*sys.modules}").returncode == 0
 
 
+def test_no_other_command_imports_numpy() -> None:
+    """It takes longer to import than all of the rest, and is an extra."""
+    modules = "seed.cli, seed.sample.work, seed.verify.work, seed.migrate.work, seed.load.command"
+    program = f"import {modules}, pgvector_seed.data.target, sys; assert not {{'numpy', 'pyarrow'}} & {{*sys.modules}}"
+    assert python(program).returncode == 0
+
+
+def test_without_numpy_load_says_what_to_install() -> None:
+    without = "import sys; sys.modules['numpy'] = None; sys.argv = ['x', 'load', 'a.npy']\n"
+    done = python(without + "import seed.__main__ as command; command.main()")
+    assert (done.returncode, done.stderr.splitlines()) == (
+        2,
+        ["error: load needs numpy", "  Run: pip install -r requirements-load.txt"],
+    )
+
+
 def test_without_pulumi_the_component_says_what_to_install() -> None:
     """Regression: in a checkout it named a wheel, which only an installation has come from."""
     done = python(WITHOUT_PULUMI + "from pgvector_seed import VectorDatabase")
@@ -43,6 +59,12 @@ def test_without_pulumi_the_component_says_what_to_install() -> None:
     assert done.stderr.splitlines()[-1] == (
         "ImportError: VectorDatabase needs Pulumi: python -m pip install -r requirements.txt"
     )
+
+
+def test_without_numpy_the_function_says_what_to_install() -> None:
+    done = python("import sys; sys.modules['numpy'] = None\nfrom pgvector_seed import load")
+    assert done.stderr.splitlines()[-1].startswith("ImportError: load needs NumPy: pip install 'DIR/pgvector_seed-")
+    assert done.stderr.splitlines()[-1].endswith("[load]'")
 
 
 def test_an_import_that_fails_for_another_reason_says_so() -> None:

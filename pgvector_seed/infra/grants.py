@@ -18,7 +18,8 @@ from pgvector_seed.infra.roles import Role, Roles
 from pgvector_seed.migrate.ledger.facts import RELATIONS, SCHEMA
 
 TABLES = {"writer": ("SELECT", "INSERT", "UPDATE", "DELETE"), "reader": ("SELECT",)}
-SEQUENCES = {"writer": ("USAGE", "SELECT"), "reader": ("SELECT",)}  # verify reads how many ids are left
+# load moves a sequence past the ids that it copies; verify reads how many are left.
+SEQUENCES = {"writer": ("USAGE", "SELECT", "UPDATE"), "reader": ("SELECT",)}
 
 
 @dataclass(frozen=True)

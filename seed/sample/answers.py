@@ -16,11 +16,12 @@ from pgvector_seed.common.errors import InputError, WrongResultError
 from pgvector_seed.common.remedies import in_checkout
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.ledger.trust import deployment_schema
-from pgvector_seed.postgres.catalog import column_type
+from pgvector_seed.postgres.catalog import TableName, column_type
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import one_line
 from pgvector_seed.postgres.interrupt import ending_with_client
-from pgvector_seed.postgres.snapshot import query_catalog, set_search_path
+from pgvector_seed.postgres.snapshot import set_search_path
+from pgvector_seed.postgres.triggers import refuse_untrusted_triggers
 from pgvector_seed.vectors.extension import find_extension
 
 from . import article
@@ -39,17 +40,6 @@ SELECT id, embedding OPERATOR({extension}.<->) %s AS distance FROM sample ORDER 
 """)
 # The lock keeps other sessions from adding a trigger.
 _LOCK = "LOCK TABLE embeddings IN ROW EXCLUSIVE MODE"
-# A trigger whose function belongs to none of: this login, its role, the owner of the table, a superuser.
-_UNTRUSTED_TRIGGER = """
-SELECT g.tgname, f.rolname
-FROM pg_trigger g
-JOIN pg_class c ON c.oid = g.tgrelid
-JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_proc p ON p.oid = g.tgfoid
-JOIN pg_roles f ON f.oid = p.proowner
-WHERE n.nspname = %s AND c.relname = %s AND NOT g.tgisinternal
-  AND NOT f.rolsuper AND f.rolname NOT IN (session_user, current_user) AND f.oid <> c.relowner
-"""
 _SEQUENCE = "SELECT pg_catalog.parse_ident(pg_catalog.pg_get_serial_sequence('embeddings', 'id'))"
 _LAST_ID = "SELECT last_value - (NOT is_called)::int FROM {sequence}"
 _NEXT_ID = "SELECT pg_catalog.nextval(pg_catalog.pg_get_serial_sequence('embeddings', 'id'))"
@@ -73,7 +63,8 @@ def run(connection: Connection, schema: str | None = None, *, replace: bool) -> 
     with connection.transaction():
         table_schema, extension_schema = prepare(connection, schema)
         _refuse_other_type(connection, table_schema)
-        _refuse_untrusted_triggers(connection, table_schema)
+        connection.execute(_LOCK)
+        refuse_untrusted_triggers(connection, TableName(table_schema, article.TABLE))
         _upsert(connection, replace=replace, schema=schema)
         _advance_sequence(connection)
         return _query(connection, extension_schema)
@@ -101,17 +92,6 @@ def _refuse_other_type(connection: Connection, schema: str) -> None:
         raise InputError(
             f"the column embedding of {schema}.{article.TABLE} is {type_ or 'missing'}, not {article.TYPE}",
             "The sample needs the article's table: migrations/0001_create_embeddings.up.sql",
-        )
-
-
-def _refuse_untrusted_triggers(connection: Connection, schema: str) -> None:
-    """Raise InputError if an insert would run another role's code with the rights of this login."""
-    connection.execute(_LOCK)
-    for row in query_catalog(connection, _UNTRUSTED_TRIGGER, (schema, article.TABLE)):
-        raise InputError(
-            f"the trigger {row[0]} on {schema}.{article.TABLE} runs a function of {row[1]} with this login's rights",
-            f"See the trigger in psql: \\d {schema}.{article.TABLE}; then drop it, or make the owner of the table the "
-            "owner of the function.",
         )
 
 

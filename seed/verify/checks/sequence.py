@@ -5,26 +5,11 @@ from __future__ import annotations
 from psycopg import sql
 
 from pgvector_seed.postgres.catalog import find_column
+from pgvector_seed.postgres.sequences import find_sequence
 
 from ..context import Context, NotAllowedError
 from ..model import Check, Outcome, failed, not_declared, passed, skipped
 
-# The sequence of an identity column, or the one whose plain nextval() is the default of the column.
-_SEQUENCE = """
-SELECT n.nspname, c.relname, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle,
-       has_sequence_privilege(c.oid, 'SELECT')
-FROM pg_sequence s
-JOIN pg_class c ON c.oid = s.seqrelid
-JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid IN (SELECT objid FROM pg_depend
-                WHERE classid = 'pg_class'::regclass AND deptype = 'i'
-                  AND refobjid = %(table)s AND refobjsubid = %(column)s
-                UNION ALL
-                SELECT d.refobjid FROM pg_depend d
-                JOIN pg_attrdef a ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid
-                WHERE a.adrelid = %(table)s AND a.adnum = %(column)s
-                  AND pg_get_expr(a.adbin, a.adrelid) LIKE 'nextval(%%::regclass)')
-"""
 _DEFAULT_WITH_NEXTVAL = """
 SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef
 WHERE adrelid = %s AND adnum = %s AND pg_get_expr(adbin, adrelid) ~ 'nextval'
@@ -41,12 +26,14 @@ def run(context: Context) -> Outcome:
     id_column = find_column(context.connection, context.table.oid, context.declared.id)
     if id_column is None:
         return skipped(f"after column: the column {context.declared.id} does not exist")
-    row = context.connection.execute(_SEQUENCE, {"table": context.table.oid, "column": id_column.number}).fetchone()
-    if row is None and (default := context.fetch_value(_DEFAULT_WITH_NEXTVAL, context.table.oid, id_column.number)):
+    own_sequence = find_sequence(context.connection, context.table.oid, id_column.number)
+    if own_sequence is None and (
+        default := context.fetch_value(_DEFAULT_WITH_NEXTVAL, context.table.oid, id_column.number)
+    ):
         return skipped(f"the next id cannot be known from the expression {default}")
-    if row is None or id_column.type_schema != "pg_catalog" or id_column.type not in _LARGEST_ID:
+    if own_sequence is None or id_column.type_schema != "pg_catalog" or id_column.type not in _LARGEST_ID:
         return passed("the ids come from no sequence", "a next id beyond all ids")
-    schema, name, increment, minimum, maximum, cycles, allowed = row
+    _, schema, name, increment, minimum, maximum, cycles, allowed, _ = own_sequence
     maximum = min(maximum, _LARGEST_ID[id_column.type])
     if not allowed:
         raise NotAllowedError(f"this login may not read the sequence {schema}.{name}")

@@ -1,0 +1,60 @@
+""".fvecs and .bvecs, as TEXMEX publishes its data sets: each vector's dimensions as int32, then its floats or bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.data.block import Block, numbered, rows_in_block
+from pgvector_seed.data.formats import UNIT_BYTES, Unit
+
+_ELEMENTS = {".fvecs": "<f4", ".bvecs": "u1"}
+_DIMENSIONS_BYTES = 4
+
+
+def columns(file: str) -> None:
+    """Return None: the file has vectors alone."""
+    del file
+
+
+def units(file: str) -> list[Unit]:
+    """Return parts of about 64 MB. Raises InputError if the file is empty or does not end with a row."""
+    layout, size = _layout(file), Path(file).stat().st_size
+    if size % layout.itemsize:
+        raise InputError(f"{file} is truncated: {size:,} bytes are not whole rows of {layout.itemsize:,} bytes")
+    rows, step = size // layout.itemsize, max(1, UNIT_BYTES // layout.itemsize)
+    return [Unit(file, start, min(start + step, rows)) for start in range(0, rows, step)]
+
+
+def read(unit: Unit, vector: str) -> Iterator[Block]:
+    """Yield the vectors. Raises InputError for a row of other dimensions than the first."""
+    del vector
+    layout = _layout(unit.file)
+    (dimensions,) = layout["value"].shape
+    step = rows_in_block(dimensions)
+    with Path(unit.file).open("rb") as stream:
+        stream.seek(unit.start * layout.itemsize)
+        for start in range(unit.start, unit.stop or 0, step):
+            records = np.frombuffer(stream.read(min(step, (unit.stop or 0) - start) * layout.itemsize), layout)
+            other = np.flatnonzero(records["dimensions"] != dimensions)
+            if len(other):
+                row = start + int(other[0])
+                raise InputError(
+                    f"{unit.file}, row {row + 1}: {records['dimensions'][other[0]]} dimensions, "
+                    f"and {dimensions} in the first row"
+                )
+            yield Block(unit.file, numbered(start, start + len(records)), np.ascontiguousarray(records["value"]))
+
+
+def _layout(file: str) -> np.dtype[Any]:
+    """Return the dtype of a row, from the dimensions of the first one."""
+    with Path(file).open("rb") as stream:
+        dimensions = int.from_bytes(stream.read(_DIMENSIONS_BYTES), "little", signed=True)
+    elements = np.dtype(_ELEMENTS[Path(file).suffix.lower()])
+    if not 0 < dimensions * elements.itemsize <= Path(file).stat().st_size:
+        raise InputError(f"{file} is empty, truncated or no {Path(file).suffix}: {dimensions} dimensions")
+    return np.dtype([("dimensions", "<i4"), ("value", elements, (dimensions,))])

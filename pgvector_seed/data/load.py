@@ -1,0 +1,148 @@
+"""Load files of vectors into a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+
+from psycopg import sql
+
+from pgvector_seed.common.errors import InputError, InterruptError
+from pgvector_seed.common.text import os_error
+from pgvector_seed.data.bind import Options, generates, offsets
+from pgvector_seed.data.finish import finish
+from pgvector_seed.data.formats import Unit, expand, format_of
+from pgvector_seed.data.parallel import load_parts
+from pgvector_seed.data.refuse import refuse_unloadable, vector_indexes
+from pgvector_seed.data.rejects import Rejects
+from pgvector_seed.data.session import Session, refusals
+from pgvector_seed.data.store import Counts, copy
+from pgvector_seed.data.summary import Loaded, Tally, Work
+from pgvector_seed.data.target import Target, find_target
+from pgvector_seed.data.unit import Count, Part, load_part, part_of_file
+from pgvector_seed.postgres.connection import Connection
+
+_IS_EMPTY = "SELECT NOT EXISTS (SELECT FROM {table})"
+_LOCK = "LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"
+_ALL = Work()
+
+
+def load_files(
+    files: Sequence[str],
+    options: Options,
+    report: Callable[[Loaded], None] = lambda _loaded: None,
+    *,
+    work: Work = _ALL,
+    conninfo: str = "",
+) -> Loaded:
+    """Load the files, in this order, and report after each block.
+
+    Raises InputError for a bad row or file, WrongResultError if the table has other values or the server refuses a
+    row, UnreachableError, and InterruptError. What was committed before stays.
+    """
+    units = offsets(list(chain.from_iterable(map(_units, expand(files)))), options)
+    return load_all([part_of_file(unit, options) for unit in units], options, report, work=work, conninfo=conninfo)
+
+
+def _units(file: str) -> list[Unit]:
+    try:
+        return format_of(file).units(file)
+    except OSError as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: OSError) -> InputError:
+    return InputError(f"a file cannot be read: {os_error(error)}")
+
+
+def load_all(
+    parts: Sequence[Part],
+    options: Options,
+    report: Callable[[Loaded], None] = lambda _loaded: None,
+    *,
+    work: Work = _ALL,
+    conninfo: str = "",
+) -> Loaded:
+    """Load the parts, in this order. Raises as ``load_files``."""
+    tally = Tally(report)
+    try:
+        with Session(conninfo) as session, Rejects(work.rejects) as rejects:
+            _load(session, parts, options, work, rejects, tally)
+            tally.loaded.rejected = rejects.count
+    except (KeyboardInterrupt, InterruptError) as error:
+        raise InterruptError(f"{tally.loaded.rows:,} rows are in the table") from error
+    except OSError as error:
+        raise _unreadable(error) from error
+    tally.stop_clock()
+    return tally.loaded
+
+
+def _load(
+    session: Session, parts: Sequence[Part], options: Options, work: Work, rejects: Rejects, tally: Tally
+) -> None:
+    target = session.run(lambda connection, _: _checked_target(connection, options))
+    tally.loaded.table = target.shown
+    tally.loaded.notes += vector_indexes(session.connection, target)
+    bindings = [part.bind(target) for part in parts]
+    keys = next((binding.ids for binding in bindings), None)
+    rows = _rows(parts)
+    if keys is not None and rows is not None and len(keys) != rows:
+        raise InputError(f"there are {len(keys):,} keys, and {rows:,} rows")
+    is_generated = any(map(generates, bindings))
+    if is_generated and (work.jobs > 1 or work.shard != (0, 1)):
+        raise InputError("the database generates the keys, so the load is one transaction", "No --jobs, no --shard.")
+    parts = parts[work.shard[0] :: work.shard[1]]
+    tally.loaded.expected = _rows(parts)
+    if work.dry_run:
+        for part in parts:
+            for good, faults in part.prepared(target):
+                rejects.add(faults)
+                tally.count(Counts(unchanged=len(good)), 0)
+        return
+    if is_generated:
+        _load_generated(session.connection, target, parts, rejects, tally.count)
+    else:
+        fresh = session.run(lambda connection, _: _is_empty(connection, target))
+        if work.jobs > 1:
+            load_parts(parts, options, rejects, tally.count, jobs=work.jobs, fresh=fresh, conninfo=session.conninfo)
+        else:
+            for part in parts:
+                load_part(session, part, options, rejects, tally.count, fresh=fresh)
+    changed = tally.loaded.counts.copied + tally.loaded.counts.changed > 0
+    tally.loaded.notes += session.run(lambda connection, _: list(finish(connection, target, changed=changed)))
+
+
+def _checked_target(connection: Connection, options: Options) -> Target:
+    target = find_target(connection, options.table, options.vector)
+    refuse_unloadable(connection, target)
+    return target
+
+
+def _rows(parts: Sequence[Part]) -> int | None:
+    """Return the number of rows in the parts, or None if only reading tells it."""
+    sizes = [part.rows for part in parts if part.rows is not None]
+    return sum(sizes) if len(sizes) == len(parts) else None
+
+
+def _load_generated(
+    connection: Connection, target: Target, parts: Sequence[Part], rejects: Rejects, count: Count
+) -> None:
+    """Copy everything in one transaction into the empty table: without keys, a second run could not see the first."""
+    done: list[tuple[Counts, int]] = []
+    with refusals(), connection.transaction():
+        connection.execute(sql.SQL(_LOCK).format(table=target.sql_name))
+        if not _is_empty(connection, target):
+            raise InputError(
+                f"{target.shown} has rows, and the files have no keys: a second load would double them",
+                "Give the keys: a column, --ids FILE.npy, or --number-from 1",
+            )
+        for part in parts:
+            for rows, faults in part.prepared(target):
+                rejects.add(faults)
+                done.append((copy(connection, target, rows), rows.size))
+    for counts, size in done:
+        count(counts, size)
+
+
+def _is_empty(connection: Connection, target: Target) -> bool:
+    return connection.execute(sql.SQL(_IS_EMPTY).format(table=target.sql_name)).fetchone() == (True,)

@@ -1,0 +1,58 @@
+"""Bad rows in a file of their own: JSON Lines that can be mended and loaded by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from threading import Lock
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.data.block import Fault
+from pgvector_seed.data.formats.jsonl import REJECTED
+from pgvector_seed.data.session import AGAIN
+
+
+class Rejects:
+    """The bad rows of a load. Without a file, the first one is an error."""
+
+    def __init__(self, file: str | None) -> None:
+        self.count = 0
+        self._lock = Lock()
+        self._stream = None if file is None else Path(file).open("wb", buffering=0)  # noqa: SIM115  # __exit__ closes it
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_failure: object) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    def add(self, faults: Iterable[Fault]) -> None:
+        """Write the rows. Raises InputError for the first one if there is no file."""
+        for fault in faults:
+            if self._stream is None:
+                raise InputError(f"{fault.file}, row {fault.row}: {fault.reason}", f"Mend it. {AGAIN}")
+            with self._lock:
+                self.count += 1
+                self._stream.write(_line(fault))
+
+
+def _line(fault: Fault) -> bytes:
+    about = {"file": fault.file, "row": fault.row, "reason": fault.reason}
+    values = {name: _plain(value) for name, value in fault.values.items()}
+    if REJECTED in values:  # the text of a line that could not be read
+        about["line"] = values.pop(REJECTED)
+    return msgspec.json.encode({REJECTED: about, **values}) + b"\n"
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON has, as load reads it for the same column; NaN becomes null."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
+    return value

@@ -1,0 +1,152 @@
+"""A block in a temporary table beside the target: which of its keys are there, with which values, and changing these.
+
+The vectors are compared bit by bit, here; the other columns by the server, as their types may change what was sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from psycopg import errors, sql
+
+from pgvector_seed.data.block import Array
+from pgvector_seed.data.rows import Rows
+from pgvector_seed.data.target import Target
+from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.vectors.frames import ELEMENTS
+
+FILLS, DIFFERS = 1, 2  # bits of a verdict
+PLACE = "pgvector_seed place"  # the column of a row's place in its block
+
+_COPY = "COPY {table} ({columns}) FROM STDIN (FORMAT binary)"
+# Once in a session, as each creation leaves rows in the system catalogs.
+_STAGE = """
+CREATE TEMPORARY TABLE IF NOT EXISTS {stage} ON COMMIT DELETE ROWS AS
+SELECT 0::pg_catalog.int8 AS {place}, t.* FROM {table} AS t WITH NO DATA
+"""
+# The aggregates of one query get their rows in one order.
+_COMPARE = "SELECT {selected} FROM {stage} AS s JOIN {table} AS t ON {same_key}"
+_VECTORS = """
+array_agg(coalesce({extension}.vector_dims(t.{column}), -1)),
+string_agg({send}(t.{column}), '') FILTER (WHERE {extension}.vector_dims(t.{column}) = {dimensions})
+"""
+_FILLS = "(t.{0} IS NULL AND s.{0} IS NOT NULL)"
+_DIFFERS = (
+    "(t.{0} IS NOT NULL AND s.{0} IS NOT NULL AND NOT"
+    " CAST(ROW(t.{0}) AS record) OPERATOR(pg_catalog.*=) CAST(ROW(s.{0}) AS record))"
+)
+_VERDICT = "CAST(CASE WHEN {fills} THEN 1 ELSE 0 END + CASE WHEN {differs} THEN 2 ELSE 0 END AS pg_catalog.int2)"
+_UPDATE = "UPDATE {table} AS t SET {changes} FROM {stage} AS s WHERE {same_key}"
+
+
+_LINE = re.compile(r"^COPY .*?, line (\d+)", re.MULTILINE)
+
+
+class RaceError(Exception):
+    """Another session has changed rows of the block since they were compared."""
+
+
+def send(connection: Connection, table: sql.Composable, rows: Rows, *, places: bool = False) -> None:
+    """Copy the rows into a table. An error of the server for one of them gets a note with its number in the file."""
+    names = [PLACE, *rows.names] if places else rows.names
+    columns = sql.SQL(", ").join(map(sql.Identifier, names))
+    try:
+        with connection.cursor().copy(sql.SQL(_COPY).format(table=table, columns=columns)) as stream:
+            for piece in rows.encode(places=places):
+                stream.write(piece)
+    except errors.DatabaseError as error:
+        line = _LINE.search(error.diag.context or "")
+        if line and 0 < int(line[1]) <= len(rows):
+            error.add_note(f"{rows.file}, row {rows.numbers[int(line[1]) - 1]}")
+        raise
+
+
+class Stage:
+    """A temporary table of this session, which holds a block's keys and values until the transaction ends."""
+
+    def __init__(self, connection: Connection, target: Target) -> None:
+        self.connection = connection
+        self.target = target
+        self.place = sql.Identifier(PLACE)
+        self.table = sql.Identifier("pg_temp", f"pgvector_seed_block_{target.oid}")
+        self.names: dict[str, sql.Composable] = {"table": target.sql_name, "stage": self.table, "place": self.place}
+        equal = (sql.SQL("t.{0} OPERATOR(pg_catalog.=) s.{0}").format(sql.Identifier(name)) for name in target.key)
+        self.names["same_key"] = sql.SQL(" AND ").join(equal)
+        connection.execute(sql.SQL(_STAGE).format(**self.names))
+
+    def present(self, rows: Rows) -> Array:
+        """Return the places of the rows whose keys are in the table."""
+        send(self.connection, self.table, rows.only(self.target.key), places=True)
+        (places,) = self._select(sql.SQL("array_agg(s.{})").format(self.place))
+        return np.array(places or [], np.int64)
+
+    def compare(self, rows: Rows) -> tuple[Array, Array, Array]:
+        """Return the places of the rows whose keys are in the table, and which of these fill a NULL, and differ."""
+        vector = self.target.vector.name if self.target.vector.name in rows.fixed else None
+        staged = rows.only([name for name in rows.names if name != vector])
+        send(self.connection, self.table, staged, places=True)
+        verdict = _verdict([name for name in rows.names if name not in (*self.target.key, vector)])
+        selected = sql.SQL("array_agg(s.{place}), array_agg({verdict})").format(place=self.place, verdict=verdict)
+        if vector is not None:
+            dimensions = sql.Literal(rows.fixed[vector][1].shape[1])
+            extension, column = sql.Identifier(self.target.extension), sql.Identifier(vector)
+            send_function = sql.Identifier(self.target.extension, f"{self.target.vector.type}_send")
+            names = {"extension": extension, "column": column, "dimensions": dimensions, "send": send_function}
+            selected = sql.SQL(", ").join([selected, sql.SQL(_VECTORS).format(**names)])
+        places_list, verdicts_list, *vectors = self._select(selected)
+        places, verdicts = np.array(places_list or [], np.int64), np.array(verdicts_list or [], np.int64)
+        fills, differs = (verdicts & FILLS) > 0, (verdicts & DIFFERS) > 0
+        if vector is not None and len(places):
+            sizes = np.array(vectors[0])  # -1 for NULL
+            is_same_size = sizes == rows.fixed[vector][1].shape[1]
+            fills |= sizes < 0
+            differs |= (sizes >= 0) & ~is_same_size
+            differs[is_same_size] |= _other_vectors(vectors[1] or b"", *rows.fixed[vector], places[is_same_size])
+        return places, fills, differs
+
+    def update(self, rows: Rows, *, replace: bool) -> None:
+        """Replace the values of the rows, or fill their NULLs. A NULL in ``rows`` changes nothing."""
+        self.connection.execute(sql.SQL("DELETE FROM {}").format(self.table))
+        send(self.connection, self.table, rows, places=True)
+        changes = [
+            sql.SQL("{0} = coalesce({1}.{0}, {2}.{0})").format(
+                sql.Identifier(name), *map(sql.SQL, ("s", "t") if replace else ("t", "s"))
+            )
+            for name in rows.names
+            if name not in self.target.key
+        ]
+        statement = sql.SQL(_UPDATE).format(**self.names, changes=sql.SQL(", ").join(changes))
+        if self.connection.execute(statement).rowcount != len(rows):
+            raise RaceError
+
+    def _select(self, selected: sql.Composable) -> tuple[Any, ...]:
+        """Return one row for the whole block: a row for each of its rows would take as long as the load itself."""
+        statement = sql.SQL(_COMPARE).format(**self.names, selected=selected)
+        row = self.connection.cursor(binary=True).execute(statement).fetchone()
+        assert row is not None
+        return row
+
+
+def _verdict(others: Sequence[str]) -> sql.Composable:
+    if not others:
+        return sql.SQL("CAST(0 AS pg_catalog.int2)")
+
+    def any_of(condition: str) -> sql.Composable:
+        return sql.SQL(" OR ").join(sql.SQL(condition).format(sql.Identifier(name)) for name in others)
+
+    return sql.SQL(_VERDICT).format(fills=any_of(_FILLS), differs=any_of(_DIFFERS))
+
+
+def _other_vectors(sent: bytes, type_: str, vectors: Array, places: Array) -> Array:
+    """Return which of the stored vectors, as the server has ``sent`` them, are not those at ``places``, bit by bit."""
+    element = ELEMENTS[type_]
+    layout = np.dtype([("dimensions", ">i2"), ("unused", ">i2"), ("value", element, (vectors.shape[1],))])
+    stored = np.ascontiguousarray(np.frombuffer(sent, layout)["value"])
+    in_order = len(places) == len(vectors) and (places == np.arange(len(vectors))).all()
+    wanted = np.ascontiguousarray((vectors if in_order else vectors[places]).astype(element))
+    bits = element.replace("f", "u")
+    other: Array = (stored.view(bits) != wanted.view(bits)).any(axis=1)
+    return other

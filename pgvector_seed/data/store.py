@@ -1,0 +1,99 @@
+"""Store one block in one transaction. The table is the only record of what was loaded before.
+
+A row whose key is in the table is compared with it: see stage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from psycopg import errors
+
+from pgvector_seed.common.errors import WrongResultError
+from pgvector_seed.data.rows import Rows
+from pgvector_seed.data.stage import RaceError, Stage, send
+from pgvector_seed.data.target import Target
+from pgvector_seed.postgres.connection import Connection
+
+Existing = Literal["refuse", "replace", "keep"]
+
+RACES = 10  # how often other loaders may come first with the same keys
+
+# A crash of the server loses whole blocks, never parts of one. They are copied again: see unit.load_part.
+_BEGIN = """
+SELECT pg_catalog.set_config('synchronous_commit', 'off', true),
+       pg_catalog.set_config('enable_hashjoin', 'off', true), pg_catalog.set_config('enable_mergejoin', 'off', true),
+       pg_catalog.set_config('lock_timeout', CASE pg_catalog.current_setting('lock_timeout') WHEN '0' THEN '10s'
+                                             ELSE pg_catalog.current_setting('lock_timeout') END, true)
+"""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many rows were copied, changed (filled or replaced), and left as they were."""
+
+    copied: int = 0
+    changed: int = 0
+    unchanged: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.copied + other.copied, self.changed + other.changed, self.unchanged + other.unchanged)
+
+    def __neg__(self) -> Counts:
+        return Counts(-self.copied, -self.changed, -self.unchanged)
+
+
+def store(connection: Connection, target: Target, rows: Rows, existing: Existing, *, fresh: bool) -> Counts:
+    """Store the rows in a transaction of their own. ``fresh`` copies them at once: the table was empty at the start.
+
+    Raises WrongResultError if the table has other values for a key and ``existing`` is "refuse", or the server refuses
+    a row.
+    """
+    for race in range(RACES):
+        try:
+            with connection.transaction():
+                connection.execute(_BEGIN)
+                if fresh and race == 0:
+                    return copy(connection, target, rows)
+                return _merge(connection, target, rows, existing)
+        except (errors.UniqueViolation, errors.DeadlockDetected, errors.SerializationFailure, RaceError) as error:
+            if race + 1 == RACES:
+                if isinstance(error, RaceError):
+                    raise WrongResultError(f"{rows.file}: other sessions change the same rows all the time") from error
+                raise
+    raise AssertionError
+
+
+def copy(connection: Connection, target: Target, rows: Rows) -> Counts:
+    """Copy the rows into the table."""
+    send(connection, target.sql_name, rows)
+    return Counts(copied=len(rows))
+
+
+def _merge(connection: Connection, target: Target, rows: Rows, existing: Existing) -> Counts:
+    stage = Stage(connection, target)
+    if existing == "keep":
+        places = stage.present(rows)
+        changed = np.empty(0, np.int64)
+    else:
+        places, fills, differs = stage.compare(rows)
+        if existing == "refuse" and differs.any():
+            raise _refusal(rows, target, int(places[differs].min()))
+        changed = np.sort(places[fills | differs])
+    is_missing = np.ones(len(rows), bool)
+    is_missing[places] = False
+    missing = np.flatnonzero(is_missing)
+    if len(missing):
+        copy(connection, target, rows.take(missing) if len(places) else rows)
+    if len(changed):
+        stage.update(rows.take(changed), replace=existing == "replace")
+    return Counts(len(missing), len(changed), len(places) - len(changed))
+
+
+def _refusal(rows: Rows, target: Target, place: int) -> WrongResultError:
+    return WrongResultError(
+        f"{rows.shown(place, target.key)}: {target.shown} has other values for this key, which were not changed",
+        "To overwrite what differs: --replace. To leave every key that is there: --keep.",
+    )

@@ -1,0 +1,161 @@
+"""The table, its key and its vector column: found here for every command that reads or writes rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from psycopg import errors, sql
+
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.migrate.contract import DeclaredTable, convert
+from pgvector_seed.migrate.ledger.read import read_ledger
+from pgvector_seed.postgres.catalog import TableName, find_relation, parse_name
+from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.snapshot import catalog_snapshot
+from pgvector_seed.vectors.extension import require_extension
+from pgvector_seed.vectors.tables import vector_tables
+
+VECTOR_TYPES = ("vector", "halfvec", "sparsevec")
+
+# A domain counts as its base type.
+_COLUMNS = """
+SELECT a.attname, a.attnum, b.typname, b.oid, b.typtype, a.atttypmod, a.attnotnull, a.attgenerated <> '',
+       a.atthasdef OR a.attidentity <> ''
+FROM pg_attribute a
+JOIN pg_type t ON t.oid = a.atttypid
+JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
+"""
+_KEY = """
+SELECT a.attname
+FROM pg_index i
+CROSS JOIN unnest(i.indkey::int2[]) WITH ORDINALITY AS keys (number, place)
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = keys.number
+WHERE i.indrelid = %s AND i.indisprimary AND keys.place <= i.indnkeyatts
+ORDER BY keys.place
+"""
+
+
+@dataclass(frozen=True)
+class TargetColumn:
+    """A column. ``type`` is the name of its type in pg_type, ``kind`` is typtype: e for an enum.
+
+    ``modifier`` is atttypmod: the dimensions of a vector type, or -1 if they are not declared.
+    """
+
+    name: str
+    number: int
+    type: str
+    type_oid: int
+    kind: str
+    modifier: int
+    not_null: bool
+    generated: bool
+    has_default: bool
+
+
+@dataclass(frozen=True)
+class Target:
+    """A table to fill or to search. ``key`` is its primary key, empty if it has none.
+
+    ``metric`` is None if neither the contract nor an index tells it. ``extension`` is pgvector's schema.
+    """
+
+    name: TableName
+    oid: int
+    owner: str
+    columns: Mapping[str, TargetColumn]
+    key: tuple[str, ...]
+    vector: TargetColumn
+    metric: str | None
+    extension: str
+
+    @property
+    def sql_name(self) -> sql.Identifier:
+        """The schema and the name of the table, quoted for a query."""
+        return sql.Identifier(self.name.schema, self.name.table)
+
+    @property
+    def shown(self) -> str:
+        """The schema and the name of the table, quoted as in SQL where they must be."""
+        parts = (self.name.schema, self.name.table)
+        return ".".join(part if part.isidentifier() and part.islower() else f'"{part}"' for part in parts)
+
+    @property
+    def dimensions(self) -> int | None:
+        """The declared dimensions of the vector column, or None."""
+        return self.vector.modifier if self.vector.modifier > 0 else None
+
+
+def find_target(connection: Connection, table: str | None = None, vector: str | None = None) -> Target:
+    """Return the table of that name, or the contract's only table, and its vector column.
+
+    Raises InputError if there is no such table or column, or more than one to choose from.
+    """
+    extension = require_extension(connection)
+    declared = _declared_tables(connection)
+    name = parse_name(connection, table if table is not None else _only_table(declared))
+    with catalog_snapshot(connection):
+        relation = find_relation(connection, name)
+        if relation is None or relation.kind not in ("r", "p"):
+            raise InputError(
+                f"there is no table {name.table} in the schema {name.schema}",
+                "Name the table as in SQL: --table public.items, --table '\"My schema\".items'",
+            )
+        rows = connection.execute(_COLUMNS, (relation.oid,)).fetchall()
+        columns = {row[0]: TargetColumn(*row) for row in rows}
+        key = tuple(column for (column,) in connection.execute(_KEY, (relation.oid,)))
+    column = _vector_column(name, columns, vector)
+    metric = _metric(connection, name, column.name, declared)
+    return Target(name, relation.oid, relation.owner, columns, key, column, metric, extension.schema)
+
+
+def _declared_tables(connection: Connection) -> tuple[DeclaredTable, ...]:
+    """Return the tables of the recorded contract, or none if there is no contract that this login may read."""
+    try:
+        ledger = read_ledger(connection)
+    except errors.InsufficientPrivilege:
+        return ()
+    if ledger is None or not ledger.contract:
+        return ()
+    return convert(ledger.contract, "in this database").tables or ()
+
+
+def _only_table(declared: tuple[DeclaredTable, ...]) -> str:
+    names = sorted({table.name for table in declared})
+    if len(names) != 1:
+        known = f"the contract has {', '.join(names)}" if names else "this database keeps no contract that names one"
+        raise InputError(f"which table? {known}", "Name it: --table public.items")
+    return names[0]
+
+
+def _vector_column(name: TableName, columns: Mapping[str, TargetColumn], wanted: str | None) -> TargetColumn:
+    searched = [column for column in columns.values() if column.type in VECTOR_TYPES]
+    searched = searched or [column for column in columns.values() if column.type == "bit"]
+    if wanted is not None:
+        searched = [
+            column for column in columns.values() if column.name == wanted and column.type in (*VECTOR_TYPES, "bit")
+        ]
+    if len(searched) == 1:
+        return searched[0]
+    if searched:
+        names = ", ".join(column.name for column in searched)
+        raise InputError(f"{name.table} has several vector columns: {names}", f"Name one: --vector {searched[0].name}")
+    raise InputError(
+        f"{name.table} has no vector column{'' if wanted is None else f' {wanted}'}",
+        f"Its columns: {', '.join(columns)}",
+    )
+
+
+def _metric(connection: Connection, name: TableName, column: str, declared: tuple[DeclaredTable, ...]) -> str | None:
+    """Return the metric that the contract declares for the column, or that of the column's indexes if they agree."""
+    for table in declared:
+        if table.metric and table.vector == column and parse_name(connection, table.name) == name:
+            return table.metric
+    for entry in vector_tables(connection, name.schema):
+        if entry["table"] == name.table and entry["vector"] == column:
+            metric: str | None = entry.get("metric")
+            return metric
+    return None

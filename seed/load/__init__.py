@@ -1,0 +1,1 @@
+"""Load files of vectors into a table."""

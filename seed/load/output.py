@@ -1,0 +1,101 @@
+"""The output of a load: its progress, and its result as text or as one JSON document."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TextIO
+
+from pgvector_seed.common.commands import PROGRAM
+from pgvector_seed.common.text import printable
+from pgvector_seed.data.store import Counts
+from pgvector_seed.data.summary import Loaded
+
+TERMINAL_SECONDS, LINE_SECONDS = 0.2, 5.0  # between two reports
+
+
+class Progress:
+    """Reports rows, rows/s and the time left: over and over in one line of a terminal, else as lines."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self.stream = stream
+        self.is_terminal = stream is not None and stream.isatty()
+        self.next = time.monotonic() + (0 if self.is_terminal else LINE_SECONDS)
+        self.width = 0
+
+    def show(self, loaded: Loaded) -> None:
+        """Report the state, unless the last report was a moment ago."""
+        if self.stream is None or time.monotonic() < self.next:
+            return
+        self.next = time.monotonic() + (TERMINAL_SECONDS if self.is_terminal else LINE_SECONDS)
+        line = _progress(loaded)
+        self.stream.write(f"\r{line:{self.width}}" if self.is_terminal else f"{line}\n")
+        self.stream.flush()
+        self.width = len(line)
+
+    def end(self) -> None:
+        """Clear the line on a terminal."""
+        if self.stream is not None and self.width and self.is_terminal:
+            self.stream.write(f"\r{'':{self.width}}\r")
+            self.stream.flush()
+
+
+def _progress(loaded: Loaded) -> str:
+    per_second = loaded.rows / max(loaded.seconds, 1e-9)
+    words = f"{loaded.rows:,} rows, {per_second:,.0f} rows/s"
+    if loaded.expected:
+        left = (loaded.expected - loaded.rows) / max(per_second, 1e-9)
+        words = f"{loaded.rows:,} of {loaded.expected:,} rows, {per_second:,.0f} rows/s, {left:,.0f} s left"
+    return printable(words)
+
+
+def as_text(loaded: Loaded, *, dry_run: bool) -> str:
+    """Return the result as lines."""
+    if dry_run:
+        words = f"{loaded.rows:,} rows are good; nothing was written to {loaded.table}"
+        return "\n".join([words, *_rejected(loaded), *loaded.notes])
+    rate = loaded.rows / max(loaded.seconds, 1e-9)
+    return "\n".join(
+        [
+            f"{loaded.table}: {_counts(loaded.counts)}",
+            f"{loaded.bytes / 1e6:,.1f} MB in {loaded.seconds:.1f} s: {rate:,.0f} rows/s, bounded by {_bound(loaded)}",
+            *_rejected(loaded),
+            *(f"note: {note}" for note in loaded.notes),
+            f"Next: {PROGRAM} verify --table {loaded.table}",
+        ]
+    )
+
+
+def _rejected(loaded: Loaded) -> list[str]:
+    return [f"{loaded.rejected:,} bad rows were rejected: mend them, and load their file"] if loaded.rejected else []
+
+
+def _counts(counts: Counts) -> str:
+    return f"{counts.copied:,} rows copied, {counts.changed:,} changed, {counts.unchanged:,} unchanged"
+
+
+def _bound(loaded: Loaded) -> str:
+    share = loaded.cpu_seconds / max(loaded.seconds, 1e-9)
+    return f"{'this client' if share > 0.5 else 'waiting for the server'} ({share:.0%} of the time in this process)"
+
+
+def as_json_document(loaded: Loaded, *, dry_run: bool) -> str:
+    """Return the result as one JSON document. ``right`` is false if rows were rejected."""
+    counts = loaded.counts
+    document = {
+        "right": not loaded.rejected,
+        "table": loaded.table,
+        "dry_run": dry_run,
+        "rows": loaded.rows,
+        "copied": counts.copied,
+        "changed": counts.changed,
+        "unchanged": counts.unchanged,
+        "rejected": loaded.rejected,
+        "bytes": loaded.bytes,
+        "seconds": round(loaded.seconds, 3),
+        "cpu_seconds": round(loaded.cpu_seconds, 3),
+        "rows_per_second": round(loaded.rows / max(loaded.seconds, 1e-9)),
+        "notes": loaded.notes,
+        "next": f"{PROGRAM} verify --table {loaded.table}",
+    }
+    return json.dumps(document, indent=2)

@@ -1,0 +1,83 @@
+"""Run ``python -m seed load``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.remedies import IN_CHECKOUT, wheel_path
+from pgvector_seed.common.text import lines
+
+# pyarrow's own allocator keeps what it has freed: three times the memory for a large Parquet file.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+try:
+    from pgvector_seed.data.bind import Options
+    from pgvector_seed.data.load import load_files
+    from pgvector_seed.data.summary import Work
+except ModuleNotFoundError as error:
+    if error.name not in ("numpy", "pyarrow"):
+        raise
+    install = "-r requirements-load.txt" if IN_CHECKOUT else f"'{wheel_path()}[load]'"
+    raise InputError(f"load needs {error.name}", f"Run: pip install {install}") from error
+
+from .output import Progress, as_json_document, as_text
+
+
+def load(
+    *,
+    files: Sequence[str],
+    table: str | None,
+    vector: str | None,
+    columns: Sequence[str],
+    ids: str | None,
+    number_from: int | None,
+    replace: bool,
+    keep: bool,
+    rejects: str | None,
+    jobs: int,
+    shard: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Load the files, and print what was done."""
+    if replace and keep:
+        raise click.UsageError("Only one of --replace and --keep can be given.")
+    if ids is not None and number_from is not None:
+        raise click.UsageError("Only one of --ids and --number-from can be given.")
+    existing = "replace" if replace else "keep" if keep else "refuse"
+    options = Options(table, vector, _mapping(columns), ids, number_from, existing)  # type: ignore[arg-type]
+    progress = Progress(sys.stderr)
+    try:
+        work = Work(jobs, _shard(shard), rejects, dry_run)
+        loaded = load_files(files, options, progress.show, work=work)
+    finally:
+        progress.end()
+    if as_json:
+        click.echo(as_json_document(loaded, dry_run=dry_run))
+    else:
+        click.echo("\n".join(lines(as_text(loaded, dry_run=dry_run))))
+    if loaded.rejected:
+        raise SystemExit(1)
+
+
+def _shard(text: str | None) -> tuple[int, int]:
+    """Return I and N. Raises BadParameter unless I is from 0 to N-1."""
+    if text is None:
+        return 0, 1
+    index, sign, count = text.partition("/")
+    if not (sign and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise click.BadParameter(f"{text} is not I/N, with I from 0 to N-1", param_hint="'--shard'")
+    return int(index), int(count)
+
+
+def _mapping(columns: Sequence[str]) -> dict[str, str]:
+    """Return FILE_COLUMN to TABLE_COLUMN. Raises BadParameter for an entry without "="."""
+    pairs = [entry.partition("=") for entry in columns]
+    wrong = [name for name, sign, _ in pairs if not sign or not name]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]} is not FILE_COLUMN=TABLE_COLUMN", param_hint="'--map'")
+    return {name: into for name, _, into in pairs}

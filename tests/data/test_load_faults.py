@@ -1,0 +1,247 @@
+"""Faults in the middle of a load: kills, a lost server, refusals. Run again, it ends with exactly the file's rows."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from local.server import Server
+from tests.conftest import Process, ask, conninfo, kill, new_server, remove, tries, until
+from tests.data.helpers import Array, load, make_table, same, save, start, stored, vectors, write_jsonl
+from tests.proxies import Link, Proxy, read_message
+from tests.roles import new_names, quoted
+
+pytestmark = pytest.mark.newest
+
+DIMENSIONS = 128
+ROWS = 60_000  # eight blocks
+HAS_ROWS = "SELECT 1 FROM items LIMIT 1 OFFSET {}"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Array, list[str]]:
+    """Return the vectors in the order of their ids, and the arguments that load them in a shuffled order."""
+    folder, values = tmp_path_factory.mktemp("files"), vectors(ROWS, DIMENSIONS)
+    order = np.random.default_rng(2).permutation(ROWS)
+    shuffled, ids = save(folder / "v.npy", values[order]), save(folder / "ids.npy", order + 1)
+    return values, [shuffled, "--table", "items", "--ids", ids]
+
+
+def words_in_order(files: tuple[Array, list[str]], folder: Path) -> list[str]:
+    return [save(folder / "v.npy", files[0]), "--table", "items", "--number-from", "1"]
+
+
+def wait_for(database: str, enough: str, process: Process) -> None:
+    """Wait until a query has rows, or the process has ended."""
+    until(lambda: ask(database, enough) or process.poll() is not None)
+
+
+@pytest.mark.parametrize(("order", "jobs"), [("in order", 1), ("shuffled", 1), ("shuffled", 4)])
+def test_kill_9_in_the_middle_and_then_two_loaders_at_once(
+    database: str, tmp_path: Path, files: tuple[Array, list[str]], order: str, jobs: int
+) -> None:
+    """Killed at any moment, it leaves whole blocks; two loaders at once then end with exactly the file's rows."""
+    words = files[1] if order == "shuffled" else words_in_order(files, tmp_path)
+    words = [*words, "--jobs", str(jobs)]
+    dice, killed = random.Random(order), 0
+    for _ in range(tries(2, soak=50)):
+        ask(database, "DROP TABLE IF EXISTS items")
+        make_table(database, DIMENSIONS)
+        enough = HAS_ROWS.format(dice.randrange(ROWS // 2))
+        with start(database, *words) as process:
+            wait_for(database, enough, process)
+            process.kill()
+        killed += ask(database, "SELECT count(*) FROM items")[0][0] < ROWS
+        loaders = [start(database, *words) for _ in range(2)]
+        outputs = [loader.communicate()[0] for loader in loaders]
+        assert [loader.returncode for loader in loaders] == [0, 0], outputs
+        assert same(database, files[0])
+    assert killed, "no kill was in the middle"
+
+
+def test_ctrl_c_says_what_is_in_the_table(database: str, files: tuple[Array, list[str]]) -> None:
+    make_table(database, DIMENSIONS)
+    with start(database, *files[1]) as process:
+        wait_for(database, HAS_ROWS.format(0), process)
+        process.send_signal(signal.SIGINT)
+        output = process.communicate()[0]
+    assert process.returncode == 130, output
+    count = ask(database, "SELECT count(*) FROM items")[0][0]
+    assert 0 < count < ROWS
+    assert f"interrupted: {count:,} rows are in the table. Run the same command again." in output
+    load(database, *files[1])
+    assert same(database, files[0])
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Server]:
+    """Yield a server that the test may kill."""
+    server = new_server(tmp_path / "server", 18)
+    yield server
+    remove(server)
+
+
+def test_the_server_is_restarted(own_server: Server, files: tuple[Array, list[str]]) -> None:
+    """The loader connects again, and compares the block whose end it did not learn."""
+    database = conninfo(own_server, "template_vector")
+    make_table(database, DIMENSIONS)
+    with start(database, *files[1]) as process:
+        until(lambda: ask(database, HAS_ROWS.format(0)))
+        kill(own_server)
+        own_server.start()
+        output = process.communicate()[0]
+    assert process.returncode == 0, output
+    assert same(conninfo(own_server, "template_vector"), files[0])
+
+
+class CutAtCommit(Link):
+    """Hangs up at the first COMMIT of all its clients, before or after the server has got it."""
+
+    commits = 0
+    first_reaches_server = False
+
+    def from_client(self, message: bytes) -> None:
+        if b"COMMIT" not in message:
+            super().from_client(message)
+            return
+        type(self).commits += 1
+        is_first = self.commits == 1
+        if not is_first or self.first_reaches_server:
+            super().from_client(message)
+        if is_first and self.first_reaches_server:
+            read_message(self.backend)  # the server has committed, and the client is not told
+        if is_first:
+            raise EOFError
+
+
+@pytest.mark.parametrize("reaches_server", [False, True])
+def test_the_connection_is_lost_at_commit(
+    database: str, server: Server, tmp_path: Path, *, reaches_server: bool
+) -> None:
+    """The comparison finds out what became of the block: it is there once, and nothing is refused."""
+    make_table(database)
+    values = vectors(100)
+    link: Any = type("Cut", (CutAtCommit,), {"commits": 0, "first_reaches_server": reaches_server})
+    with closing(Proxy(server, link)) as proxy:
+        through = make_conninfo(database, port=proxy.port)
+        output = load(through, save(tmp_path / "v.npy", values), "--table", "items", "--number-from", "1")
+    assert link.commits > 1
+    assert ("100 unchanged" if reaches_server else "100 rows copied") in output
+    assert same(database, values)
+
+
+def test_the_server_stays_down(own_server: Server, files: tuple[Array, list[str]]) -> None:
+    """The loader reports the lost connection, and the next run copies what the crash has lost."""
+    database = conninfo(own_server, "template_vector")
+    make_table(database, DIMENSIONS)
+    with start(database, *files[1]) as process:
+        wait_for(database, HAS_ROWS.format(0), process)
+        kill(own_server)
+        output = process.communicate()[0]
+    assert (process.returncode, "Connection refused" in output) == (3, True), output
+    own_server.start()
+    database = conninfo(own_server, "template_vector")
+    load(database, *files[1])
+    assert same(database, files[0])
+
+
+TRIGGER = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN IF NEW.id = 7 THEN RAISE EXCEPTION 'not seven' USING ERRCODE = '{}'; END IF; RETURN NEW; END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON items FOR EACH ROW EXECUTE FUNCTION refuse()
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("ALTER TABLE items ADD CHECK (id <> 7)", 'violates check constraint "items_id_check"'),
+        ("ALTER TABLE items ADD UNIQUE (title)", 'violates unique constraint "items_title_key"'),
+        ("ALTER TABLE items ALTER title SET NOT NULL", 'null value in column "title"'),
+        (TRIGGER.format("P0001"), "not seven"),
+        (TRIGGER.format("53100"), "Free some space on the server's disk"),
+    ],
+)
+def test_a_row_that_the_server_refuses_is_named(database: str, tmp_path: Path, change: str, words: str) -> None:
+    """Constraints, triggers and a full disk stop the load before the block, with the number of the row in the file."""
+    ask(database, f"CREATE TABLE items (id int PRIMARY KEY, embedding vector(1), title text); {change}")
+    titles = {0: "same", 3: "same" if "UNIQUE" in change else None if "NOT NULL" in change else "t"}
+    rows = [{"id": 10 - n, "embedding": [1], "title": titles.get(n, f"t{n}")} for n in range(6)]
+    output = load(database, write_jsonl(tmp_path / "a.jsonl", rows), "--table", "items", code=1)
+    number = 1 if "UNIQUE" in change else 4  # sorted by id, the first row comes last
+    assert f"a.jsonl, row {number}: the server refuses it: " in output
+    assert words in output
+    assert stored(database) == {}
+
+
+def test_a_value_that_only_the_server_refuses_is_named_in_a_comparison_too(database: str, tmp_path: Path) -> None:
+    ask(database, "CREATE TABLE items (id int PRIMARY KEY, embedding vector(1), code varchar(3))")
+    ask(database, "INSERT INTO items VALUES (1, '[1]', 'abc')")
+    rows = [{"id": 2 - n, "embedding": [1], "code": "abcd" if n else "abc"} for n in range(2)]
+    output = load(database, write_jsonl(tmp_path / "a.jsonl", rows), "--table", "items", code=1)
+    assert "a.jsonl, row 2: the server refuses it: value too long for type character varying(3)" in output
+
+
+def test_row_security_is_told_before_the_first_block(database: str, server: Server, tmp_path: Path) -> None:
+    make_table(database)
+    with new_names(server) as names:
+        ask(
+            database,
+            f"CREATE ROLE {quoted(names.writer)} LOGIN PASSWORD 'x'; ALTER TABLE items ENABLE ROW LEVEL SECURITY",
+        )
+        ask(database, f"GRANT SELECT, INSERT, UPDATE, DELETE ON items TO {quoted(names.writer)}")
+        writer = make_conninfo(database, user=names.writer, password="x")
+        output = load(writer, save(tmp_path / "v.npy", vectors(2)), "--table", "items", "--number-from", "1", code=2)
+        assert "row security is on for public.items" in output
+        assert "Load as postgres, its owner" in output
+
+
+def test_a_trigger_with_another_roles_function_is_refused(database: str, server: Server, tmp_path: Path) -> None:
+    """An insert would run that role's code with the rights of the login that loads."""
+    make_table(database)
+    with new_names(server) as names:
+        function = f"CREATE ROLE {quoted(names.writer)}; {TRIGGER.format('P0001')}"
+        ask(database, f"{function}; ALTER FUNCTION refuse() OWNER TO {quoted(names.writer)}")
+        words = [save(tmp_path / "v.npy", vectors(2)), "--table", "items", "--number-from", "1"]
+        assert "runs a function of" in load(database, *words, code=2)
+
+
+def test_a_writer_is_told_who_may_do_the_rest(database: str, server: Server, tmp_path: Path) -> None:
+    """A login that may only write loads the rows, and is told who may move the sequence and analyze."""
+    ask(database, "CREATE TABLE items (id serial PRIMARY KEY, embedding vector(3))")
+    with new_names(server) as names:
+        ask(database, f"CREATE ROLE {quoted(names.writer)} LOGIN PASSWORD 'x'")
+        ask(database, f"GRANT SELECT, INSERT, UPDATE, DELETE ON items TO {quoted(names.writer)}")
+        writer = make_conninfo(database, user=names.writer, password="x")
+        words = [save(tmp_path / "v.npy", vectors(2)), "--table", "items", "--number-from", "1"]
+        document = json.loads(load(writer, *words, "--json"))
+        assert document["copied"] == 2
+        sequence, analyze = document["notes"]
+        assert 'postgres may move the sequence "public"."items_id_seq"' in sequence
+        assert "not analyzed: postgres may" in analyze
+        ask(database, f"GRANT USAGE, SELECT, UPDATE ON SEQUENCE items_id_seq TO {quoted(names.writer)}")
+        ask(database, "ANALYZE items")
+        assert json.loads(load(writer, *words, "--json"))["notes"] == []
+        assert ask(database, "SELECT nextval('items_id_seq')") == [(3,)]
+
+
+def test_a_locked_table(database: str, tmp_path: Path) -> None:
+    """The wait for a lock has a limit, the session's own if it has one."""
+    make_table(database)
+    file = save(tmp_path / "v.npy", vectors(2))
+    impatient = make_conninfo(database, options="-c lock_timeout=200ms")
+    with psycopg.connect(database) as holder:
+        holder.execute("LOCK TABLE items IN EXCLUSIVE MODE")
+        output = load(impatient, file, "--table", "items", "--number-from", "1", code=1)
+    assert "canceling statement due to lock timeout" in output
+    load(impatient, file, "--table", "items", "--number-from", "1")
