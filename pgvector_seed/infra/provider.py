@@ -48,7 +48,7 @@ class ServerAccess:
         self.conninfo = both.apply(lambda both: both[0].conninfo(both[1]))
         self.owners_conninfo = self.conninfo.apply(lambda conninfo: owners_conninfo(conninfo, owner))
         # The host and the port are no secret.
-        host_and_port = pulumi.Output.unsecret(both).apply(lambda both: both[0].dialled(both[1]))
+        host_and_port = pulumi.Output.unsecret(both).apply(lambda both: both[0].dialed(both[1]))
         self.provider = postgresql.Provider(
             f"{name}-server",
             host=host_and_port.apply(lambda pair: pair[0]),

@@ -69,7 +69,7 @@ class DeclaredIndex(_Part, frozen=True, kw_only=True):
 
 
 class DeclaredRecall(_Part, frozen=True, kw_only=True):
-    """The lowest share of the ``k`` nearest neighbours that a reader must get, from 0 to 1."""
+    """The lowest share of the ``k`` nearest neighbors that a reader must get, from 0 to 1."""
 
     k: Positive
     minimum: Share

@@ -1,4 +1,4 @@
-"""The declaration of a deployment, and the contract that follows from it and the catalogue."""
+"""The declaration of a deployment, and the contract that follows from it and the catalog."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ``migrations`` maps id to checksum in the order of the ledger. ``catalogue`` is ``{"schema": the extension's,
         "tables": vector_tables(...)}``, as it was in the transaction of the last migration.
 
-        Raises InputError if a declared table is missing from the catalogue.
+        Raises InputError if a declared table is missing from ``catalogue``.
         """
         self._refuse_unknown_tables({entry["table"] for entry in catalogue["tables"]})
         checksums = [{"id": id_, "checksum": checksum} for id_, checksum in migrations.items()]

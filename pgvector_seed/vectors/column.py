@@ -1,4 +1,4 @@
-"""A vector column, and the nearest-neighbour query on it."""
+"""A vector column, and the nearest-neighbor query on it."""
 
 from __future__ import annotations
 
