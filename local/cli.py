@@ -150,8 +150,8 @@ def _provision(verb: str) -> Workspace:
     return workspace
 
 
-def _seed(workspace: Workspace, *given: str) -> None:
-    words = ["-m", "seed", "sample", *given]
+def _seed(workspace: Workspace, *arguments: str) -> None:
+    words = ["-m", "seed", "sample", *arguments]
     print_step("Seed", f"python {' '.join(words)}")
     sys.exit(command.run([sys.executable, *words], owners_environment(workspace)))
 

@@ -98,7 +98,7 @@ class Server:
 
     @property
     def home(self) -> Path:
-        """The folder of the data and, for root, the binaries. Resolved, for ``nobody`` may not traverse ``folder``."""
+        """The folder of the data and, for root, the binaries. Resolved: ``nobody`` may not traverse ``folder``."""
         return (self.folder / "home").resolve()
 
     @property

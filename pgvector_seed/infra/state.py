@@ -56,7 +56,7 @@ def own_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
     if ledger is not None and ledger.id != ledger_id:
         raise RefusedError(
             f"this database has the ledger {ledger.id}, but the state has {ledger_id}: another database",
-            "Check the connection. If it is right, remove the old ledger from the state: "
+            "Check the connection. If it is correct, remove the old ledger from the state: "
             "pulumi state delete --target-dependents 'URN' (pulumi stack --show-urns prints it); then pulumi up",
         )
     return ledger
@@ -82,7 +82,7 @@ def refuse_another(conninfo: str, ledger_id: str) -> None:
         if own_ledger(connection, ledger_id) is None and find_extension(connection) is not None:
             raise RefusedError(
                 f"this database has pgvector but no ledger, and the state has {ledger_id}: another database",
-                "Check the connection. If it is right, forget the old database, which changes nothing in it: "
+                "Check the connection. If it is correct, forget the old database, which changes nothing in it: "
                 "pulumi stack rm --force --preserve-config; pulumi stack init NAME; pulumi up",
             )
 

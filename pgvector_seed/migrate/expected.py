@@ -33,7 +33,8 @@ def refuse_missing_tables(
     """Raise MissingTableError if a declared table neither exists with vectors nor is named in the SQL of ``steps``.
 
     A name counts anywhere in a text, in strings and comments, too: a table may be made in a block, by LIKE or by a
-    rename, and to refuse a right table is worse than to refuse a wrong one late, when the contract is recorded.
+    rename. A table that is missed here is refused late, when the contract is recorded; to refuse one that a migration
+    makes would be worse.
     """
     names = _table_names(connection, declaration.schema) if declaration.tables else set()
     if ledger and ledger.catalogue and not (steps.undo or steps.apply):

@@ -112,7 +112,7 @@ class StepRunner:
     def _execute(self, step: Step, statements: list[Statement]) -> None:
         """Run statements in the transaction, from which they must have kept the ledger out."""
         if self.ledger_is_missing:
-            with self.connection.transaction(force_rollback=True):  # a right that is missing shows before they run
+            with self.connection.transaction(force_rollback=True):  # a missing privilege shows before they run
                 write.create(self.connection, self.declaration, schema_created=False)
         # A deferred constraint fails here, with the file's name, and not at COMMIT.
         immediate = Statement("SET CONSTRAINTS ALL IMMEDIATE", statements[-1].line)

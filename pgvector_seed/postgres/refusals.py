@@ -29,7 +29,7 @@ _REMEDIES = {
     "password authentication failed": f"{_LOGIN}, which may also have expired: ALTER ROLE ... VALID UNTIL.",
     "no password supplied": f"{_LOGIN}.",
     '"!password" failed': (
-        "Another program may have taken the server's port, and would be told the password. If the server is right: "
+        "Another program may have taken the server's port, and would get the password. If this is the intended server: "
         "PGREQUIREAUTH=password before the same command (Pulumi: require_auth=password in a service file)."
     ),
     '"scram-sha-256" failed': (

@@ -227,7 +227,7 @@ def test_github_gets_annotations_and_a_summary(base: str, tmp_path: Path) -> Non
     done = run(base, "--contract", FILE, "--format", "github", GITHUB_STEP_SUMMARY=str(summary))
     assert done.returncode == 1
     assert "::error title=index public.items::" in done.stdout
-    assert summary.read_text().startswith("before\n### seed verify: wrong")
+    assert summary.read_text().startswith("before\n### seed verify: failed")
 
 
 def test_a_report_that_cannot_be_written_is_said(base: str) -> None:

@@ -31,7 +31,7 @@ def run(context: Context) -> Outcome:
     with context.as_reader(column):
         leaves = context.large_leaves()
         if not leaves:
-            return skipped(f"fewer than {LARGE:,} rows: a sequential scan is right")
+            return skipped(f"fewer than {LARGE:,} rows: a sequential scan is expected")
         query = next(iter(stored_vectors(context.connection, column, context.size_in_bytes, 1)), None)
         if query is None:
             return skipped("the table has no vector to query with")
