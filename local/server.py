@@ -162,7 +162,7 @@ class Server:
 
     def _reason(self, what: str, output: str) -> str:
         """Return what failed, and why: the errors in a program's output, or its last line; and a full disk."""
-        lines = [_PREFIX.sub("", line) for line in output.strip().splitlines()] or ["it printed nothing"]
+        lines = [_PREFIX.sub("", line) for line in output.strip().splitlines()] or ["no output"]
         reasons = [line for line in lines if _REASON.search(line)] or lines[-1:]
         return name_full_disk(f"{what}: {'; '.join(dict.fromkeys(reasons))[:LONGEST_REASON]}", str(self.home))
 

@@ -27,7 +27,7 @@ ANOTHER_DATABASE = (
     "the stack's database was {} and is {} now: another database is another stack. "
     "Run: pulumi stack init NAME, or set the database back"
 )
-WITHOUT_LEDGER = "the state has the ledger {}, but this database has none: it is taken for a new one"
+WITHOUT_LEDGER = "the state has the ledger {}, but this database has none, and is taken for a new one"
 TO_HAND_OVER = (
     "the ledger does not belong to the owner: it was restored, or handed over. The next up hands it over to the owner"
 )
@@ -109,6 +109,6 @@ def refuse_later_up(ledger: Ledger | None) -> None:
     if ledger and ledger.declaration.on_destroy != "revert":
         raise RefusedError(
             f"the last up on this database said {setting_name('onDestroy')} retain, and this stack's state says revert",
-            "It was by another stack, or with another state. To keep the data: pulumi stack rm --force. "
+            "That up was by another stack, or from another state. To keep the data: pulumi stack rm --force. "
             "To undo the migrations: pulumi refresh; pulumi up; pulumi destroy",
         )

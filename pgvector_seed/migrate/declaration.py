@@ -77,7 +77,7 @@ def refuse_unreadable(declaration: Declaration) -> None:
     try:
         msgspec.convert(as_data(declaration), Declaration)
     except (msgspec.ValidationError, TypeError) as error:  # TypeError: there is no JSON for it
-        raise InputError(f"what is declared cannot be recorded: {error}", "Correct the declaration.") from error
+        raise InputError(f"the declaration cannot be recorded: {error}", "Correct the declaration.") from error
 
 
 def fault_of_schema(name: str) -> str | None:

@@ -23,7 +23,7 @@ from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.extension import require_extension
 
 _BASELINE = (
-    "It existed before, and the ledger does not record that this migration made it. "
+    "The object existed before, and the ledger does not record that this migration made it. "
     f"To record it as it is: {PROGRAM} migrate baseline {{id}}. Or rename it, or use another schema."
 )
 UP_REMEDIES = {
@@ -31,8 +31,8 @@ UP_REMEDIES = {
     "": "Correct the file and run the same command again: the migrations before it are recorded.",
 }
 DOWN_REMEDIES = {
-    "": f"Correct the file, and run: {PROGRAM} migrate apply, which records the new down, and applies again what is "
-    "undone by now. Then undo again."
+    "": f"Correct the file, and run: {PROGRAM} migrate apply, which records the new down, and applies the "
+    "undone migrations again. Then undo again."
 }
 
 

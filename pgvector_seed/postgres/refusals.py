@@ -67,7 +67,7 @@ _REMEDIES = {
     "invalid command-line argument": _OPTIONS,
     "permission denied to set": _OPTIONS,
     # starting up, shutting down, in recovery mode
-    "the database system is": "It is not ready yet: run the same command again in a moment.",
+    "the database system is": "The server is not ready yet: run the same command again in a moment.",
     'FATAL: role "': f"Check PGUSER (Pulumi: {setting('user')}) and, if it sets a role, PGOPTIONS.",
     "does not exist": f"Check PGDATABASE and PGUSER (Pulumi: {settings('database', 'user')}).",
     "SSL": f"Set PGSSLMODE (Pulumi: {setting('sslmode')}) to a mode that the server supports.",

@@ -82,7 +82,7 @@ def test_a_down_that_others_changed_is_not_run(database: str, folder: Path, mall
     ask(mallory, first + ATTACK)
     differs = migrate(database, "down", "--to", "base", "--schema", "public", "--directory", str(folder))
     assert (differs.returncode, ask(database, IS_SUPERUSER)) == (2, [(False,)]), differs.stderr
-    assert "0001_a.down.sql is not what the ledger keeps" in differs.stderr
+    assert "0001_a.down.sql differs from the ledger's copy" in differs.stderr
     for file in folder.iterdir():
         file.unlink()
     write(folder, a1_up="CREATE TABLE b ()")
