@@ -186,8 +186,8 @@ def _edited(olds: Properties, news: Properties) -> list[Migration]:
 def planned(olds: Properties, news: Properties) -> Plan:
     """Return the steps from the ledger as it was last read to the files.
 
-    Raises RefusedError as ``plan`` does. If the files are those of the last ``up``, as in a refresh, there are no steps
-    instead.
+    Raises RefusedError as ``plan`` does. If the files are those of the last ``up``, as in a refresh, it returns no
+    steps instead.
     """
     ledger = dict(sorted(olds["applied"].items()))
     try:

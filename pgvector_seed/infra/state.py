@@ -62,10 +62,10 @@ def own_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
     return ledger
 
 
-def refuse_unknown_tables(conninfo: str, declaration: Declaration, migrations: Sequence[Migration]) -> None:
+def refuse_missing_tables(conninfo: str, declaration: Declaration, migrations: Sequence[Migration]) -> None:
     """Raise pulumi.RunError for a declared table that neither the database nor a pending migration has.
 
-    Any other error, as of an unreachable server or of edited history, is left to the resource that would meet it.
+    Any other error, as of an unreachable server or of edited history, is left to the resource that raises it later.
     """
     try:
         with connect_to_read(conninfo) as connection, handover_transaction(connection):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.text import did_you_mean
-from pgvector_seed.migrate.declaration import UNDECLARE, Declaration
+from pgvector_seed.migrate.declaration import MISSING_TABLE_REMEDY, Declaration
 from pgvector_seed.migrate.files import Migration
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.plan import Plan
@@ -47,7 +47,7 @@ def refuse_missing_tables(
         raise MissingTableError(
             f"the stack declares the table {', '.join(unknown)}, but the schema {declaration.schema} has no such table "
             f"with vectors, and no pending migration names it{did_you_mean(unknown[0], names)}",
-            f"Add the migration that makes it, or {UNDECLARE}",
+            MISSING_TABLE_REMEDY,
         )
 
 

@@ -110,7 +110,7 @@ class StepRunner:
         self.report(f"{step.id} {step.verb} in {seconds:.3f} s")
 
     def _execute(self, step: Step, statements: list[Statement]) -> None:
-        """Run statements in the transaction, from which they must have kept the ledger out."""
+        """Run the statements of a step in its transaction. Raises RefusedError if they changed the ledger."""
         if self.ledger_is_missing:
             with self.connection.transaction(force_rollback=True):  # a missing privilege shows before they run
                 write.create(self.connection, self.declaration, schema_created=False)

@@ -21,8 +21,8 @@ _KEY = f"Set PGSSLKEY (Pulumi: {setting('sslkey')}) to the file of the certifica
 _OPTIONS = "Correct or unset PGOPTIONS, or the service file's options: the server or a pooler refuses them."
 _WAIT = "Wait until other sessions have ended, or raise the limit"
 _FULL = (
-    "The server is full. Wait, or end sessions that are not needed: SELECT pid, usename, state FROM pg_stat_activity; "
-    "A larger max_connections needs a restart of the server."
+    "The server is full. Wait, raise max_connections, which needs a restart, or end sessions that are not needed: "
+    "SELECT pid, usename, state FROM pg_stat_activity;"
 )
 # Part of a message of libpq or the server -> remedy. The first match counts.
 _REMEDIES = {
