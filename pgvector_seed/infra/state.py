@@ -46,7 +46,7 @@ def connect_to_read(conninfo: str) -> Iterator[Connection]:
         yield connection
 
 
-def own_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
+def read_expected_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
     """Return the database's ledger, or None if it has none.
 
     Raises RefusedError if its id is not ``ledger_id``, that of the state.
@@ -76,10 +76,10 @@ def refuse_missing_tables(conninfo: str, declaration: Declaration, migrations: S
         pulumi.log.debug(f"the declared tables were not compared: {error}")
 
 
-def refuse_another(conninfo: str, ledger_id: str) -> None:
+def refuse_another_ledger(conninfo: str, ledger_id: str) -> None:
     """Raise RefusedError unless the database has this ledger, or is new: without a ledger and pgvector."""
     with connect_to_read(conninfo) as connection, translated("looking for the ledger"):
-        if own_ledger(connection, ledger_id) is None and find_extension(connection) is not None:
+        if read_expected_ledger(connection, ledger_id) is None and find_extension(connection) is not None:
             raise RefusedError(
                 f"this database has pgvector but no ledger, and the state has {ledger_id}: another database",
                 "Check the connection. If it is correct, forget the old database, which changes nothing in it: "
@@ -87,7 +87,7 @@ def refuse_another(conninfo: str, ledger_id: str) -> None:
             )
 
 
-async def ledger_of_state(name: str) -> str | None:
+async def ledger_id_in_state(name: str) -> str | None:
     """Return the ledger's id in the stack's state, of the migrations' resource ``name``, or None."""
     stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     state = await pulumi.runtime.invoke_async("pulumi:pulumi:readStackResourceOutputs", {"stackName": stack})

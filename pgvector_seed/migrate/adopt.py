@@ -65,7 +65,7 @@ def repair(
     report: Progress,
     limits: Limits = DEFAULT_LIMITS,
 ) -> bool:
-    """Record the edited files of an applied migration, without running them. Returns False if they are recorded.
+    """Record the edited files of an applied migration, without running them. Returns False if they were recorded.
 
     ``schema`` is the deployment's.
 

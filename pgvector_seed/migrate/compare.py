@@ -76,7 +76,7 @@ def _run_in_scratch(connection: Connection, migration: Migration) -> None:
 
 
 def _can_be_left_out(connection: Connection, file: str, statement: Statement) -> bool:
-    """Return True for CREATE of an enabled extension, and for DROP IF EXISTS of an object outside alone.
+    """Return True for CREATE of an enabled extension, and for DROP IF EXISTS of an object outside of the schema.
 
     Raises RefusedError if the statement would change an object outside of the scratch schema.
     """

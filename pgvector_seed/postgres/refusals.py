@@ -33,10 +33,10 @@ _REMEDIES = {
         "PGREQUIREAUTH=password before the same command (Pulumi: require_auth=password in a service file)."
     ),
     '"scram-sha-256" failed': (
-        "PGREQUIREAUTH asks for a server that knows the password, and this one does not show that it does: check "
-        "PGHOST and PGPORT."
+        "PGREQUIREAUTH requires proof that the server knows the password, which this one does not give: check PGHOST "
+        "and PGPORT."
         + in_checkout(
-            " If it should be the server that make brings, that is down or has another port. "
+            " If you expect the server that make brings, it is down or has another port. "
             'Run: make up; eval "$(make env)"'
         )
     ),
@@ -77,7 +77,7 @@ _CHECK = f"Check {{}} (Pulumi: {settings('host', 'port')}), and that the server 
 
 
 def is_invalid(error: Exception) -> bool:
-    """Return True if libpq refused a parameter: no server was asked."""
+    """Return True if libpq refused a parameter, before it dialed a server."""
     return _INVALID.search(str(error)) is not None
 
 
