@@ -140,7 +140,7 @@ def _provision(verb: str) -> Workspace:
         own_keys = workspace.set_in_copy()
         if own_keys:
             file = os.path.relpath(workspace.config_file, ROOT)
-            print_step("Config", f"of {file}, by pulumi config: {', '.join(own_keys)}")
+            print_step("Config", f"set in {file} by pulumi config: {', '.join(own_keys)}")
         _start(workspace)
         engine = choose(make_variables, workspace)
         print_step("Engine", engine.title())

@@ -167,7 +167,7 @@ class Server:
         return name_full_disk(f"{failure}: {'; '.join(dict.fromkeys(reasons))[:LONGEST_REASON]}", str(self.home))
 
     def _log_since(self, position: int) -> str:
-        """Return what the server has logged since its log had this size."""
+        """Return the end of the server's log, from a position in bytes."""
         try:
             with self.log.open(errors="replace") as file:
                 file.seek(position)

@@ -292,7 +292,7 @@ def test_a_refused_up_does_not_look_as_if_its_outputs_were_removed(clone: Path) 
     config.write_text(before)
     assert "on_destroy: no such key" in refused
     assert "Outputs" not in refused
-    assert 'Pulumi\'s commands need: eval "$(make env)"' in refused
+    assert 'To run Pulumi\'s commands: eval "$(make env)"' in refused
     assert '"contract": 1' in make(clone, "contract", ENGINE="pulumi")
     make(clone, "up")
 
