@@ -244,9 +244,7 @@ def name_server() -> int:
     """Print which server will be used. Returns 0, or 2 if PG names a version that make does not bring."""
     major = os.environ.get("PG") or MAJORS[0]
     if os.environ.get("DATABASE") != "env" and major not in MAJORS:
-        return fail(
-            "PG=%s: make brings PostgreSQL %s\nRun: make up PG=%s" % (major, " and ".join(MAJORS), MAJORS[0])
-        )
+        return fail("PG=%s: make brings PostgreSQL %s\nRun: make up PG=%s" % (major, " and ".join(MAJORS), MAJORS[0]))
     print("Server     " + server(os.environ))
     sys.stdout.flush()
     return 0

@@ -139,7 +139,7 @@ def test_rows_that_only_the_reader_sees(points: str) -> None:
 
 
 def test_names_are_quoted(new_database: Callable[..., str]) -> None:
-    """A per cent sign in a name is not taken for a placeholder."""
+    """A percent sign in a name is not taken for a placeholder."""
     database = new_database()
     ask(database, 'CREATE TABLE "100 %s" ("%(at)s" vector(2)); INSERT INTO "100 %s" VALUES (\'[1,2]\'), (\'[1,2]\')')
     odd = VectorColumn("public", "100 %s", "%(at)s", "vector", "l2", "public")
