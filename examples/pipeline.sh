@@ -4,7 +4,7 @@
 #   STACK=prod examples/pipeline.sh preview|deploy
 #
 # The connection is libpq's (PGHOST, PGUSER, PGPASSWORD, ...). Reports go to $REPORTS, or ./reports.
-# Exit codes: 0 right, 1 wrong, or Pulumi failed, 2 refused, 3 the database cannot be reached or refuses the login.
+# Exit codes: 0 success, 1 a wrong result, or Pulumi failed, 2 refused, 3 the database cannot be reached or refuses the login.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PATH="$PWD/.venv/bin:$PATH"

@@ -1,4 +1,4 @@
-"""Advice for the stand-alone runner, whose user may have no Pulumi to run the commands of."""
+"""Advice without Pulumi's commands, which the user of the stand-alone runner may not have."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _INSTEAD = {
 
 
 def without_pulumi(text: str) -> str:
-    """Return a message or a remedy with the file and the make targets instead of the commands of Pulumi."""
+    """Return a message or a remedy with Pulumi.dev.yaml and the make targets instead of Pulumi's commands."""
     for command, instead in _INSTEAD.items():
         text = re.sub(command, instead, text)
     return text

@@ -29,9 +29,9 @@ INSTALLED = os.path.join(ENVIRONMENT, "installed.txt")  # the pins of the last c
 LOG = os.path.join(ENVIRONMENT, "install.log")  # pip's own output
 MAJORS = ("18", "16")  # the versions of PostgreSQL in ``binaries``; the first is the default
 NO_NETWORK = re.compile("connection broken by|Max retries exceeded|Could not fetch URL")
-# A hash that is wrong, for example, has nothing to do with a retry before it.
+# pip may retry and then fail for another reason, such as a wrong hash.
 NOTHING_FETCHED = re.compile("ERROR: Could not (find a version|install packages due to an OSError: HTTP)")
-FOUND = re.compile("^(Collecting|Processing) ", re.MULTILINE)  # a package at an index, or in a folder
+COLLECTED = re.compile("^(Collecting|Processing) ", re.MULTILINE)  # a package at an index, or in a folder
 DISK_FULL = "No space left on device"
 
 
@@ -142,7 +142,7 @@ def run(command: "list[str]", lock: "IO[str]", output: "IO[str]", show: "Callabl
             code = process.wait(timeout=1)
             break
         except subprocess.TimeoutExpired:
-            show(": %d found" % len(FOUND.findall(text_of(output))))
+            show(": %d found" % len(COLLECTED.findall(text_of(output))))
     if code:
         if sys.stdout.isatty():
             print("")  # the progress has no end of line
@@ -151,7 +151,7 @@ def run(command: "list[str]", lock: "IO[str]", output: "IO[str]", show: "Callabl
 
 
 def text_of(output: "IO[str]") -> str:
-    """Return the text of a file that another process writes to, whose position is shared: it stays where it is."""
+    """Return the text of a file to which another process writes, and leave the position, which both share."""
     size = os.fstat(output.fileno()).st_size
     return os.pread(output.fileno(), size, 0).decode(errors="replace")
 
@@ -241,12 +241,10 @@ def interrupted(*_: object) -> None:
 
 
 def name_server() -> int:
-    """Print which server will be used. Returns 0, or 2 if PG names a version that is not brought along."""
+    """Print which server will be used. Returns 0, or 2 if PG names a version that make does not bring."""
     major = os.environ.get("PG") or MAJORS[0]
     if os.environ.get("DATABASE") != "env" and major not in MAJORS:
-        return fail(
-            "PG=%s: PostgreSQL %s are brought along\nRun: make up PG=%s" % (major, " and ".join(MAJORS), MAJORS[0])
-        )
+        return fail("PG=%s: make brings PostgreSQL %s\nRun: make up PG=%s" % (major, " and ".join(MAJORS), MAJORS[0]))
     print("Server     " + server(os.environ))
     sys.stdout.flush()
     return 0

@@ -140,7 +140,7 @@ def _provision(verb: str) -> Workspace:
         own_keys = workspace.set_in_copy()
         if own_keys:
             file = os.path.relpath(workspace.config_file, ROOT)
-            print_step("Config", f"of {file}, by pulumi config: {', '.join(own_keys)}")
+            print_step("Config", f"set in {file} by pulumi config: {', '.join(own_keys)}")
         _start(workspace)
         engine = choose(make_variables, workspace)
         print_step("Engine", engine.title())
@@ -150,8 +150,8 @@ def _provision(verb: str) -> Workspace:
     return workspace
 
 
-def _seed(workspace: Workspace, *given: str) -> None:
-    words = ["-m", "seed", "sample", *given]
+def _seed(workspace: Workspace, *arguments: str) -> None:
+    words = ["-m", "seed", "sample", *arguments]
     print_step("Seed", f"python {' '.join(words)}")
     sys.exit(command.run([sys.executable, *words], owners_environment(workspace)))
 

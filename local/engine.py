@@ -60,7 +60,7 @@ class PulumiEngine:
         words = [self.pulumi.executable, verb, "--suppress-outputs", *at_once]
         code = command.run(words, self.pulumi.environment)
         if code not in (0, INTERRUPTED):
-            print('Pulumi\'s commands need: eval "$(make env)". Or edit Pulumi.dev.yaml.', file=sys.stderr)
+            print('To run Pulumi\'s commands: eval "$(make env)". Or edit Pulumi.dev.yaml.', file=sys.stderr)
         return code
 
     def _make_stack(self) -> None:

@@ -36,8 +36,8 @@ def read(environment: Mapping[str, str]) -> Options:
     wrong = {name: choices for name, choices in CHOICES.items() if values[name] not in choices}
     if wrong:
         faults = [f"{name} must be one of {', '.join(wrong[name])}; got {values[name]!r}" for name in wrong]
-        right = " ".join(f"{name}={choices[0]}" for name, choices in wrong.items())
-        raise InputError("; ".join(faults), f"As in: make up {right}")
+        valid = " ".join(f"{name}={choices[0]}" for name, choices in wrong.items())
+        raise InputError("; ".join(faults), f"As in: make up {valid}")
     return Options(
         major=int(values["PG"]),
         own_server=values["DATABASE"] == "own",

@@ -45,7 +45,7 @@ class Pulumi:
             check=False,
         )
         if process.returncode != 0:
-            lines = [line for line in process.stderr.splitlines() if line.strip()] or ["it printed no error"]
+            lines = [line for line in process.stderr.splitlines() if line.strip()] or ["no error message"]
             raise Error(f"pulumi {' '.join(words)}: {lines[-1].removeprefix('error: ')}")
         return process.stdout
 

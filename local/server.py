@@ -98,7 +98,7 @@ class Server:
 
     @property
     def home(self) -> Path:
-        """The folder of the data and, for root, the binaries. Resolved, for ``nobody`` may not traverse ``folder``."""
+        """The folder of the data and, for root, the binaries. Resolved: ``nobody`` may not traverse ``folder``."""
         return (self.folder / "home").resolve()
 
     @property
@@ -157,17 +157,17 @@ class Server:
             raise Error(self._reason("initdb failed", initdb.stdout))
         unfinished.rename(self.data)
 
-    def _failure(self, what: str, output: str) -> Error:
-        return Error(self._reason(what, output), f"See its log: {self.log}")
+    def _failure(self, failure: str, output: str) -> Error:
+        return Error(self._reason(failure, output), f"See its log: {self.log}")
 
-    def _reason(self, what: str, output: str) -> str:
-        """Return what failed, and why: the errors in a program's output, or its last line; and a full disk."""
-        lines = [_PREFIX.sub("", line) for line in output.strip().splitlines()] or ["it printed nothing"]
+    def _reason(self, failure: str, output: str) -> str:
+        """Return a failure with its reason: a program's errors, or its last line of output. A full disk is named."""
+        lines = [_PREFIX.sub("", line) for line in output.strip().splitlines()] or ["no output"]
         reasons = [line for line in lines if _REASON.search(line)] or lines[-1:]
-        return name_full_disk(f"{what}: {'; '.join(dict.fromkeys(reasons))[:LONGEST_REASON]}", str(self.home))
+        return name_full_disk(f"{failure}: {'; '.join(dict.fromkeys(reasons))[:LONGEST_REASON]}", str(self.home))
 
     def _log_since(self, position: int) -> str:
-        """Return what the server has logged since its log had this size."""
+        """Return the end of the server's log, from a position in bytes."""
         try:
             with self.log.open(errors="replace") as file:
                 file.seek(position)

@@ -53,9 +53,9 @@ def _as_map(data: Any, subject: str) -> Stack:
 def _refuse_unwritable(data: Any, parents: tuple[int, ...], done: set[int]) -> None:
     """Raise ValueError for a value that contains itself, by an alias, and for a key that is no text."""
     if id(data) in parents:
-        raise ValueError("is recursive: an alias names what it is in")
+        raise ValueError("is recursive: an alias refers to a value that contains it")
     if id(data) in done:
-        return  # by another alias; there may be more than can be counted
+        return  # by another alias: nested aliases would take exponential time
     other = [key for key in data if not isinstance(key, str)] if isinstance(data, dict) else ()
     if other:
         raise ValueError(f"has a key that is no text: {other[0]!r}")

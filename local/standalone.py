@@ -73,7 +73,7 @@ def collect() -> Stack:
 def operations(stack: Stack) -> tuple[dict[str, str], Plan]:
     """Return the operation of `up` on each type of resource, and the plan of the migrations."""
     preflight(stack.conninfo)
-    with connect(stack.conninfo) as connection, translated("reading the catalogue"):
+    with connect(stack.conninfo) as connection, translated("reading the catalog"):
         enabled = find_extension(connection) is not None
         migrations = load(Path(stack.migrations.inputs["directory"]))
         inputs = stack.migrations.inputs

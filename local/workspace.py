@@ -64,7 +64,7 @@ class Workspace:
         return owner if isinstance(owner, str) else None
 
     def prepare(self) -> None:
-        """Create the files that Pulumi needs, if they are missing. Raises InputError, before, for a bad stack file."""
+        """Create the files that Pulumi needs, if they are missing. Raises InputError first for a bad stack file."""
         original = stack_file.load(ROOT / self.config_file.name)
         self._refuse_connection(original)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ class Workspace:
         self._copy_config(original)
 
     def set_in_copy(self) -> list[str]:
-        """Return the keys that the copy of the stack's file has of its own, as `pulumi config set` leaves them."""
+        """Return the keys that were set in the copy of the stack's file, or removed there as "no KEY"."""
         last, copy = stack_file.load(self._last_original), stack_file.load(self.config_file)
         removed = [f"no {key}" for key in last["config"].keys() - copy["config"].keys()]
         return sorted(key.replace(f"{PROJECT}:", "") for key in [*stack_file.changed(last, copy), *removed])

@@ -1,4 +1,4 @@
-"""Declare a pgvector database, fill it, and prove that it answers right."""
+"""Declare a pgvector database, fill it, and prove that its answers are correct."""
 
 TYPE_CHECKING = False  # importing typing would slow down every command
 if TYPE_CHECKING:

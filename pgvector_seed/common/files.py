@@ -12,7 +12,7 @@ def write(path: Path, text: str, mode: int = 0o600) -> None:
 
     A symbolic link is followed; a pipe or a device is written to. The new file has ``mode``, less the umask.
 
-    Raises OSError with the path; the old text is then still there.
+    Raises OSError with the path; the file then keeps its old text.
     """
     if path.exists() and not path.is_file():
         path.write_text(text, encoding="utf-8")

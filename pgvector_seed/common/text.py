@@ -30,13 +30,13 @@ def lines(text: str) -> list[str]:
 
 
 def os_error(error: OSError) -> str:
-    """Return the file, or "the output", and the system's message for it, in one line; also the disk if that is full."""
+    """Return the system's message for an error, after the file or "the output". A full disk is named."""
     message = f"{error.filename or 'the output'}: {error.strerror}" if error.strerror else str(error)[-200:]
     return name_full_disk(message, str(error.filename)) if error.filename else message
 
 
 def name_full_disk(message: str, path: str) -> str:
-    """Return a message with the disk of ``path`` added if it says that the disk is full."""
+    """Return a message, with the disk of ``path`` if the message says that a disk is full."""
     if not message.endswith(os.strerror(errno.ENOSPC)):
         return message
     disk = Path(path).absolute()

@@ -61,8 +61,8 @@ class Address:
         """Return the contract's connection, which has no user and no secret."""
         return DeclaredConnection(host=self.host, port=self.port, dbname=self.dbname, sslmode=self.sslmode)
 
-    def dialled(self, password: str) -> tuple[str, int]:
-        """Return the host and port for the provider; of several, those that libpq connects to now, else the first."""
+    def dialed(self, password: str) -> tuple[str, int]:
+        """Return the host and port for the provider: of several, those that libpq reaches now, or else the first."""
         first = self.host.split(",")[0], int(str(self.port).split(",")[0])
         if "," not in self.host:
             return first

@@ -43,9 +43,9 @@ def parse(raw: Mapping[str, str], secret: Collection[str] = ()) -> VectorDatabas
     for key in raw.keys() & KEYS.keys():
         fault = KEYS[key].check(raw[key])
         if fault:
-            faults.append(f"{key}: {fault}. Run: pulumi config set {key} {KEYS[key].example}")
+            faults.append(with_command(f"{key}: {fault}", f"pulumi config set {key} {KEYS[key].example}"))
     faults += [
-        f"{key}: stored in plain text. Run: pulumi config set --secret {key}"
+        with_command(f"{key}: stored in plain text", f"pulumi config set --secret {key}")
         for key in PASSWORDS
         if key in raw and key not in secret
     ]

@@ -19,7 +19,7 @@ from pgvector_seed.infra.grants import GrantScope, Rights
 from pgvector_seed.infra.migrations import Migrations
 from pgvector_seed.infra.preflight import enable, refuse_role
 from pgvector_seed.infra.provider import ServerAccess, owners_conninfo
-from pgvector_seed.infra.state import refuse_unknown_tables
+from pgvector_seed.infra.state import refuse_missing_tables
 from pgvector_seed.migrate.contract import TableDeclaration
 from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.files import Migration, load
@@ -78,14 +78,14 @@ class VectorDatabase(pulumi.ComponentResource):
 def _check(args: VectorDatabaseArgs, address: Address, migrations: Sequence[Migration]) -> None:
     """Raise pulumi.RunError for a violation of the policy, and for a declared table that nothing makes."""
     faults = list(policy.faults_of_address(address, args.on_destroy))
-    known = args.password is None or isinstance(args.password, str)  # an Output is unknown at preview
-    conninfo = address.conninfo(str(args.password or address.password)) if known else None
+    is_known = args.password is None or isinstance(args.password, str)  # an Output is unknown at preview
+    conninfo = address.conninfo(str(args.password or address.password)) if is_known else None
     if conninfo:
         faults += policy.faults_of_server(conninfo, args.roles, args.minimum_version)
     policy.enforce(args.policy, faults)
     if conninfo and args.tables:
         owner = args.roles.owner.name if args.roles else None
-        refuse_unknown_tables(owners_conninfo(conninfo, owner), _declaration(args, address), migrations)
+        refuse_missing_tables(owners_conninfo(conninfo, owner), _declaration(args, address), migrations)
 
 
 def _extension(name: str, server: ServerAccess, opts: pulumi.ResourceOptions) -> postgresql.Extension:

@@ -26,9 +26,8 @@ def end_with_engine() -> None:
     servicer = getattr(sys.modules["__main__"], "DynamicResourceProviderServicer", None)
     if servicer is None or servicer.Cancel.__code__ is _cancel.__code__:
         return
-    servicer.Cancel.__code__ = (
-        _cancel.__code__
-    )  # the gRPC server holds the method already, so only its code can be replaced
+    # The gRPC server holds the method already, so only its code can be replaced.
+    servicer.Cancel.__code__ = _cancel.__code__
     Thread(target=_exit_without_reader, daemon=True).start()
 
 
@@ -45,7 +44,7 @@ def _cancel(_self: Any, _request: Any, _context: Any) -> Any:
 def _exit_without_reader() -> None:
     """Exit once this process's output has no reader: a killed engine leaves its providers running.
 
-    The parent process is no sign of it: it is a shell that waits for the provider.
+    The parent process does not show this: it is a shell that waits for the provider.
     """
     output = select.poll()
     output.register(sys.stdout, 0)

@@ -42,7 +42,7 @@ from pgvector_seed.infra.state import (
     WITHOUT_LEDGER,
     connect_to_read,
     needs_handover,
-    own_ledger,
+    read_expected_ledger,
     refuse_later_up,
 )
 from pgvector_seed.migrate.contract import as_data
@@ -124,7 +124,7 @@ class MigrationsProvider(ResourceProvider):
                 f"{name} is set, with which the PostgreSQL provider refuses to connect: env -u {name} pulumi refresh"
             )
         with connect_to_read(props["conninfo"]) as connection:
-            ledger = own_ledger(connection, props["ledger"])
+            ledger = read_expected_ledger(connection, props["ledger"])
             if ledger is None:
                 report(WITHOUT_LEDGER.format(props["ledger"]))
                 return ReadResult(None, {})
@@ -146,7 +146,7 @@ class MigrationsProvider(ResourceProvider):
         """
         if declaration(props).on_destroy == "revert":
             with connect(props["conninfo"]) as connection:
-                refuse_later_up(own_ledger(connection, props["ledger"]))
+                refuse_later_up(read_expected_ledger(connection, props["ledger"]))
                 migrations, schema = load_if_present(Path(props["directory"])), declaration(props).schema
                 revert(connection, migrations, schema, report, limits=options(props).limits)
 
@@ -186,8 +186,8 @@ def _edited(olds: Properties, news: Properties) -> list[Migration]:
 def planned(olds: Properties, news: Properties) -> Plan:
     """Return the steps from the ledger as it was last read to the files.
 
-    Raises RefusedError as ``plan`` does. If the files are those of the last ``up``, as in a refresh, there are no steps
-    instead.
+    Raises RefusedError as ``plan`` does. If the files are those of the last ``up``, as in a refresh, it returns no
+    steps instead.
     """
     ledger = dict(sorted(olds["applied"].items()))
     try:
@@ -234,7 +234,7 @@ def apply_inputs(props: Properties, ledger_id: str | None = None) -> Properties:
     if (checksums(migrations), down_checksums(migrations)) != (props["migrations"], props["downs"]):
         raise RefusedError("the migration files changed while Pulumi ran", "Run the same command again.")
     with connect(props["conninfo"]) as connection:
-        if ledger_id and own_ledger(connection, ledger_id) is None:
+        if ledger_id and read_expected_ledger(connection, ledger_id) is None:
             report(WITHOUT_LEDGER.format(ledger_id))
         result = apply(connection, migrations, declaration(props), report, options(props))
         return _outputs(connection, props, result.ledger)

@@ -69,7 +69,7 @@ def faults_of_server(conninfo: str, roles: Roles | None, minimum: str) -> Iterat
     """
     try:
         with connect(conninfo) as connection, translated("checking the policy"):
-            yield from [*_faults_of_roles(connection, roles), *_too_old(connection, minimum)]
+            yield from [*_faults_of_roles(connection, roles), *_faults_of_version(connection, minimum)]
     except UnreachableError as error:
         pulumi.log.info(f"the policy was checked without the server: {error.message}")
     except Error as error:
@@ -99,7 +99,7 @@ def _faults_of_roles(connection: Connection, roles: Roles | None) -> Iterator[st
             yield f"roles.{kind}: the role {role.name} does not exist. Create it, or let the stack create one"
 
 
-def _too_old(connection: Connection, minimum: str) -> Iterator[str]:
+def _faults_of_version(connection: Connection, minimum: str) -> Iterator[str]:
     enabled, available = find_extension(connection), available_version(connection)
     version = enabled.version if enabled else available
     if version is None or not is_older(version, minimum):

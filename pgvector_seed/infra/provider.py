@@ -10,13 +10,13 @@ import pulumi_postgresql as postgresql
 
 from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.infra.address import Address, resolve_address
-from pgvector_seed.infra.state import ANOTHER_DATABASE, ledger_of_state, refuse_another
+from pgvector_seed.infra.state import ANOTHER_DATABASE, ledger_id_in_state, refuse_another_ledger
 from pgvector_seed.postgres.conninfo import as_role
 
-# The provider's process gets the value of the first variable as the second; the state keeps this. The provider's driver
-# prefers PGSERVICE and PGHOSTADDR to its arguments, also in a refresh and a destroy, which do not run the program. It
-# ends if PGREQUIREPEER is set, which it does not support. Of a list in PGHOST it uses all hosts but the first in spite
-# of its argument; PATH is always set, and has no such list.
+# The provider's process gets the value of the first variable under the second name. The state keeps this mapping, so it
+# holds in a refresh and a destroy, too, which do not run the program. The provider's driver prefers PGSERVICE and
+# PGHOSTADDR to its arguments, and fails if PGREQUIREPEER is set. It would dial all hosts but the first of a list in
+# PGHOST in spite of its argument; PATH is always set, and has no such list.
 ENV_VAR_MAPPINGS = {"PGSERVICE": "PGREQUIREPEER", "PGHOSTADDR": "PGREQUIREPEER", "PATH": "PGHOST"}
 
 EnforcePolicy = Callable[[Address], None]
@@ -48,7 +48,7 @@ class ServerAccess:
         self.conninfo = both.apply(lambda both: both[0].conninfo(both[1]))
         self.owners_conninfo = self.conninfo.apply(lambda conninfo: owners_conninfo(conninfo, owner))
         # The host and the port are no secret.
-        host_and_port = pulumi.Output.unsecret(both).apply(lambda both: both[0].dialled(both[1]))
+        host_and_port = pulumi.Output.unsecret(both).apply(lambda both: both[0].dialed(both[1]))
         self.provider = postgresql.Provider(
             f"{name}-server",
             host=host_and_port.apply(lambda pair: pair[0]),
@@ -82,12 +82,12 @@ class ServerAccess:
             before, after = args.old_inputs or {}, args.new_inputs or {}
             if all(before.get(key) == after.get(key) for key in ("host", "port", "database")):
                 return
-            ledger_id = await ledger_of_state(f"{name}-migrations")
+            ledger_id = await ledger_id_in_state(f"{name}-migrations")
             if ledger_id is None:
                 return
             if before["database"] != after["database"]:
                 raise RefusedError(ANOTHER_DATABASE.format(before["database"], after["database"]))
-            refuse_another(await _known(self.owners_conninfo), ledger_id)
+            refuse_another_ledger(await _known(self.owners_conninfo), ledger_id)
 
         hook = pulumi.ResourceHook(f"{name}-same-database", refuse_another_database)
         return pulumi.ResourceOptions(

@@ -58,9 +58,8 @@ def read_roles(raw: Mapping[str, str]) -> tuple[Roles | None, list[str]]:
     for kind in KINDS:
         key, role = f"{kind}Password", by_kind.get(kind)
         if not faults and key in raw and (role is None or role.existing):
-            faults.append(
-                f"{key}: the stack creates no {kind} that could have this password. Run: pulumi config rm {key}"
-            )
+            fault = f"{key}: the stack creates no {kind} that could have this password"
+            faults.append(with_command(fault, f"pulumi config rm {key}"))
     if faults or not by_kind:
         return None, faults
     with_passwords = {kind: replace(role, password=raw.get(f"{kind}Password")) for kind, role in by_kind.items()}
@@ -74,7 +73,8 @@ def _read(raw: str) -> tuple[dict[str, Role], list[str]]:
     except ValueError:
         roles = None
     if not isinstance(roles, dict):
-        return {}, [f"roles: must map owner, writer and reader to names; got {raw!r}. Run: pulumi config rm roles"]
+        fault = f"roles: must map owner, writer and reader to names; got {raw!r}"
+        return {}, [with_command(fault, "pulumi config rm roles")]
     faults = list(_faults(roles))
     return {} if faults else {kind: _role(roles[kind]) for kind in KINDS}, faults
 
@@ -111,5 +111,5 @@ def fault_of_name(name: Any) -> str | None:
         near = did_you_mean(next(iter(name)), ["existing"]) if isinstance(name, dict) and len(name) == 1 else ""
         return f"must be a role's name, or {{existing: NAME}} for a role that exists; got {name!r}{near}"
     if len(name.encode()) > LONGEST_NAME:
-        return f"must have {LONGEST_NAME} bytes at most, PostgreSQL's limit for a name; got {name!r}"
+        return f"must have at most {LONGEST_NAME} bytes, PostgreSQL's limit for a name; got {name!r}"
     return f"{name!r} is reserved" if name.startswith("pg_") or name in ("public", "none") else None

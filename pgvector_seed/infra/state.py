@@ -27,7 +27,7 @@ ANOTHER_DATABASE = (
     "the stack's database was {} and is {} now: another database is another stack. "
     "Run: pulumi stack init NAME, or set the database back"
 )
-WITHOUT_LEDGER = "the state has the ledger {}, but this database has none: it is taken for a new one"
+WITHOUT_LEDGER = "the state has the ledger {}, but this database has none, and is taken for a new one"
 TO_HAND_OVER = (
     "the ledger does not belong to the owner: it was restored, or handed over. The next up hands it over to the owner"
 )
@@ -46,7 +46,7 @@ def connect_to_read(conninfo: str) -> Iterator[Connection]:
         yield connection
 
 
-def own_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
+def read_expected_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
     """Return the database's ledger, or None if it has none.
 
     Raises RefusedError if its id is not ``ledger_id``, that of the state.
@@ -56,16 +56,16 @@ def own_ledger(connection: Connection, ledger_id: str) -> Ledger | None:
     if ledger is not None and ledger.id != ledger_id:
         raise RefusedError(
             f"this database has the ledger {ledger.id}, but the state has {ledger_id}: another database",
-            "Check the connection. If it is right, remove the old ledger from the state: "
+            "Check the connection. If it is correct, remove the old ledger from the state: "
             "pulumi state delete --target-dependents 'URN' (pulumi stack --show-urns prints it); then pulumi up",
         )
     return ledger
 
 
-def refuse_unknown_tables(conninfo: str, declaration: Declaration, migrations: Sequence[Migration]) -> None:
+def refuse_missing_tables(conninfo: str, declaration: Declaration, migrations: Sequence[Migration]) -> None:
     """Raise pulumi.RunError for a declared table that neither the database nor a pending migration has.
 
-    Any other error, as of an unreachable server or of edited history, is left to the resource that would meet it.
+    Any other error, as of an unreachable server or of edited history, is left to the resource that raises it later.
     """
     try:
         with connect_to_read(conninfo) as connection, handover_transaction(connection):
@@ -76,18 +76,18 @@ def refuse_unknown_tables(conninfo: str, declaration: Declaration, migrations: S
         pulumi.log.debug(f"the declared tables were not compared: {error}")
 
 
-def refuse_another(conninfo: str, ledger_id: str) -> None:
+def refuse_another_ledger(conninfo: str, ledger_id: str) -> None:
     """Raise RefusedError unless the database has this ledger, or is new: without a ledger and pgvector."""
     with connect_to_read(conninfo) as connection, translated("looking for the ledger"):
-        if own_ledger(connection, ledger_id) is None and find_extension(connection) is not None:
+        if read_expected_ledger(connection, ledger_id) is None and find_extension(connection) is not None:
             raise RefusedError(
                 f"this database has pgvector but no ledger, and the state has {ledger_id}: another database",
-                "Check the connection. If it is right, forget the old database, which changes nothing in it: "
+                "Check the connection. If it is correct, forget the old database, which changes nothing in it: "
                 "pulumi stack rm --force --preserve-config; pulumi stack init NAME; pulumi up",
             )
 
 
-async def ledger_of_state(name: str) -> str | None:
+async def ledger_id_in_state(name: str) -> str | None:
     """Return the ledger's id in the stack's state, of the migrations' resource ``name``, or None."""
     stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     state = await pulumi.runtime.invoke_async("pulumi:pulumi:readStackResourceOutputs", {"stackName": stack})
@@ -109,6 +109,6 @@ def refuse_later_up(ledger: Ledger | None) -> None:
     if ledger and ledger.declaration.on_destroy != "revert":
         raise RefusedError(
             f"the last up on this database said {setting_name('onDestroy')} retain, and this stack's state says revert",
-            "It was by another stack, or with another state. To keep the data: pulumi stack rm --force. "
+            "That up was by another stack, or from another state. To keep the data: pulumi stack rm --force. "
             "To undo the migrations: pulumi refresh; pulumi up; pulumi destroy",
         )

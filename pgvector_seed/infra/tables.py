@@ -36,7 +36,8 @@ def read_tables(raw: str) -> tuple[Tables, list[str]]:
     except ValueError:
         tables = None
     if not isinstance(tables, dict):
-        return {}, [f"tables: must map tables to their declarations; got {raw!r}. Run: pulumi config rm tables"]
+        fault = f"tables: must map tables to their declarations; got {raw!r}"
+        return {}, [with_command(fault, "pulumi config rm tables")]
     faults = [fault for name, table in tables.items() for fault in faults_of_table(name, table)]
     return tables, [with_command(fault, command) for fault, command in faults]
 

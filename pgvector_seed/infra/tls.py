@@ -1,7 +1,7 @@
 """The sslmode and the TLS files, by libpq's rules as far as the PostgreSQL provider follows them.
 
 Both libpq and the provider look for root.crt, postgresql.crt and postgresql.key in ~/.postgresql. Only files that the
-configuration or the environment names are passed on: a stack's state must not hold the path of someone's home.
+configuration or the environment names are passed on: a stack's state must not hold the path of a user's home.
 """
 
 from __future__ import annotations

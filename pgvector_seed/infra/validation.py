@@ -10,6 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pulumi
 
+from pgvector_seed.common.errors import InputError
 from pgvector_seed.infra.address import is_port
 
 # The names of types in messages. Awaitable, which pulumi.Input also allows, is left out.
@@ -65,7 +66,7 @@ def _shown(value: Any) -> str:
 
 def with_command(fault: str, command: str) -> str:
     """Return a fault of the configuration with the command that mends it."""
-    return f"{fault}{'' if fault.endswith('?') else '.'} Run: {command}"
+    return str(InputError(fault, f"Run: {command}"))
 
 
 def one_of(*choices: str) -> Callable[[str], str | None]:

@@ -53,7 +53,7 @@ def baseline(
                 if upto[-1] is migrations[-1]:
                     write.record_declaration(connection, work.declaration)
     for migration in new:
-        report(f"{migration.id} recorded, not run: the database has what it makes")
+        report(f"{migration.id} recorded, not run: the database already has its effect")
     return [migration.id for migration in new]
 
 
@@ -65,7 +65,7 @@ def repair(
     report: Progress,
     limits: Limits = DEFAULT_LIMITS,
 ) -> bool:
-    """Record the edited files of an applied migration, without running them. Returns False if they are recorded.
+    """Record the edited files of an applied migration, without running them. Returns False if they were recorded.
 
     ``schema`` is the deployment's.
 
@@ -107,4 +107,4 @@ def _upto(migrations: Sequence[Migration], id_: str) -> list[Migration]:
 def _refuse_differences(connection: Connection, migrations: Sequence[Migration], schema: str, limits: Limits) -> None:
     faults = differences(connection, migrations, schema, require_extension(connection).schema, limits)
     if faults:
-        raise RefusedError("the database is not what the migrations make: " + "; ".join(faults), REMEDY)
+        raise RefusedError("the database differs from the migrations: " + "; ".join(faults), REMEDY)

@@ -71,12 +71,12 @@ def _run_in_scratch(connection: Connection, migration: Migration) -> None:
         connection.execute(_AS_AT_COMMIT, prepare=False)
         _refuse(file, None, has_reached(connection, SCRATCH))
     except MigrationError as error:
-        message = f"it fails in the scratch schema, for the comparison: {error.message}"
+        message = f"the comparison in a scratch schema failed: {error.message}"
         raise RefusedError(message, error.remedy) from error
 
 
 def _can_be_left_out(connection: Connection, file: str, statement: Statement) -> bool:
-    """Return True for CREATE of an enabled extension, and for DROP IF EXISTS of an object outside alone.
+    """Return True for CREATE of an enabled extension, and for DROP IF EXISTS of an object outside of the schema.
 
     Raises RefusedError if the statement would change an object outside of the scratch schema.
     """
@@ -98,7 +98,7 @@ def _can_be_left_out(connection: Connection, file: str, statement: Statement) ->
 def _refuse(file: str, statement: Statement | None, reached: str | None) -> None:
     if reached:
         line = f", line {statement.line}" if statement else ""
-        raise RefusedError(f"{file}{line}: it reaches {reached}, which the migrations do not make", REMEDY)
+        raise RefusedError(f"{file}{line} reaches {reached}, which the migrations do not make", REMEDY)
 
 
 def _transactional(file: str, script: Script) -> Iterator[Statement]:
@@ -113,9 +113,7 @@ def _transactional(file: str, script: Script) -> Iterator[Statement]:
         elif words[0] == "VACUUM" or (words[0] == "SELECT" and "SETVAL" in words):
             continue
         elif (words[0] == "DO" and "setval" in statement.text.lower()) or (words[0] != "CREATE" and "SETVAL" in words):
-            raise RefusedError(
-                f"{file}, line {statement.line}: it may set a sequence, which is not rolled back", REMEDY
-            )
+            raise RefusedError(f"{file}, line {statement.line} may set a sequence, which is not rolled back", REMEDY)
         elif words[0] == "COPY" and "TO" in words:
             raise RefusedError(f"{file}, line {statement.line}: COPY TO is not rolled back", REMEDY)
         else:

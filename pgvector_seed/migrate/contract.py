@@ -69,7 +69,7 @@ class DeclaredIndex(_Part, frozen=True, kw_only=True):
 
 
 class DeclaredRecall(_Part, frozen=True, kw_only=True):
-    """The lowest share of the ``k`` nearest neighbours that a reader must get, from 0 to 1."""
+    """The lowest share of the ``k`` nearest neighbors that a reader must get, from 0 to 1."""
 
     k: Positive
     minimum: Share
@@ -122,21 +122,21 @@ def parse(text: str | bytes, source: str) -> Contract:
     try:
         data = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise _fault(source, f"it is not JSON: {error}") from error
+        raise _fault(source, f"not JSON: {error}") from error
     return convert(data, source)
 
 
 def convert(data: Any, source: str) -> Contract:
     """Return the contract in decoded JSON. Raises InputError with ``source``, the JSON path and the fault."""
     if not isinstance(data, dict) or data.get("contract") != CONTRACT:
-        raise _fault(source, f'it must be an object with "contract": {CONTRACT}, the only version')
+        raise _fault(source, f'must be an object with "contract": {CONTRACT}, the only version')
     try:
         _refuse_nulls_and_surrogates(data, "$")
         contract = msgspec.convert(data, Contract)
     except ValueError as error:
         raise _fault(source, str(error)) from error
     if contract in (Contract(contract=CONTRACT), Contract(contract=CONTRACT, tables=())):
-        raise _fault(source, "it declares nothing to check")
+        raise _fault(source, "nothing is declared")
     return contract
 
 

@@ -1,4 +1,4 @@
-"""The declaration of a deployment, and the contract that follows from it and the catalogue."""
+"""The declaration of a deployment, and the contract that follows from it and the catalog."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from pgvector_seed.migrate.contract import CONTRACT, Contract, DeclaredConnectio
 from pgvector_seed.postgres.catalog import LONGEST_NAME
 from pgvector_seed.vectors.extension import EXTENSION
 
-UNDECLARE = (
-    "remove it from tables in Pulumi.STACK.yaml" if IN_CHECKOUT else "remove it from VectorDatabaseArgs(tables=...)"
-)
+_TABLES = "tables in Pulumi.STACK.yaml" if IN_CHECKOUT else "VectorDatabaseArgs(tables=...)"
+MISSING_TABLE_REMEDY = f"Add the migration that makes it, or remove it from {_TABLES}"
 _RESERVED = ("pg_", "pgvector_seed")
 
 
@@ -40,9 +39,9 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ``migrations`` maps id to checksum in the order of the ledger. ``catalogue`` is ``{"schema": the extension's,
         "tables": vector_tables(...)}``, as it was in the transaction of the last migration.
 
-        Raises InputError if a declared table is missing from the catalogue.
+        Raises InputError if a declared table is missing from ``catalogue``.
         """
-        self._refuse_unknown_tables({entry["table"] for entry in catalogue["tables"]})
+        self._refuse_missing_tables({entry["table"] for entry in catalogue["tables"]})
         checksums = [{"id": id_, "checksum": checksum} for id_, checksum in migrations.items()]
         data = {
             "contract": CONTRACT,
@@ -55,13 +54,13 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         roles = {kind: name for kind, name in self.roles.items() if kind != "owner"}
         return convert({**data, "roles": roles} if roles else data, "of this deployment")
 
-    def _refuse_unknown_tables(self, names: set[str]) -> None:
-        unknown = self.tables.keys() - names
-        if unknown:
-            name = min(unknown)
+    def _refuse_missing_tables(self, names: set[str]) -> None:
+        missing = self.tables.keys() - names
+        if missing:
+            name = min(missing)
             raise InputError(
                 f"the stack declares the table {name}, and the schema {self.schema} has no such table with vectors",
-                f"Add the migration that makes it, or {UNDECLARE}",
+                MISSING_TABLE_REMEDY,
             )
 
     def _table(self, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,7 +76,7 @@ def refuse_unreadable(declaration: Declaration) -> None:
     try:
         msgspec.convert(as_data(declaration), Declaration)
     except (msgspec.ValidationError, TypeError) as error:  # TypeError: there is no JSON for it
-        raise InputError(f"what is declared cannot be recorded: {error}", "Correct the declaration.") from error
+        raise InputError(f"the declaration cannot be recorded: {error}", "Correct the declaration.") from error
 
 
 def fault_of_schema(name: str) -> str | None:

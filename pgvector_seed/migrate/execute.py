@@ -58,10 +58,10 @@ def execute_all(
 
 
 def _batches(statements: Iterable[Statement]) -> Iterator[list[Statement]]:
-    """Yield runs of at most PIPELINED statements that change rows, and all others alone, or with those of their line.
+    """Yield batches: at most PIPELINED statements that change rows, or another statement with those on its line.
 
-    The server's messages have no number of a statement, and the driver reads several results at once: of a message
-    that comes in a pipeline, only the batch is known.
+    The server does not say to which statement of a pipeline a message belongs, and the driver reads several results at
+    once, so a message can only be reported with its batch.
     """
     batch: list[Statement] = []
     for statement in statements:

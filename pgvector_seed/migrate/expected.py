@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.text import did_you_mean
-from pgvector_seed.migrate.declaration import UNDECLARE, Declaration
+from pgvector_seed.migrate.declaration import MISSING_TABLE_REMEDY, Declaration
 from pgvector_seed.migrate.files import Migration
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.plan import Plan
@@ -33,7 +33,8 @@ def refuse_missing_tables(
     """Raise MissingTableError if a declared table neither exists with vectors nor is named in the SQL of ``steps``.
 
     A name counts anywhere in a text, in strings and comments, too: a table may be made in a block, by LIKE or by a
-    rename, and to refuse a right table is worse than to refuse a wrong one late, when the contract is recorded.
+    rename. A table that is missed here is refused late, when the contract is recorded; to refuse one that a migration
+    makes would be worse.
     """
     names = _table_names(connection, declaration.schema) if declaration.tables else set()
     if ledger and ledger.catalogue and not (steps.undo or steps.apply):
@@ -46,7 +47,7 @@ def refuse_missing_tables(
         raise MissingTableError(
             f"the stack declares the table {', '.join(unknown)}, but the schema {declaration.schema} has no such table "
             f"with vectors, and no pending migration names it{did_you_mean(unknown[0], names)}",
-            f"Add the migration that makes it, or {UNDECLARE}",
+            MISSING_TABLE_REMEDY,
         )
 
 

@@ -83,8 +83,8 @@ def _describe_ledger(connection: Connection) -> str:
     if ledger and ledger.unfinished:
         return f"{newest}; {ledger.unfinished['file']} was begun outside of a transaction"
     if not ids:
-        return f"{newest}; what had begun was rolled back"
-    return f"{newest}, and stays; what had begun after it was rolled back"
+        return f"{newest}; all work was rolled back"
+    return f"{newest}, and stays; later work was rolled back"
 
 
 def _try_lock(connection: Connection) -> bool:

@@ -10,10 +10,10 @@ from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.common.remedies import setting
 from pgvector_seed.migrate.files import down_file, up_file
 
-NO_DOWN = "cannot be undone: it has no down"
+NO_DOWN = "cannot be undone: no down"
 
 PUT_BACK = "Put the file back, and write the change as a new migration with the next number."
-REPAIR = f"If the database already has what the edited file makes: {PROGRAM} migrate repair {{id}}."
+REPAIR = f"If the database already has the effect of the edited file: {PROGRAM} migrate repair {{id}}."
 RENUMBER = "Give the new file the next number."
 WRITE_DOWN = f"Write {{downs}} beside {{ups}}, and run: {PROGRAM} migrate apply, which records it; then undo again."
 PUT_BACK_WITH_DOWN = (
@@ -35,8 +35,8 @@ class Plan:
 
     def lines(self, irreversible: Collection[str]) -> list[str]:
         """Return a line for each step. ``irreversible`` are the ids that have no down."""
-        return [f"{id_} to be undone" for id_ in self.undo] + [
-            f"{id_} to be applied{f'; {NO_DOWN}' if id_ in irreversible else ''}" for id_ in self.apply
+        return [f"undo {id_}" for id_ in self.undo] + [
+            f"apply {id_}{f'; {NO_DOWN}' if id_ in irreversible else ''}" for id_ in self.apply
         ]
 
 

@@ -40,7 +40,7 @@ def refuse_untrusted(ledger: Ledger, migrations: Sequence[Migration], undo: Sequ
         raise RefusedError(f"{', '.join(missing)} is missing", _MISSING)
     changed = [file for file in downs if file in with_files and files[file] != downs[file]]
     if changed:
-        raise RefusedError(f"{', '.join(changed)} is not what the ledger keeps", _CHANGED)
+        raise RefusedError(f"{', '.join(changed)} differs from the ledger's copy", _CHANGED)
     alone = [file for file in downs if file not in with_files]
     begun = ledger.unfinished
     if begun and files.get(begun["file"]) != begun["text"]:

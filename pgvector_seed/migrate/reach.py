@@ -97,8 +97,8 @@ def refuse_ledger_change(connection: Connection, file: str, *, missing: bool) ->
     """Raise RefusedError if the transaction changed the ledger, or made a relation in its schema.
 
     Resets the role; the search_path is pg_catalog afterwards, until the transaction ends. ``missing`` is True if there
-    is no ledger yet. Not found: a GRANT, a function or a type in the schema, a change of the system catalog by hand,
-    and what another session did, as with dblink.
+    is no ledger yet. Not detected: a GRANT, a function or a type in the schema, a change of the system catalog by hand,
+    and changes by another session, as with dblink.
     """
     with connection.pipeline():
         connection.execute("RESET ROLE")  # the migration may have changed both

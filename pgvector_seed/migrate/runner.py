@@ -80,8 +80,8 @@ def preview(
 ) -> Preview:
     """Return the work of the next ``apply``, and change nothing. ``to_write`` is passed to ``read_ledger``.
 
-    Raises RefusedError, and InputError for a text that is about to be run, where ``apply`` would; and for a
-    declaration that could not be read again, or that names a table which nothing makes.
+    Raises RefusedError or InputError if ``apply`` would do so before it runs anything, as for files that do not
+    continue the ledger, or a declaration with a table that no migration makes.
     """
     refuse_unreadable(declaration)
     with translated("reading the ledger"):

@@ -23,7 +23,7 @@ from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.extension import require_extension
 
 _BASELINE = (
-    "It existed before, and the ledger does not record that this migration made it. "
+    "The object existed before, and the ledger does not record that this migration made it. "
     f"To record it as it is: {PROGRAM} migrate baseline {{id}}. Or rename it, or use another schema."
 )
 UP_REMEDIES = {
@@ -31,8 +31,8 @@ UP_REMEDIES = {
     "": "Correct the file and run the same command again: the migrations before it are recorded.",
 }
 DOWN_REMEDIES = {
-    "": f"Correct the file, and run: {PROGRAM} migrate apply, which records the new down, and applies again what is "
-    "undone by now. Then undo again."
+    "": f"Correct the file, and run: {PROGRAM} migrate apply, which records the new down, and applies the "
+    "undone migrations again. Then undo again."
 }
 
 
@@ -110,9 +110,9 @@ class StepRunner:
         self.report(f"{step.id} {step.verb} in {seconds:.3f} s")
 
     def _execute(self, step: Step, statements: list[Statement]) -> None:
-        """Run statements in the transaction, from which they must have kept the ledger out."""
+        """Run the statements of a step in its transaction. Raises RefusedError if they changed the ledger."""
         if self.ledger_is_missing:
-            with self.connection.transaction(force_rollback=True):  # a right that is missing shows before they run
+            with self.connection.transaction(force_rollback=True):  # a missing privilege shows before they run
                 write.create(self.connection, self.declaration, schema_created=False)
         # A deferred constraint fails here, with the file's name, and not at COMMIT.
         immediate = Statement("SET CONSTRAINTS ALL IMMEDIATE", statements[-1].line)

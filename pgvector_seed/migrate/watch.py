@@ -30,7 +30,7 @@ MESSAGES = 20  # of a statement; the others are counted
 
 # As the login: the role of the session, which has no login, may not see what the login runs.
 _PREPARE = "SET ROLE NONE; SET search_path TO pg_catalog, pg_temp; SET statement_timeout TO '5s'"
-# One statement, for an open transaction would block an index that is built concurrently.
+# One statement: an open transaction would block an index that is built concurrently.
 _STATE = sql.SQL("""
 SELECT ours.wait_event_type = 'Lock', p.phase,
        CASE WHEN p.tuples_total > 0 AND p.blocks_done >= p.blocks_total THEN 100 * p.tuples_done / p.tuples_total

@@ -27,7 +27,7 @@ def require_auth(conninfo: str) -> dict[str, str]:
         parameters = resolve(conninfo_to_dict(conninfo))
     except InputError:
         return {}  # connecting raises the same error
-    hosts = _dialled_hosts(parameters.get("host", ""), parameters.get("hostaddr", ""))
+    hosts = _dialed_hosts(parameters.get("host", ""), parameters.get("hostaddr", ""))
     if _is_own(hosts, parameters["port"]):
         return {"require_auth": SCRAM}
     may_be_plain = parameters.get("sslmode") not in ASKING_FOR_TLS and "require_auth" not in parameters
@@ -37,14 +37,14 @@ def require_auth(conninfo: str) -> dict[str, str]:
 def is_own_server(conninfo: str) -> bool:
     """Return True if the conninfo and the environment lead to the server that make brings."""
     parameters = resolve(conninfo_to_dict(conninfo))
-    return _is_own(_dialled_hosts(parameters.get("host", ""), parameters.get("hostaddr", "")), parameters["port"])
+    return _is_own(_dialed_hosts(parameters.get("host", ""), parameters.get("hostaddr", "")), parameters["port"])
 
 
 def _is_own(hosts: list[str], port: str) -> bool:
     return os.environ.get(OWN_SERVER) == f"{','.join(hosts)}:{port}"
 
 
-def _dialled_hosts(hosts: str, addresses: str) -> list[str]:
+def _dialed_hosts(hosts: str, addresses: str) -> list[str]:
     """Return the hosts that libpq dials: for each server its address, or else its host."""
     pairs = zip_longest(hosts.split(","), addresses.split(","), fillvalue="")
     return [address or host for host, address in pairs]

@@ -55,7 +55,7 @@ def connect_timeout(conninfo: str, seconds: float) -> int:
 def timeout_limit(conninfo: str) -> int | None:
     """Return the connect_timeout that the user set, in seconds, or None.
 
-    Raises InputError if it is not a number, as libpq does where it waits itself.
+    Raises InputError if it is not a number, as libpq does when it waits itself.
     """
     timeout = conninfo_to_dict(conninfo).get("connect_timeout") or libpq_default("connect_timeout")
     try:

@@ -21,22 +21,22 @@ _KEY = f"Set PGSSLKEY (Pulumi: {setting('sslkey')}) to the file of the certifica
 _OPTIONS = "Correct or unset PGOPTIONS, or the service file's options: the server or a pooler refuses them."
 _WAIT = "Wait until other sessions have ended, or raise the limit"
 _FULL = (
-    "The server is full. Wait, or end sessions that are not needed: SELECT pid, usename, state FROM pg_stat_activity; "
-    "A larger max_connections needs a restart of the server."
+    "The server is full. Wait, raise max_connections, which needs a restart, or end sessions that are not needed: "
+    "SELECT pid, usename, state FROM pg_stat_activity;"
 )
 # Part of a message of libpq or the server -> remedy. The first match counts.
 _REMEDIES = {
     "password authentication failed": f"{_LOGIN}, which may also have expired: ALTER ROLE ... VALID UNTIL.",
     "no password supplied": f"{_LOGIN}.",
     '"!password" failed': (
-        "Another program may have taken the server's port, and would be told the password. If the server is right: "
+        "Another program may have taken the server's port, and would get the password. If this is the intended server: "
         "PGREQUIREAUTH=password before the same command (Pulumi: require_auth=password in a service file)."
     ),
     '"scram-sha-256" failed': (
-        "PGREQUIREAUTH asks for a server that knows the password, and this one does not show that it does: check "
-        "PGHOST and PGPORT."
+        "PGREQUIREAUTH requires proof that the server knows the password, which this one does not give: check PGHOST "
+        "and PGPORT."
         + in_checkout(
-            " If it should be the server that make brings, that is down or has another port. "
+            " If you expect the server that make brings, it is down or has another port. "
             'Run: make up; eval "$(make env)"'
         )
     ),
@@ -67,7 +67,7 @@ _REMEDIES = {
     "invalid command-line argument": _OPTIONS,
     "permission denied to set": _OPTIONS,
     # starting up, shutting down, in recovery mode
-    "the database system is": "It is not ready yet: run the same command again in a moment.",
+    "the database system is": "The server is not ready yet: run the same command again in a moment.",
     'FATAL: role "': f"Check PGUSER (Pulumi: {setting('user')}) and, if it sets a role, PGOPTIONS.",
     "does not exist": f"Check PGDATABASE and PGUSER (Pulumi: {settings('database', 'user')}).",
     "SSL": f"Set PGSSLMODE (Pulumi: {setting('sslmode')}) to a mode that the server supports.",
@@ -77,7 +77,7 @@ _CHECK = f"Check {{}} (Pulumi: {settings('host', 'port')}), and that the server 
 
 
 def is_invalid(error: Exception) -> bool:
-    """Return True if libpq refused a parameter: no server was asked."""
+    """Return True if libpq refused a parameter, before it dialed a server."""
     return _INVALID.search(str(error)) is not None
 
 

@@ -1,1 +1,1 @@
-"""pgvector: vector columns and indexes, the nearest-neighbour query, its plan and its recall."""
+"""pgvector: vector columns and indexes, the nearest-neighbor query, its plan and its recall."""

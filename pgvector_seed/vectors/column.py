@@ -1,4 +1,4 @@
-"""A vector column, and the nearest-neighbour query on it."""
+"""A vector column, and the nearest-neighbor query on it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIZES = {"vector": "vector_norm", "halfvec": "l2_norm", "sparsevec": "l2_norm"}
 
 
 def fetch_all(connection: Connection, statement: sql.Composed, *values: object) -> list[tuple[Any, ...]]:
-    """Return the rows of a query with ``values`` for $1, $2, ...: %s would clash with a per cent sign in a name."""
+    """Return the rows of a query with ``values`` for $1, $2, ...: %s would clash with a percent sign in a name."""
     return RawCursor(connection).execute(statement, values).fetchall()
 
 

@@ -25,7 +25,7 @@ SELECT pg_catalog.set_config('max_parallel_workers_per_gather', '0', true), pg_c
 
 
 def exact_distances(connection: Connection, column: VectorColumn, query: str, k: int) -> list[float]:
-    """Return the distances of the ``k`` nearest neighbours of ``query``, nearest first; fewer if the table has fewer.
+    """Return the distances of the ``k`` nearest neighbors of ``query``, nearest first; fewer if the table has fewer.
 
     Rows with a NULL vector or a NaN distance do not count. Call it in a transaction: it changes settings until its end.
     """

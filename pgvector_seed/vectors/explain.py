@@ -1,4 +1,4 @@
-"""The scans that the planner chooses for the nearest-neighbour query."""
+"""The scans that the planner chooses for the nearest-neighbor query."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def sample_percentage(size: int, blocks: int = BLOCKS) -> float:
 def stored_vectors(connection: Connection, column: VectorColumn, size: int, count: int) -> list[str]:
     """Return at most ``count`` random vectors, as text, from a table of ``size`` bytes.
 
-    NULL and zero vectors are left out: they have no neighbours or no direction.
+    NULL and zero vectors are left out: they have no neighbors or no direction.
     """
     statement = sql.SQL(_SAMPLE).format(column=sql.Identifier(column.name), table=column.relation, size=column.size)
     return [text for (text,) in fetch_all(connection, statement, sample_percentage(size), 2 * count, count)]

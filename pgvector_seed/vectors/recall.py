@@ -1,4 +1,4 @@
-"""Recall: the share of the true neighbours that a search finds."""
+"""Recall: the share of the true neighbors that a search finds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.column import VectorColumn, fetch_all
 from pgvector_seed.vectors.exact import exact_distances
 
-# Relative. Neighbours are compared by distance, so that any of several equally near rows counts. The server computes
+# Relative. Neighbors are compared by distance, so that any of several equally near rows counts. The server computes
 # both distances by the same function: they differ only by the order of rounding.
 TOLERANCE = 1e-6
 RESAMPLES = 1000
@@ -31,7 +31,7 @@ class Recall:
 
 
 def recall_of(distances: Sequence[float], truth: Sequence[float]) -> float:
-    """Return the share of the true neighbours in a result. ``truth``, their distances, is sorted and not empty."""
+    """Return the share of the true neighbors in a result. ``truth``, their distances, is sorted and not empty."""
     farthest = truth[-1] + _tolerance(truth[-1])
     return min(sum(distance <= farthest for distance in distances), len(truth)) / len(truth)
 
@@ -52,7 +52,7 @@ def _tolerance(distance: float) -> float:
 def confidence_interval(recalls: Sequence[float]) -> Recall:
     """Return the mean of the queries' recalls, with a bootstrap percentile interval.
 
-    Queries are resampled, not neighbours, since an index misses several neighbours of one query together.
+    Queries are resampled, not neighbors, since an index misses several neighbors of one query together.
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
     rng = random.Random(0)  # noqa: S311  # seeded: the same recalls get the same verdict
@@ -64,9 +64,9 @@ def confidence_interval(recalls: Sequence[float]) -> Recall:
 def measure_recall(connection: Connection, column: VectorColumn, queries: Sequence[str], k: int) -> Iterator[float]:
     """Yield the recall at ``k`` of each query with the session's settings, not counting the stored query itself.
 
-    So ``k`` - 1 neighbours are compared. To ask for one more would be another query: an HNSW index returns at most
+    So ``k`` - 1 neighbors are compared. To ask for one more would be another query: an HNSW index returns at most
     ef_search rows, and a reader with ``k`` = ef_search would be said to miss one. ``k`` is at least 2, so that a
-    neighbour is left. Queries without a true neighbour are skipped.
+    neighbor is left. Queries without a true neighbor are skipped.
     """
     k = max(k, 2)
     for query in queries:
@@ -74,8 +74,8 @@ def measure_recall(connection: Connection, column: VectorColumn, queries: Sequen
         with connection.transaction(force_rollback=True):  # resets the settings of the exact search
             truth = exact_distances(connection, column, query, k)
         ((own_distance,),) = fetch_all(connection, column.distance_to_itself, query)
-        if neighbours := _without_query(truth, own_distance):
-            yield recall_of(_without_query(distances, own_distance), neighbours)
+        if neighbors := _without_query(truth, own_distance):
+            yield recall_of(_without_query(distances, own_distance), neighbors)
 
 
 def _nearest(connection: Connection, column: VectorColumn, query: str, k: int) -> list[float]:

@@ -28,9 +28,9 @@ def plan_as_data(preview: Preview, irreversible: Collection[str]) -> dict[str, A
 def plan_as_text(preview: Preview, irreversible: Collection[str]) -> str:
     """Return a line for each step of the next ``apply``."""
     lines = preview.plan.lines(irreversible)
-    lines += [f"{id_} has another down, to be recorded" for id_ in preview.edited_downs]
+    lines += [f"record the edited down of {id_}" for id_ in preview.edited_downs]
     if preview.declaration_changes:
-        lines.append("the contract to be recorded")
+        lines.append("record the contract")
     if preview.ledger and preview.ledger.unfinished:
         lines.append(f"{preview.ledger.unfinished['file']} was begun and is not recorded as done")
     return "\n".join(lines or ["Nothing to do: the database has every migration."])

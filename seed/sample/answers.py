@@ -97,7 +97,7 @@ def _refuse_other_type(connection: Connection, schema: str) -> None:
 
 def _upsert(connection: Connection, *, replace: bool, schema: str | None) -> None:
     """Insert the vectors that are missing. Raises InputError or WrongResultError, as ``run`` does."""
-    if has_all(stored(connection)):
+    if has_sample(stored_vectors(connection)):
         return
     rows = [(id_, Vector(vector)) for id_, vector in article.VECTORS.items()]
     try:
@@ -107,8 +107,8 @@ def _upsert(connection: Connection, *, replace: bool, schema: str | None) -> Non
             f"the table does not take the sample: {one_line(error)}",
             "The sample sets only id and embedding: give the other columns a default.",
         ) from error
-    vectors = stored(connection)
-    different = others(vectors)
+    vectors = stored_vectors(connection)
+    different = changed_ids(vectors)
     if different:
         differences = "; ".join(
             f"id {id_}: expected {article.VECTORS[id_]}, actual {vectors[id_]}" for id_ in different
@@ -120,17 +120,17 @@ def _upsert(connection: Connection, *, replace: bool, schema: str | None) -> Non
         )
 
 
-def has_all(vectors: Mapping[int, list[float]]) -> bool:
+def has_sample(vectors: Mapping[int, list[float]]) -> bool:
     """Return True if the stored vectors by id are all of the article's."""
-    return vectors.keys() == article.VECTORS.keys() and not others(vectors)
+    return vectors.keys() == article.VECTORS.keys() and not changed_ids(vectors)
 
 
-def others(vectors: Mapping[int, list[float]]) -> list[int]:
+def changed_ids(vectors: Mapping[int, list[float]]) -> list[int]:
     """Return the ids whose stored vector is not the article's."""
     return [id_ for id_, vector in vectors.items() if not same(vector, article.VECTORS[id_])]
 
 
-def stored(connection: Connection) -> dict[int, list[float]]:
+def stored_vectors(connection: Connection) -> dict[int, list[float]]:
     """Return the stored vectors with the article's ids, by id; [] for NULL."""
     rows = connection.execute(_STORED, (list(article.VECTORS),))
     return {id_: [] if vector is None else vector.to_list() for id_, vector in rows}
@@ -163,7 +163,7 @@ def _fetch_value(connection: Connection, query: LiteralString | sql.Composed) ->
 def _query(connection: Connection, extension_schema: str) -> Answers:
     nearest = _distances(connection, extension_schema, article.NEAREST_TO)
     return Answers(
-        rows=stored(connection),
+        rows=stored_vectors(connection),
         nearest=next(iter(nearest)),
         distances=dict(sorted(_distances(connection, extension_schema, article.DISTANCES_FROM).items())),
     )

@@ -6,7 +6,7 @@ from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import query_catalog
 
 from . import article
-from .answers import has_all, others, prepare, stored
+from .answers import changed_ids, has_sample, prepare, stored_vectors
 
 _COLUMNS = [("id", "integer"), ("embedding", article.TYPE)]
 # Internal triggers are those of other tables' foreign keys, which do not keep a row out.
@@ -19,13 +19,13 @@ SELECT c.relkind = 'r' AND NOT c.relhasrules AND NOT c.relrowsecurity
       WHERE i.indrelid = c.oid AND i.indisprimary AND i.indnatts = 1 AND k.attname = 'id'
     ),
   has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT'),
-  a.names, a.types, a.must_be_given
+  a.names, a.types, a.required
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (
   SELECT array_agg(attname::text ORDER BY attnum) AS names,
     array_agg(format_type(atttypid, atttypmod) ORDER BY attnum) AS types,
-    bool_or(attnotnull AND NOT atthasdef AND attidentity = '') AS must_be_given
+    bool_or(attnotnull AND NOT atthasdef AND attidentity = '') AS required
   FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
 ) a
 WHERE n.nspname = %s AND c.relname = %s
@@ -33,22 +33,22 @@ WHERE n.nspname = %s AND c.relname = %s
 
 
 def reason_to_leave_out(connection: Connection, schema: str | None) -> str | None:
-    """Return in a few words why the sample would fail or write to a table of the user's own, or None.
+    """Return a short reason to leave out the sample, which would fail or write to the user's own table, or None.
 
-    Columns that the user added behind the article's are no reason, unless they must be given and a row is missing.
+    Columns that the user added behind the article's are no reason, unless they are required and a row is missing.
     """
     with connection.transaction():
         schema, _ = prepare(connection, schema)
         rows = query_catalog(connection, _TABLE, (schema, article.TABLE))
         if not rows:
             return f"there is no table {article.TABLE}"
-        plain, writable, names, types, must_be_given = rows[0]
+        plain, writable, names, types, required = rows[0]
         columns = [(name, type_.rpartition(".")[2]) for name, type_ in zip(names, types, strict=True)]
         if not plain or columns[: len(_COLUMNS)] != _COLUMNS:
             return f"{article.TABLE} is not the article's"
         if not writable:
             return f"this login may not write to {article.TABLE}"
-        vectors = stored(connection)
-        if others(vectors):
+        vectors = stored_vectors(connection)
+        if changed_ids(vectors):
             return f"other rows have the ids {min(article.VECTORS)} to {max(article.VECTORS)}"
-        return f"{article.TABLE} wants more columns" if must_be_given and not has_all(vectors) else None
+        return f"{article.TABLE} requires more columns" if required and not has_sample(vectors) else None

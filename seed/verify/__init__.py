@@ -1,1 +1,1 @@
-"""Verify that a database is as its contract declares, and that its readers get right answers."""
+"""Verify that a database is as its contract declares, and that its readers get correct answers."""

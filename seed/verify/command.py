@@ -34,12 +34,12 @@ TIME_LIMIT_SECONDS = 60.0
 )
 @deferred
 def verify() -> None:
-    """Check that the database is as its contract declares, and that its readers get right answers.
+    """Check that the database is as its contract declares, and that its readers get correct answers.
 
     The contract is the one that the deployment recorded in the database, unless an option names another.
     Every check is a read-only transaction. `--only` and `--skip` can be repeated.
 
-    Exit codes: 0 right, 1 a check failed, 2 bad usage or a bad contract, 3 the database cannot be reached,
+    Exit codes: 0 success, 1 a check failed, 2 bad usage or a bad contract, 3 the database cannot be reached,
     refuses the login, or stops answering, 130 interrupted.
 
     Example: python -m seed verify --contract contract.json --format junit --output verify.xml

@@ -18,7 +18,7 @@ SHARE_OF_TIME = 0.25  # of the time left, for each of the two tries
 
 
 def scan_or_sample(context: Context, blocks: int, scan: Callable[[sql.Composable], T]) -> tuple[T, float, str]:
-    """Return the result of ``scan``, the per cent of the table's blocks that it read, and a note on the sample.
+    """Return the result of ``scan``, the percentage of the table's blocks that it read, and a note on the sample.
 
     ``scan`` gets the TABLESAMPLE clause to put after the table's name: empty, then if that takes too long, one of
     about ``blocks`` blocks. The note is empty for the whole table. Raises OutOfTimeError if the sample takes too long.

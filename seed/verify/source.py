@@ -23,7 +23,7 @@ from pgvector_seed.vectors.tables import vector_tables
 
 STDIN = "-"
 _COMMANDS = f"{in_checkout('make up, ')}pulumi up or {PROGRAM} migrate apply"
-_DEPLOY = f"Deploy to it: {_COMMANDS}. Or connect to another one: PGDATABASE."
+_DEPLOY = f"Deploy to it: {_COMMANDS}. Or set PGDATABASE to another database."
 _APPLY = f"Apply them, which records the contract: {_COMMANDS}."
 _REMEDY = "Name a contract: --contract FILE or --stack NAME. To check one table without a contract: --table NAME"
 

@@ -20,7 +20,7 @@ from tests.e2e.conftest import NOTHING, WHAT_IS_THERE, Stack, copy_project, read
 SLEEP = "SELECT pg_sleep(600)"
 ASLEEP = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
 LEFT = (
-    "interrupted: {} is the newest recorded migration, and stays; what had begun after it was rolled back. "
+    "interrupted: {} is the newest recorded migration, and stays; later work was rolled back. "
     "Run the same command again."
 )
 STANDALONE = [sys.executable, "-m", "local", "standalone"]
@@ -90,7 +90,7 @@ def test_stand_alone_while_it_waits_for_the_extension(project: Path, empty_datab
         process.send_signal(signal.SIGINT)
         printed = process.communicate()[0]
         until(lambda: not ask(empty_database, waiting))
-    nothing = "interrupted: no migration is recorded; what had begun was rolled back. Run the same command again."
+    nothing = "interrupted: no migration is recorded; all work was rolled back. Run the same command again."
     assert printed.splitlines()[-1] == nothing
     assert process.returncode == 130
     assert ask(empty_database, WHAT_IS_THERE) == NOTHING

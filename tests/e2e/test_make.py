@@ -73,13 +73,13 @@ def test_preview_of_a_new_migration(clone: Path) -> None:
     new.write_text("CREATE TABLE more ()")
     output = make(clone, "preview")
     new.unlink()
-    assert "0002_more to be applied" in output
+    assert "apply 0002_more" in output
     assert "~ 1 to update" in output
 
 
 def test_the_documented_way_to_change_the_table(clone: Path) -> None:
     output = run(["bash", "-euc", readme_block("run: migration", "docs/migrations.md")], clone, **STANDALONE).stdout
-    assert "0002_add_label to be applied" in output
+    assert "apply 0002_add_label" in output
     assert "0002_add_label applied in" in output
     assert "All 7 answers are the article's." in output
 
@@ -292,7 +292,7 @@ def test_a_refused_up_does_not_look_as_if_its_outputs_were_removed(clone: Path) 
     config.write_text(before)
     assert "on_destroy: no such key" in refused
     assert "Outputs" not in refused
-    assert 'Pulumi\'s commands need: eval "$(make env)"' in refused
+    assert 'To run Pulumi\'s commands: eval "$(make env)"' in refused
     assert '"contract": 1' in make(clone, "contract", ENGINE="pulumi")
     make(clone, "up")
 
@@ -339,9 +339,7 @@ def test_what_a_killed_cli_leaves_half_written_is_cleared_away(clone: Path) -> N
 
 SLOW = "SELECT pg_sleep(600)"
 ASLEEP = f"SELECT count(*) FROM pg_stat_activity WHERE query = '{SLOW}' AND state = 'active'"
-LEFT = (
-    "is the newest recorded migration, and stays; what had begun after it was rolled back. Run the same command again."
-)
+LEFT = "is the newest recorded migration, and stays; later work was rolled back. Run the same command again."
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.rest)])

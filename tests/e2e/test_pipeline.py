@@ -48,7 +48,7 @@ def test_deploy_and_again(stack: Stack, tmp_path: Path) -> None:
     assert "0001_create_embeddings applied in" in first
     assert "All 7 answers are the article's." in first
     assert "::notice title=seed verify::" in first
-    assert "### seed verify: right" in summary.read_text()
+    assert "### seed verify: passed" in summary.read_text()
     assert failures(stack) == []
     second = pipeline(stack, "deploy")
     assert "5 unchanged" in second
@@ -140,7 +140,7 @@ def test_a_failing_check_keeps_its_report(stack: Stack, tmp_path: Path) -> None:
     output = pipeline(stack, "deploy", code=1, GITHUB_STEP_SUMMARY=str(summary))
     assert "::error title=roles public.embeddings::" in output
     assert failures(stack) == ["roles"]
-    assert "### seed verify: wrong" in summary.read_text()
+    assert "### seed verify: failed" in summary.read_text()
 
 
 def test_no_report_of_an_earlier_run_is_left(stack: Stack) -> None:

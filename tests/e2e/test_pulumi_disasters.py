@@ -136,7 +136,7 @@ def test_an_empty_database_of_the_same_name(stack: Stack, server: Server, names:
     if lost == "server":
         drop_all_roles(stack, names)
     stack.up("--expect-no-changes")
-    assert "this database has none: it is taken for a new one" in refresh(stack)
+    assert "this database has none, and is taken for a new one" in refresh(stack)
     assert "0001_create_embeddings applied" in stack.up()
     assert_no_drift(stack)
     sample(stack)

@@ -30,7 +30,7 @@ def test_a_preview_shows_each_migration_that_will_run(stack: Stack) -> None:
     stack.up()
     stack.write(B_UP, "CREATE TABLE b ()")
     output = stack.pulumi("preview", PGHOST="127.0.0.1", PGPORT="1")
-    assert "0002_b to be applied; cannot be undone: it has no down" in output
+    assert "apply 0002_b; cannot be undone: no down" in output
     assert "0001_create_embeddings to be" not in output
     assert "+ 0002_b" in stack.pulumi("preview", "--diff")
 
@@ -98,7 +98,7 @@ def test_a_removed_migration_is_undone_only_when_that_is_allowed(stack: Stack) -
         (stack.folder / name).unlink()
     assert "pulumi config set allowDown true" in stack.pulumi("preview", code=1)
     stack.set("allowDown", "true")
-    assert "0002_b to be undone" in stack.pulumi("preview")
+    assert "undo 0002_b" in stack.pulumi("preview")
     assert "0002_b undone" in stack.up()
     assert ask(stack.conninfo, "SELECT to_regclass('b')") == [(None,)]
     stack.up("--expect-no-changes")
@@ -108,7 +108,7 @@ def test_an_undo_by_the_other_front_end_shows_after_a_refresh(stack: Stack) -> N
     stack.up()
     assert "0001_create_embeddings undone" in migrate(stack, "down", "--to", "base")
     stack.pulumi("refresh", "--yes", "--skip-preview")
-    assert "0001_create_embeddings to be applied" in stack.pulumi("preview")
+    assert "apply 0001_create_embeddings" in stack.pulumi("preview")
     stack.up()
     assert ask(stack.conninfo, WHAT_IS_THERE) == EVERYTHING
 
@@ -130,7 +130,7 @@ def test_a_database_of_the_articles_terraform_is_taken_over(stack: Stack) -> Non
 def test_a_lost_ledger_is_told_by_refresh_and_up(stack: Stack) -> None:
     stack.up()
     ask(stack.conninfo, "DROP SCHEMA pgvector_seed CASCADE")
-    assert "this database has none: it is taken for a new one" in stack.pulumi("refresh", "--yes", "--skip-preview")
+    assert "this database has none, and is taken for a new one" in stack.pulumi("refresh", "--yes", "--skip-preview")
     assert "python -m seed migrate baseline 0001_create_embeddings" in stack.up(code=1)
     migrate(stack, "baseline", "0001_create_embeddings")
     stack.up()
@@ -165,7 +165,7 @@ def test_a_down_that_was_changed_in_the_database_is_not_run(stack: Stack) -> Non
     stack.up()
     ask(stack.conninfo, PLANTED)
     refused = stack.destroy(code=1)
-    assert "0001_create_embeddings.down.sql is not what the ledger keeps" in refused
+    assert "0001_create_embeddings.down.sql differs from the ledger's copy" in refused
     assert "Traceback" not in refused
     stack.up("--refresh")
     stack.destroy()

@@ -65,9 +65,9 @@ def test_psycopg_goes_to_the_host_that_it_is_told(host: str, monkeypatch: pytest
         monkeypatch.setenv(name, value)
     attempts = [make_conninfo("", **attempt) for attempt in conninfo_attempts(conninfo_to_dict(conninfo))]
     for attempt in attempts:
-        dialled = PGconn.connect_start(attempt.encode())
-        assert (dialled.hostaddr, dialled.port) in ((b"127.0.0.1", b"5"), (b"::1", b"5"))
-        dialled.finish()
+        dialed = PGconn.connect_start(attempt.encode())
+        assert (dialed.hostaddr, dialed.port) in ((b"127.0.0.1", b"5"), (b"::1", b"5"))
+        dialed.finish()
     assert len(attempts) >= len(host.split(","))
 
 

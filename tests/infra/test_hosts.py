@@ -77,7 +77,7 @@ def test_the_provider_gets_the_first_where_none_is_reached(
 ) -> None:
     """A preview without a reachable server uses the first host and warns; stderr or log has the warning."""
     address = resolve_address({"host": "127.0.0.1,localhost", "port": "1,2", "dbname": "app", "user": "al"})
-    assert address.dialled("s3cret") == ("127.0.0.1", 1)
+    assert address.dialed("s3cret") == ("127.0.0.1", 1)
     warned = capsys.readouterr().err or caplog.text
     assert warned.count("\n") == 1
     assert "gets 127.0.0.1:1, because no server could be reached: - host: '127.0.0.1', port: '1'" in warned

@@ -477,8 +477,7 @@ def test_cancel_ends_the_statement_and_says_what_is_on_record(provider: Provider
         with pytest.raises(grpc.RpcError) as caught:
             creating.result(60)
     outcome = (
-        "0001_a is the newest recorded migration, and stays; what had begun after it was rolled back. "
-        "Run the same command again."
+        "0001_a is the newest recorded migration, and stays; later work was rolled back. Run the same command again."
     )
     assert caught.value.details().strip() == f"InterruptError: interrupted: {outcome}"
     assert not ask(database, ASLEEP)

@@ -181,7 +181,7 @@ def test_a_version_that_is_not_brought_is_refused_before_anything_is_installed()
     command = [sys.executable, bootstrap.__file__, FILE.name, "--name-server"]
     run = subprocess.run(command, env={**os.environ, "PG": "17"}, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr == "error: PG=17: PostgreSQL 18 and 16 are brought along\n  Run: make up PG=18\n"
+    assert run.stderr == "error: PG=17: make brings PostgreSQL 18 and 16\n  Run: make up PG=18\n"
     assert not PYTHON.exists()
 
 

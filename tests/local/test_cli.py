@@ -193,7 +193,7 @@ def test_what_was_set_in_the_shell_of_make_env_is_told(copy: Path) -> None:
     assert "Config" not in local(copy, "up", SEED="0")
     config = copy / ".local" / "18" / "Pulumi.dev.yaml"
     config.write_text(config.read_text() + "  pgvector-seed:allowDown: 'true'\nencryptionsalt: v1:x\n")
-    told = "Config     of .local/18/Pulumi.dev.yaml, by pulumi config: allowDown\n"
+    told = "Config     set in .local/18/Pulumi.dev.yaml by pulumi config: allowDown\n"
     output = local(copy, "up", SEED="0")
     assert told in output
     assert_fits(output)

@@ -219,7 +219,7 @@ def test_a_real_table_is_not_locked_against_its_writers(database: str, folder: P
     write(folder, a1_up="CREATE INDEX ON a (i)")
     with psycopg.connect(database) as writer:
         writer.execute("INSERT INTO a VALUES (1)")
-        with pytest.raises(RefusedError, match=r"line 1: it reaches public\.a"):
+        with pytest.raises(RefusedError, match=r"line 1 reaches public\.a"):
             take_over(database, folder)
         writer.execute("INSERT INTO a VALUES (2)")
     assert ask(database, "SELECT count(*) FROM a") == [(2,)]

@@ -64,9 +64,9 @@ def typed(database: str, folder: Path) -> Typed:
 def test_the_whole_way_in_text(typed: Typed, folder: Path) -> None:
     write(folder, a1_up="CREATE TABLE a (v vector(3))", a1_down="DROP TABLE a", b2_up="CREATE TABLE b ()")
     assert typed("plan").splitlines() == [
-        "0001_a to be applied",
-        "0002_b to be applied; cannot be undone: it has no down",
-        "the contract to be recorded",
+        "apply 0001_a",
+        "apply 0002_b; cannot be undone: no down",
+        "record the contract",
     ]
     assert typed("status").splitlines() == [
         "No ledger: nothing was applied to this database",
@@ -81,11 +81,11 @@ def test_the_whole_way_in_text(typed: Typed, folder: Path) -> None:
     assert re.fullmatch(
         r"0001_a  applied  [-0-9]{10} [:0-9]{8}Z  \d+\.\d{3} s  by postgres, version \d+\.\d+\.\d+", second
     )
-    assert third.endswith("; cannot be undone: it has no down")
+    assert third.endswith("; cannot be undone: no down")
     assert "no down was recorded for 0002_b" in typed("down", "--to", "base", code=2)
     assert typed("down", "--to", "0002_b") == "Nothing to undo: no migration is applied after 0002_b.\n"
     write(folder, b2_down="DROP TABLE b")
-    assert typed("plan") == "0002_b has another down, to be recorded\n"
+    assert typed("plan") == "record the edited down of 0002_b\n"
     assert typed("apply").startswith("0002_b: the edited down is recorded")
     assert typed("down", "--to", "0001_a").startswith("0002_b undone in ")
     assert applied(typed.conninfo) == ["0001_a"]
@@ -166,7 +166,7 @@ def test_a_take_over_and_a_repair(typed: Typed, folder: Path) -> None:
     ask(typed.conninfo, "CREATE TABLE a (v vector(3))")
     write(folder, a1_up="CREATE TABLE a (v vector(3))")
     assert f"python -m seed migrate baseline --directory {folder} 0001_a" in typed("apply", code=1)
-    assert typed("baseline", "0001_a") == "0001_a recorded, not run: the database has what it makes\n"
+    assert typed("baseline", "0001_a") == "0001_a recorded, not run: the database already has its effect\n"
     assert typed("baseline", "0001_a") == "Nothing to record: 0001_a is in the ledger.\n"
     write(folder, a1_up="CREATE TABLE a (v vector(3)); -- as it is")
     assert "python -m seed migrate repair" in typed("apply", code=2)

@@ -53,7 +53,7 @@ def test_a_whole_share_stays_whole() -> None:
 
 @pytest.mark.parametrize("data", [{}, {"tables": []}, {"extension": {}, "roles": {}}])
 def test_a_contract_that_declares_nothing_is_refused(data: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="it declares nothing"):
+    with pytest.raises(InputError, match="nothing is declared"):
         convert({"contract": 1, **data}, "of the test")
 
 

@@ -67,7 +67,7 @@ def test_a_declaration_that_no_reader_would_take_is_refused_before_it_is_written
     """Regression: an invalid declaration was committed, and the ledger was damaged from then on."""
     write(folder, a1_up="SELECT 1")
     unreadable = msgspec.structs.replace(declare(), **{name: value})
-    with connect(database) as connection, pytest.raises(InputError, match="what is declared cannot be recorded"):
+    with connect(database) as connection, pytest.raises(InputError, match="the declaration cannot be recorded"):
         apply(connection, load(folder), unreadable, print)
     assert ask(database, "SELECT to_regnamespace('pgvector_seed')") == [(None,)]
     before, _ = run(database, folder)

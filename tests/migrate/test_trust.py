@@ -82,7 +82,7 @@ def test_a_down_that_others_changed_is_not_run(database: str, folder: Path, mall
     ask(mallory, first + ATTACK)
     differs = migrate(database, "down", "--to", "base", "--schema", "public", "--directory", str(folder))
     assert (differs.returncode, ask(database, IS_SUPERUSER)) == (2, [(False,)]), differs.stderr
-    assert "0001_a.down.sql is not what the ledger keeps" in differs.stderr
+    assert "0001_a.down.sql differs from the ledger's copy" in differs.stderr
     for file in folder.iterdir():
         file.unlink()
     write(folder, a1_up="CREATE TABLE b ()")
@@ -178,7 +178,7 @@ def test_a_schema_that_others_may_have_named_is_not_used(database: str, folder: 
     write(folder, b2_up="CREATE TABLE b ()")
     for words in (["apply"], ["down", "--to", "base"], ["repair", "0001_a"], ["baseline", "0002_b"]):
         done = migrate(database, *words, "--directory", str(folder))
-        assert (done.returncode, "Name it, if it is right: --schema trap" in done.stderr) == (2, True), done.stderr
+        assert (done.returncode, "Name it, if it is correct: --schema trap" in done.stderr) == (2, True), done.stderr
         done = migrate(database, *words, "--directory", str(folder), "--schema", "public")
         assert (done.returncode, "in the schema trap, not public" in done.stderr) == (2, True), done.stderr
     with pytest.raises(RefusedError, match="in the schema trap, not public"):
@@ -247,7 +247,7 @@ def test_the_sample_does_not_go_where_others_may_have_led_it(database: str, fold
     environment = {"PATH": "", **pg_variables(database)}
     led = subprocess.run(seed, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert ask(database, IS_SUPERUSER) == [(False,)]
-    assert (led.returncode, "Name it, if it is right: --schema trap" in led.stderr) == (2, True)
+    assert (led.returncode, "Name it, if it is correct: --schema trap" in led.stderr) == (2, True)
     named = [*seed, "--schema", "public"]
     assert subprocess.run(named, cwd=ROOT, env=environment, capture_output=True, check=False).returncode == 0
 
@@ -341,7 +341,7 @@ def test_an_undo_wants_the_schema_named_while_others_may_write(database: str, fo
     ask(database, f"{WAYS['all data'][0]}; GRANT pg_read_all_data TO mallory; CREATE TABLE public.a ()")
     ask(mallory, NAME_SCHEMA.format("public"))
     led = migrate(database, "down", "--to", "base", "--directory", str(folder))
-    assert (led.returncode, "Name it, if it is right: --schema public" in led.stderr) == (2, True)
+    assert (led.returncode, "Name it, if it is correct: --schema public" in led.stderr) == (2, True)
     assert ask(database, "SELECT to_regclass('public.a')::text") == [("a",)]
 
 

@@ -77,8 +77,8 @@ def _sample(database: str, _folder: Path) -> str:
 
 AGAIN = "Run the same command again."
 RECORDED = "interrupted: 0001_a is the newest recorded migration"
-NEWEST = f"{RECORDED}, and stays; what had begun after it was rolled back. {AGAIN}"
-NONE = f"interrupted: no migration is recorded; what had begun was rolled back. {AGAIN}"
+NEWEST = f"{RECORDED}, and stays; later work was rolled back. {AGAIN}"
+NONE = f"interrupted: no migration is recorded; all work was rolled back. {AGAIN}"
 BEGUN = f"{RECORDED}; 0002_b.up.sql was begun outside of a transaction. {AGAIN}"
 APPLY = "seed migrate apply --directory {}"
 CASES = {

@@ -132,7 +132,7 @@ CHANGES = {
     "ALTER TABLE embeddings ENABLE ROW LEVEL SECURITY": "embeddings is not the article's",
     "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
     "CREATE TRIGGER t BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE FUNCTION f()": "embeddings is not the article's",
-    "ALTER TABLE embeddings ADD document text NOT NULL": "embeddings wants more columns",
+    "ALTER TABLE embeddings ADD document text NOT NULL": "embeddings requires more columns",
     "DROP TABLE embeddings; CREATE TABLE embeddings (id serial PRIMARY KEY, document text, embedding vector(4))": (
         "embeddings is not the article's"
     ),

@@ -47,8 +47,8 @@ def asking(points: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def test_exact_neighbours_are_exact_whatever_the_settings(asking: psycopg.Connection) -> None:
-    """Exact search ignores settings under which the index would miss two of three neighbours."""
+def test_exact_neighbors_are_exact_whatever_the_settings(asking: psycopg.Connection) -> None:
+    """Exact search ignores settings under which the index would miss two of three neighbors."""
     asking.execute("SET LOCAL enable_seqscan = off; SELECT '[1]'::vector; SET LOCAL hnsw.ef_search = 1")
     by_hand = "SELECT sqrt(min((at <-> '[50,20,3]') ^ 2)) FROM points"
     distances = exact_distances(asking, POINTS, "[50,20,3]", 3)
@@ -57,7 +57,7 @@ def test_exact_neighbours_are_exact_whatever_the_settings(asking: psycopg.Connec
     assert distances == sorted(distances)
 
 
-def test_exact_neighbours_never_come_from_the_plan_of_the_others(asking: psycopg.Connection) -> None:
+def test_exact_neighbors_never_come_from_the_plan_of_the_others(asking: psycopg.Connection) -> None:
     """Regression: both searches shared one cached plan, and a recall of 0.8 was reported as 1."""
     asking.execute("SELECT '[1]'::vector; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL hnsw.ef_search = 1")
     asking.prepare_threshold = 0
@@ -65,7 +65,7 @@ def test_exact_neighbours_never_come_from_the_plan_of_the_others(asking: psycopg
     assert max(recalls) <= 0.1, "one candidate at most was looked at"
 
 
-def test_rows_without_a_distance_are_nobodys_neighbours(points: str) -> None:
+def test_rows_without_a_distance_are_nobodys_neighbors(points: str) -> None:
     ask(points, "UPDATE points SET at = NULL WHERE id > 2; UPDATE points SET at = '[0,0,0]' WHERE id = 1")
     cosine = VectorColumn("public", "points", "at", "vector", "cosine", "public")
     with connect(points) as connection, connection.transaction():
@@ -139,7 +139,7 @@ def test_rows_that_only_the_reader_sees(points: str) -> None:
 
 
 def test_names_are_quoted(new_database: Callable[..., str]) -> None:
-    """A per cent sign in a name is not taken for a placeholder."""
+    """A percent sign in a name is not taken for a placeholder."""
     database = new_database()
     ask(database, 'CREATE TABLE "100 %s" ("%(at)s" vector(2)); INSERT INTO "100 %s" VALUES (\'[1,2]\'), (\'[1,2]\')')
     odd = VectorColumn("public", "100 %s", "%(at)s", "vector", "l2", "public")

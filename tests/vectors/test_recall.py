@@ -1,4 +1,4 @@
-"""Recall, its confidence interval, and the neighbours that count as right."""
+"""Recall, its confidence interval, and the neighbors that count as right."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHARES = st.lists(st.floats(0, 1), min_size=1, max_size=50)
         ([0.301], [0.3], 0),
     ],
 )
-def test_a_neighbour_counts_by_its_distance(found: list[float], truth: list[float], share: float) -> None:
+def test_a_neighbor_counts_by_its_distance(found: list[float], truth: list[float], share: float) -> None:
     """Of two rows at the same distance, either is right."""
     assert recall_of(found, truth) == pytest.approx(share)
 

@@ -117,7 +117,7 @@ def test_a_table_without_any_contract(base: str) -> None:
     ("words", "message"),
     [
         (["--contract", "nowhere.json"], "the contract 'nowhere.json' cannot be read: No such file or directory"),
-        (["--contract", "-"], "the contract from the standard input cannot be used: it is not JSON"),
+        (["--contract", "-"], "the contract from the standard input cannot be used: not JSON"),
         (["--table", "nothing"], "the table nothing does not exist in the schema public, or has no vector column"),
         (["--table", 'a"b'], 'a"b is not a valid table name'),
         ([], "this database keeps no contract"),
@@ -142,8 +142,8 @@ def test_bad_input_is_a_document_too(database: str) -> None:
     done = run(database, "--contract", "-", "--format", "json", stdin='{"contract": 1}')
     report_data = document(done)
     assert (done.returncode, report_data["right"], report_data["checks"]) == (2, False, [])
-    assert "it declares nothing" in report_data["error"]
-    assert "it declares nothing" in done.stderr
+    assert "nothing is declared" in report_data["error"]
+    assert "nothing is declared" in done.stderr
 
 
 def test_no_connection_is_exit_3_with_a_report(base: str, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_github_gets_annotations_and_a_summary(base: str, tmp_path: Path) -> Non
     done = run(base, "--contract", FILE, "--format", "github", GITHUB_STEP_SUMMARY=str(summary))
     assert done.returncode == 1
     assert "::error title=index public.items::" in done.stdout
-    assert summary.read_text().startswith("before\n### seed verify: wrong")
+    assert summary.read_text().startswith("before\n### seed verify: failed")
 
 
 def test_a_report_that_cannot_be_written_is_said(base: str) -> None:

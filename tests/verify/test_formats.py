@@ -350,10 +350,10 @@ def test_github_titles_a_check_of_the_whole_database_by_its_name_and_cuts_a_long
 
 def test_step_summary_is_a_table_and_the_remedies() -> None:
     text = step_summary(mixed())
-    assert text.startswith("### seed verify: wrong\n\napp on db:5432\n\n| status | check | table | found |\n")
+    assert text.startswith("### seed verify: failed\n\napp on db:5432\n\n| status | check | table | found |\n")
     assert "\n| fail | index | public.items | no index |\n" in text
     assert f"To mend index public.items (expected an hnsw index):\n\n```\n{REMEDY}\n```\n" in text
-    assert step_summary(Report(MIXED[:2])).startswith("### seed verify: right\n")
+    assert step_summary(Report(MIXED[:2])).startswith("### seed verify: passed\n")
 
 
 def test_step_summary_has_the_error() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from seed.verify.checks.rows import is_short
 
-PART = 5.0  # per cent
+PART = 5.0  # percent
 TABLES = {
     "the same in each block": [50] * 200,
     "half of them nearly emptied": [50, 1] * 100,

@@ -230,7 +230,7 @@ def test_recall_of_a_tiny_table(base: str, rows: int) -> None:
     ask(base, "VACUUM FULL items")
     results_ = results(base, CONTRACT, "recall")
     if rows == 1:
-        words = "no stored vector has a neighbour to find"
+        words = "no stored vector has a neighbor to find"
         assert with_status(results_, Status.SKIP)["recall"] == words
     else:
         assert with_status(results_, Status.PASS)["recall"].startswith("1.000,")

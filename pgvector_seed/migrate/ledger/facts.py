@@ -18,7 +18,7 @@ class LedgerFacts(msgspec.Struct, frozen=True):
 
     ``exists`` is False if the schema holds no relation; ``owner`` is None if there is no schema. ``role`` is the
     current_user, ``login`` the session_user. ``untrusted_owner`` owns the schema or a relation in it, and is neither
-    of these two, a superuser nor the owner of the database. ``columns`` lists the columns of ordinary tables as
+    ``role``, ``login``, a superuser nor the owner of the database. ``columns`` lists the columns of ordinary tables as
     "table column type". ``runs_when_read`` and ``runs_when_written`` are True if that would run user-defined code.
     """
 

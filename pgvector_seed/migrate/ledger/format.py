@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 
-_VERSION = re.compile(
-    r"[0-9]{1,6}(\.[0-9]{1,6}){0,5}"
-)  # any text may be in the ledger; this one can be typed into a shell
+# Any text may be in the ledger; one that matches can be typed into a shell.
+_VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,5}")
 
 
 def read_format(connection: Connection, columns: Collection[str]) -> int:

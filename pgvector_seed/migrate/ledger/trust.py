@@ -70,7 +70,7 @@ def deployment_schema(ledger: Ledger | None, named: str | None, *, to_undo: bool
     """
     recorded = ledger.declaration.schema if ledger else NOTHING_DECLARED.schema
     if ledger and named is None and (to_undo or recorded != NOTHING_DECLARED.schema):
-        remedy = f"Name it, if it is right: --schema {shlex.quote(recorded)}"
+        remedy = f"Name it, if it is correct: --schema {shlex.quote(recorded)}"
         refuse_if_others_write(ledger, "the name of the schema", remedy)
     return named or recorded
 

@@ -93,14 +93,14 @@ def record_undone(connection: Connection, id_: str) -> None:
 
 
 def clear_contract(connection: Connection) -> None:
-    """Remove the contract, and the catalogue that it was made from."""
+    """Remove the contract, and the tables in the catalog that it was made from."""
     connection.execute(_CLEAR_CONTRACT)
 
 
 def record_declaration(connection: Connection, declaration: Declaration) -> None:
-    """Record the declaration, and the contract that follows from it and the catalogue.
+    """Record the declaration, and the contract that follows from it and the catalog.
 
-    The catalogue is read once, after the last migration: a later change by hand does not enter the contract.
+    The catalog is read once, after the last migration: a later change by hand does not enter the contract.
     """
     ledger = read_own_ledger(connection)
     same_roles = ledger.declaration.roles == declaration.roles  # other roles, other owners of tables

@@ -31,7 +31,7 @@ def run(context: Context) -> Outcome:
     with context.as_reader(column):
         leaves = context.large_leaves()
         if not leaves:
-            return skipped(f"fewer than {LARGE:,} rows: a sequential scan is right")
+            return skipped(f"fewer than {LARGE:,} rows: a sequential scan is expected")
         query = next(iter(stored_vectors(context.connection, column, context.size_in_bytes, 1)), None)
         if query is None:
             return skipped("the table has no vector to query with")
@@ -39,20 +39,20 @@ def run(context: Context) -> Outcome:
 
 
 def _compare_plans(context: Context, column: VectorColumn, query: str, leaves: Sequence[Leaf]) -> Outcome:
-    expected = f"the {_neighbours(context)} nearest neighbours by an index"
+    expected = f"the {_neighbors(context)} nearest neighbors by an index"
     for explain, note in ((plan_once, ""), (plan_cached, ", as a prepared statement")):
-        scans = explain(context.connection, column, query, _neighbours(context))
+        scans = explain(context.connection, column, query, _neighbors(context))
         other = _without_index(context, scans, leaves)
         if not other:
             continue
         reset_planner_settings(context.connection)
-        if _without_index(context, explain(context.connection, column, query, _neighbours(context)), leaves):
+        if _without_index(context, explain(context.connection, column, query, _neighbors(context)), leaves):
             return skipped(f"{other}: with the default costs, too, the planner prefers it to the index", expected)
         return failed(expected, other + note, _REMEDY)
     return passed("uses " + ", ".join(sorted({scan.index for scan in scans if scan.index})), expected)
 
 
-def _neighbours(context: Context) -> int:
+def _neighbors(context: Context) -> int:
     return context.declared.recall.k if context.declared.recall else NEIGHBOURS
 
 

@@ -1,4 +1,4 @@
-"""The check recall: the reader's query returns the declared share of the exact nearest neighbours."""
+"""The check recall: the reader's query returns the declared share of the exact nearest neighbors."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def run(context: Context) -> Outcome:
             return skipped("the table has no vector to query with", expected)
         recall = _measure(context, column, queries, declared)
         if recall is None:
-            return skipped("no stored vector has a neighbour to find", expected)
+            return skipped("no stored vector has a neighbor to find", expected)
     actual = f"{recall.mean:.3f}, between {recall.low:.3f} and {recall.high:.3f}, by {recall.queries} queries"
     return passed(actual, expected) if recall.high >= declared.minimum else failed(expected, actual, _REMEDY)
 
 
 def _measure(context: Context, column: VectorColumn, queries: list[str], declared: DeclaredRecall) -> Recall | None:
-    """Measure recall for a sixth of the time left. Returns None if no query has a neighbour.
+    """Measure recall for a sixth of the time left. Returns None if no query has a neighbor.
 
     Raises OutOfTimeError if the time is over after fewer than 10 queries.
     """

@@ -29,7 +29,7 @@ def as_github(report: Report) -> str:
 
 def step_summary(report: Report) -> str:
     """Return the Markdown to append to the file that GITHUB_STEP_SUMMARY names."""
-    title = "seed verify: right" if report.exit_code == 0 else "seed verify: wrong"
+    title = "seed verify: passed" if report.exit_code == 0 else "seed verify: failed"
     parts = [f"### {title}", _text(report.subject), _table(report), *_remedies(report), _text(summary(report))]
     return "\n\n".join(filter(None, parts)) + "\n"
 
