@@ -10,7 +10,7 @@ import pytest
 from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.migrate.adopt import baseline
 from pgvector_seed.migrate.files import load
-from pgvector_seed.migrate.runner import undo
+from pgvector_seed.migrate.runner import apply, undo
 from pgvector_seed.postgres.connection import connect
 from tests.conftest import ask, declare, name_of
 from tests.migrate.helpers import applied, ledger_of, run, write
@@ -79,6 +79,14 @@ def test_a_serializable_transaction_may_read_the_ledger(database: str, folder: P
         reader.execute("SELECT FROM a")
         run(database, folder)
     assert len(applied(database)) == 4
+
+
+def test_migrations_run_in_a_transaction_of_the_callers(database: str, folder: Path) -> None:
+    """Regression: the record of one migration was taken for a change of the ledger by the next."""
+    write(folder, a1_up="CREATE TABLE a ()", b2_up="CREATE TABLE b ()")
+    with psycopg.connect(database) as connection:
+        apply(connection, load(folder), declare(), print)
+    assert applied(database) == ["0001_a", "0002_b"]
 
 
 def test_a_serializable_comparison_may_read_other_schemas(database: str, folder: Path) -> None:
