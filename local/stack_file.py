@@ -14,6 +14,8 @@ from pgvector_seed.common.errors import InputError
 
 Stack = dict[str, Any]
 
+_DEEPEST = 100  # levels: to write a file takes more of the stack than to read it
+
 
 def load(path: Path) -> Stack:
     """Return the file's content, with an empty ``config`` if there is none; all of it empty if the file is missing.
@@ -35,6 +37,8 @@ def load(path: Path) -> Stack:
         raise InputError(f"{name} is nested too deeply", remedy) from error
     except ValueError as error:
         raise InputError(f"{name} {error}", remedy) from error
+    except (AttributeError, LookupError) as error:  # from PyYAML, for text such as !!bool x
+        raise InputError(f"{name} has a value that is not of its tag", remedy) from error
 
 
 def _checked(data: Any) -> Stack:
@@ -51,15 +55,17 @@ def _as_map(data: Any, subject: str) -> Stack:
 
 
 def _refuse_unwritable(data: Any, parents: tuple[int, ...], done: set[int]) -> None:
-    """Raise ValueError for a value that contains itself, by an alias, and for a key that is no text."""
+    """Raise ValueError for a value that contains itself, by an alias, or is too deep, and for a key that is no text."""
     if id(data) in parents:
         raise ValueError("is recursive: an alias refers to a value that contains it")
+    if len(parents) > _DEEPEST:
+        raise ValueError("is nested too deeply")
     if id(data) in done:
         return  # by another alias: nested aliases would take exponential time
     other = [key for key in data if not isinstance(key, str)] if isinstance(data, dict) else ()
     if other:
         raise ValueError(f"has a key that is no text: {other[0]!r}")
-    values = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+    values = data.values() if isinstance(data, dict) else data if isinstance(data, (list, tuple)) else ()
     for value in values:
         _refuse_unwritable(value, (*parents, id(data)), done)
     done.add(id(data))

@@ -13,10 +13,18 @@ from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.plan import Plan
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import translated
+from pgvector_seed.postgres.snapshot import catalog_snapshot
 from pgvector_seed.vectors.tables import vector_tables
 
-# SQL that may compose a table's name, or run a procedure that does.
-_COMPOSES = re.compile(r"""\b(?:execute|call)\b|\bu&["']""", re.IGNORECASE)
+# SQL that may compose a table's name, or have a table without it: by a procedure, an extension or a schema's new name.
+_COMPOSES = re.compile(
+    r"""\b(?:execute|call|alter\s+schema)\b|\bu&["']"""
+    r"""|\b(?:create|alter)\s+extension\s+(?!(?:if\s+not\s+exists\s+)?"?vector\b)""",
+    re.IGNORECASE,
+)
+# A routine that may do so: a query or a trigger may run it.
+_ROUTINE = r"SELECT EXISTS (SELECT FROM pg_proc WHERE prosrc ~* '\m(create|rename|execute)\M')"
+_CUT_OFF = 60  # bytes: a name that is as long may be the beginning of a longer one in the text
 
 
 class MissingTableError(InputError):
@@ -33,8 +41,8 @@ def refuse_missing_tables(
     """Raise MissingTableError if a declared table neither exists with vectors nor is named in the SQL of ``steps``.
 
     A name counts anywhere in a text, in strings and comments, too: a table may be made in a block, by LIKE or by a
-    rename. A table that is missed here is refused late, when the contract is recorded; to refuse one that a migration
-    makes would be worse.
+    rename. Any SQL will do if the database has a routine that may make tables. A table that is missed here is refused
+    late, when the contract is recorded; to refuse one that a migration makes would be worse.
     """
     names = _table_names(connection, declaration.schema) if declaration.tables else set()
     if ledger and ledger.catalogue and not (steps.undo or steps.apply):
@@ -43,7 +51,7 @@ def refuse_missing_tables(
     texts = [migration.up for migration in migrations if migration.id in steps.apply]
     texts += [ledger.migrations[id_].down or "" for id_ in steps.undo] if ledger else []
     unknown = sorted(name for name in missing if not _is_named(name, texts))
-    if unknown:
+    if unknown and not (texts and _has_routine(connection)):
         raise MissingTableError(
             f"the stack declares the table {', '.join(unknown)}, but the schema {declaration.schema} has no such table "
             f"with vectors, and no pending migration names it{did_you_mean(unknown[0], names)}",
@@ -56,8 +64,14 @@ def _table_names(connection: Connection, schema: str) -> set[str]:
         return {entry["table"] for entry in vector_tables(connection, schema)}
 
 
+def _has_routine(connection: Connection) -> bool:
+    with translated("looking for routines that make tables"), catalog_snapshot(connection):
+        return connection.execute(_ROUTINE).fetchone() == (True,)
+
+
 def _is_named(name: str, texts: Iterable[str]) -> bool:
     """Return True if a text has the name as a word, quoted or not, in any letter case, or may compose it."""
     names = "|".join({re.escape(name), re.escape(name.replace('"', '""')), re.escape(name.replace("'", "''"))})
-    pattern = re.compile(rf"(?<![\w$])(?:{names})(?![\w$])", re.IGNORECASE)
+    end = "" if len(name.encode()) >= _CUT_OFF else r"(?![\w$])"
+    pattern = re.compile(rf"(?<![\w$])(?:{names}){end}", re.IGNORECASE)
     return any(pattern.search(text) or _COMPOSES.search(text) for text in texts)

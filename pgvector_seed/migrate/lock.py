@@ -11,6 +11,7 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from pgvector_seed.common.errors import Error, InterruptError
+from pgvector_seed.common.text import printable
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.interrupt import ending_with_client, pause, stoppable
@@ -104,4 +105,6 @@ def describe_session(row: Sequence[Any]) -> str:
         return "an unknown session"
     if age is None:
         return f"server process {pid} (its user is shown to members of pg_read_all_stats)"
-    return f"{user} ({application or 'unnamed'}, {address or 'local'}, server process {pid}, connected for {age})"
+    return printable(
+        f"{user} ({application or 'unnamed'}, {address or 'local'}, server process {pid}, connected for {age})"
+    )

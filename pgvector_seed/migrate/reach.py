@@ -50,18 +50,18 @@ WHERE l.pid = pg_catalog.pg_backend_pid() AND l.granted
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
   AND n.nspname <> %s AND n.nspname <> 'information_schema' AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_')
   AND (l.locktype = 'object' AND l.classid = 'pg_catalog.pg_namespace'::regclass::oid
-       OR l.locktype = 'relation' AND l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
+       OR l.locktype = 'relation' AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'SIReadLock'))
 LIMIT 1
 """
 # The locks that this transaction holds until its end on the ledger, or on a new relation in its schema. What a
 # savepoint has rolled back holds none. ANALYZE of all tables and COMMENT take ShareUpdateExclusiveLock; GRANT takes
-# none, or AccessShareLock in PostgreSQL 18.
+# none, or AccessShareLock in PostgreSQL 18; a serializable transaction that reads takes SIReadLock.
 _LEDGER_CHANGED = """
 SELECT pg_catalog.to_regclass('pgvector_seed.migrations') IS NULL
     OR pg_catalog.to_regclass('pgvector_seed.deployment') IS NULL
     OR EXISTS (SELECT FROM pg_catalog.pg_locks
                WHERE pid = pg_catalog.pg_backend_pid() AND locktype = 'relation'
-                 AND mode NOT IN ('AccessShareLock', 'RowShareLock', 'ShareUpdateExclusiveLock')
+                 AND mode NOT IN ('AccessShareLock', 'RowShareLock', 'ShareUpdateExclusiveLock', 'SIReadLock')
                  AND relation IN (SELECT oid FROM pg_catalog.pg_class
                                   WHERE relnamespace = pg_catalog.to_regnamespace('pgvector_seed')::oid))
 """

@@ -97,10 +97,14 @@ class StepRunner:
             with self.connection.transaction():
                 self._create_missing_ledger(schema_created=self._create_missing_schema())
             self.unfinished.run(step, script.statements[0])
-        with self.connection.transaction():
+        with self.connection.transaction() as transaction:
             schema_created = self._create_missing_schema()
             if script.in_transaction:
                 self._execute(step, script.statements)
+                if transaction.savepoint_name:  # a caller's transaction keeps the locks of the steps before
+                    self.connection.execute("RESET ROLE")  # the migration may have changed it
+                else:
+                    refuse_ledger_change(self.connection, step.file, missing=self.ledger_is_missing)
             seconds = time.monotonic() - started
             self._create_missing_ledger(schema_created=schema_created)
             with self.connection.pipeline():
@@ -110,14 +114,13 @@ class StepRunner:
         self.report(f"{step.id} {step.verb} in {seconds:.3f} s")
 
     def _execute(self, step: Step, statements: list[Statement]) -> None:
-        """Run the statements of a step in its transaction. Raises RefusedError if they changed the ledger."""
+        """Run the statements of a step in its transaction."""
         if self.ledger_is_missing:
             with self.connection.transaction(force_rollback=True):  # a missing privilege shows before they run
                 write.create(self.connection, self.declaration, schema_created=False)
         # A deferred constraint fails here, with the file's name, and not at COMMIT.
         immediate = Statement("SET CONSTRAINTS ALL IMMEDIATE", statements[-1].line)
         execute_all(self.connection, step.file, [*statements, immediate], step.remedies, self.watch)
-        refuse_ledger_change(self.connection, step.file, missing=self.ledger_is_missing)
 
     def _reset_session(self) -> None:
         # Read for each step: a migration may move the extension.

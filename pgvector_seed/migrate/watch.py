@@ -77,8 +77,10 @@ class Watch:
             self._statement, self._count = statement, 0
             if self._thread is None:
                 self._ended = Event()
-                self._thread = Thread(target=self._follow, args=(self._ended,), daemon=True)
-                self._thread.start()
+                thread = Thread(target=self._follow, args=(self._ended,), daemon=True)
+                with suppress(RuntimeError):  # there may be too many processes
+                    thread.start()
+                    self._thread = thread
         try:
             yield
         finally:
@@ -87,14 +89,14 @@ class Watch:
     def _end(self, statement: _Running) -> None:
         with self._lock:
             self._statement = None
+            follower = self._thread if statement.seconds >= QUIET_SECONDS else None
+            if follower:
+                self._thread = None
+                self._ended.set()  # first: an interrupt may end the report
             if self._count > MESSAGES:
                 self._messages.append(f"{statement.place}: {self._count - MESSAGES} more messages")
             with suppress(Exception):  # the statement's own result counts
                 self._report_messages()
-            follower = self._thread if statement.seconds >= QUIET_SECONDS else None
-            if follower:
-                self._thread = None
-                self._ended.set()
         if follower:
             follower.join(CLOSING_SECONDS)  # an open connection may be in the way of the next command
 
@@ -128,7 +130,7 @@ class Watch:
                 if statement is None:
                     self._thread = None
                     return None
-            wait = QUIET_SECONDS - statement.seconds
+                wait = QUIET_SECONDS - statement.seconds  # under the lock: ``_end`` then finds it slow, too
             if wait <= 0:
                 return statement
         return None

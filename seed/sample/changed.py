@@ -13,20 +13,23 @@ _COLUMNS = [("id", "integer"), ("embedding", article.TYPE)]
 _TABLE = """
 SELECT c.relkind = 'r' AND NOT c.relhasrules AND NOT c.relrowsecurity
     AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal)
-    AND NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND contype IN ('c', 'f', 'u', 'x'))
+    AND NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND contype IN ('c', 'f', 'x'))
+    AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisunique AND NOT indisprimary)
     AND EXISTS (
       SELECT FROM pg_index i JOIN pg_attribute k ON k.attrelid = c.oid AND k.attnum = i.indkey[0]
-      WHERE i.indrelid = c.oid AND i.indisprimary AND i.indnatts = 1 AND k.attname = 'id'
+      WHERE i.indrelid = c.oid AND i.indisprimary AND i.indimmediate AND i.indnatts = 1
+        AND k.attname = 'id' AND k.attidentity <> 'a'
     ),
   has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT'),
   a.names, a.types, a.required
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (
-  SELECT array_agg(attname::text ORDER BY attnum) AS names,
-    array_agg(format_type(atttypid, atttypmod) ORDER BY attnum) AS types,
-    bool_or(attnotnull AND NOT atthasdef AND attidentity = '') AS required
-  FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+  SELECT coalesce(array_agg(attname::text ORDER BY attnum), '{}') AS names,
+    coalesce(array_agg(format_type(atttypid, atttypmod) ORDER BY attnum), '{}') AS types,
+    bool_or((attnotnull OR typnotnull) AND NOT atthasdef AND attidentity = '') AS required
+  FROM pg_attribute JOIN pg_type t ON t.oid = atttypid
+  WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
 ) a
 WHERE n.nspname = %s AND c.relname = %s
 """

@@ -151,6 +151,11 @@ BAD = {
     b"config:\n  x: " + b"[" * 3000: "is nested too deeply",
     b"config:\n  1: x\n": "has a key that is no text: 1",
     b"config: {a: 1\n": "is not YAML",
+    b"config: {a: !!timestamp x}\n": "has a value that is not of its tag",
+    b"config: {a: !!bool x}\n": "has a value that is not of its tag",
+    b"config: {a: !!int ''}\n": "has a value that is not of its tag",
+    b"config: {x: &a !!omap [k: *a]}\n": "is recursive",
+    b"config: {x: " + b"[" * 400 + b"]" * 400 + b"}": "is nested too deeply",
 }
 
 

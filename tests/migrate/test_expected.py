@@ -47,6 +47,38 @@ def test_a_table_that_a_pending_migration_makes_is_not_refused(database: str, fo
     assert [table["name"] for table in ledger.contract["tables"] if "docs" in table["name"]] == ["public.docs"]
 
 
+@pytest.mark.parametrize(
+    "routine",
+    [
+        "CREATE FUNCTION make() RETURNS void LANGUAGE plpgsql AS 'BEGIN CREATE TABLE docs (e vector(3)); END'",
+        (
+            "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'CREATE TABLE ' || NEW.name || "
+            "' (e vector(3))'; RETURN NEW; END $$;"
+            "CREATE TABLE tenants (name text); CREATE TRIGGER t BEFORE INSERT ON tenants FOR EACH ROW "
+            "EXECUTE FUNCTION f();"
+            "CREATE FUNCTION make() RETURNS void LANGUAGE sql AS $$ INSERT INTO tenants VALUES ('do' || 'cs') $$"
+        ),
+    ],
+    ids=["function", "trigger"],
+)
+def test_a_table_that_an_older_routine_makes_is_not_refused(database: str, folder: Path, routine: str) -> None:
+    write(folder, a1_up=routine)
+    run(database, folder)
+    write(folder, b2_up="SELECT make()")
+    run(database, folder, declare(tables={"docs": {"rows": 1}}))
+
+
+def test_a_table_of_a_schema_that_gets_the_declared_name_is_not_refused(database: str, folder: Path) -> None:
+    ask(database, "CREATE SCHEMA app; CREATE SCHEMA new; CREATE TABLE new.docs (e vector(3))")
+    write(folder, a1_up="ALTER SCHEMA app RENAME TO old; ALTER SCHEMA new RENAME TO app")
+    run(database, folder, declare("app", tables={"docs": {"rows": 1}}))
+
+
+def test_a_name_that_the_server_cuts_off_is_found(database: str, folder: Path) -> None:
+    write(folder, a1_up=f"CREATE TABLE {'n' * 70} (e vector(3))")
+    run(database, folder, declare(tables={"n" * 63: {"rows": 1}}))
+
+
 @pytest.mark.parametrize("name", ["My Table", 'a"b', "ä.b", "select", "$x"])
 def test_an_odd_name_is_found_as_it_is_quoted(database: str, folder: Path, name: str) -> None:
     quoted = '"' + name.replace('"', '""') + '"'

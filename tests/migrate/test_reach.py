@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from pgvector_seed.common.errors import RefusedError
+from pgvector_seed.migrate.adopt import baseline
 from pgvector_seed.migrate.files import load
-from pgvector_seed.migrate.runner import undo
+from pgvector_seed.migrate.runner import apply, undo
 from pgvector_seed.postgres.connection import connect
-from tests.conftest import ask
+from tests.conftest import ask, declare, name_of
 from tests.migrate.helpers import applied, ledger_of, run, write
 
 TOUCH = "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {} RETURN NULL; END $$; "
@@ -65,6 +67,34 @@ def test_a_migration_may_name_and_read_the_ledger(database: str, folder: Path, t
     write(folder, c3_up=text)
     run(database, folder)
     assert applied(database) == ["0001_a", "0002_b", "0003_c"]
+
+
+def test_a_serializable_transaction_may_read_the_ledger(database: str, folder: Path) -> None:
+    """Regression: predicate locks, which outlive their transaction, were taken for a change of the ledger."""
+    ask(database, f"ALTER DATABASE {name_of(database)} SET default_transaction_isolation TO serializable")
+    write(folder, a1_up="CREATE TABLE a ()", b2_up="CREATE TABLE b AS SELECT id FROM pgvector_seed.migrations")
+    run(database, folder)
+    write(folder, c3_up="CREATE TABLE c ()", d4_up="CREATE TABLE d ()")
+    with psycopg.connect(database) as reader:
+        reader.execute("SELECT FROM a")
+        run(database, folder)
+    assert len(applied(database)) == 4
+
+
+def test_migrations_run_in_a_transaction_of_the_callers(database: str, folder: Path) -> None:
+    """Regression: the record of one migration was taken for a change of the ledger by the next."""
+    write(folder, a1_up="CREATE TABLE a ()", b2_up="CREATE TABLE b ()")
+    with psycopg.connect(database) as connection:
+        apply(connection, load(folder), declare(), print)
+    assert applied(database) == ["0001_a", "0002_b"]
+
+
+def test_a_serializable_comparison_may_read_other_schemas(database: str, folder: Path) -> None:
+    ask(database, f"ALTER DATABASE {name_of(database)} SET default_transaction_isolation TO serializable")
+    write(folder, a1_up="CREATE TABLE a AS SELECT n FROM other.numbers")
+    ask(database, "CREATE SCHEMA other; CREATE TABLE other.numbers (n int); CREATE TABLE a (n int)")
+    with connect(database) as connection:
+        baseline(connection, load(folder), declare(), "0001_a", print)
 
 
 def test_a_down_that_changes_the_ledger_is_refused(database: str, folder: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from pgvector_seed.common.errors import MigrationError
 from pgvector_seed.migrate import watch
 from pgvector_seed.migrate.files import load
+from pgvector_seed.migrate.lock import describe_session
 from pgvector_seed.migrate.runner import apply
 from pgvector_seed.postgres.connection import connect
 from tests.conftest import ask, declare, name_of, until
@@ -201,3 +202,36 @@ def test_a_report_that_fails_does_not_fail_the_statement(database: str, folder: 
     with connect(database) as connection:
         apply(connection, load(folder), declare(), report)
     assert ask(database, "SELECT to_regclass('a')") == [("a",)]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_interrupted_report_leaves_no_connection_and_no_thread(database: str) -> None:
+    """Regression: the thread asked for the progress of the ended statement until the process ended."""
+
+    def report(line: str) -> None:
+        if "NOTICE" in line:
+            raise KeyboardInterrupt
+
+    before = set(threading.enumerate())
+    with connect(database) as connection:
+        watched = watch.Watch(connection, report)
+        slow = b"SELECT pg_sleep(0.3); " + RAISE.replace("%", "x").encode()
+        with pytest.raises(KeyboardInterrupt), watched.running("here"):
+            connection.execute(slow)
+        until(lambda: not set(threading.enumerate()) - before, seconds=10)
+
+
+def test_a_thread_that_cannot_start_does_not_fail_the_statement(database: str, folder: Path) -> None:
+    """Regression: with too many processes, a migration ended in a traceback."""
+    write(folder, a1_up="CREATE TABLE a ();" + RAISE.replace("%", "x"))
+    size = threading.stack_size(1 << 46)  # more than the address space
+    try:
+        _, lines = run(database, folder)
+    finally:
+        threading.stack_size(size)
+    assert lines[0] == "0001_a.up.sql, line 1: NOTICE: x"
+
+
+def test_the_session_that_is_waited_for_cannot_forge_a_line() -> None:
+    words = describe_session(["a\n::error::b", "##[c", None, 1, "1 s"])
+    assert words == r"a\n::error::b (##\x5bc, local, server process 1, connected for 1 s)"

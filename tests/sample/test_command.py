@@ -136,6 +136,17 @@ CHANGES = {
     "DROP TABLE embeddings; CREATE TABLE embeddings (id serial PRIMARY KEY, document text, embedding vector(4))": (
         "embeddings is not the article's"
     ),
+    "DROP TABLE embeddings; CREATE TABLE embeddings ()": "embeddings is not the article's",
+    "ALTER TABLE embeddings ALTER id DROP DEFAULT, ALTER id ADD GENERATED ALWAYS AS IDENTITY": (
+        "embeddings is not the article's"
+    ),
+    "ALTER TABLE embeddings DROP CONSTRAINT embeddings_pkey, ADD PRIMARY KEY (id) DEFERRABLE": (
+        "embeddings is not the article's"
+    ),
+    "ALTER TABLE embeddings ADD source text DEFAULT ''; CREATE UNIQUE INDEX ON embeddings (source)": (
+        "embeddings is not the article's"
+    ),
+    "CREATE DOMAIN given AS text NOT NULL; ALTER TABLE embeddings ADD document given": "embeddings wants more columns",
     "INSERT INTO embeddings VALUES (2, '[1,1,1,1]')": "other rows have the ids 1 to 3",
     "INSERT INTO embeddings VALUES (2, NULL)": "other rows have the ids 1 to 3",
 }
