@@ -66,6 +66,7 @@ _REMEDIES = {
     "invalid value for parameter": _OPTIONS,
     "invalid command-line argument": _OPTIONS,
     "permission denied to set": _OPTIONS,
+    "permission denied for database": "The database's owner can allow it: GRANT CONNECT ON DATABASE ... TO ...",
     # starting up, shutting down, in recovery mode
     "the database system is": "The server is not ready yet: run the same command again in a moment.",
     'FATAL: role "': f"Check PGUSER (Pulumi: {setting('user')}) and, if it sets a role, PGOPTIONS.",

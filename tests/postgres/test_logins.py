@@ -120,6 +120,13 @@ def test_a_server_without_a_free_connection(tmp_path: Path) -> None:
         remove(server)
 
 
+def test_a_login_that_may_not_connect_to_the_database(role: Callable[[str], str], database: str) -> None:
+    """Regression: the remedy was to check that the server is running."""
+    login = role("")
+    ask(database, f"REVOKE CONNECT ON DATABASE {name_of(database)} FROM PUBLIC")
+    assert "GRANT CONNECT ON DATABASE" in error_of(login).remedy
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[-1])
 def test_an_expired_password(role: Callable[[str], str], command: tuple[str, ...]) -> None:
     """The remedy mentions expiry, as the server only says that the login failed."""
