@@ -11,7 +11,7 @@ _INSTEAD = {
     r" ?\(Pulumi: [^)]*\)": "",
     rf"pulumi config rm {_KEY}": rf"{_FILE}, remove: \g<key>",
     rf"pulumi config set --secret {_KEY}": rf"{_FILE}, remove: \g<key>; set PGPASSFILE instead",
-    rf"pulumi config set {_KEY} (?P<value>\S+)": rf"{_FILE}, set: \g<key>: \g<value>",
+    rf"pulumi config set {_KEY} (?:--type \w+ )?(?P<value>\S+)": rf"{_FILE}, set: \g<key>: \g<value>",
     rf"pulumi config set {_KEY}": rf"{_FILE}, set: \g<key>",
     r"Run: in Pulumi": "In Pulumi",
     r"run: in Pulumi": "in Pulumi",

@@ -12,7 +12,8 @@ from local.pulumi_cli import Pulumi, UnavailableError, find
 from local.pulumi_state import State
 from local.roles import find_owner, find_roles, owners_ledger
 from local.server import HOST
-from local.workspace import PROJECT, STACK, Workspace
+from local.stack_file import PROJECT
+from local.workspace import STACK, Workspace
 from pgvector_seed.common.console import INTERRUPTED
 from pgvector_seed.common.errors import InputError, RefusedError
 from pgvector_seed.migrate.declaration import NOTHING_DECLARED

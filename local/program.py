@@ -17,7 +17,8 @@ from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mocks, test
 
 from local import stack_file
-from local.workspace import PROJECT, ROOT, STACK
+from local.stack_file import PROJECT
+from local.workspace import ROOT, STACK
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.postgres.interrupt import raise_if_stopped, stop
 

@@ -14,6 +14,8 @@ from pgvector_seed.common.errors import InputError
 
 Stack = dict[str, Any]
 
+PROJECT = "pgvector-seed"
+
 _DEEPEST = 100  # levels: to write a file takes more of the stack than to read it
 
 
@@ -45,7 +47,9 @@ def _checked(data: Any) -> Stack:
     """Return the document as a stack. Raises ValueError for one that is no stack's, or could not be written again."""
     _refuse_unwritable(data, (), set())
     stack = _as_map(data, "is")
-    return {**stack, "config": _as_map(stack.get("config"), "has a config that is")}
+    config = _as_map(stack.get("config"), "has a config that is")
+    # To Pulumi, too, a key without a prefix is the project's.
+    return {**stack, "config": {key if ":" in key else f"{PROJECT}:{key}": value for key, value in config.items()}}
 
 
 def _as_map(data: Any, subject: str) -> Stack:

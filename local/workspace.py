@@ -15,6 +15,7 @@ from psycopg import pq
 from local import stack_file
 from local.options import Options
 from local.server import Server
+from local.stack_file import PROJECT
 from pgvector_seed.common import files
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.postgres.auth import OWN_SERVER
@@ -22,7 +23,6 @@ from pgvector_seed.postgres.conninfo import resolve
 
 ROOT = Path(__file__).parent.parent
 LOCAL = ROOT / ".local"
-PROJECT = "pgvector-seed"
 STACK = "dev"
 OURS = "PGVECTOR_SEED_"  # none of libpq's
 BACKEND = f"{OURS}BACKEND"  # marks a PULUMI_BACKEND_URL as ours

@@ -13,8 +13,8 @@ from pgvector_seed.migrate.contract import CONTRACT, Contract, DeclaredConnectio
 from pgvector_seed.postgres.catalog import LONGEST_NAME
 from pgvector_seed.vectors.extension import EXTENSION
 
-_TABLES = "tables in Pulumi.STACK.yaml" if IN_CHECKOUT else "VectorDatabaseArgs(tables=...)"
-MISSING_TABLE_REMEDY = f"Add the migration that makes it, or remove it from {_TABLES}"
+_TABLES = "the key tables of the configuration" if IN_CHECKOUT else "VectorDatabaseArgs(tables=...)"
+MISSING_TABLE_REMEDY = f"Add the migration that makes it, or correct its name in {_TABLES}"
 _RESERVED = ("pg_", "pgvector_seed")
 
 

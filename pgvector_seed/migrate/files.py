@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pgvector_seed.migrate.ledger.model import AppliedMigration
 
 _UP = "-- What this migration makes. The SQL names tables without a schema.\n"
-_DOWN = "-- What undoes it. Without this file, it cannot be undone.\n"
+_DOWN = "-- Write the statement that undoes it. Or delete this file: then it cannot be undone.\n"
 _NAME = re.compile(r"(?P<id>(?P<number>[0-9]{4})_[a-z0-9_]+)\.(?P<way>up|down)\.sql")
 
 

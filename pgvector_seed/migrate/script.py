@@ -71,7 +71,8 @@ def _faults(file: str, text: str) -> list[str]:
         for name in sorted(script.directives - {NO_TRANSACTION})
     ]
     if not script.statements:
-        faults.append(f"{file}: no statement in it")
+        advice = "; without a down, delete the file" if file.endswith(".down.sql") else ""
+        faults.append(f"{file}: no statement in it{advice}")
     if not script.in_transaction:
         faults += _faults_outside_transaction(file, script.statements)
     return faults + [fault for statement in script.statements for fault in _statement_faults(file, statement)]

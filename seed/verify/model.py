@@ -52,12 +52,21 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """An outcome in the report, with the seconds that the check took. ``table`` is None for the whole database."""
+    """An outcome in the report, with the seconds that the check took. ``table`` is None for the whole database.
+
+    ``column`` is the vector column if the contract has several of this table.
+    """
 
     name: str
     table: str | None
     outcome: Outcome
     seconds: float
+    column: str | None = None
+
+    @property
+    def place(self) -> str:
+        """The table, with the column if there is one; "" for the whole database."""
+        return ".".join(filter(None, (self.table, self.column)))
 
 
 @dataclass(frozen=True)

@@ -56,9 +56,16 @@ def run_checks(
                 error = lost
                 outcome = skipped(error.message)
             outcomes[check.name, number] = outcome
-            table = context.declared_table.name if context.declared_table else None
-            results.append(Result(check.name, table, outcome, time.monotonic() - start))
+            results.append(_result(check, context, outcome, time.monotonic() - start))
     return [result for result in results if result.name in names], error
+
+
+def _result(check: Check, context: Context, outcome: Outcome, seconds: float) -> Result:
+    table = context.declared_table
+    if table is None:
+        return Result(check.name, None, outcome, seconds)
+    columns = [other.vector for other in context.contract.tables or () if other.name == table.name]
+    return Result(check.name, table.name, outcome, seconds, table.vector if len(columns) > 1 else None)
 
 
 def _with_prerequisites(names: Collection[str]) -> list[Check]:

@@ -228,6 +228,7 @@ def test_stand_alone_no_command_of_pulumi_is_advised(copy: Path) -> None:
         ("Set PGHOST (Pulumi: pulumi config set host; pulumi config set port) to", "Set PGHOST to"),
         ("Run: pulumi config set --secret password", "In Pulumi.dev.yaml, remove: password; set PGPASSFILE instead"),
         ("Run: pulumi config set lockTimeout 5s", "In Pulumi.dev.yaml, set: lockTimeout: 5s"),
+        ("pulumi config set --path 'a.minimum' --type float 0.9", "in Pulumi.dev.yaml, set: 'a.minimum': 0.9"),
     ],
 )
 def test_the_commands_of_pulumi_are_replaced(advice: str, instead: str) -> None:

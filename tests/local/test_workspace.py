@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from local import bootstrap, consent, options
+from local import bootstrap, consent, options, stack_file
 from local.options import Options
 from local.server import Server
 from local.workspace import Workspace
@@ -100,16 +100,16 @@ def test_the_stack_file_is_copied_and_what_was_set_in_the_copy_is_kept(
     monkeypatch.setattr("local.workspace.ROOT", tmp_path)
     original = tmp_path / "Pulumi.dev.yaml"
     (tmp_path / "Pulumi.yaml").write_text("name: pgvector-seed\n")
-    original.write_text("config:\n  a: 1\n  b: 1\n")
+    original.write_text("config:\n  x:a: 1\n  x:b: 1\n")
     workspace = Workspace(tmp_path / "18", server=None)
     workspace.prepare()
-    workspace.config_file.write_text("encryptionsalt: s\nconfig:\n  a: 1\n  b: 2\n  c: 3\n")
+    workspace.config_file.write_text("encryptionsalt: s\nconfig:\n  x:a: 1\n  x:b: 2\n  x:c: 3\n")
     workspace.prepare()
-    assert yaml.safe_load(workspace.config_file.read_text())["config"] == {"a": 1, "b": 2, "c": 3}
-    original.write_text("config:\n  a: 5\n  b: 1\n  d: 4\n")
+    assert yaml.safe_load(workspace.config_file.read_text())["config"] == {"x:a": 1, "x:b": 2, "x:c": 3}
+    original.write_text("config:\n  x:a: 5\n  x:b: 1\n  x:d: 4\n")
     workspace.prepare()
     copied = yaml.safe_load(workspace.config_file.read_text())
-    assert copied == {"encryptionsalt": "s", "config": {"a": 5, "b": 2, "c": 3, "d": 4}}
+    assert copied == {"encryptionsalt": "s", "config": {"x:a": 5, "x:b": 2, "x:c": 3, "x:d": 4}}
     assert workspace.config_file.stat().st_mode & 0o777 == 0o600
 
 
@@ -130,6 +130,13 @@ def test_a_copy_that_a_power_cut_emptied_is_made_again(own_workspace: Workspace)
     own_workspace.config_file.write_text("")
     own_workspace.prepare()
     assert own_workspace.config_file.read_text() == complete
+
+
+def test_a_key_without_a_prefix_is_the_projects(tmp_path: Path) -> None:
+    """Regression: stand-alone, such a key had no effect, and its default took its place without a word."""
+    path = tmp_path / "Pulumi.dev.yaml"
+    path.write_text("config: {onDestroy: revert, 'aws:region': x}")
+    assert stack_file.load(path)["config"] == {"pgvector-seed:onDestroy": "revert", "aws:region": "x"}
 
 
 def test_a_stack_file_that_is_not_yaml_is_named(own_workspace: Workspace) -> None:

@@ -105,7 +105,7 @@ def test_a_table_that_nothing_has_is_refused_before_anything_is_run(database: st
     words = refusal(database, folder, name)
     assert f"the stack declares the table {name}" in words
     assert "pending migration" in words
-    assert "in Pulumi.STACK.yaml" in words
+    assert "the key tables of the configuration" in words
     assert "pulumi config" not in words
     assert ledger_of(database) is None
 

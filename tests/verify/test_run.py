@@ -250,3 +250,12 @@ def test_few_dead_rows_are_no_bloat_and_the_limit_is_told(base: str) -> None:
     assert result.outcome.message == "30 dead rows beside 10 live ones"
     assert result.outcome.expected == "fewer dead rows than live ones, or than 1,000"
     assert result.outcome.status is Status.PASS
+
+
+def test_of_a_table_with_several_vector_columns_each_result_names_its_column(base: str) -> None:
+    """Regression: the recall of an old and of a new column could not be told apart."""
+    contract = declared()
+    contract["tables"].append({**contract["tables"][0], "vector": "missing"})
+    several = [result.place for result in results(base, contract, "column")]
+    assert several == ["public.items.embedding", "public.items.missing"]
+    assert [result.place for result in results(base, declared(), "column")] == ["public.items"]

@@ -34,7 +34,7 @@ def as_text(report: Report, *, color: bool = False) -> str:
     report_lines = [f"verifying {printable(report.subject)}"] if report.subject else []
     made = [result for result in results if result.outcome.status is not Status.NOT_DECLARED]
     names = _width([result.name for result in made])
-    tables = _width([result.table or "" for result in made])
+    tables = _width([result.place for result in made])
     for result in made:
         report_lines.append(_row(result, names, tables, color=color))
         report_lines += [f"      {line}" for line in details(result.outcome)]
@@ -57,7 +57,7 @@ def _not_declared(results: list[Result]) -> Iterator[str]:
 def _row(result: Result, names: int, tables: int, *, color: bool) -> str:
     status = result.outcome.status
     word = _painted(f"{status:<4}", status, color=color)
-    cells = [f"{printable(result.name):<{names}}", f"{printable(result.table or ''):<{tables}}"]
+    cells = [f"{printable(result.name):<{names}}", f"{printable(result.place):<{tables}}"]
     return "  ".join([word, *filter(None, cells), printable(result.outcome.message)]).rstrip()
 
 
