@@ -294,6 +294,7 @@ def test_a_refused_up_does_not_look_as_if_its_outputs_were_removed(clone: Path) 
     assert "Outputs" not in refused
     assert 'To run Pulumi\'s commands: eval "$(make env)"' in refused
     assert '"contract": 1' in make(clone, "contract", ENGINE="pulumi")
+    make(clone, "destroy", ENGINE="pulumi", YES="1")
     make(clone, "up")
 
 
