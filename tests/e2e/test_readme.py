@@ -129,7 +129,7 @@ def test_the_first_hour(machine: Machine, shell: str) -> None:
     assert "0002_create_documents applied in" in output
     assert re.search(r"pass +rows +public\.documents +1,000 rows", output)
     assert re.search(r"pass +recall +public\.documents", output)
-    assert re.search(r"(?m)^ +1 \| text 0$", output)
+    assert re.search(r"(?m)^ +1 \| text 1$", output)
     machine.type(shell, f"make destroy YES=1\n{CLEAN}")
 
 
