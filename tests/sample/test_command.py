@@ -146,7 +146,9 @@ CHANGES = {
     "ALTER TABLE embeddings ADD source text DEFAULT ''; CREATE UNIQUE INDEX ON embeddings (source)": (
         "embeddings is not the article's"
     ),
-    "CREATE DOMAIN given AS text NOT NULL; ALTER TABLE embeddings ADD document given": "embeddings requires more columns",
+    "CREATE DOMAIN given AS text NOT NULL; ALTER TABLE embeddings ADD document given": (
+        "embeddings requires more columns"
+    ),
     "INSERT INTO embeddings VALUES (2, '[1,1,1,1]')": "other rows have the ids 1 to 3",
     "INSERT INTO embeddings VALUES (2, NULL)": "other rows have the ids 1 to 3",
 }
