@@ -24,7 +24,7 @@ from pgvector import Vector
 from pgvector.psycopg import register_vector
 
 from bench.measure import own_server
-from pgvector_seed.data.bind import Options
+from pgvector_seed.data.bind import LoadOptions
 from pgvector_seed.data.load import load_files
 from pgvector_seed.data.rows import Rows
 from pgvector_seed.data.summary import Work
@@ -95,7 +95,7 @@ class Bench:
 
     def load(self, jobs: int = 1, **options: Any) -> int:
         """Run our load, with its checks and what it does afterwards, but without the start of the interpreter."""
-        return load_files([str(self.file)], Options("items", number_from=1, **options), work=Work(jobs)).rows
+        return load_files([str(self.file)], LoadOptions("items", number_from=1, **options), work=Work(jobs)).rows
 
     def write_row(self) -> int:
         """Load as pgvector-python documents it."""

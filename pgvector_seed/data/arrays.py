@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.data.bind import Options, bind_columns
+from pgvector_seed.data.bind import LoadOptions, bind_columns
 from pgvector_seed.data.block import Array, Block, numbered, rows_in_block
 from pgvector_seed.data.load import load_all
 from pgvector_seed.data.store import Existing
@@ -45,7 +45,7 @@ def load(
     Raises InputError for bad arrays and rows, WrongResultError if the table has other values or the server refuses a
     row, UnreachableError if the database cannot be reached, and InterruptError.
     """
-    options = Options(table, vector, {}, None, number_from, existing)
+    options = LoadOptions(table, vector, {}, None, number_from, existing)
     if isinstance(vectors, np.ndarray):
         parts = [_part_of_array(vectors, ids, columns or {}, options)]
     elif ids is not None or columns:
@@ -56,7 +56,10 @@ def load(
 
 
 def _part_of_array(
-    vectors: Array, ids: Sequence[Any] | Array | None, columns: Mapping[str, Sequence[Any] | Array], options: Options
+    vectors: Array,
+    ids: Sequence[Any] | Array | None,
+    columns: Mapping[str, Sequence[Any] | Array],
+    options: LoadOptions,
 ) -> Part:
     if vectors.ndim != 2 or vectors.dtype.kind not in "fiub":
         raise InputError(f"the vectors are {vectors.dtype} in the shape {vectors.shape}, not numbers in two dimensions")
@@ -78,7 +81,7 @@ def _part_of_array(
     return Part(lambda target: bind_columns(_NAME, list(all_columns(target)), target, options), read, len(vectors))
 
 
-def _parts_of_blocks(blocks: Iterable[Block], options: Options) -> list[Part]:
+def _parts_of_blocks(blocks: Iterable[Block], options: LoadOptions) -> list[Part]:
     """Return one part, which cannot be read again. The first block tells the columns of all."""
     remaining = iter(blocks)
     first = next(remaining, None)

@@ -17,8 +17,8 @@ from pgvector_seed.data.target import Target
 
 
 @dataclass(frozen=True)
-class Options:
-    """Where a load goes, and how. All are values, so that another process can be given them.
+class LoadOptions:
+    """The target of a load, and its options. All are values, so that another process can be given them.
 
     ``table`` and ``vector`` are as in ``find_target``. ``columns`` maps names of the file to the table's; "" leaves a
     column out. ``ids`` is a .npy with the keys, ``number_from`` the key of the first row.
@@ -32,7 +32,7 @@ class Options:
     existing: Existing = "refuse"
 
 
-def bind(unit: Unit, target: Target, options: Options) -> Binding:
+def bind(unit: Unit, target: Target, options: LoadOptions) -> Binding:
     """Return where the columns of a file go. Raises InputError if they do not fit the table."""
     names = format_of(unit.file).columns(unit.file)
     if names is not None and vector_name(target, options) not in names:
@@ -45,7 +45,7 @@ def bind(unit: Unit, target: Target, options: Options) -> Binding:
 
 
 def bind_columns(
-    source: str, names: Sequence[str], target: Target, options: Options, ids: Array | None = None, offset: int = 0
+    source: str, names: Sequence[str], target: Target, options: LoadOptions, ids: Array | None = None, offset: int = 0
 ) -> Binding:
     """Return where the columns of these names go. Raises InputError, which names the ``source``, if they do not fit."""
     columns = _columns(source, names, target, options)
@@ -63,7 +63,7 @@ def bind_columns(
 _KEYS_REMEDY = "Map a column to it (--map FILE_COLUMN=TABLE_COLUMN), or: --ids FILE.npy, --number-from 1"
 
 
-def vector_name(target: Target, options: Options) -> str:
+def vector_name(target: Target, options: LoadOptions) -> str:
     """Return the name of the file's column that has the vectors."""
     mapped = [name for name, into in options.columns.items() if into == target.vector.name]
     return mapped[0] if mapped else target.vector.name
@@ -84,7 +84,7 @@ def generates(binding: Binding) -> bool:
     return True
 
 
-def _columns(file: str, names: Sequence[str], target: Target, options: Options) -> dict[str, str]:
+def _columns(file: str, names: Sequence[str], target: Target, options: LoadOptions) -> dict[str, str]:
     """Return the table's column for each of the file's, without the vector's and those that are left out."""
     unknown = [name for name in options.columns if names and name not in names]
     if unknown:
@@ -116,7 +116,7 @@ def _refuse_two_keys(target: Target, mapped: object) -> None:
         raise InputError(f"the file has the column {target.key[0]}, and the keys are to come from elsewhere, too")
 
 
-def offsets(units: Sequence[Unit], options: Options) -> list[Unit]:
+def offsets(units: Sequence[Unit], options: LoadOptions) -> list[Unit]:
     """Return the units with the number of rows in the files before each, if keys depend on it.
 
     Raises InputError if a file before the last does not tell how many rows it has.

@@ -15,7 +15,7 @@ BLOCK_BYTES = 4 << 20  # of vectors: larger blocks are slower with 1,536 dimensi
 
 
 @dataclass(frozen=True)
-class Fault:
+class RowFault:
     """A bad row. ``row`` counts from 1 in its file; ``values`` are the row's as far as they could be read."""
 
     file: str
@@ -38,7 +38,7 @@ class Block:
     vectors: Array | list[str]
     columns: Mapping[str, Sequence[Any] | Array] = field(default_factory=dict)
     json_values: bool = False
-    faults: Sequence[Fault] = ()
+    faults: Sequence[RowFault] = ()
 
     def __len__(self) -> int:
         return len(self.numbers)

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from pgvector_seed.common.errors import InputError, InterruptError
 from pgvector_seed.common.text import os_error
-from pgvector_seed.data.bind import Options, generates, offsets
+from pgvector_seed.data.bind import LoadOptions, generates, offsets
 from pgvector_seed.data.finish import finish
 from pgvector_seed.data.formats import Unit, expand, format_of
 from pgvector_seed.data.parallel import load_parts
@@ -29,7 +29,7 @@ _ALL = Work()
 
 def load_files(
     files: Sequence[str],
-    options: Options,
+    options: LoadOptions,
     report: Callable[[Loaded], None] = lambda _loaded: None,
     *,
     work: Work = _ALL,
@@ -57,7 +57,7 @@ def _unreadable(error: OSError) -> InputError:
 
 def load_all(
     parts: Sequence[Part],
-    options: Options,
+    options: LoadOptions,
     report: Callable[[Loaded], None] = lambda _loaded: None,
     *,
     work: Work = _ALL,
@@ -78,7 +78,7 @@ def load_all(
 
 
 def _load(
-    session: Session, parts: Sequence[Part], options: Options, work: Work, rejects: Rejects, tally: Tally
+    session: Session, parts: Sequence[Part], options: LoadOptions, work: Work, rejects: Rejects, tally: Tally
 ) -> None:
     target = session.run(lambda connection, _: _checked_target(connection, options))
     tally.loaded.table = target.shown
@@ -112,7 +112,7 @@ def _load(
     tally.loaded.notes += session.run(lambda connection, _: list(finish(connection, target, changed=changed)))
 
 
-def _checked_target(connection: Connection, options: Options) -> Target:
+def _checked_target(connection: Connection, options: LoadOptions) -> Target:
     target = find_target(connection, options.table, options.vector)
     refuse_unloadable(connection, target)
     return target

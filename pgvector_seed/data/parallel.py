@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
-from pgvector_seed.data.bind import Options
+from pgvector_seed.data.bind import LoadOptions
 from pgvector_seed.data.rejects import Rejects
 from pgvector_seed.data.session import Session
 from pgvector_seed.data.store import Counts
@@ -20,7 +20,7 @@ class _OtherFailedError(Exception):
 
 def load_parts(
     parts: Sequence[Part],
-    options: Options,
+    options: LoadOptions,
     rejects: Rejects,
     count: Count,
     *,

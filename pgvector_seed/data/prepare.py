@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from psycopg.abc import AdaptContext
 
-from pgvector_seed.data.block import Array, Block, Fault
+from pgvector_seed.data.block import Array, Block, RowFault
 from pgvector_seed.data.rows import Rows
 from pgvector_seed.data.target import Target
 from pgvector_seed.data.values import Faults, Fixed, Varying, dump
@@ -18,9 +18,9 @@ from pgvector_seed.data.vectors import dump_vectors
 
 @dataclass(frozen=True)
 class Binding:
-    """Where the columns of a file go. ``columns`` maps those beside the vector to columns of the table.
+    """The columns of the table that a file's columns go to.
 
-    ``vector`` is the name of the file's column that has the vectors.
+    ``columns`` maps the file's columns, without that of the vectors, which is named in ``vector``, to the table's.
     The keys are in ``columns``, or in ``ids``, or count from ``number_from``. ``offset`` is the number of rows in the
     files before. Without any of these, the database generates the keys.
     """
@@ -34,7 +34,7 @@ class Binding:
     offset: int = 0
 
 
-def prepare(block: Block, binding: Binding) -> tuple[Rows, list[Fault]]:
+def prepare(block: Block, binding: Binding) -> tuple[Rows, list[RowFault]]:
     """Return the good rows of a block in the order of their keys, and its faults in the order of the file."""
     target = binding.target
     fixed: dict[str, Fixed] = {}
@@ -107,12 +107,14 @@ def _without(count: int, faults: Faults) -> Array:
     return np.array([place for place in range(count) if place not in faults], np.int64)
 
 
-def _listed(block: Block, faults: Faults, binding: Binding) -> list[Fault]:
+def _listed(block: Block, faults: Faults, binding: Binding) -> list[RowFault]:
     columns = {**block.columns, binding.vector: block.vectors}
     columns |= {
         name: values for name, values in _columns(block, binding).items() if name not in binding.columns.values()
     }
     return [
-        Fault(block.file, int(block.numbers[place]), reason, {name: values[place] for name, values in columns.items()})
+        RowFault(
+            block.file, int(block.numbers[place]), reason, {name: values[place] for name, values in columns.items()}
+        )
         for place, reason in faults.items()
     ]

@@ -1,4 +1,4 @@
-"""What keeps a table from being loaded, and what makes it slow: told before the first block."""
+"""Reasons why a table cannot be loaded, or is loaded slowly, found before the first block."""
 
 from __future__ import annotations
 

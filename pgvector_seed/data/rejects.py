@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.data.block import Fault
+from pgvector_seed.data.block import RowFault
 from pgvector_seed.data.formats.jsonl import REJECTED
 from pgvector_seed.data.session import AGAIN
 
@@ -31,7 +31,7 @@ class Rejects:
         if self._stream is not None:
             self._stream.close()
 
-    def add(self, faults: Iterable[Fault]) -> None:
+    def add(self, faults: Iterable[RowFault]) -> None:
         """Write the rows. Raises InputError for the first one if there is no file."""
         for fault in faults:
             if self._stream is None:
@@ -41,7 +41,7 @@ class Rejects:
                 self._stream.write(_line(fault))
 
 
-def _line(fault: Fault) -> bytes:
+def _line(fault: RowFault) -> bytes:
     about = {"file": fault.file, "row": fault.row, "reason": fault.reason}
     values = {name: _plain(value) for name, value in fault.values.items()}
     if REJECTED in values:  # the text of a line that could not be read

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import psycopg
 
-from pgvector_seed.data.bind import Options, bind, vector_name
-from pgvector_seed.data.block import Block, Fault
+from pgvector_seed.data.bind import LoadOptions, bind, vector_name
+from pgvector_seed.data.block import Block, RowFault
 from pgvector_seed.data.finish import flush
 from pgvector_seed.data.formats import STDIN, Unit, format_of
 from pgvector_seed.data.prepare import Binding, prepare
@@ -35,14 +35,14 @@ class Part:
     rows: int | None
     once: bool = False
 
-    def prepared(self, target: Target) -> Iterator[tuple[Rows, list[Fault]]]:
+    def prepared(self, target: Target) -> Iterator[tuple[Rows, list[RowFault]]]:
         """Yield the good rows of each block, and its faults."""
         binding = self.bind(target)
         for block in self.read(target):
             yield prepare(block, binding)
 
 
-def part_of_file(unit: Unit, options: Options) -> Part:
+def part_of_file(unit: Unit, options: LoadOptions) -> Part:
     """Return a part of a file."""
     return Part(
         bind=lambda target: bind(unit, target, options),
@@ -52,7 +52,7 @@ def part_of_file(unit: Unit, options: Options) -> Part:
     )
 
 
-def load_unit(options: Options, unit: Unit, *, fresh: bool = False, conninfo: str = "") -> Counts:
+def load_unit(options: LoadOptions, unit: Unit, *, fresh: bool = False, conninfo: str = "") -> Counts:
     """Load one part of a file by a connection of its own, and return what was done. It may run twice.
 
     ``fresh`` copies without a comparison first, for a table that was empty. Raises InputError for a bad row,
@@ -66,7 +66,9 @@ def load_unit(options: Options, unit: Unit, *, fresh: bool = False, conninfo: st
     return sum(done, Counts())
 
 
-def load_part(session: Session, part: Part, options: Options, rejects: Rejects, count: Count, *, fresh: bool) -> None:
+def load_part(
+    session: Session, part: Part, options: LoadOptions, rejects: Rejects, count: Count, *, fresh: bool
+) -> None:
     """Load one part by an open session, and wait until it is on the server's disk. Raises as ``load_unit``.
 
     If the connection is lost, the part is loaded again from its first row: a crash of the server also loses blocks

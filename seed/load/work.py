@@ -15,7 +15,7 @@ from pgvector_seed.common.text import lines
 # pyarrow's own allocator keeps what it has freed: three times the memory for a large Parquet file.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 try:
-    from pgvector_seed.data.bind import Options
+    from pgvector_seed.data.bind import LoadOptions
     from pgvector_seed.data.load import load_files
     from pgvector_seed.data.summary import Work
 except ModuleNotFoundError as error:
@@ -49,7 +49,7 @@ def load(
     if ids is not None and number_from is not None:
         raise click.UsageError("Only one of --ids and --number-from can be given.")
     existing = "replace" if replace else "keep" if keep else "refuse"
-    options = Options(table, vector, _mapping(columns), ids, number_from, existing)  # type: ignore[arg-type]
+    options = LoadOptions(table, vector, _mapping(columns), ids, number_from, existing)  # type: ignore[arg-type]
     progress = Progress(sys.stderr)
     try:
         work = Work(jobs, _shard(shard), rejects, dry_run)

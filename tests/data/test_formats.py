@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.data.bind import Options
+from pgvector_seed.data.bind import LoadOptions
 from pgvector_seed.data.formats import format_of
 from pgvector_seed.data.formats.lines import LONGEST_LINE
 from pgvector_seed.data.load import load_files
@@ -100,7 +100,7 @@ def test_vectors_come_back_bit_by_bit(database: str, tmp_path: Path, name: str, 
     make_table(database)
     file = WRITERS[name](tmp_path / name, values)
     numbered = None if any(part in name for part in (".jsonl", ".csv", ".parquet")) else 1
-    options = Options("items", number_from=numbered)
+    options = LoadOptions("items", number_from=numbered)
     assert load_files([file], options, conninfo=database).counts.copied == len(values)
     assert same(database, values)
     assert load_files([file], options, conninfo=database).counts.unchanged == len(values)

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.data.block import BLOCK_BYTES, Array, Block, Fault
+from pgvector_seed.data.block import BLOCK_BYTES, Array, Block, RowFault
 from pgvector_seed.data.formats import COMPRESSED, STDIN
 
 LONGEST_LINE = 16 << 20  # bytes
@@ -85,7 +85,7 @@ class RowsReader:
         self.numbers: list[int] = []
         self.vectors: list[Any] = []
         self.rows: list[dict[str, Any]] = []
-        self.faults: list[Fault] = []
+        self.faults: list[RowFault] = []
 
     def add(self, row: int, vector: Any, values: dict[str, Any], size: int) -> None:
         """Add a row: its vector as numbers or as text, its other values, and its size in the file in bytes."""
@@ -121,11 +121,11 @@ class RowsReader:
 
     def fault(self, row: int, reason: str, values: dict[str, Any] | None = None) -> None:
         """Add a bad row."""
-        self.faults.append(Fault(self.file, row, reason, values or {}))
+        self.faults.append(RowFault(self.file, row, reason, values or {}))
 
     @property
     def is_full(self) -> bool:
-        """Whether the rows so far make a block."""
+        """True if the rows so far make a block."""
         vectors = len(self.vectors) * max(1, self.size) * 4
         return vectors >= BLOCK_BYTES or self.bytes >= 4 * BLOCK_BYTES or len(self.faults) >= 1000
 
