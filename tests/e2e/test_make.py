@@ -157,7 +157,7 @@ def test_psql_in_a_shell_of_make_env(clone: Path, shell: str) -> None:
     assert output.splitlines()[-1] == "other", output
 
 
-@pytest.mark.parametrize("command", [OURS[0], *(pytest.param(command, marks=pytest.mark.rest) for command in OURS[1:])])
+@pytest.mark.parametrize("command", OURS)
 def test_a_program_on_the_port_of_a_stopped_server_is_told_no_password(clone: Path, command: str) -> None:
     """Regression: each of these commands sent the superuser's password in clear."""
     with stopped(clone) as its:
