@@ -343,7 +343,7 @@ ASLEEP = f"SELECT count(*) FROM pg_stat_activity WHERE query = '{SLOW}' AND stat
 LEFT = "is the newest recorded migration, and stays; later work was rolled back. Run the same command again."
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.rest)])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_an_up_without_an_engine_that_ends_inside_a_migration(clone: Path, sent: signal.Signals) -> None:
     """Regression: the statement ran on with its locks, and no line said what had been recorded."""
     slow = clone / "migrations" / "0003_slow.up.sql"
