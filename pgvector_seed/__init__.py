@@ -40,12 +40,10 @@ if not TYPE_CHECKING:  # with it, a type checker accepts every name
         except ModuleNotFoundError as error:
             if error.name not in _EXTRAS:
                 raise
-            from pgvector_seed.common.remedies import IN_CHECKOUT, wheel_path
+            from pgvector_seed.common.remedies import install_extra
 
             package, extra = _EXTRAS[error.name]
-            file = {"pulumi": "requirements.txt", "load": "requirements-load.txt"}[extra]
-            install = f"python -m pip install -r {file}" if IN_CHECKOUT else f"pip install '{wheel_path()}[{extra}]'"
-            raise ImportError(f"{name} needs {package}: {install}", name=error.name) from error
+            raise ImportError(f"{name} needs {package}: {install_extra(extra)}", name=error.name) from error
 
 
 def __dir__() -> list[str]:

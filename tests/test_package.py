@@ -48,7 +48,7 @@ def test_without_numpy_load_says_what_to_install() -> None:
     done = python(without + "import seed.__main__ as command; command.main()")
     assert (done.returncode, done.stderr.splitlines()) == (
         2,
-        ["error: load needs numpy", "  Run: pip install -r requirements-load.txt"],
+        ["error: load needs numpy", "  Run: python -m pip install -r requirements-load.txt"],
     )
 
 

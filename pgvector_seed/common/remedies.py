@@ -37,6 +37,13 @@ def wheel_path(version: str = VERSION) -> str:
     return f"DIR/pgvector_seed-{version}-py3-none-any.whl"
 
 
+def install_extra(extra: str) -> str:
+    """Return the command that installs the packages of an extra: "pulumi" or "load"."""
+    requirements = {"pulumi": "requirements.txt", "load": "requirements-load.txt"}
+    source = f"-r {requirements[extra]}" if IN_CHECKOUT else f"'{wheel_path()}[{extra}]'"
+    return f"python -m pip install {source}"
+
+
 def in_checkout(text: str) -> str:
     """Return a text that names make or docs/, or "" for an installation, which has neither."""
     return text if IN_CHECKOUT else ""

@@ -17,6 +17,8 @@ MARGIN = 100_000
 # A commit flushes all that was written before it, if it has written something itself.
 _FLUSH = "SELECT pg_catalog.pg_logical_emit_message(true, 'pgvector_seed', '')"
 _NEVER_ANALYZED = "SELECT reltuples < 0 FROM pg_catalog.pg_class WHERE oid = %s"
+# The session's counts of rows, which would otherwise be added to those of a later ANALYZE.
+_REPORT = "SELECT pg_catalog.pg_stat_force_next_flush()"
 _LARGEST = "SELECT max({key}) FROM {table}"
 _LAST = "SELECT last_value - CASE WHEN is_called THEN 0 ELSE {increment} END FROM {sequence}"
 _SETVAL = "SELECT pg_catalog.setval(%s::pg_catalog.oid::pg_catalog.regclass, %s)"
@@ -87,6 +89,7 @@ def _analyze(connection: Connection, target: Target) -> bool:
     def note(diagnostic: errors.Diagnostic) -> None:  # which is empty after this call
         severities.append(diagnostic.severity_nonlocalized)
 
+    connection.execute(_REPORT)
     connection.add_notice_handler(note)
     try:
         connection.execute(sql.SQL("ANALYZE {}").format(target.sql_name))

@@ -14,7 +14,7 @@ from pgvector_seed.data.finish import finish
 from pgvector_seed.data.formats import Unit, expand, format_of
 from pgvector_seed.data.parallel import load_parts
 from pgvector_seed.data.refuse import refuse_unloadable, vector_indexes
-from pgvector_seed.data.rejects import Rejects
+from pgvector_seed.data.rejects import Rejects, refuse_input
 from pgvector_seed.data.session import Session, refusals
 from pgvector_seed.data.store import Counts, copy
 from pgvector_seed.data.summary import Loaded, Tally, Work
@@ -40,7 +40,9 @@ def load_files(
     Raises InputError for a bad row or file, WrongResultError if the table has other values or the server refuses a
     row, UnreachableError, and InterruptError. What was committed before stays.
     """
-    units = offsets(list(chain.from_iterable(map(_units, expand(files)))), options)
+    names = expand(files)
+    refuse_input(work.rejects, filter(None, [*names, options.ids]))
+    units = offsets(list(chain.from_iterable(map(_units, names))), options)
     return load_all([part_of_file(unit, options) for unit in units], options, report, work=work, conninfo=conninfo)
 
 

@@ -41,6 +41,13 @@ class Rejects:
                 self._stream.write(_line(fault))
 
 
+def refuse_input(file: str | None, inputs: Iterable[str]) -> None:
+    """Raise InputError if the rejects' file, which is written anew, is one of the files to load."""
+    for path in map(Path, inputs):
+        if file and Path(file).exists() and path.exists() and path.samefile(file):
+            raise InputError(f"{file} is one of the files to load", "Give the rejects another name: --rejects FILE")
+
+
 def _line(fault: RowFault) -> bytes:
     about = {"file": fault.file, "row": fault.row, "reason": fault.reason}
     values = {name: _plain(value) for name, value in fault.values.items()}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from psycopg import sql
 
 from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.snapshot import query_catalog
 
 # pgvector's defaults for the parameters of an index. Source: the sections "HNSW" and "IVFFlat" of its README.
 INDEX_DEFAULTS: dict[str, dict[str, int | str]] = {
@@ -39,6 +40,15 @@ JOIN pg_am m ON m.oid = x.relam
 WHERE root.relname = %s AND root.relkind IN ('i', 'I')
 ORDER BY x.oid <> root.oid, 1
 """
+_ON_COLUMN = """
+SELECT n.nspname, x.relname, m.amname
+FROM pg_index i
+JOIN pg_class x ON x.oid = i.indexrelid
+JOIN pg_namespace n ON n.oid = x.relnamespace
+JOIN pg_am m ON m.oid = x.relam
+WHERE i.indrelid = %s AND %s = ANY (i.indkey) AND m.amname <> 'btree'
+ORDER BY 1, 2
+"""
 
 
 class VectorIndex(NamedTuple):
@@ -64,6 +74,14 @@ class VectorIndex(NamedTuple):
 def indexes_named(connection: Connection, schema: str, name: str) -> list[VectorIndex]:
     """Return the index of that name, followed by the indexes of its partitions, or an empty list."""
     return [VectorIndex(*row) for row in connection.execute(_INDEXES, (schema, name))]
+
+
+def indexes_on_column(connection: Connection, table: int, column: int) -> list[tuple[str, str, str]]:
+    """Return schema, name and method of the indexes for searches on a column: all but B-trees.
+
+    ``table`` is the table's oid, ``column`` the column's number.
+    """
+    return query_catalog(connection, _ON_COLUMN, (table, column))
 
 
 def create_index(

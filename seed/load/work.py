@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.common.remedies import IN_CHECKOUT, wheel_path
+from pgvector_seed.common.remedies import install_extra
 from pgvector_seed.common.text import lines
 
 # pyarrow's own allocator keeps what it has freed: three times the memory for a large Parquet file.
@@ -21,8 +21,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in ("numpy", "pyarrow"):
         raise
-    install = "-r requirements-load.txt" if IN_CHECKOUT else f"'{wheel_path()}[load]'"
-    raise InputError(f"load needs {error.name}", f"Run: pip install {install}") from error
+    raise InputError(f"load needs {error.name}", f"Run: {install_extra('load')}") from error
 
 from .output import Progress, as_json_document, as_text
 

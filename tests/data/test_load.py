@@ -437,3 +437,20 @@ def test_an_index_that_is_there_before_the_data_is_named(table: str, tmp_path: P
     ask(table, "CREATE INDEX slow ON items USING hnsw (embedding vector_l2_ops)")
     output = load(table, save(tmp_path / "v.npy", vectors(20)), "--table", "items", "--number-from", "1")
     assert "note: the hnsw index slow is there before the data" in output
+
+
+def test_the_rejects_never_replace_a_file_that_is_loaded(table: str, tmp_path: Path) -> None:
+    """Regression: the file was emptied before it was read, and its rows were lost."""
+    name = write_jsonl(tmp_path / "rejected.jsonl", [{"id": 1, "embedding": [1, 2, 3]}])
+    before = Path(name).read_bytes()
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(name)
+    for rejects in (name, str(link)):
+        assert "is one of the files to load" in load(table, name, "--table", "items", "--rejects", rejects, code=2)
+    assert Path(name).read_bytes() == before
+
+
+def test_the_servers_counters_have_each_row_once(table: str, tmp_path: Path) -> None:
+    """Regression: rows that the session reported after its ANALYZE were counted twice, and verify told of them."""
+    load(table, save(tmp_path / "v.npy", vectors(500)), "--table", "items", "--number-from", "1")
+    assert ask(table, "SELECT pg_stat_get_live_tuples('items'::regclass)") == [(500,)]

@@ -121,7 +121,7 @@ def test_the_first_migration_does_not_make_the_ledger(database: str, folder: Pat
 
 def test_the_first_migration_finds_no_ledger_to_change(database: str, folder: Path) -> None:
     """The ledger is created after the statements, in the same transaction."""
-    found = "to_regclass('pgvector_seed.migrations') IS NOT NULL AS found"
-    write(folder, a1_up=f"CREATE TABLE a AS SELECT {found}", b2_up=f"INSERT INTO a SELECT {found}")
+    exists = "to_regclass('pgvector_seed.migrations') IS NOT NULL AS ledger_exists"
+    write(folder, a1_up=f"CREATE TABLE a AS SELECT {exists}", b2_up=f"INSERT INTO a SELECT {exists}")
     run(database, folder)
-    assert ask(database, "SELECT found FROM a ORDER BY 1") == [(False,), (True,)]
+    assert ask(database, "SELECT ledger_exists FROM a ORDER BY 1") == [(False,), (True,)]

@@ -9,6 +9,7 @@ from psycopg import errors, sql
 from pgvector_seed.common.remedies import in_checkout
 from pgvector_seed.postgres.catalog import Column
 from pgvector_seed.vectors.extension import EXTENSION
+from pgvector_seed.vectors.indexes import indexes_on_column
 
 from ..context import Context, NotAllowedError
 
@@ -23,16 +24,6 @@ _NEW_COLUMN = (
     "drop the old column" + in_checkout(' (docs/migrations.md, "Change the dimensions")') + "."
 )
 _HAS_VECTOR = "SELECT EXISTS (SELECT FROM {table} WHERE {column} IS NOT NULL)"
-# An index of another type's operator class keeps the column from its new type.
-_INDEXES = """
-SELECT n.nspname, x.relname
-FROM pg_index i
-JOIN pg_class x ON x.oid = i.indexrelid
-JOIN pg_namespace n ON n.oid = x.relnamespace
-JOIN pg_am m ON m.oid = x.relam AND m.amname IN ('hnsw', 'ivfflat')
-WHERE i.indrelid = %s AND %s = ANY (i.indkey)
-ORDER BY 1, 2
-"""
 
 
 def retype_remedy(context: Context, column: Column) -> str:
@@ -71,9 +62,10 @@ def _is_empty(context: Context) -> bool:
 
 
 def _migration(context: Context, column: Column, new: str) -> str:
+    # The operator class of an index keeps its column from another type.
     other_type = column.type != new.partition("(")[0]
-    rows = context.connection.execute(_INDEXES, (context.table.oid, column.number)) if other_type else ()
-    drops = [sql.SQL("DROP INDEX {};").format(sql.Identifier(*names)).as_string() for names in rows]
+    indexes = indexes_on_column(context.connection, context.table.oid, column.number) if other_type else ()
+    drops = [sql.SQL("DROP INDEX {};").format(sql.Identifier(*name)).as_string() for *name, _ in indexes]
     return "\n".join(["-- In a migration:", *drops, _alter(context, new)])
 
 
