@@ -126,7 +126,8 @@ def test_the_first_hour(machine: Machine, shell: str) -> None:
     """From nothing to a verified table of one's own. The first shell installs the packages."""
     output = machine.type(shell, "\n".join(BLOCKS[title] for title in LAPTOP))
     assert "All 7 answers are the article's." in output
-    assert "0002_create_documents applied in" in output
+    assert "0002_documents applied in" in output
+    assert "0003_index applied in" in output
     assert re.search(r"pass +rows +public\.documents +1,000 rows", output)
     assert re.search(r"pass +recall +public\.documents", output)
     assert re.search(r"(?m)^ +1 \| text 1$", output)
