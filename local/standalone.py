@@ -15,19 +15,20 @@ from psycopg import sql
 
 from local import consent, program
 from local.advice import without_pulumi
+from local.changes import changed_settings
 from local.program import Registered
 from local.pulumi_state import EXTENSION_TYPE, MIGRATIONS_TYPE
 from local.workspace import STACK
 from pgvector_seed.common.errors import Error, InputError
+from pgvector_seed.common.text import printable
 from pgvector_seed.infra.database import COMPONENT_TYPE
 from pgvector_seed.infra.migrations import apply_inputs, declaration, irreversible, options
 from pgvector_seed.infra.preflight import enable, preflight
 from pgvector_seed.migrate.contract import as_data
 from pgvector_seed.migrate.files import load, load_if_present
 from pgvector_seed.migrate.ledger.read import read_ledger
-from pgvector_seed.migrate.plan import Plan
+from pgvector_seed.migrate.runner import Preview, revert
 from pgvector_seed.migrate.runner import preview as compare
-from pgvector_seed.migrate.runner import revert
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.errors import translated
 from pgvector_seed.vectors.extension import EXTENSION, find_extension
@@ -70,8 +71,8 @@ def collect() -> Stack:
     return Stack(resources[EXTENSION_TYPE], resources[MIGRATIONS_TYPE])
 
 
-def operations(stack: Stack) -> tuple[dict[str, str], Plan]:
-    """Return the operation of `up` on each type of resource, and the plan of the migrations."""
+def operations(stack: Stack) -> tuple[dict[str, str], Preview]:
+    """Return the operation of `up` on each type of resource, and the preview of the migrations."""
     preflight(stack.conninfo)
     with connect(stack.conninfo) as connection, translated("reading the catalog"):
         enabled = find_extension(connection) is not None
@@ -79,18 +80,21 @@ def operations(stack: Stack) -> tuple[dict[str, str], Plan]:
         inputs = stack.migrations.inputs
         previewed = compare(connection, migrations, declaration(inputs), options(inputs))
     operation = "create" if previewed.ledger is None else "unchanged" if previewed.nothing_to_do else "update"
-    return {EXTENSION_TYPE: "unchanged" if enabled else "create", MIGRATIONS_TYPE: operation}, previewed.plan
+    return {EXTENSION_TYPE: "unchanged" if enabled else "create", MIGRATIONS_TYPE: operation}, previewed
 
 
 def preview() -> None:
     """Print what `up` would do."""
     print(f"Previewing update ({STACK}), stand-alone:")
     stack = collect()
-    planned, steps = operations(stack)
+    planned, previewed = operations(stack)
     for resource in (stack.extension, stack.migrations):
         show(resource, planned[resource.type])
-    for line in steps.lines(irreversible(stack.migrations.inputs)):
+    for line in previewed.plan.lines(irreversible(stack.migrations.inputs)):
         print(line)
+    if previewed.ledger:
+        for line in changed_settings(previewed.ledger.declaration, previewed.declaration):
+            print(printable(line))
     summary(planned, "to ")
 
 

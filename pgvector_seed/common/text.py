@@ -45,10 +45,16 @@ def name_full_disk(message: str, path: str) -> str:
     return f"{message}: the disk mounted at {disk} is full"
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return "; did you mean NAME?" for the most similar of ``names``, or "". Letter case does not count."""
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return the most similar of ``names``, or None if none is. Letter case, "_" and "-" do not count."""
     from difflib import get_close_matches  # only after an error
 
     plain = {re.sub("[_-]", "", candidate).lower(): candidate for candidate in names}
-    nearest = get_close_matches(re.sub("[_-]", "", name).lower(), plain, n=1)
-    return f"; did you mean {plain[nearest[0]]}?" if nearest else ""
+    matches = get_close_matches(re.sub("[_-]", "", name).lower(), plain, n=1)
+    return plain[matches[0]] if matches else None
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return "; did you mean NAME?" for the ``nearest`` of the names, or ""."""
+    match = nearest(name, names)
+    return f"; did you mean {match}?" if match else ""

@@ -8,17 +8,18 @@ from typing import Any
 
 import msgspec
 
-from pgvector_seed.common.text import did_you_mean
+from pgvector_seed.common.text import did_you_mean, nearest
 from pgvector_seed.infra.validation import fault_of_text, with_command
 from pgvector_seed.migrate.contract import DeclaredRecall, TableDeclaration
 from pgvector_seed.vectors.metrics import OPERATORS
 
 Tables = dict[str, dict[str, Any]]
 
-# For each key of a declaration: its valid values, and the commands that set one; {} is the table's path.
+# For each key of a declaration: its valid values, and the commands that set one. {0} is the table's path, {1} the
+# metric nearest to the value.
 _KEYS = {
-    "metric": (f"one of {', '.join(OPERATORS)}", "pulumi config set --path '{}.metric' l2"),
-    "rows": ("an integer", "pulumi config set --path '{}.rows' 1000"),
+    "metric": (f"one of {', '.join(OPERATORS)}", "pulumi config set --path '{0}.metric' {1}"),
+    "rows": ("an integer", "pulumi config set --path '{0}.rows' 1000"),
     "recall": (
         "a map of k (an integer) and minimum (0 to 1) only",
         (
@@ -58,7 +59,9 @@ def faults_of_table(name: Any, table: Any) -> Iterator[tuple[str, str]]:
             yield fault, f"pulumi config rm --path '{path}.{key}'"
         elif not _fits(key, value):
             valid, commands = _KEYS[key]
-            yield f"{path}: {key} must be {valid}; got {value!r}{_unknown_part(key, value)}", commands.format(path)
+            fault = f"{path}: {key} must be {valid}; got {value!r}{_unknown_part(key, value)}"
+            metric = nearest(value, OPERATORS) if isinstance(value, str) else None
+            yield fault, commands.format(path, metric or "l2")
 
 
 def _unknown_part(key: str, value: Any) -> str:

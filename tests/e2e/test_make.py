@@ -77,6 +77,18 @@ def test_preview_of_a_new_migration(clone: Path) -> None:
     assert "~ 1 to update" in output
 
 
+def test_preview_of_changed_settings(clone: Path) -> None:
+    """Regression: only "1 to update" was printed, also for a setting that was lost by mistake."""
+    config = clone / "Pulumi.dev.yaml"
+    before = config.read_text()
+    config.write_text(before.replace("onDestroy: revert", "onDestroy: retain").replace("metric: l2", "metric: cosine"))
+    output = make(clone, "preview")
+    config.write_text(before)
+    assert "onDestroy: revert -> retain" in output
+    assert "tables.embeddings.metric: l2 -> cosine" in output
+    assert "~ 1 to update" in output
+
+
 def test_the_documented_way_to_change_the_table(clone: Path) -> None:
     output = run(["bash", "-euc", readme_block("run: migration", "docs/migrations.md")], clone, **STANDALONE).stdout
     assert "apply 0002_add_label" in output

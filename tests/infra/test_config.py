@@ -189,6 +189,7 @@ def test_a_bad_value_names_its_key_and_the_command(key: str, value: str) -> None
         ("[]", "rm tables"),
         ('{"t": 1}', "rm --path 'tables[\"t\"]'"),
         ('{"my.t": {"metric": "l3"}}', "set --path 'tables[\"my.t\"].metric' l2"),
+        ('{"my.t": {"metric": "cos"}}', "set --path 'tables[\"my.t\"].metric' cosine"),
         ('{"t": {"rows": -1}}', "set --path 'tables[\"t\"].rows' 1000"),
         ('{"t": {"rows": true}}', "set --path 'tables[\"t\"].rows' 1000"),
         ('{"t": {"recall": {"k": 0, "minimum": 0.9}}}', "set --path 'tables[\"t\"].recall.k' 10"),
