@@ -124,7 +124,5 @@ def test_the_library_needs_pulumi_for_the_component_alone(environment: Path, out
     succeed([python, "-c", "import pgvector_seed"], outside)
     done = run([python, "-c", "from pgvector_seed import VectorDatabase"], outside)
     assert done.returncode == 1
-    assert (
-        f"VectorDatabase needs Pulumi: pip install 'DIR/pgvector_seed-{VERSION}-py3-none-any.whl[pulumi]'"
-        in done.stdout
-    )
+    command = f"python -m pip install 'DIR/pgvector_seed-{VERSION}-py3-none-any.whl[pulumi]'"
+    assert f"VectorDatabase needs Pulumi: {command}" in done.stdout
