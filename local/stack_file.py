@@ -25,9 +25,9 @@ def load(path: Path) -> Stack:
     Raises InputError in one line if the file cannot be used.
     """
     name = os.path.relpath(path)
-    remedy = "Correct the file."
+    remedy = "Fix the file."
     if path.parent != Path.cwd():
-        remedy = f"Correct the file, or start anew: rm {shlex.quote(name)}"
+        remedy = f"Fix the file, or start anew: rm {shlex.quote(name)}"
     try:
         text = path.read_bytes().decode() if path.exists() else ""
         return _checked(yaml.safe_load(text))

@@ -46,7 +46,7 @@ class ServerAccess:
         hidden = pulumi.Output.secret(password or self.address.apply(lambda address: address.password))
         both = pulumi.Output.all(self.address, hidden)
         self.conninfo = both.apply(lambda both: both[0].conninfo(both[1]))
-        self.owners_conninfo = self.conninfo.apply(lambda conninfo: owners_conninfo(conninfo, owner))
+        self.owners_conninfo = self.conninfo.apply(lambda conninfo: as_role(conninfo, owner))
         # The host and the port are no secret.
         host_and_port = pulumi.Output.unsecret(both).apply(lambda both: both[0].dialed(both[1]))
         self.provider = postgresql.Provider(
@@ -93,11 +93,6 @@ class ServerAccess:
         return pulumi.ResourceOptions(
             env_var_mappings=ENV_VAR_MAPPINGS, hooks=pulumi.ResourceHookBinding(before_update=[hook])
         )
-
-
-def owners_conninfo(conninfo: str, owner: str | None) -> str:
-    """Return the conninfo of a session that acts as ``owner``, or as the login if there is no owner."""
-    return as_role(conninfo, owner) if owner else conninfo
 
 
 async def _known(conninfo: pulumi.Output[str]) -> str:

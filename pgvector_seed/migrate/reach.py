@@ -67,7 +67,7 @@ SELECT pg_catalog.to_regclass('pgvector_seed.migrations') IS NULL
 """
 _LEDGER_MADE = "SELECT pg_catalog.to_regnamespace('pgvector_seed') IS NOT NULL"
 _RESERVED = (
-    "Take that out of the file: only pgvector-seed writes in the schema pgvector_seed. For the commands that correct "
+    "Take that out of the file: only pgvector-seed writes in the schema pgvector_seed. For the commands that fix "
     f"the ledger: {PROGRAM} migrate --help"
 )
 

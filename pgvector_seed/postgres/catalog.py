@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from psycopg import errors
 
 from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.text import fault_of_text
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import query_catalog
 
-LONGEST_NAME = 63  # bytes, PostgreSQL's limit for a name
+_LONGEST_NAME = 63  # bytes; NAMEDATALEN less 1
 
 _AS_IN_SQL = 'Write it as in SQL: public.items, "My schema".items'
 
@@ -85,6 +86,12 @@ class Column:
     modifier: int
     not_null: bool
     wants_statistics: bool
+
+
+def fault_of_identifier(name: str) -> str | None:
+    """Return the fault of a name that PostgreSQL would refuse or cut off, or None."""
+    is_long = len(name.encode()) > _LONGEST_NAME
+    return f"must have at most {_LONGEST_NAME} bytes, PostgreSQL's limit for a name" if is_long else fault_of_text(name)
 
 
 def parse_name(connection: Connection, text: str) -> TableName:

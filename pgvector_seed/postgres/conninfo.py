@@ -66,8 +66,13 @@ def timeout_limit(conninfo: str) -> int | None:
         ) from error
 
 
-def as_role(conninfo: str, role: str) -> str:
-    """Return the conninfo with ``-c role=`` in its options: the session starts as ``role``, and RESET ROLE keeps it."""
+def as_role(conninfo: str, role: str | None) -> str:
+    """Return the conninfo of a session that acts as ``role``, or as the login if that is None.
+
+    The role is in the options (``-c role=``), so the session starts with it and RESET ROLE keeps it.
+    """
+    if role is None:
+        return conninfo
     options = conninfo_to_dict(conninfo).get("options") or libpq_default("options") or ""
     return make_conninfo(conninfo, options=f"{options} -c role={escaped_role(role)}".strip())
 

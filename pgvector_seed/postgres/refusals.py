@@ -18,7 +18,7 @@ _ROOT = f"Set PGSSLROOTCERT (Pulumi: {setting('sslrootcert')}) to"
 _LOGIN = f"Set PGPASSWORD or PGPASSFILE (Pulumi: {setting('password')}) to this user's password"
 _CERTIFICATE = f"Set PGSSLCERT and PGSSLKEY (Pulumi: {settings('sslcert', 'sslkey')}) to a certificate"
 _KEY = f"Set PGSSLKEY (Pulumi: {setting('sslkey')}) to the file of the certificate's private key, in PEM format."
-_OPTIONS = "Correct or unset PGOPTIONS, or the service file's options: the server or a pooler refuses them."
+_OPTIONS = "Fix or unset PGOPTIONS, or the service file's options: the server or a pooler refuses them."
 _WAIT = "Wait until other sessions have ended, or raise the limit"
 _FULL = (
     "The server is full. Wait, raise max_connections, which needs a restart, or end sessions that are not needed: "

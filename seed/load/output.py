@@ -67,7 +67,7 @@ def as_text(loaded: Loaded, *, dry_run: bool) -> str:
 
 
 def _rejected(loaded: Loaded) -> list[str]:
-    return [f"{loaded.rejected:,} bad rows were rejected: mend them, and load their file"] if loaded.rejected else []
+    return [f"{loaded.rejected:,} bad rows were rejected: fix them, and load their file"] if loaded.rejected else []
 
 
 def _counts(counts: Counts) -> str:

@@ -62,11 +62,11 @@ def refuse_to_read(facts: LedgerFacts) -> None:
 
 
 def deployment_schema(ledger: Ledger | None, named: str | None, *, to_undo: bool = False) -> str:
-    """Return the deployment's schema: ``named``, or else the ledger's; without a ledger, the default.
+    """Return the schema of the deployment: ``named``, else the one that the ledger records, else the default.
 
-    Raises RefusedError if only the ledger has the name and another role may write to it: migrations would resolve
-    functions and operators in that schema first. The default schema need be named only ``to_undo``, which drops
-    objects in it.
+    Raises RefusedError for a schema that only a ledger names to which another role may write: the functions and
+    operators in that schema come first on a migration's search_path. The default schema is refused only ``to_undo``,
+    which drops objects in it.
     """
     recorded = ledger.declaration.schema if ledger else NOTHING_DECLARED.schema
     if ledger and named is None and (to_undo or recorded != NOTHING_DECLARED.schema):

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 from pgvector_seed.common.text import printable
 
 from ..model import Outcome, Report, Result, Status
-from .words import details, to_mend
+from .words import details, to_fix
 
 
 def as_junit(report: Report) -> str:
@@ -19,7 +19,7 @@ def as_junit(report: Report) -> str:
         _add_case(suite, result, wrong=result in wrong)
     if report.error:
         case = ET.SubElement(suite, "testcase", name="run", classname="verify")
-        _add(case, "error", report.error, to_mend(report.remedy))
+        _add(case, "error", report.error, to_fix(report.remedy))
     _count(suite, report.seconds)
     ET.indent(root)
     # ASCII with character references is valid in every encoding that the caller may write.
