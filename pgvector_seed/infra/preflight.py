@@ -7,7 +7,7 @@ from psycopg import sql
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.remedies import IN_CHECKOUT, in_checkout, setting
-from pgvector_seed.infra.migrations import report
+from pgvector_seed.infra.process import report
 from pgvector_seed.migrate.lock import locked
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.errors import is_connection_lost, one_line, translated
