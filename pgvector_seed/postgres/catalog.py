@@ -1,4 +1,4 @@
-"""Tables, columns and owned relations in the system catalog."""
+"""Roles, tables, columns and owned relations in the system catalog."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND a.attname = %s AND NOT a.attisdropped
 """
+_ROLE_EXISTS = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)"
 # The tables, views and sequences that current_user owns.
 _OWNED = """
 SELECT c.relname, c.relkind = 'S'
@@ -114,6 +115,11 @@ def parse_name(connection: Connection, text: str) -> TableName:
         rows = query_catalog(connection, _ON_PATH, (path, table))
         schema = [rows[0][0] if rows else "public"]
     return TableName(schema[0], table)
+
+
+def role_exists(connection: Connection, name: str) -> bool:
+    """Return True if the server has a role of that name."""
+    return query_catalog(connection, _ROLE_EXISTS, (name,)) == [(True,)]
 
 
 def find_relation(connection: Connection, name: TableName) -> Relation | None:
