@@ -19,14 +19,14 @@ from pgvector_seed.postgres.conninfo import as_role
 # PGHOST in spite of its argument; PATH is always set, and has no such list.
 ENV_VAR_MAPPINGS = {"PGSERVICE": "PGREQUIREPEER", "PGHOSTADDR": "PGREQUIREPEER", "PATH": "PGHOST"}
 
-EnforcePolicy = Callable[[Address], None]
+CheckAddress = Callable[[Address], None]
 
 
 class ServerAccess:
     """Access to the database for the login that deploys: ``conninfo`` for psycopg, ``provider`` for the resources.
 
     ``name`` is the component's. ``owners_conninfo`` acts as ``owner``, or as the login if there is no owner.
-    ``enforce`` is called with the address once it is known, and raises pulumi.RunError to refuse it.
+    ``check`` is called with the address once it is known, and raises pulumi.RunError to refuse it.
     """
 
     def __init__(
@@ -34,13 +34,13 @@ class ServerAccess:
         name: str,
         connection: Mapping[str, pulumi.Input[Any]],
         password: pulumi.Input[str] | None,
-        enforce: EnforcePolicy,
+        check: CheckAddress,
         opts: pulumi.ResourceOptions,
         *,
         superuser: bool,
         owner: str | None,
     ) -> None:
-        self.address = _address(connection, enforce)
+        self.address = _address(connection, check)
         self.database = self.address.apply(lambda address: address.dbname)
         self.login = self.address.apply(lambda address: address.user)
         hidden = pulumi.Output.secret(password or self.address.apply(lambda address: address.password))
@@ -102,15 +102,15 @@ async def _known(conninfo: pulumi.Output[str]) -> str:
     return value
 
 
-def _address(connection: Mapping[str, pulumi.Input[Any]], enforce: EnforcePolicy) -> pulumi.Output[Address]:
+def _address(connection: Mapping[str, pulumi.Input[Any]], check: CheckAddress) -> pulumi.Output[Address]:
     if all(isinstance(value, str | int) for value in connection.values()):
-        return pulumi.Output.from_input(_resolve(connection, enforce))  # raises before anything is declared
-    return pulumi.Output.all(**connection).apply(lambda parameters: _resolve_late(parameters, enforce))
+        return pulumi.Output.from_input(_resolve(connection, check))  # raises before anything is declared
+    return pulumi.Output.all(**connection).apply(lambda parameters: _resolve_late(parameters, check))
 
 
-def _resolve(parameters: Mapping[str, Any], enforce: EnforcePolicy) -> Address:
+def _resolve(parameters: Mapping[str, Any], check: CheckAddress) -> Address:
     address = resolve_address({name: _as_text(value) for name, value in parameters.items() if value is not None})
-    enforce(address)
+    check(address)
     return address
 
 
@@ -119,9 +119,9 @@ def _as_text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) else str(value)
 
 
-def _resolve_late(parameters: Mapping[str, Any], enforce: EnforcePolicy) -> Address:
+def _resolve_late(parameters: Mapping[str, Any], check: CheckAddress) -> Address:
     try:
-        return _resolve(parameters, enforce)
+        return _resolve(parameters, check)
     except pulumi.RunError as error:
         # An error in an Output, in a program with a hook, may crash the Python host before it is printed
         # (SDK 3.272 on Python 3.11 to 3.13: a segmentation fault).

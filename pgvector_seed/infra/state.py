@@ -65,7 +65,7 @@ def read_expected_ledger(connection: Connection, ledger_id: str) -> Ledger | Non
 def refuse_missing_tables(conninfo: str, declaration: Declaration, migrations: Sequence[Migration]) -> None:
     """Raise pulumi.RunError for a declared table that neither the database nor a pending migration has.
 
-    Any other error, as of an unreachable server or of edited history, is left to the resource that raises it later.
+    Any other error, such as an unreachable server or edited history, is left to the resource that raises it later.
     """
     try:
         with connect_to_read(conninfo) as connection, handover_transaction(connection):

@@ -48,7 +48,7 @@ DEFAULT_OPTIONS = ApplyOptions()
 
 @dataclass(frozen=True)
 class Preview:
-    """The work of the next ``apply``: its plan, the ids whose down was edited, and any change of the declaration."""
+    """The work of the next ``apply``: its plan, the ids whose down was edited, and whether the declaration changes."""
 
     ledger: Ledger | None
     declaration: Declaration

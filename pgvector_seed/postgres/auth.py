@@ -19,9 +19,9 @@ SCRAM, NOT_IN_CLEAR = "scram-sha-256", "!password"
 def require_auth(conninfo: str) -> dict[str, str]:
     """Return the require_auth that keeps the password from an impostor on this machine, as a connection parameter.
 
-    While a server is down, any local program may take its port, and without TLS no server proves its identity. So a
-    clear-text password is refused there; a server with trust authentication passes. The server that make brings must
-    prove with SCRAM that it knows the password.
+    While a server is down, any local program may take its port, and without TLS it need not prove its identity. So to
+    this machine no password is sent in clear without TLS; a server that asks for none is accepted. The server that make
+    brings must prove by SCRAM that it knows the password.
     """
     try:
         parameters = resolve(conninfo_to_dict(conninfo))
