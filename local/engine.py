@@ -72,7 +72,7 @@ class PulumiEngine:
         """Delete from the state what our own server has lost, so that `up` makes it again.
 
         A refresh would connect to the address in the state, and the port may have changed. Without
-        ``every_migration`` a ledger that lacks some of the state's migrations will do: half of a destroy is done.
+        ``every_migration`` a ledger may lack some of the state's migrations: a destroy was interrupted half-way.
         """
         recorded = self.state.migrations()
         if recorded is None or self.workspace.server is None:

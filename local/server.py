@@ -81,7 +81,7 @@ class Server:
         return True
 
     def is_running(self) -> bool:
-        """Return True if the working folder of the pid file's process is our data folder, as PostgreSQL's is."""
+        """Return True if the process of the pid file works in our data folder, as a server does."""
         pid = self._pid()
         return pid is not None and pid in _processes_in(self.data)
 
@@ -242,7 +242,7 @@ def _free_port(preferred: int) -> int:
 
 
 def _processes_in(folder: Path) -> dict[int, psutil.Process]:
-    """Return the processes, by pid, whose working folder this is, as a server's is its data folder."""
+    """Return the processes, by pid, that have this working folder. A server has its data folder."""
     processes = {}
     for process in psutil.process_iter():
         try:

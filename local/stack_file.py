@@ -20,7 +20,7 @@ _DEEPEST = 100  # levels: to write a file takes more of the stack than to read i
 
 
 def load(path: Path) -> Stack:
-    """Return the file's content, with an empty ``config`` if there is none; all of it empty if the file is missing.
+    """Return the file's content, with an empty ``config`` if it has none or the file is missing.
 
     Raises InputError in one line if the file cannot be used.
     """

@@ -15,10 +15,9 @@ _FIRST = re.compile(r"^( *):(?=:)")
 
 
 def printable(text: str) -> str:
-    r"""Return a text as one line, with the characters that a terminal, a log or XML cannot show as \n, \x1b and so on.
+    r"""Return a text as one line, with \n, \x1b and so on for the characters that a terminal, a log or XML cannot show.
 
-    These are Unicode's controls, formats such as a change of direction, surrogates, unassigned characters, and all
-    separators but the plain space.
+    These are Unicode's control, format and unassigned characters, surrogates, and all separators but the plain space.
     """
     escaped = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
     return escaped.replace(_ANYWHERE, "##\\x5b")

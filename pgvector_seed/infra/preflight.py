@@ -29,7 +29,7 @@ _TAKE_OVER = (
 def preflight(conninfo: str) -> None:
     """Raise an Error unless the server is reached without a pooler, is supported, and pgvector is or can be enabled.
 
-    Each managed service lets other roles enable it, so CREATE EXTENSION is tried, and rolled back.
+    Managed services differ in the roles that may enable it, so CREATE EXTENSION is tried, and rolled back.
     """
     with connect(conninfo) as connection, translated("looking for pgvector"):
         refuse_pooler(connection)

@@ -15,8 +15,8 @@ from pgvector_seed.postgres.conninfo import as_role
 
 # The provider's process gets the value of the first variable under the second name. The state keeps this mapping, so it
 # holds in a refresh and a destroy, too, which do not run the program. The provider's driver prefers PGSERVICE and
-# PGHOSTADDR to its arguments, and fails if PGREQUIREPEER is set. It would dial all hosts but the first of a list in
-# PGHOST in spite of its argument; PATH is always set, and has no such list.
+# PGHOSTADDR to its arguments, and fails if PGREQUIREPEER is set. Of a list in PGHOST it dials all hosts but the first
+# in spite of its argument, so PGHOST gets the value of PATH, which is always set and is no such list.
 ENV_VAR_MAPPINGS = {"PGSERVICE": "PGREQUIREPEER", "PGHOSTADDR": "PGREQUIREPEER", "PATH": "PGHOST"}
 
 CheckAddress = Callable[[Address], None]

@@ -96,7 +96,7 @@ def _name(role: Any) -> Any:
 
 
 def faults_of_names(names: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield each fault of the roles' names, which are by kind, with the kind to set."""
+    """Yield each fault of ``names``, which maps kinds to the names of roles, with the kind to set."""
     faults = {kind: fault_of_name(name) for kind, name in names.items()}
     for kind, fault in faults.items():
         if fault:

@@ -98,7 +98,7 @@ async def ledger_id_in_state(name: str) -> str | None:
 def needs_handover(connection: Connection, conninfo: str) -> bool:
     """Return True if the ledger does not belong to the owner of ``conninfo``, who may not exist yet."""
     as_owner = conninfo_to_dict(conninfo).get("options")
-    if as_owner and connection.info.options != as_owner:
+    if as_owner and connection.info.options != as_owner:  # ``connect_to_read`` fell back to the login
         return True
     with handover_transaction(connection) as parties:
         return parties is not None

@@ -43,7 +43,7 @@ def conninfo_of_unset(parameters: Mapping[str, Any]) -> str:
 def connect_timeout(conninfo: str, seconds: float) -> int:
     """Return the connect_timeout, in seconds for each host, with which all hosts together take at most ``seconds``.
 
-    A shorter PGCONNECT_TIMEOUT holds. The minimum is 2, as libpq takes 1 for 2.
+    A shorter PGCONNECT_TIMEOUT is kept. The minimum is 2, to which libpq raises 1.
 
     Raises InputError if PGCONNECT_TIMEOUT is not a number.
     """

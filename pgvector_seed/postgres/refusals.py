@@ -85,8 +85,8 @@ def is_invalid(error: Exception) -> bool:
 def message_of(error: Exception, default_host: str | None) -> str:
     """Return the reasons why a connection failed, each once. ``default_host`` is the environment's.
 
-    libpq tells a reason once with TLS and once without. psycopg reports a host from the environment as None, and of
-    several attempts the last one and then all.
+    libpq gives a reason twice, with TLS and without. psycopg reports a host from the environment as None, and after
+    several attempts the last failure, and then all of them.
     """
     reasons = [" ".join(_NOISE.sub("", line).split()) for line in str(error).splitlines()]
     message = " ".join(filter(None, dict.fromkeys(reasons)))

@@ -53,7 +53,7 @@ def refuse_to_write(facts: LedgerFacts, writers: Writers) -> None:
 
 
 def refuse_to_read(facts: LedgerFacts) -> None:
-    """Raise RefusedError if the ledger has an untrusted owner, and reading it would run code or this is a superuser.
+    """Raise RefusedError if the ledger has an untrusted owner, and this is a superuser or reading it would run code.
 
     A superuser is refused in any case: the owner could still add an expression index before the ledger is read.
     """
@@ -76,7 +76,7 @@ def deployment_schema(ledger: Ledger | None, named: str | None, *, to_undo: bool
 
 
 def refuse_if_others_write(ledger: Ledger, subject: str, remedy: str) -> None:
-    """Raise RefusedError if a role other than the owner may write to the ledger. Only the ledger has ``subject``."""
+    """Raise RefusedError if a role other than the owner may write to the ledger, which alone has ``subject``."""
     if ledger.writers.names:
         names = ", ".join(ledger.writers.names)
         raise RefusedError(f"{subject} is only in the ledger, to which {names} may write", remedy)
