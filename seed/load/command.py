@@ -16,7 +16,7 @@ from pgvector_seed.common.commands import deferred
     "columns",
     multiple=True,
     metavar="FILE_COLUMN=TABLE_COLUMN",
-    help="Where a column of the file goes. Without a TABLE_COLUMN it is left out. Can be repeated.",
+    help="Load a column of the file into another one of the table; FILE_COLUMN= leaves it out. Can be repeated.",
 )
 @click.option("--ids", metavar="FILE.npy", help="The keys of the rows, for files that have vectors alone.")
 @click.option("--number-from", type=int, metavar="N", help="Number the rows from N, and use that as their keys.")
