@@ -26,7 +26,10 @@ from local.binaries import INSTALLED
 from local.server import HOST, SETTINGS, USER, Server
 from pgvector_seed.migrate.declaration import Declaration
 
-hypothesis.settings.register_profile("any machine", deadline=None)  # speed is not tested
+SOAK = os.environ.get("SOAK") == "1"
+
+# Speed is not tested, and only a soak draws other examples at each run.
+hypothesis.settings.register_profile("any machine", deadline=None, derandomize=not SOAK)
 hypothesis.settings.load_profile("any machine")
 
 pytest_plugins = ["tests.limits"]
@@ -91,7 +94,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneByOn
 
 def tries(quick: int, soak: int) -> int:
     """Return the number of rounds of a randomized test: ``quick`` in make test, ``soak`` in make soak."""
-    return soak if os.environ.get("SOAK") == "1" else quick
+    return soak if SOAK else quick
 
 
 class Process(subprocess.Popen[str]):
