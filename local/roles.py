@@ -30,7 +30,7 @@ def find_roles() -> set[str]:
 
 
 def find_owner(workspace: Workspace) -> str | None:
-    """Return the role that owns the ledger, or None if that is the login, or the server is not our own."""
+    """Return the owner of the ledger. None if that is the login, there is no ledger, or the server is not our own."""
     if workspace.server is None:
         return None
     with connect() as connection, translated("looking for the ledger's owner"):

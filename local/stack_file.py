@@ -59,7 +59,7 @@ def _as_map(data: Any, subject: str) -> Stack:
 
 
 def _refuse_unwritable(data: Any, parents: tuple[int, ...], done: set[int]) -> None:
-    """Raise ValueError for a value that contains itself, by an alias, or is too deep, and for a key that is no text."""
+    """Raise ValueError for a value that is too deep or, by an alias, contains itself, and for a key that is no text."""
     if id(data) in parents:
         raise ValueError("is recursive: an alias refers to a value that contains it")
     if len(parents) > _DEEPEST:

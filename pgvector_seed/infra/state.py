@@ -35,7 +35,7 @@ TO_HAND_OVER = (
 
 @contextmanager
 def connect_to_read(conninfo: str) -> Iterator[Connection]:
-    """Connect as the owner or, if that fails, for example on a new server without this role, as the login itself."""
+    """Connect as the owner. If that fails, as on a new server without this role, connect as the login itself."""
     with ExitStack() as opened:
         try:
             connection = opened.enter_context(connect(conninfo))

@@ -80,8 +80,8 @@ def preview(
 ) -> Preview:
     """Return the work of the next ``apply``, and change nothing. ``to_write`` is passed to ``read_ledger``.
 
-    Raises RefusedError or InputError if ``apply`` would do so before it runs anything, such as for files that
-    do not continue the ledger, or for a declared table that no migration makes.
+    Raises the RefusedError or InputError that ``apply`` would raise before it runs anything, such as for files that do
+    not continue the ledger, or for a declared table that no migration makes.
     """
     refuse_unreadable(declaration)
     with translated("reading the ledger"):

@@ -36,8 +36,8 @@ def load() -> None:
     It can be run again at any time, also after a kill: existing rows are compared, missing rows are copied, and
     a row with other values is refused, unless --replace or --keep is given.
 
-    Exit codes: 0 all rows are in the table, 1 rows were rejected or refused, or have other values in the table,
-    2 bad usage, a bad file or a bad row, 3 the database cannot be reached or refuses the login, 130 interrupted.
+    Exit codes: 0 all rows are in the table; 1 rows were rejected or refused, or have other values in the table;
+    2 bad usage, a bad file or a bad row; 3 the database cannot be reached or refuses the login; 130 interrupted.
 
     Example: python -m seed load items.jsonl --table items
     """

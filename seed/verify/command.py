@@ -39,8 +39,8 @@ def verify() -> None:
     The contract is the one that the deployment recorded in the database, unless an option names another.
     Every check is a read-only transaction. `--only` and `--skip` can be repeated.
 
-    Exit codes: 0 success, 1 a check failed, 2 bad usage or a bad contract, 3 the database cannot be reached,
-    refuses the login, or stops answering, 130 interrupted.
+    Exit codes: 0 success; 1 a check failed; 2 bad usage or a bad contract; 3 the database cannot be reached,
+    refuses the login, or stops answering; 130 interrupted.
 
     Example: python -m seed verify --contract contract.json --format junit --output verify.xml
     """
