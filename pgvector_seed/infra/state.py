@@ -62,7 +62,7 @@ def read_expected_ledger(connection: Connection, ledger_id: str) -> Ledger | Non
     return ledger
 
 
-def refuse_missing_tables(conninfo: str, declaration: Declaration, migrations: Sequence[Migration]) -> None:
+def refuse_missing_tables_early(conninfo: str, declaration: Declaration, migrations: Sequence[Migration]) -> None:
     """Raise pulumi.RunError for a declared table that neither the database nor a pending migration has.
 
     Any other error, such as an unreachable server or edited history, is left to the resource that raises it later.

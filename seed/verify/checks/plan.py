@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pgvector_seed.vectors.column import VectorColumn
 from pgvector_seed.vectors.explain import Scan, plan_cached, plan_once, reset_planner_settings
 from pgvector_seed.vectors.indexes import vector_index_names
-from pgvector_seed.vectors.queries import stored_vectors
+from pgvector_seed.vectors.queries import sample_queries
 from pgvector_seed.vectors.tables import Leaf
 
 from ..context import LARGE, Context
@@ -27,7 +27,7 @@ def run(context: Context) -> Outcome:
         leaves = context.large_leaves()
         if not leaves:
             return skipped(f"fewer than {LARGE:,} rows: a sequential scan is expected")
-        query = next(iter(stored_vectors(context.connection, column, context.size_in_bytes, 1)), None)
+        query = next(iter(sample_queries(context.connection, column, context.size_in_bytes, 1)), None)
         if query is None:
             return skipped("the table has no vector to query with")
         return _compare_plans(context, column, query, leaves)
