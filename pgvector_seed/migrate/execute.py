@@ -24,7 +24,7 @@ Remedies = Mapping[str, str]  # SQLSTATE -> remedy; "" -> the remedy for all oth
 
 PIPELINED = 1000  # statements: each holds its result in memory until its batch is done
 
-# Files have thousands of these, and they seldom have messages. Statement.words would scan each whole.
+# A file may have thousands of these, which seldom cause messages. Statement.words would scan each as a whole.
 _CHANGES_ROWS = re.compile(r"(INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
 ALLOW_MORE_TIME = (
     "Run the same command again when the database is less busy, or raise the limits: --lock-timeout, "
