@@ -20,17 +20,8 @@ from pgvector_seed.migrate.runner import ApplyOptions
 from pgvector_seed.migrate.session import Limits, fault_of_duration
 
 # The arguments of the connection, with libpq's name of each.
-LIBPQ = {
-    "host": "host",
-    "port": "port",
-    "database": "dbname",
-    "user": "user",
-    "service": "service",
-    "sslmode": "sslmode",
-    "sslrootcert": "sslrootcert",
-    "sslcert": "sslcert",
-    "sslkey": "sslkey",
-}
+_NAMES = ("host", "port", "database", "user", "service", "sslmode", "sslrootcert", "sslcert", "sslkey")
+LIBPQ = {**{name: name for name in _NAMES}, "database": "dbname"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.plan import Plan
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import translated
-from pgvector_seed.postgres.snapshot import catalog_snapshot
+from pgvector_seed.postgres.snapshot import query_catalog
 from pgvector_seed.vectors.tables import vector_tables
 
 # SQL that may make a table whose name is not in the text: dynamic SQL, a procedure, an extension, a renamed schema.
@@ -44,7 +44,9 @@ def refuse_missing_tables(
     rename. If the database has a routine that may make tables, any SQL will do. In doubt a table is accepted, and
     refused later, when the contract is recorded: to refuse a table that a migration makes would be worse.
     """
-    names = _table_names(connection, declaration.schema) if declaration.tables else set()
+    with translated("looking for the declared tables"):
+        entries = vector_tables(connection, declaration.schema) if declaration.tables else []
+    names = {entry["table"] for entry in entries}
     if ledger and ledger.catalogue and not (steps.undo or steps.apply):
         names |= {entry["table"] for entry in ledger.catalogue["tables"]}  # the contract is made from it again
     missing = declaration.tables.keys() - names
@@ -59,14 +61,9 @@ def refuse_missing_tables(
         )
 
 
-def _table_names(connection: Connection, schema: str) -> set[str]:
-    with translated("looking for the declared tables"):
-        return {entry["table"] for entry in vector_tables(connection, schema)}
-
-
 def _has_routine(connection: Connection) -> bool:
-    with translated("looking for routines that make tables"), catalog_snapshot(connection):
-        return connection.execute(_ROUTINE).fetchone() == (True,)
+    with translated("looking for routines that make tables"):
+        return query_catalog(connection, _ROUTINE) == [(True,)]
 
 
 def _is_named(name: str, texts: Iterable[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+from collections.abc import Mapping
 from itertools import zip_longest
 
 from psycopg.conninfo import conninfo_to_dict
@@ -27,26 +28,29 @@ def require_auth(conninfo: str) -> dict[str, str]:
         parameters = resolve(conninfo_to_dict(conninfo))
     except InputError:
         return {}  # connecting raises the same error
-    hosts = _dialed_hosts(parameters.get("host", ""), parameters.get("hostaddr", ""))
-    if _is_own(hosts, parameters["port"]):
+    if _is_own(parameters):
         return {"require_auth": SCRAM}
     may_be_plain = parameters.get("sslmode") not in ASKING_FOR_TLS and "require_auth" not in parameters
-    return {"require_auth": NOT_IN_CLEAR} if may_be_plain and any(map(_resolves_to_loopback, hosts)) else {}
+    return (
+        {"require_auth": NOT_IN_CLEAR}
+        if may_be_plain and any(map(_resolves_to_loopback, _dialed_hosts(parameters)))
+        else {}
+    )
 
 
 def is_own_server(conninfo: str) -> bool:
     """Return True if the conninfo and the environment lead to the server that make brings."""
-    parameters = resolve(conninfo_to_dict(conninfo))
-    return _is_own(_dialed_hosts(parameters.get("host", ""), parameters.get("hostaddr", "")), parameters["port"])
+    return _is_own(resolve(conninfo_to_dict(conninfo)))
 
 
-def _is_own(hosts: list[str], port: str) -> bool:
-    return os.environ.get(OWN_SERVER) == f"{','.join(hosts)}:{port}"
+def _is_own(parameters: Mapping[str, str]) -> bool:
+    return os.environ.get(OWN_SERVER) == f"{','.join(_dialed_hosts(parameters))}:{parameters['port']}"
 
 
-def _dialed_hosts(hosts: str, addresses: str) -> list[str]:
+def _dialed_hosts(parameters: Mapping[str, str]) -> list[str]:
     """Return the hosts that libpq dials: for each server its address, or else its host."""
-    pairs = zip_longest(hosts.split(","), addresses.split(","), fillvalue="")
+    hosts, addresses = (parameters.get(name, "").split(",") for name in ("host", "hostaddr"))
+    pairs = zip_longest(hosts, addresses, fillvalue="")
     return [address or host for host, address in pairs]
 
 

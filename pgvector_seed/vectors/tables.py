@@ -24,16 +24,7 @@ SELECT format('%%I.%%I', n.nspname, c.relname),
        a.attname,
        t.typname,
        nullif(a.atttypmod, -1),
-       ARRAY(SELECT jsonb_build_object(
-                      'name', x.relname, 'method', m.amname, 'class', o.opcname,
-                      'parameters', (SELECT jsonb_object_agg(option_name, option_value)
-                                     FROM pg_options_to_table(x.reloptions)))
-             FROM pg_index i
-             JOIN pg_class x ON x.oid = i.indexrelid
-             JOIN pg_am m ON m.oid = x.relam AND m.amname IN ('hnsw', 'ivfflat')
-             JOIN pg_opclass o ON o.oid = i.indclass[0]
-             WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum
-             ORDER BY x.relname)
+       v.indexes
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped AND a.attnum > 0
@@ -41,12 +32,18 @@ JOIN pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_depend d
   ON d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
 LEFT JOIN pg_extension e ON e.oid = d.refobjid
+CROSS JOIN LATERAL (SELECT ARRAY(
+  SELECT jsonb_build_object('name', x.relname, 'method', m.amname, 'class', o.opcname,
+                            'parameters', (SELECT jsonb_object_agg(option_name, option_value)
+                                           FROM pg_options_to_table(x.reloptions)))
+  FROM pg_index i
+  JOIN pg_class x ON x.oid = i.indexrelid
+  JOIN pg_am m ON m.oid = x.relam AND m.amname IN ('hnsw', 'ivfflat')
+  JOIN pg_opclass o ON o.oid = i.indclass[0]
+  WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum
+  ORDER BY x.relname) AS indexes) v
 WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-  AND (e.extname = %s OR (t.oid = 'bit'::regtype
-                          AND EXISTS (SELECT FROM pg_index i
-                                      JOIN pg_class x ON x.oid = i.indexrelid
-                                      JOIN pg_am m ON m.oid = x.relam AND m.amname IN ('hnsw', 'ivfflat')
-                                      WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum)))
+  AND (e.extname = %s OR (t.oid = 'bit'::regtype AND cardinality(v.indexes) > 0))
 ORDER BY c.relname, a.attnum
 """
 # pg_partition_tree returns no row for a plain table, which is its own leaf here.
