@@ -34,11 +34,7 @@ LONGEST_REASON = 300  # characters of a failed program's output
 _PREFIX = re.compile(r"^\S+ \S+ \S+ \[\d+\] ")  # of a line in the server's log: time and process
 _REASON = re.compile("error:|ERROR:|FATAL:|PANIC:|invalid value|could not (?!start server)")
 
-SETTINGS = {
-    "listen_addresses": HOST,
-    "unix_socket_directories": "",
-    "password_encryption": "scram-sha-256",
-}
+SETTINGS = {"listen_addresses": HOST, "unix_socket_directories": "", "password_encryption": "scram-sha-256"}
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,9 @@ def require_auth(conninfo: str) -> dict[str, str]:
         return {}  # connecting raises the same error
     if _is_own(parameters):
         return {"require_auth": SCRAM}
-    may_be_plain = parameters.get("sslmode") not in ASKING_FOR_TLS and "require_auth" not in parameters
-    return (
-        {"require_auth": NOT_IN_CLEAR}
-        if may_be_plain and any(map(_resolves_to_loopback, _dialed_hosts(parameters)))
-        else {}
-    )
+    if parameters.get("sslmode") in ASKING_FOR_TLS or "require_auth" in parameters:
+        return {}
+    return {"require_auth": NOT_IN_CLEAR} if any(map(_resolves_to_loopback, _dialed_hosts(parameters))) else {}
 
 
 def is_own_server(conninfo: str) -> bool:

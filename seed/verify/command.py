@@ -27,11 +27,7 @@ TIME_LIMIT_SECONDS = 60.0
     help="End the run after this time.",
 )
 @click.option("--format", "format_", type=click.Choice(NAMES), default="text", show_default=True)
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False),
-    help="Write the report to a file, and print text.",
-)
+@click.option("--output", type=click.Path(dir_okay=False), help="Write the report to a file, and print text.")
 @deferred
 def verify() -> None:
     """Check that the database is as its contract declares, and that its readers get correct answers.
