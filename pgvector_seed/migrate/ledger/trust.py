@@ -64,9 +64,9 @@ def refuse_to_read(facts: LedgerFacts) -> None:
 def deployment_schema(ledger: Ledger | None, named: str | None, *, to_undo: bool = False) -> str:
     """Return the schema of the deployment: ``named``, else the one that the ledger records, else the default.
 
-    Raises RefusedError for a schema that only a ledger names to which another role may write: the functions and
-    operators in that schema come first on a migration's search_path. The default schema is refused only ``to_undo``,
-    which drops objects in it.
+    Raises RefusedError if only the ledger names the schema, and another role may write to the ledger: that role could
+    name a schema with functions and operators of its own, which migrations would run. The default schema is refused
+    only ``to_undo``, which drops objects in it.
     """
     recorded = ledger.declaration.schema if ledger else NOTHING_DECLARED.schema
     if ledger and named is None and (to_undo or recorded != NOTHING_DECLARED.schema):
@@ -76,7 +76,7 @@ def deployment_schema(ledger: Ledger | None, named: str | None, *, to_undo: bool
 
 
 def refuse_if_others_write(ledger: Ledger, subject: str, remedy: str) -> None:
-    """Raise RefusedError if a role other than the owner may write to the ledger, which alone has ``subject``."""
+    """Raise RefusedError if a role other than the owner may write to the ledger, the only place of ``subject``."""
     if ledger.writers.names:
         names = ", ".join(ledger.writers.names)
         raise RefusedError(f"{subject} is only in the ledger, to which {names} may write", remedy)
