@@ -35,6 +35,13 @@ hypothesis.settings.load_profile("any machine")
 pytest_plugins = ["tests.limits"]
 
 PASSWORD = "p@ss/w:rd%&#"  # every character that breaks a URL built by hand
+# The names of pgvectorscale's access method and operator class, over pgvector's own code.
+DISKANN = """
+CREATE ACCESS METHOD diskann TYPE INDEX HANDLER hnswhandler;
+CREATE OPERATOR CLASS vector_cosine_ops FOR TYPE vector USING diskann AS
+    OPERATOR 1 <=> (vector, vector) FOR ORDER BY float_ops,
+    FUNCTION 1 vector_negative_inner_product(vector, vector), FUNCTION 2 vector_norm(vector);
+"""
 TEMPLATE = "template_vector"
 # Without fsync a killed server loses nothing, only a machine that crashes does. Fewer SCRAM iterations make a login
 # three times as fast; the provider's driver refuses fewer than 1000.

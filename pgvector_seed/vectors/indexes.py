@@ -55,7 +55,8 @@ ORDER BY 1, 2
 _ON_TABLES = """
 SELECT x.relname FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
-JOIN pg_catalog.pg_am m ON m.oid = x.relam AND m.amname IN ('hnsw', 'ivfflat')
+JOIN pg_catalog.pg_opclass c ON c.oid = i.indclass[0]
+JOIN pg_catalog.pg_amop s ON s.amopfamily = c.opcfamily AND s.amoppurpose = 'o'
 WHERE i.indrelid = ANY (%s)
 """
 
@@ -94,7 +95,7 @@ def indexes_on_column(connection: Connection, table: int, column: int) -> list[t
 
 
 def vector_index_names(connection: Connection, tables: Sequence[int]) -> set[str]:
-    """Return the unqualified names of the HNSW and IVFFlat indexes of ``tables``, which are oids."""
+    """Return the unqualified names of the indexes that can order by distance. ``tables`` are oids."""
     return {name for (name,) in connection.execute(_ON_TABLES, (tables,))}
 
 
@@ -113,16 +114,19 @@ def create_index(
     PostgreSQL cannot build the index of a partitioned table ``concurrently``.
     """
     settings = {**INDEX_DEFAULTS.get(method, {}), **parameters}
-    return sql.SQL(
-        "CREATE INDEX {concurrently}{name} ON {table} USING {method} ({column} {ops}) WITH ({with_});"
-    ).format(
+    return sql.SQL("CREATE INDEX {concurrently}{name} ON {table} USING {method} ({column} {ops}){with_};").format(
         concurrently=sql.SQL("CONCURRENTLY " if concurrently else ""),
         name=sql.Identifier(name),
         table=table,
         method=sql.Identifier(method),
         column=sql.Identifier(column),
         ops=sql.Identifier(operator_class),
-        with_=sql.SQL(", ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(key), sql.Literal(value)) for key, value in settings.items()
-        ),
+        with_=_with(settings),
     )
+
+
+def _with(parameters: Mapping[str, Any]) -> sql.Composable:
+    if not parameters:
+        return sql.SQL("")
+    pairs = (sql.SQL("{} = {}").format(sql.Identifier(key), sql.Literal(value)) for key, value in parameters.items())
+    return sql.SQL(" WITH ({})").format(sql.SQL(", ").join(pairs))
