@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -15,6 +14,8 @@ import numpy as np
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.data.block import BLOCK_BYTES, Array, Block, RowFault
 from pgvector_seed.data.formats import COMPRESSED, STDIN
+from pgvector_seed.data.objects import unreadable
+from pgvector_seed.data.sources import streamed
 
 LONGEST_LINE = 16 << 20  # bytes
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -56,18 +57,14 @@ def _opened(file: str) -> AbstractContextManager[IO[bytes]]:
     if file == STDIN:
         return nullcontext(sys.stdin.buffer)
     compression = COMPRESSED.get(Path(file).suffix.lower())
-    if compression is None:
-        return Path(file).open("rb")
-    import pyarrow as pa
-
-    return io.BufferedReader(pa.CompressedInputStream(file, compression))
+    return streamed(file, compression)
 
 
 def _read_line(file: str, stream: IO[bytes]) -> bytes:
     try:
         return stream.readline(LONGEST_LINE + 1)
     except (OSError, EOFError, ValueError) as error:
-        raise InputError(f"{file} cannot be read to its end: {' '.join(str(error).split())}") from error
+        raise unreadable(file, error) from error
 
 
 class RowsReader:

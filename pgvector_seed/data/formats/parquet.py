@@ -15,6 +15,7 @@ from pgvector_seed.common.errors import InputError
 from pgvector_seed.data.block import Array, Block, numbered, rows_in_block
 from pgvector_seed.data.formats import Unit
 from pgvector_seed.data.formats.lines import RowsReader
+from pgvector_seed.data.objects import is_remote, reading
 
 _BUFFER_BYTES = 1 << 20  # of a column's pages: without it, pyarrow reads whole columns of a row group
 
@@ -94,10 +95,19 @@ def _values(column: pa.Array) -> Any:
 
 
 @contextmanager
+def _source(file: str) -> Iterator[Any]:
+    if not is_remote(file):
+        yield file
+        return
+    with reading(file) as (system, path), system.open_input_file(path) as source:
+        yield source
+
+
+@contextmanager
 def _opened(file: str) -> Iterator[pq.ParquetFile]:
     """Open a file, and raise InputError if it cannot be read, also in the middle."""
     try:
-        with pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER_BYTES) as parquet:
+        with _source(file) as source, pq.ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER_BYTES) as parquet:
             yield parquet
     except FileNotFoundError:
         raise
