@@ -60,7 +60,10 @@ def matching_objects(pattern: str) -> list[str]:
         folder, is_deep = "/".join(parts[:first]), first + 1 < len(parts) or parts[first] == "**"
         infos = system.get_file_info(fs.FileSelector(folder, recursive=is_deep, allow_not_found=True))
         names = sorted(info.path for info in infos if info.is_file and _matches(info.path.split("/"), parts))
-    return [f"{pattern[:2]}://{name}" for name in names]
+    store, bucket = pattern[:2], parts[0]
+    if not names and not _has_bucket(pattern, bucket):
+        raise _no_bucket(store, bucket, pattern)
+    return [f"{store}://{name}" for name in names]
 
 
 def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
@@ -80,7 +83,7 @@ def unreadable(file: str, error: Exception) -> InputError:
     bucket, _, key = path.partition("/")
     if isinstance(error, FileNotFoundError) or "NO_SUCH_BUCKET" in words or "NO_SUCH_KEY" in words:
         if "NO_SUCH_BUCKET" in words or not _has_bucket(file, bucket):
-            return InputError(f"there is no bucket {bucket}, of {file}", f"List them: {_LIST[store]}")
+            return _no_bucket(store, bucket, file)
         folder = f"{store}://{bucket}/{key.rpartition('/')[0]}"
         return InputError(f"there is no object {file}", f"List what is there: {_LIST[store]} {folder.rstrip('/')}/")
     if _OTHER_REGION.search(words):
@@ -91,6 +94,10 @@ def unreadable(file: str, error: Exception) -> InputError:
         remedy = f"{'Check AWS_ENDPOINT_URL and the network. ' if store == 's3' else ''}{AGAIN}"
         return InputError(f"the store of {file} cannot be reached: {words}", remedy)
     return InputError(f"{file} cannot be read to its end: {words}")
+
+
+def _no_bucket(store: str, bucket: str, file: str) -> InputError:
+    return InputError(f"there is no bucket {bucket}, of {file}", f"List them: {_LIST[store]}")
 
 
 def _has_bucket(file: str, bucket: str) -> bool:
