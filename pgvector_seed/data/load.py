@@ -12,6 +12,7 @@ from pgvector_seed.common.text import os_error
 from pgvector_seed.data.bind import LoadOptions, generates, offsets
 from pgvector_seed.data.finish import finish
 from pgvector_seed.data.formats import Unit, expand, format_of
+from pgvector_seed.data.locks import LOCK_LIMIT, naming_holder
 from pgvector_seed.data.parallel import load_parts
 from pgvector_seed.data.refuse import refuse_unloadable, vector_indexes
 from pgvector_seed.data.rejects import Rejects, refuse_input
@@ -131,7 +132,8 @@ def _load_generated(
 ) -> None:
     """Copy everything in one transaction into the empty table: without keys, a second run could not see the first."""
     done: list[tuple[Counts, int]] = []
-    with refusals(), connection.transaction():
+    with refusals(), naming_holder(connection, target), connection.transaction():
+        connection.execute(f"SELECT {LOCK_LIMIT}")
         connection.execute(sql.SQL(_LOCK).format(table=target.sql_name))
         if not _is_empty(connection, target):
             raise InputError(

@@ -7,16 +7,18 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import ask
-from tests.data.helpers import load, make_table, same, save, vectors
+from tests.data.helpers import Array, load, make_table, same, save, vectors
 from tests.data.object_store import BUCKET, CREDENTIALS, SECRET, FailingStore, store, upload
 from tests.data.test_formats import WRITERS
 
 pytestmark = pytest.mark.newest
 
-DIMENSIONS = 128
+ROWS, DIMENSIONS = 20_000, 64  # two blocks
 
 
 @pytest.fixture(scope="module")
@@ -130,16 +132,22 @@ def test_what_an_object_store_is_not_for(database: str, tmp_path: Path, address:
         assert reason in load(database, *words, "--table", "items", code=2)
 
 
+def large_groups(path: Path, values: Array) -> str:
+    lists = pa.FixedSizeListArray.from_arrays(values.ravel(), DIMENSIONS)
+    pq.write_table(pa.table({"id": np.arange(1, ROWS + 1), "embedding": lists}), path, row_group_size=ROWS // 4)
+    return str(path)
+
+
 @pytest.mark.parametrize("name", ["v.npy", "v.fvecs", "v.parquet", "v.jsonl", "v.csv.zst"])
 def test_the_store_fails_in_the_middle(
     database: str, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """The object is named, whole blocks stay, and a second run ends with exactly its rows."""
     make_table(database, DIMENSIONS)
-    values = vectors(30_000, DIMENSIONS)
-    file = WRITERS[name](tmp_path / name, values)
+    values = vectors(ROWS, DIMENSIONS)
+    file = (large_groups if name == "v.parquet" else WRITERS[name])(tmp_path / name, values)
     words = [upload(address, file), "--table", "items", *(["--number-from", "1"] if is_numbered(name) else [])]
-    with closing(FailingStore(address, int(Path(file).stat().st_size * 0.8))) as failing:
+    with closing(FailingStore(address, int(Path(file).stat().st_size * 0.9))) as failing:
         monkeypatch.setenv("AWS_ENDPOINT_URL", failing.address)
         output = load(database, *words, code=2)
     assert f"error: the store of {words[0]} cannot be reached: " in output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -31,18 +32,17 @@ def read(unit: Unit, vector: str) -> Iterator[Block]:
     _, names = next(records)
     reader = RowsReader(unit.file, vector, json_values=False)
     for row, cells in records:
-        if len(cells) != len(names):
-            values: dict[str, str | None] = dict(zip(names, cells, strict=False))
-            reader.fault(row, f"{len(cells)} cells, and {len(names)} names in the first line", values)
+        values: dict[str, Any] = {name: cell or None for name, cell in zip(names, cells, strict=False)}
+        text = values.get(vector)
+        try:
+            values[vector] = _VECTOR.decode(text) if text and text.lstrip().startswith("[") else text
+        except ValueError as error:
+            reader.fault(row, f"the vector is not a list of numbers: {error}", values)
         else:
-            values = {name: cell or None for name, cell in zip(names, cells, strict=True)}
-            text = values.pop(vector, None)
-            try:
-                parsed = _VECTOR.decode(text) if text and text.lstrip().startswith("[") else text
-            except ValueError as error:
-                reader.fault(row, f"the vector is not a list of numbers: {error}", dict(zip(names, cells, strict=True)))
+            if len(cells) == len(names):
+                reader.add(row, values.pop(vector), values, sum(map(len, cells)))
             else:
-                reader.add(row, parsed, values, sum(map(len, cells)))
+                reader.fault(row, f"{len(cells)} cells, and {len(names)} names in the first line", values)
         if reader.is_full:
             yield reader.block()
     yield reader.block()

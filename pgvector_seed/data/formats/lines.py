@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.data.block import BLOCK_BYTES, Array, Block, RowFault
+from pgvector_seed.data.block import BLOCK_BYTES, WHOLE_BYTES, Array, Block, RowFault
 from pgvector_seed.data.formats import COMPRESSED, STDIN
 from pgvector_seed.data.objects import unreadable
 from pgvector_seed.data.sources import streamed
@@ -124,7 +124,7 @@ class RowsReader:
     def is_full(self) -> bool:
         """True if the rows so far make a block."""
         vectors = len(self.vectors) * max(1, self.size) * 4
-        return vectors >= BLOCK_BYTES or self.bytes >= 4 * BLOCK_BYTES or len(self.faults) >= 1000
+        return vectors >= BLOCK_BYTES or self.bytes >= WHOLE_BYTES or len(self.faults) >= 1000
 
     def block(self) -> Block:
         """Return the rows so far as a block, and begin the next one."""
