@@ -53,7 +53,11 @@ def with_text(path: Path) -> str:
 def repeated(path: Path, lines: str, times: int, head: str = "") -> str:
     """Write lines again and again, each time as a compressed file of its own: one may follow another."""
     suffix = path.suffix.removeprefix(".")
-    compress = {"gz": gzip.compress, "zst": lambda data: pa.compress(data, "zstd", asbytes=True)}.get(suffix, bytes)
+    compressors: dict[str, Callable[[bytes], bytes]] = {
+        "gz": gzip.compress,
+        "zst": lambda data: bytes(pa.compress(data, "zstd", asbytes=True)),
+    }
+    compress = compressors.get(suffix, bytes)
     part = compress(lines.encode())
     with path.open("wb") as file:
         file.write(compress(head.encode()) if head else b"")

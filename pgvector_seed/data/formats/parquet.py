@@ -56,7 +56,8 @@ def _rows_in_batch(parquet: pq.ParquetFile, groups: list[int], vector: str) -> i
         return 1
     lists = first.column(vector)[0].as_py()
     size = rows_in_block(len(lists) if isinstance(lists, list) else 1)
-    return max(1, min(size, WHOLE_BYTES * len(first) // max(1, first.nbytes)))
+    size_by_bytes: int = WHOLE_BYTES * len(first) // max(1, first.nbytes)
+    return max(1, min(size, size_by_bytes))
 
 
 def _groups(parquet: pq.ParquetFile) -> Iterator[tuple[int, int, int]]:
