@@ -26,12 +26,22 @@ from local.binaries import INSTALLED
 from local.server import HOST, SETTINGS, USER, Server
 from pgvector_seed.migrate.declaration import Declaration
 
-hypothesis.settings.register_profile("any machine", deadline=None)  # speed is not tested
+SOAK = os.environ.get("SOAK") == "1"
+
+# Speed is not tested, and only a soak draws other examples at each run.
+hypothesis.settings.register_profile("any machine", deadline=None, derandomize=not SOAK)
 hypothesis.settings.load_profile("any machine")
 
 pytest_plugins = ["tests.limits"]
 
 PASSWORD = "p@ss/w:rd%&#"  # every character that breaks a URL built by hand
+# The names of pgvectorscale's access method and operator class, over pgvector's own code.
+DISKANN = """
+CREATE ACCESS METHOD diskann TYPE INDEX HANDLER hnswhandler;
+CREATE OPERATOR CLASS vector_cosine_ops FOR TYPE vector USING diskann AS
+    OPERATOR 1 <=> (vector, vector) FOR ORDER BY float_ops,
+    FUNCTION 1 vector_negative_inner_product(vector, vector), FUNCTION 2 vector_norm(vector);
+"""
 TEMPLATE = "template_vector"
 # Without fsync a killed server loses nothing, only a machine that crashes does. Fewer SCRAM iterations make a login
 # three times as fast; the provider's driver refuses fewer than 1000.
@@ -91,7 +101,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneByOn
 
 def tries(quick: int, soak: int) -> int:
     """Return the number of rounds of a randomized test: ``quick`` in make test, ``soak`` in make soak."""
-    return soak if os.environ.get("SOAK") == "1" else quick
+    return soak if SOAK else quick
 
 
 class Process(subprocess.Popen[str]):

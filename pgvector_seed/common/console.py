@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from types import FrameType
 
 INTERRUPTED = 130  # as InterruptError.exit_code, which may not be imported yet
 
@@ -29,8 +30,15 @@ def run(module: str) -> None:
     sys.exit(code)
 
 
-def _interrupt(_signal: int, _frame: object) -> None:
-    """Raise KeyboardInterrupt, and mark the interrupt: the driver may raise an error of its own instead."""
+def _interrupt(_signal: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, and mark the interrupt: the driver may raise an error of its own instead.
+
+    During an import, end the process at once: Python drops an exception in a callback of the import system.
+    """
+    while frame:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            os._exit(INTERRUPTED)
+        frame = frame.f_back
     interrupt = sys.modules.get("pgvector_seed.postgres.interrupt")
     if interrupt:
         interrupt.mark_stopped()

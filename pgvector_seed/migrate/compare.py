@@ -52,7 +52,7 @@ def differences(
         for migration in migrations:
             if _DROPS.search(migration.up):
                 dropped |= objects(connection, SCRATCH, extension_schema).keys()
-            reset_session(connection, limits, SCRATCH, extension_schema)
+            reset_session(connection, limits, SCRATCH)
             _run_in_scratch(connection, migration)
         expected = objects(connection, SCRATCH, extension_schema)
         if objects(connection, schema, extension_schema) != actual:

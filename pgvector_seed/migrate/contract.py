@@ -64,7 +64,7 @@ class DeclaredIndex(_Part, frozen=True, kw_only=True):
     """An index on the vector column. It must serve the table's metric."""
 
     name: Text
-    method: Literal["hnsw", "ivfflat"] | None = None
+    method: Text | None = None
     parameters: Mapping[str, int | str] | None = None
 
 

@@ -12,6 +12,7 @@ from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.snapshot import rows
 
 # Keywords before the name of a relation. A word that is no relation's name is not found, and does no harm.
 _BEFORE_A_NAME = {"ON", "ONLY", "REFERENCES"}
@@ -53,19 +54,20 @@ WHERE l.pid = pg_catalog.pg_backend_pid() AND l.granted
        OR l.locktype = 'relation' AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'SIReadLock'))
 LIMIT 1
 """
+# The migration may have changed both.
+_OWN_ROLE_AND_PATH = "RESET ROLE; SET LOCAL search_path TO pg_catalog, pg_temp; "
 # The locks that this transaction holds until its end on the ledger, or on a new relation in its schema. What a
 # savepoint has rolled back holds none. ANALYZE of all tables and COMMENT take ShareUpdateExclusiveLock; GRANT takes
 # none, or AccessShareLock in PostgreSQL 18; a serializable transaction that reads takes SIReadLock.
 _LEDGER_CHANGED = """
-SELECT pg_catalog.to_regclass('pgvector_seed.migrations') IS NULL
-    OR pg_catalog.to_regclass('pgvector_seed.deployment') IS NULL
-    OR EXISTS (SELECT FROM pg_catalog.pg_locks
-               WHERE pid = pg_catalog.pg_backend_pid() AND locktype = 'relation'
+SELECT to_regclass('pgvector_seed.migrations') IS NULL
+    OR to_regclass('pgvector_seed.deployment') IS NULL
+    OR EXISTS (SELECT FROM pg_locks
+               WHERE pid = pg_backend_pid() AND locktype = 'relation'
                  AND mode NOT IN ('AccessShareLock', 'RowShareLock', 'ShareUpdateExclusiveLock', 'SIReadLock')
-                 AND relation IN (SELECT oid FROM pg_catalog.pg_class
-                                  WHERE relnamespace = pg_catalog.to_regnamespace('pgvector_seed')::oid))
+                 AND relation IN (SELECT oid FROM pg_class WHERE relnamespace = to_regnamespace('pgvector_seed')::oid))
 """
-_LEDGER_MADE = "SELECT pg_catalog.to_regnamespace('pgvector_seed') IS NOT NULL"
+_LEDGER_MADE = "SELECT to_regnamespace('pgvector_seed') IS NOT NULL"
 _RESERVED = (
     "Take that out of the file: only pgvector-seed writes in the schema pgvector_seed. For the commands that correct "
     f"the ledger: {PROGRAM} migrate --help"
@@ -100,11 +102,8 @@ def refuse_ledger_change(connection: Connection, file: str, *, missing: bool) ->
     is no ledger yet. Not detected: a GRANT, a function or a type in the schema, a change of the system catalog by hand,
     and changes by another session, as with dblink.
     """
-    with connection.pipeline():
-        connection.execute("RESET ROLE")  # the migration may have changed both
-        connection.execute("SET LOCAL search_path TO pg_catalog, pg_temp")
-        changed = connection.execute(_LEDGER_MADE if missing else _LEDGER_CHANGED)
-    if changed.fetchone() == (True,):
+    changed = connection.execute(_OWN_ROLE_AND_PATH + (_LEDGER_MADE if missing else _LEDGER_CHANGED), prepare=False)
+    if rows(changed) == [(True,)]:
         raise RefusedError(f"{file} changes the ledger, so it was rolled back", _RESERVED)
 
 

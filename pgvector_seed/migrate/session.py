@@ -10,7 +10,8 @@ from psycopg import sql
 from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.interrupt import ending_with_client
-from pgvector_seed.postgres.snapshot import query_catalog
+from pgvector_seed.postgres.snapshot import query_catalog, rows
+from pgvector_seed.vectors.extension import not_enabled
 
 LOCK_TIMEOUT = "10s"  # every later query on the table waits behind a statement that waits for its lock
 
@@ -25,7 +26,9 @@ DISCARD TEMP;
 DEALLOCATE ALL;
 CLOSE ALL;
 SET standard_conforming_strings TO on;
-SET search_path TO {schemas};
+SET search_path TO pg_catalog, pg_temp;
+SELECT set_config('search_path', concat_ws(', ', quote_ident({schema}), quote_ident(nspname)), false)
+FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'vector';
 {ending_with_client};
 SELECT pg_catalog.set_config('statement_timeout', {statement}, false) WHERE {statement} <> '';
 {limit_lock_waits}
@@ -69,15 +72,19 @@ def fault_of_duration(text: str) -> str | None:
     return None
 
 
-def reset_session(connection: Connection, limits: Limits, *schemas: str) -> None:
-    """Reset the session's role, settings, temporary tables and cursors, and set the limits and the search_path."""
+def reset_session(connection: Connection, limits: Limits, schema: str) -> None:
+    """Reset the session's role, settings, temporary tables and cursors, and set the limits and the search_path.
+
+    The search_path is ``schema`` and that of the vector extension. Raises InputError if the extension is not enabled.
+    """
     reset = _RESET.format(
-        schemas=sql.SQL(", ").join(map(sql.Identifier, schemas)),
+        schema=sql.Literal(schema),
         ending_with_client=ending_with_client(local=False),
         statement=sql.Literal(limits.statement_timeout),
         limit_lock_waits=_limit_lock_waits(limits, local=False),
     )
-    connection.execute(reset, prepare=False)
+    if not rows(connection.execute(reset, prepare=False)):
+        raise not_enabled()
 
 
 def limit_lock_waits(connection: Connection, limits: Limits) -> None:

@@ -20,7 +20,6 @@ from pgvector_seed.migrate.session import Limits, reset_session
 from pgvector_seed.migrate.unfinished import Unfinished
 from pgvector_seed.migrate.watch import Watch
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.vectors.extension import require_extension
 
 _BASELINE = (
     "The object existed before, and the ledger does not record that this migration made it. "
@@ -123,9 +122,7 @@ class StepRunner:
         execute_all(self.connection, step.file, [*statements, immediate], step.remedies, self.watch)
 
     def _reset_session(self) -> None:
-        # Read for each step: a migration may move the extension.
-        extension_schema = require_extension(self.connection).schema
-        reset_session(self.connection, self.limits, self.declaration.schema, extension_schema)
+        reset_session(self.connection, self.limits, self.declaration.schema)
 
     def _create_missing_schema(self) -> bool:
         return self.ledger_is_missing and write.create_missing_schema(self.connection, self.declaration)

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, LiteralString
 
 import psycopg
-from psycopg import ClientCursor, pq, sql
+from psycopg import ClientCursor, Cursor, pq, sql
 from psycopg.abc import Params, Query
 
 from pgvector_seed.postgres.connection import Connection
@@ -59,9 +59,14 @@ def query_catalog(connection: Connection, query: Query, parameters: Params | Non
             with suppress(psycopg.Error):  # the first error is the one to report
                 connection.execute(rollback, prepare=False)
             raise
-        while cursor.description is None and cursor.nextset():
-            pass
-        return cursor.fetchall()
+        return rows(cursor)
+
+
+def rows(cursor: Cursor[Any]) -> list[tuple[Any, ...]]:
+    """Return the rows of the first statement that returns any, of several that were sent in one message."""
+    while cursor.description is None and cursor.nextset():
+        pass
+    return cursor.fetchall()
 
 
 def _brackets(connection: Connection) -> tuple[LiteralString, LiteralString]:

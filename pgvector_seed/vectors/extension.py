@@ -53,8 +53,13 @@ def require_extension(connection: Connection) -> Extension:
     """Return the vector extension of this database. Raises InputError if it is not enabled."""
     extension = find_extension(connection)
     if extension is None:
-        raise InputError(
-            "the extension vector is not enabled in this database",
-            "Enable it, as a superuser if need be: CREATE EXTENSION vector",
-        )
+        raise not_enabled()
     return extension
+
+
+def not_enabled() -> InputError:
+    """Return the error of a database without the vector extension."""
+    return InputError(
+        "the extension vector is not enabled in this database",
+        "Enable it, as a superuser if need be: CREATE EXTENSION vector",
+    )

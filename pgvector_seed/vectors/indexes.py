@@ -99,16 +99,19 @@ def create_index(
     PostgreSQL cannot build the index of a partitioned table ``concurrently``.
     """
     settings = {**INDEX_DEFAULTS.get(method, {}), **parameters}
-    return sql.SQL(
-        "CREATE INDEX {concurrently}{name} ON {table} USING {method} ({column} {ops}) WITH ({with_});"
-    ).format(
+    return sql.SQL("CREATE INDEX {concurrently}{name} ON {table} USING {method} ({column} {ops}){with_};").format(
         concurrently=sql.SQL("CONCURRENTLY " if concurrently else ""),
         name=sql.Identifier(name),
         table=table,
         method=sql.Identifier(method),
         column=sql.Identifier(column),
         ops=sql.Identifier(operator_class),
-        with_=sql.SQL(", ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(key), sql.Literal(value)) for key, value in settings.items()
-        ),
+        with_=_with(settings),
     )
+
+
+def _with(parameters: Mapping[str, Any]) -> sql.Composable:
+    if not parameters:
+        return sql.SQL("")
+    pairs = (sql.SQL("{} = {}").format(sql.Identifier(key), sql.Literal(value)) for key, value in parameters.items())
+    return sql.SQL(" WITH ({})").format(sql.SQL(", ").join(pairs))

@@ -1,12 +1,13 @@
-"""pgvector's metrics, with their operators and operator classes.
+"""pgvector's metrics, with their operators.
 
-Source: the sections "Querying", "Indexing" and "Binary Vectors" of pgvector's README.
+Source: the sections "Querying" and "Binary Vectors" of pgvector's README.
 """
 
 OPERATORS = {"l2": "<->", "ip": "<#>", "cosine": "<=>", "l1": "<+>", "hamming": "<~>", "jaccard": "<%>"}
 
+_METRICS = {operator: metric for metric, operator in OPERATORS.items()}
 
-def metric_of(operator_class: str) -> str | None:
-    """Return the metric of an operator class, such as cosine for vector_cosine_ops, or None for another class."""
-    metric = operator_class.removesuffix("_ops").rpartition("_")[2]
-    return metric if metric in OPERATORS else None
+
+def metric_of(operator: str) -> str:
+    """Return the metric of a distance operator, such as cosine for <=>."""
+    return _METRICS[operator]

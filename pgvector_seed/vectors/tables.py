@@ -10,9 +10,9 @@ from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import query_catalog
 from pgvector_seed.vectors.extension import EXTENSION
 from pgvector_seed.vectors.indexes import INDEX_DEFAULTS
-from pgvector_seed.vectors.metrics import metric_of
+from pgvector_seed.vectors.metrics import OPERATORS, metric_of
 
-# Partitions are left out, as verify checks them with their table. A bit column counts if it has an index of pgvector.
+# Partitions are left out, as verify checks them with their table. A bit column counts if an index orders it.
 _VECTOR_TABLES = """
 SELECT format('%%I.%%I', n.nspname, c.relname),
        c.relname,
@@ -25,13 +25,15 @@ SELECT format('%%I.%%I', n.nspname, c.relname),
        t.typname,
        nullif(a.atttypmod, -1),
        ARRAY(SELECT jsonb_build_object(
-                      'name', x.relname, 'method', m.amname, 'class', o.opcname,
+                      'name', x.relname, 'method', m.amname, 'operator', o.oprname,
                       'parameters', (SELECT jsonb_object_agg(option_name, option_value)
                                      FROM pg_options_to_table(x.reloptions)))
              FROM pg_index i
              JOIN pg_class x ON x.oid = i.indexrelid
-             JOIN pg_am m ON m.oid = x.relam AND m.amname IN ('hnsw', 'ivfflat')
-             JOIN pg_opclass o ON o.oid = i.indclass[0]
+             JOIN pg_am m ON m.oid = x.relam
+             JOIN pg_opclass f ON f.oid = i.indclass[0]
+             JOIN pg_amop s ON s.amopfamily = f.opcfamily AND s.amoppurpose = 'o' AND s.amoplefttype = f.opcintype
+             JOIN pg_operator o ON o.oid = s.amopopr AND o.oprname = ANY (%s)
              WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum
              ORDER BY x.relname)
 FROM pg_class c
@@ -44,8 +46,8 @@ LEFT JOIN pg_extension e ON e.oid = d.refobjid
 WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition
   AND (e.extname = %s OR (t.oid = 'bit'::regtype
                           AND EXISTS (SELECT FROM pg_index i
-                                      JOIN pg_class x ON x.oid = i.indexrelid
-                                      JOIN pg_am m ON m.oid = x.relam AND m.amname IN ('hnsw', 'ivfflat')
+                                      JOIN pg_opclass f ON f.oid = i.indclass[0]
+                                      JOIN pg_amop s ON s.amopfamily = f.opcfamily AND s.amoppurpose = 'o'
                                       WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum)))
 ORDER BY c.relname, a.attnum
 """
@@ -75,7 +77,8 @@ class Leaf:
 
 def vector_tables(connection: Connection, schema: str) -> list[dict[str, Any]]:
     """Return the vector columns of the tables in ``schema``, as entries of the contract's ``tables``."""
-    return [_entry(*row) for row in query_catalog(connection, _VECTOR_TABLES, (schema, EXTENSION))]
+    parameters = (list(OPERATORS.values()), schema, EXTENSION)
+    return [_entry(*row) for row in query_catalog(connection, _VECTOR_TABLES, parameters)]
 
 
 def _entry(
@@ -83,7 +86,7 @@ def _entry(
 ) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": name, "table": table, "id": key, "vector": column, "type": kind}
     entry |= {"dimensions": dimensions, "owner": owner}
-    metrics = {metric_of(index["class"]) for index in indexes}
+    metrics = {metric_of(index["operator"]) for index in indexes}
     entry["metric"] = metrics.pop() if len(metrics) == 1 else None
     entry["indexes"] = [
         {"name": index["name"], "method": index["method"], "parameters": _parameters(index)} for index in indexes
@@ -95,7 +98,7 @@ def _parameters(index: dict[str, Any]) -> dict[str, int | str]:
     """Return the parameters of an index, including the method's defaults."""
     options = index["parameters"] or {}
     parameters = {name: int(value) if value.isdecimal() else value for name, value in options.items()}
-    return INDEX_DEFAULTS[index["method"]] | parameters
+    return INDEX_DEFAULTS.get(index["method"], {}) | parameters
 
 
 def leaves(connection: Connection, oid: int) -> tuple[Leaf, ...]:

@@ -88,3 +88,21 @@ def lost(stream: str, words: str, **settings: str) -> subprocess.CompletedProces
 def test_help_has_its_short_name_on_every_level(command: str) -> None:
     done = subprocess.run([sys.executable, "-m", *command.split(), "-h"], cwd=ROOT, stdout=subprocess.PIPE, check=True)
     assert done.stdout.startswith(b"Usage: ")
+
+
+def test_an_interrupt_in_a_callback_during_an_import_ends_the_command(tmp_path: Path) -> None:
+    """Regression: Python drops an exception there, so the command printed a traceback and went on."""
+    (tmp_path / "interrupted.py").write_text(
+        "import signal, weakref\n"
+        "class Lock: pass\n"
+        "lock = Lock()\n"
+        "callback = weakref.ref(lock, lambda _: signal.raise_signal(signal.SIGINT))\n"
+        "del lock\n"
+        "def cli(standalone_mode): print('went on')\n"
+    )
+    code = "from pgvector_seed.common.console import run; run('interrupted')"
+    search_path = f"{tmp_path}{os.pathsep}{ROOT}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": search_path}, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")

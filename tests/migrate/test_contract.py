@@ -9,7 +9,6 @@ import pytest
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.migrate.contract import as_data, convert
-from pgvector_seed.vectors.metrics import OPERATORS, metric_of
 from tests.conftest import declare
 
 CATALOGUE = {"schema": "public", "tables": [{"table": "items", "name": "public.items", "metric": "cosine"}]}
@@ -69,11 +68,3 @@ def test_a_declared_table_that_nobody_made_is_named() -> None:
     declaration = declare(tables={"itmes": {"rows": 3}})
     with pytest.raises(InputError, match="itmes"):
         declaration.contract("the-id", {}, CATALOGUE)
-
-
-def test_every_operator_class_of_pgvector_tells_its_metric() -> None:
-    of_bits = ["hamming", "jaccard"]
-    of_numbers = [metric for metric in OPERATORS if metric not in of_bits]
-    for kind, metrics in {"vector": of_numbers, "halfvec": of_numbers, "sparsevec": of_numbers, "bit": of_bits}.items():
-        assert [metric_of(f"{kind}_{metric}_ops") for metric in metrics] == metrics
-    assert metric_of("text_ops") is None

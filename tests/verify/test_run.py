@@ -17,7 +17,7 @@ from seed.verify.context import LOCK_SECONDS, Context
 from seed.verify.deadline import Deadline
 from seed.verify.model import Outcome, Status, passed
 from seed.verify.runner import run_checks
-from tests.conftest import ask
+from tests.conftest import DISKANN, ask
 from tests.verify.helpers import CONTRACT, declared, failing, results, run_sql, with_status
 
 LOGIN = "a_checker"
@@ -258,3 +258,15 @@ def test_of_a_table_with_several_vector_columns_each_result_names_its_column(bas
     several = [result.place for result in results(base, contract, "column")]
     assert several == ["public.items.embedding", "public.items.missing"]
     assert [result.place for result in results(base, declared(), "column")] == ["public.items"]
+
+
+def test_an_index_of_another_access_method_is_checked_like_any(base: str) -> None:
+    """Regression: the contract and the check plan knew hnsw and ivfflat only."""
+    (index,) = CONTRACT["tables"][0]["indexes"]
+    contract = declared({"indexes": [{"name": index["name"], "method": "diskann"}]})
+    run_sql(base, f"{DISKANN}; DROP INDEX {index['name']}")
+    (missing,) = results(base, contract, "index")
+    assert missing.outcome.message == f"the index {index['name']} does not exist"
+    run_sql(base, missing.outcome.remedy)
+    passed_ = with_status(results(base, contract, "index", "plan"), Status.PASS)
+    assert passed_ == {"index": "valid and usable", "plan": f"uses {index['name']}"}

@@ -17,7 +17,8 @@ NEIGHBOURS = 10  # k of the query if the contract declares no recall
 _INDEXES = """
 SELECT x.relname FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
-JOIN pg_catalog.pg_am m ON m.oid = x.relam AND m.amname IN ('hnsw', 'ivfflat')
+JOIN pg_catalog.pg_opclass c ON c.oid = i.indclass[0]
+JOIN pg_catalog.pg_amop s ON s.amopfamily = c.opcfamily AND s.amoppurpose = 'o'
 WHERE i.indrelid = ANY (%s)
 """
 _REMEDY = "A setting keeps the planner off the index. To see the settings: SELECT * FROM pg_db_role_setting;"
