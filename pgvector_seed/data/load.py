@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import chain
 
 from psycopg import sql
@@ -20,7 +21,7 @@ from pgvector_seed.data.session import Session, refusals
 from pgvector_seed.data.store import Counts, copy
 from pgvector_seed.data.summary import Loaded, Tally, Work
 from pgvector_seed.data.target import Target, find_target
-from pgvector_seed.data.unit import Count, Part, load_part, part_of_file
+from pgvector_seed.data.unit import Count, Part, columns_of, load_part, part_of_file
 from pgvector_seed.postgres.connection import Connection
 
 _IS_EMPTY = "SELECT NOT EXISTS (SELECT FROM {table})"
@@ -44,7 +45,9 @@ def load_files(
     names = expand(files)
     refuse_input(work.rejects, filter(None, [*names, options.ids]))
     units = offsets(list(chain.from_iterable(map(_units, names))), options)
-    return load_all([part_of_file(unit, options) for unit in units], options, report, work=work, conninfo=conninfo)
+    columns = cache(columns_of)  # a store has to be asked for them
+    parts = [part_of_file(unit, options, columns) for unit in units]
+    return load_all(parts, options, report, work=work, conninfo=conninfo)
 
 
 def _units(file: str) -> list[Unit]:

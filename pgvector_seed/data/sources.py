@@ -38,11 +38,11 @@ def opened(file: str) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def streamed(file: str, compression: str | None = None) -> Iterator[IO[bytes]]:
-    """Open a file to read it from its start, decompressed. Raises as ``opened``."""
+def streamed(file: str, compression: str | None = None, *, peek: bool = False) -> Iterator[IO[bytes]]:
+    """Open a file to read it from its start, decompressed; to ``peek``, only a little. Raises as ``opened``."""
     if is_remote(file):
         with reading(file) as (system, path):
-            raw = system.open_input_stream(path, compression=None, buffer_size=RANGE_BYTES)
+            raw = system.open_input_stream(path, compression=None, buffer_size=HEADER_BYTES if peek else RANGE_BYTES)
             with _buffered(_decompressed(raw, compression)) as stream:
                 yield stream
     elif compression is not None:

@@ -38,7 +38,7 @@ def read_lines(file: str, *, peek: bool = False) -> Iterator[bytes]:
         return
     yield from _peeked if file == STDIN else ()
     number = 0
-    with _opened(file) as stream:
+    with _opened(file, peek=peek) as stream:
         while line := _read_line(file, stream):
             number += 1
             if len(line) > LONGEST_LINE:
@@ -53,11 +53,11 @@ def read_lines(file: str, *, peek: bool = False) -> Iterator[bytes]:
 _peeked: list[bytes] = []  # the lines of standard input that were read to learn its columns
 
 
-def _opened(file: str) -> AbstractContextManager[IO[bytes]]:
+def _opened(file: str, *, peek: bool) -> AbstractContextManager[IO[bytes]]:
     if file == STDIN:
         return nullcontext(sys.stdin.buffer)
     compression = COMPRESSED.get(Path(file).suffix.lower())
-    return streamed(file, compression)
+    return streamed(file, compression, peek=peek)
 
 
 def _read_line(file: str, stream: IO[bytes]) -> bytes:
