@@ -79,21 +79,26 @@ def unreadable(file: str, error: Exception) -> InputError:
     words = _REQUEST.sub("", " ".join(str(error).split()))
     if not is_remote(file):
         return InputError(f"{file} cannot be read to its end: {words}")
+    if isinstance(error, FileNotFoundError) or "NO_SUCH_BUCKET" in words or "NO_SUCH_KEY" in words:
+        return _missing(file)
+    store, reason = _split(file)[0], words.rpartition("AWS Error ")[2]  # without the name of the object
+    if _OTHER_REGION.search(reason):
+        return InputError(f"{file} cannot be read: {words}", "Set AWS_REGION to the bucket's region.")
+    if _REFUSES.search(reason):
+        return InputError(f"the store refuses to read {file}: {words}", f"See who asks: {_LOGIN[store]}")
+    if _UNREACHABLE.search(reason):
+        check = "Check AWS_ENDPOINT_URL and the network. " if store == "s3" else ""
+        return InputError(f"the store of {file} cannot be reached: {words}", f"{check}{AGAIN}")
+    return InputError(f"{file} cannot be read to its end: {words}")
+
+
+def _missing(file: str) -> InputError:
     store, path = _split(file)
     bucket, _, key = path.partition("/")
-    if isinstance(error, FileNotFoundError) or "NO_SUCH_BUCKET" in words or "NO_SUCH_KEY" in words:
-        if "NO_SUCH_BUCKET" in words or not _has_bucket(file, bucket):
-            return _no_bucket(store, bucket, file)
-        folder = f"{store}://{bucket}/{key.rpartition('/')[0]}"
-        return InputError(f"there is no object {file}", f"List what is there: {_LIST[store]} {folder.rstrip('/')}/")
-    if _OTHER_REGION.search(words):
-        return InputError(f"{file} cannot be read: {words}", "Set AWS_REGION to the bucket's region.")
-    if _REFUSES.search(words):
-        return InputError(f"the store refuses to read {file}: {words}", f"See who asks: {_LOGIN[store]}")
-    if _UNREACHABLE.search(words):
-        remedy = f"{'Check AWS_ENDPOINT_URL and the network. ' if store == 's3' else ''}{AGAIN}"
-        return InputError(f"the store of {file} cannot be reached: {words}", remedy)
-    return InputError(f"{file} cannot be read to its end: {words}")
+    if not _has_bucket(file, bucket):
+        return _no_bucket(store, bucket, file)
+    folder = f"{store}://{bucket}/{key.rpartition('/')[0]}"
+    return InputError(f"there is no object {file}", f"List what is there: {_LIST[store]} {folder.rstrip('/')}/")
 
 
 def _no_bucket(store: str, bucket: str, file: str) -> InputError:
