@@ -527,6 +527,14 @@ def test_rejected_cells_of_csv_can_be_loaded_again(database: str, tmp_path: Path
     ]
 
 
+def test_a_rejected_row_of_csv_has_all_its_cells(table: str, tmp_path: Path) -> None:
+    """Regression: those beyond the names of the first line were lost, as of a vector without quotes."""
+    (tmp_path / "a.csv").write_text("id,embedding\n1,[1,2,3]\n")
+    load(table, str(tmp_path / "a.csv"), "--table", "items", "--rejects", str(tmp_path / "r.jsonl"), code=1)
+    rejected = json.loads((tmp_path / "r.jsonl").read_text())["rejected"]
+    assert (rejected["reason"], rejected["line"]) == ("4 cells, and 2 names in the first line", "1,[1,2,3]")
+
+
 def test_hdf5_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(InputError) as caught:

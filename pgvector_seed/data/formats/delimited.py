@@ -11,6 +11,7 @@ import msgspec
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.data.block import Block
 from pgvector_seed.data.formats import Unit
+from pgvector_seed.data.formats.jsonl import REJECTED
 from pgvector_seed.data.formats.lines import LONGEST_LINE, RowsReader, read_lines
 
 _VECTOR = msgspec.json.Decoder(list[float])
@@ -33,16 +34,18 @@ def read(unit: Unit, vector: str) -> Iterator[Block]:
     reader = RowsReader(unit.file, vector, json_values=False)
     for row, cells in records:
         values: dict[str, Any] = {name: cell or None for name, cell in zip(names, cells, strict=False)}
-        text = values.get(vector)
+        text, reason = values.get(vector), ""
         try:
             values[vector] = _VECTOR.decode(text) if text and text.lstrip().startswith("[") else text
         except ValueError as error:
-            reader.fault(row, f"the vector is not a list of numbers: {error}", values)
+            reason = f"the vector is not a list of numbers: {error}"
+        if len(cells) != len(names):
+            reason = f"{len(cells)} cells, and {len(names)} names in the first line"
+            values[REJECTED] = ",".join(cells)
+        if reason:
+            reader.fault(row, reason, values)
         else:
-            if len(cells) == len(names):
-                reader.add(row, values.pop(vector), values, sum(map(len, cells)))
-            else:
-                reader.fault(row, f"{len(cells)} cells, and {len(names)} names in the first line", values)
+            reader.add(row, values.pop(vector), values, sum(map(len, cells)))
         if reader.is_full:
             yield reader.block()
     yield reader.block()
