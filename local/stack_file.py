@@ -20,14 +20,14 @@ _DEEPEST = 100  # levels: to write a file takes more of the stack than to read i
 
 
 def load(path: Path) -> Stack:
-    """Return the file's content, with an empty ``config`` if there is none; all of it empty if the file is missing.
+    """Return the file's content, with an empty ``config`` if it has none or the file is missing.
 
     Raises InputError in one line if the file cannot be used.
     """
     name = os.path.relpath(path)
-    remedy = "Correct the file."
+    remedy = "Fix the file."
     if path.parent != Path.cwd():
-        remedy = f"Correct the file, or start anew: rm {shlex.quote(name)}"
+        remedy = f"Fix the file, or start anew: rm {shlex.quote(name)}"
     try:
         text = path.read_bytes().decode() if path.exists() else ""
         return _checked(yaml.safe_load(text))
@@ -59,7 +59,7 @@ def _as_map(data: Any, subject: str) -> Stack:
 
 
 def _refuse_unwritable(data: Any, parents: tuple[int, ...], done: set[int]) -> None:
-    """Raise ValueError for a value that contains itself, by an alias, or is too deep, and for a key that is no text."""
+    """Raise ValueError for a value that is too deep or, by an alias, contains itself, and for a key that is no text."""
     if id(data) in parents:
         raise ValueError("is recursive: an alias refers to a value that contains it")
     if len(parents) > _DEEPEST:
