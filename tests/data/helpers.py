@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from local.workspace import ROOT
 from pgvector_seed.vectors.frames import HEADER, TRAILER, record
@@ -46,6 +48,13 @@ def load(database: str, *options: str, code: int = 0, text: str = "") -> str:
 def save(path: Path, values: Any) -> str:
     """Write a .npy, and return its name."""
     np.save(path, values)
+    return str(path)
+
+
+def write_parquet(path: Path, ids: Array, values: Array) -> str:
+    """Write the columns id and embedding, and return the name of the file."""
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+    pq.write_table(pa.table({"id": ids, "embedding": lists}), path)
     return str(path)
 
 

@@ -20,7 +20,18 @@ from psycopg.conninfo import make_conninfo
 
 from local.server import Server
 from tests.conftest import Process, ask, conninfo, kill, new_server, remove, tries, until
-from tests.data.helpers import Array, load, make_table, same, save, start, stored, vectors, write_jsonl
+from tests.data.helpers import (
+    Array,
+    load,
+    make_table,
+    same,
+    save,
+    start,
+    stored,
+    vectors,
+    write_jsonl,
+    write_parquet,
+)
 from tests.proxies import Link, Proxy, read_message
 from tests.roles import new_names, quoted
 
@@ -33,11 +44,11 @@ HAS_ROWS = "SELECT 1 FROM items LIMIT 1 OFFSET {}"
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Array, list[str]]:
-    """Return the vectors in the order of their ids, and the arguments that load them in a shuffled order."""
+    """Return the vectors in the order of their ids, and the arguments that load them shuffled, from four files."""
     folder, values = tmp_path_factory.mktemp("files"), vectors(ROWS, DIMENSIONS)
-    order = np.random.default_rng(2).permutation(ROWS)
-    shuffled, ids = save(folder / "v.npy", values[order]), save(folder / "ids.npy", order + 1)
-    return values, [shuffled, "--table", "items", "--ids", ids]
+    shuffled = np.array_split(np.random.default_rng(2).permutation(ROWS), 4)
+    parts = [write_parquet(folder / f"{n}.parquet", rows + 1, values[rows]) for n, rows in enumerate(shuffled)]
+    return values, [*parts, "--table", "items"]
 
 
 def words_in_order(files: tuple[Array, list[str]], folder: Path) -> list[str]:
