@@ -49,6 +49,7 @@ from pgvector_seed.migrate.contract import as_data
 from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.files import Migration, checksums, down_checksums, load, load_if_present
 from pgvector_seed.migrate.ledger.model import Ledger
+from pgvector_seed.migrate.lock import begun
 from pgvector_seed.migrate.plan import Plan, plan
 from pgvector_seed.migrate.runner import ApplyOptions, apply, revert
 from pgvector_seed.migrate.script import file_texts, refuse_faults
@@ -128,8 +129,9 @@ class MigrationsProvider(ResourceProvider):
             if ledger is None:
                 report(WITHOUT_LEDGER.format(props["ledger"]))
                 return ReadResult(None, {})
-            if ledger.unfinished:
-                report(f"{ledger.unfinished['file']} was begun and is not recorded as done")
+            unfinished = begun(connection, ledger)
+            if unfinished:
+                report(f"{unfinished.message}. {unfinished.remedy}")
             outputs = _outputs(connection, props, ledger)
             outputs["downs"] = down_checksums(ledger.migrations.values())
             if ledger.declaration != declaration(props):

@@ -9,6 +9,7 @@ from pgvector_seed.migrate.contract import DeclaredMigration
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.ledger.trust import UntrustedLedgerError
+from pgvector_seed.migrate.lock import begun
 
 from ..context import Context, NotAllowedError
 from ..model import Check, Fault, Outcome, failed, failed_with, not_declared, passed
@@ -33,6 +34,9 @@ def run(context: Context) -> Outcome:
     if declared.id not in (None, ledger.id):
         return failed(expected, f"the ledger {ledger.id}, another database's", "Connect to the declared database.")
     faults = [Fault(message, _REMEDY) for message in _faults(declared.migrations, ledger)]
+    unfinished = begun(context.connection, ledger)
+    if declared.migrations is not None and unfinished:
+        faults.append(Fault(unfinished.message, unfinished.remedy))
     if ledger.writers.granted:
         names = ", ".join(ledger.writers.granted)
         faults.append(Fault(f"{names} may write to the ledger", f"{ledger.writers.revoke};"))
@@ -63,8 +67,6 @@ def _faults(declared: tuple[DeclaredMigration, ...] | None, ledger: Ledger) -> I
     yield from (f"{id_} is unknown to the contract" for id_ in checksums if id_ not in ids)
     if sorted(ids) == sorted(checksums) and ids != list(checksums):
         yield "the migrations were applied in another order"
-    if ledger.unfinished:
-        yield f"{ledger.unfinished['file']} was begun and is not recorded as done"
 
 
 CHECK = Check(
