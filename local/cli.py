@@ -164,7 +164,7 @@ def _start(workspace: Workspace) -> None:
 
 
 def _attach(workspace: Workspace) -> None:
-    """Enter the workspace for a command that only uses the database: it waits for no other make, except to start it."""
+    """Enter the workspace for a command that only uses the database: waits for another make only to start it."""
     server = workspace.server
     _refuse_folder_of_another_user()
     if server and not server.is_ready():

@@ -141,7 +141,7 @@ def _compare(expected: Objects, actual: Objects) -> Iterator[str]:
             if definition != made:
                 label = f"{name}, {part}" if part else name
                 migrations = "do not make it" if made is None else f"make {_shown(made)}"
-                yield f"{label}: {_shown(definition)}, and the migrations {migrations}"
+                yield f"{label}: the database has {_shown(definition)}, and the migrations {migrations}"
 
 
 def _not_dropped(dropped: set[str], actual: Objects) -> Iterator[str]:
@@ -149,4 +149,4 @@ def _not_dropped(dropped: set[str], actual: Objects) -> Iterator[str]:
 
 
 def _shown(definition: str | None) -> str:
-    return "missing" if definition is None else f"[{' '.join(definition.split())}]"
+    return "none" if definition is None else f"[{' '.join(definition.split())}]"

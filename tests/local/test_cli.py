@@ -230,10 +230,11 @@ def test_stand_alone_no_command_of_pulumi_is_advised(copy: Path) -> None:
     config = copy / "Pulumi.dev.yaml"
     good = config.read_text()
     for wrong, advice in {
-        "  pgvector-seed:on_destroy: revert\n": "In Pulumi.dev.yaml, remove: on_destroy",
-        "  pgvector-seed:minimumVersion: x\n": "In Pulumi.dev.yaml, set: minimumVersion: 0.8.4",
+        f"{good}  pgvector-seed:on_destroy: revert\n": "In Pulumi.dev.yaml, remove: on_destroy\n",
+        good.replace("onDestroy", "on_destroy"): "In Pulumi.dev.yaml, rename: on_destroy to onDestroy\n",
+        f"{good}  pgvector-seed:minimumVersion: x\n": "In Pulumi.dev.yaml, set: minimumVersion: 0.8.4",
     }.items():
-        config.write_text(good + wrong)
+        config.write_text(wrong)
         for verb in ("preview", "up"):
             output = local(copy, verb, code=2)
             assert advice in output, output
@@ -253,6 +254,14 @@ def test_stand_alone_no_command_of_pulumi_is_advised(copy: Path) -> None:
         ("Set PGHOST (Pulumi: pulumi config set host; pulumi config set port) to", "Set PGHOST to"),
         ("Run: pulumi config set --secret password", "In Pulumi.dev.yaml, remove: password; set PGPASSFILE instead"),
         ("Run: pulumi config set lockTimeout 5s", "In Pulumi.dev.yaml, set: lockTimeout: 5s"),
+        (
+            "pulumi config rm --path 'a.recall'; pulumi config set --path 'a.recall.k' 10",
+            "in Pulumi.dev.yaml, set: 'a.recall.k': 10",
+        ),
+        (
+            "Run: pulumi config rm --path 'a.metrics'; pulumi config set --path 'a.metric'",
+            "In Pulumi.dev.yaml, rename: 'a.metrics' to 'a.metric'",
+        ),
         ("pulumi config set --path 'a.minimum' --type float 0.9", "in Pulumi.dev.yaml, set: 'a.minimum': 0.9"),
     ],
 )
