@@ -14,7 +14,7 @@ up: ## provision a database, insert vectors, check the answers
 preview: ## show what `make up` would change
 destroy: ## undo the deployment, or keep its data, as its onDestroy says
 seed: ## insert the vectors again and check the answers
-verify: ## check the database against what the deployment promised
+verify: ## check the database against its contract
 stop: ## stop the server; its data stays
 up preview destroy seed verify stop:
 	@$(READY) requirements-local.txt --name-server && $(VENV) -m local $@
@@ -36,14 +36,14 @@ lint: ## check style, types, imports and the pipelines' files
 
 PYTEST := $(VENV) -m pytest -n 2
 
-test: ## run the tests that a person waits for
+test: ## run the tests for everyday work
 	@$(READY) requirements-dev.txt
 	$(PYTEST) -m 'not rest'
 
-test-all: test ## run these, and then all others
+test-all: test ## run all tests
 	$(PYTEST) -m rest
 
-soak: ## run all of them, those of chance many more times
+soak: ## run all tests, with many more random cases
 	@$(READY) requirements-dev.txt
 	SOAK=1 $(PYTEST)
 

@@ -4,7 +4,7 @@ import pulumi
 
 from pgvector_seed.infra.config import load
 from pgvector_seed.infra.database import VectorDatabase
-from pgvector_seed.infra.interrupt import leave_quietly_on_interrupt
+from pgvector_seed.infra.process import leave_quietly_on_interrupt
 
 leave_quietly_on_interrupt()
 args = load()

@@ -110,7 +110,7 @@ def install(requirements: str, show: "Callable[[str], None]" = lambda _: None) -
 
 
 def is_installed(required: "set[str]") -> bool:
-    """Return True if the last installation had each of these pins, with the same condition or with none."""
+    """Return True if the last installation had each of these pins, under the same marker or under none."""
     try:
         present = pins(INSTALLED)
     except OSError:

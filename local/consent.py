@@ -46,8 +46,8 @@ def require(
             f"Write {', '.join(f'migrations/{id_}.down.sql' for id_ in irreversible)}, and run: make up\n"
             "Or keep the tables: onDestroy: retain in Pulumi.dev.yaml, then make up,\nand make destroy again",
         )
-    where = " on {host}:{port}/{dbname}".format(**connection) if connection else ""
-    question = f"Destroy the stack{where}? This will {CONSEQUENCES[last]}."
+    place = " on {host}:{port}/{dbname}".format(**connection) if connection else ""
+    question = f"Destroy the stack{place}? This will {CONSEQUENCES[last]}."
     if agreed:
         print(fill(f"{question} YES=1.", COLUMNS), flush=True)
     elif not sys.stdin.isatty():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any, Protocol
+from typing import Any
 
 from local import command, consent
 from local.options import Options
@@ -17,16 +17,6 @@ from local.workspace import STACK, Workspace
 from pgvector_seed.common.console import INTERRUPTED
 from pgvector_seed.common.errors import InputError, RefusedError
 from pgvector_seed.migrate.declaration import NOTHING_DECLARED
-
-
-class Engine(Protocol):
-    """Runs the program for a workspace."""
-
-    def title(self) -> str:
-        """Return a description for the user."""
-
-    def run(self, verb: str) -> int:
-        """Run the program and return the exit code. ``verb`` is up, preview or destroy."""
 
 
 class PulumiEngine:
@@ -43,7 +33,10 @@ class PulumiEngine:
         return f"Pulumi {self.pulumi.ask('version').strip()} ({self.pulumi.executable})"
 
     def run(self, verb: str) -> int:
-        """Run the CLI on the stack, which is created if it is missing."""
+        """Run the CLI on the stack, which is created if it is missing. Returns the exit code.
+
+        ``verb`` is up, preview or destroy.
+        """
         self.state.remove_leftovers()
         self._make_stack()
         self.state.forget_pending()
@@ -72,7 +65,7 @@ class PulumiEngine:
         """Delete from the state what our own server has lost, so that `up` makes it again.
 
         A refresh would connect to the address in the state, and the port may have changed. Without
-        ``every_migration`` a ledger that lacks some of the state's migrations will do: half of a destroy is done.
+        ``every_migration`` a ledger may lack some of the state's migrations: a destroy was interrupted half-way.
         """
         recorded = self.state.migrations()
         if recorded is None or self.workspace.server is None:
@@ -156,7 +149,7 @@ class StandaloneEngine:
         return f"stand-alone: {self.reason}"
 
     def run(self, verb: str) -> int:
-        """Run the program. Raises RefusedError if the deployment has an owner role."""
+        """Run the program, and return the exit code. Raises RefusedError if the deployment has an owner role."""
         owner = find_owner(self.workspace)
         if owner:
             raise RefusedError(
@@ -165,7 +158,7 @@ class StandaloneEngine:
         return command.run([sys.executable, "-m", "local", "standalone", verb], self.workspace.environment())
 
 
-def choose(options: Options, workspace: Workspace) -> Engine:
+def choose(options: Options, workspace: Workspace) -> PulumiEngine | StandaloneEngine:
     """Return the engine that ENGINE names; ``auto`` is Pulumi's if it is installed or can be.
 
     Raises InputError if ENGINE is pulumi and it cannot be installed.

@@ -18,9 +18,9 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class Options:
-    """The major version of our own server, whether it is used, the engine, and whether `up` inserts the sample.
+    """The make variables. ``major`` is PostgreSQL's version; ``seed`` is True if `up` inserts the sample.
 
-    ``yes`` is True if YES=1 was given.
+    ``own_server`` is False with DATABASE=env, ``yes`` is True with YES=1.
     """
 
     major: int

@@ -8,38 +8,34 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any, LiteralString
+from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
 
 from local.workspace import Workspace
 from pgvector_seed.common.errors import InputError, RefusedError
+from pgvector_seed.migrate.ledger.facts import read_facts
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.connection import connect
 from pgvector_seed.postgres.conninfo import as_role
 from pgvector_seed.postgres.errors import translated
-from pgvector_seed.postgres.snapshot import catalog_snapshot
-
-_OWNER = """
-SELECT pg_get_userbyid(nspowner) FROM pg_namespace
-WHERE nspname = 'pgvector_seed' AND pg_get_userbyid(nspowner) <> session_user
-"""
+from pgvector_seed.postgres.snapshot import query_catalog
 
 
 def find_roles() -> set[str]:
     """Return the names of all roles of the server."""
-    return set(_names("SELECT rolname FROM pg_roles"))
+    with connect() as connection, translated("looking for roles"):
+        return {name for (name,) in query_catalog(connection, "SELECT rolname FROM pg_roles")}
 
 
 def find_owner(workspace: Workspace) -> str | None:
-    """Return the role that owns the ledger, or None if that is the login, or the server is not our own."""
-    return next(iter(_names(_OWNER)), None) if workspace.server else None
-
-
-def _names(query: LiteralString) -> list[str]:
-    with connect() as connection, translated("looking for roles"), catalog_snapshot(connection):
-        return [name for (name,) in connection.execute(query)]
+    """Return the owner of the ledger. None if that is the login, there is no ledger, or the server is not our own."""
+    if workspace.server is None:
+        return None
+    with connect() as connection, translated("looking for the ledger's owner"):
+        facts = read_facts(connection)
+    return None if facts.owner == facts.login else facts.owner
 
 
 def owners_conninfo(workspace: Workspace, in_state: str | None = None) -> str:

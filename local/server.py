@@ -34,11 +34,7 @@ LONGEST_REASON = 300  # characters of a failed program's output
 _PREFIX = re.compile(r"^\S+ \S+ \S+ \[\d+\] ")  # of a line in the server's log: time and process
 _REASON = re.compile("error:|ERROR:|FATAL:|PANIC:|invalid value|could not (?!start server)")
 
-SETTINGS = {
-    "listen_addresses": HOST,
-    "unix_socket_directories": "",
-    "password_encryption": "scram-sha-256",
-}
+SETTINGS = {"listen_addresses": HOST, "unix_socket_directories": "", "password_encryption": "scram-sha-256"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +77,7 @@ class Server:
         return True
 
     def is_running(self) -> bool:
-        """Return True if the working folder of the pid file's process is our data folder, as PostgreSQL's is."""
+        """Return True if the process of the pid file works in our data folder, as a server does."""
         pid = self._pid()
         return pid is not None and pid in _processes_in(self.data)
 
@@ -246,7 +242,7 @@ def _free_port(preferred: int) -> int:
 
 
 def _processes_in(folder: Path) -> dict[int, psutil.Process]:
-    """Return the processes, by pid, whose working folder this is, as a server's is its data folder."""
+    """Return the processes, by pid, that have this working folder. A server has its data folder."""
     processes = {}
     for process in psutil.process_iter():
         try:

@@ -21,14 +21,14 @@ _DEEPEST = 100  # levels: to write a file takes more of the stack than to read i
 
 
 def load(path: Path) -> Stack:
-    """Return the file's content, with an empty ``config`` if there is none; all of it empty if the file is missing.
+    """Return the file's content, with an empty ``config`` if it has none or the file is missing.
 
     Raises InputError in one line if the file cannot be used.
     """
     name = os.path.relpath(path)
-    remedy = "Correct the file."
+    remedy = "Fix the file."
     if path.parent != Path.cwd():
-        remedy = f"Correct the file, or start anew: rm {shlex.quote(name)}"
+        remedy = f"Fix the file, or start anew: rm {shlex.quote(name)}"
     try:
         text = path.read_bytes().decode() if path.exists() else ""
         return _checked(yaml.safe_load(text))

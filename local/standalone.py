@@ -22,8 +22,8 @@ from local.workspace import STACK
 from pgvector_seed.common.errors import Error, InputError
 from pgvector_seed.common.text import printable
 from pgvector_seed.infra.database import COMPONENT_TYPE
-from pgvector_seed.infra.migrations import apply_inputs, declaration, irreversible, options
 from pgvector_seed.infra.preflight import enable, preflight
+from pgvector_seed.infra.properties import apply_inputs, declaration, irreversible, options
 from pgvector_seed.migrate.contract import as_data
 from pgvector_seed.migrate.files import load, load_if_present
 from pgvector_seed.migrate.ledger.read import read_ledger

@@ -5,7 +5,7 @@ if TYPE_CHECKING:
     from pgvector_seed.data.arrays import load
     from pgvector_seed.infra.args import VectorDatabaseArgs
     from pgvector_seed.infra.database import VectorDatabase
-    from pgvector_seed.infra.interrupt import leave_quietly_on_interrupt
+    from pgvector_seed.infra.process import leave_quietly_on_interrupt
     from pgvector_seed.infra.roles import Role, Roles
 
 __all__ = ["Role", "Roles", "VectorDatabase", "VectorDatabaseArgs", "leave_quietly_on_interrupt", "load"]
@@ -14,7 +14,7 @@ _HOMES = {
     "Roles": "infra.roles",
     "VectorDatabase": "infra.database",
     "VectorDatabaseArgs": "infra.args",
-    "leave_quietly_on_interrupt": "infra.interrupt",
+    "leave_quietly_on_interrupt": "infra.process",
     "load": "data.arrays",
 }
 # The package that is missing -> its name, and the extra that has it.

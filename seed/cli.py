@@ -20,8 +20,8 @@ def cli() -> None:
 
     The connection is libpq's: PGHOST, PGPORT, PGUSER, PGDATABASE, PGPASSFILE, PGSERVICE and the others.
 
-    Exit codes: 0 success, 1 a result is wrong, 2 bad usage or bad input, 3 the database cannot be reached
-    or refuses the login, 130 interrupted.
+    Exit codes: 0 success; 1 a result is wrong; 2 bad usage or bad input; 3 the database cannot be reached
+    or refuses the login; 130 interrupted.
     """
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import pgvector_seed
 from local.workspace import ROOT
-from pgvector_seed.infra import args, database, interrupt, roles
+from pgvector_seed.infra import args, database, process, roles
 
 WITHOUT_PULUMI = "import sys; sys.modules['pulumi'] = None\n"
 
@@ -23,7 +23,7 @@ def test_the_component_is_at_the_top() -> None:
 
     assert (VectorDatabase, VectorDatabaseArgs) == (database.VectorDatabase, args.VectorDatabaseArgs)
     assert (Role, Roles) == (roles.Role, roles.Roles)
-    assert leave_quietly_on_interrupt is interrupt.leave_quietly_on_interrupt
+    assert leave_quietly_on_interrupt is process.leave_quietly_on_interrupt
     assert set(pgvector_seed.__all__) <= set(dir(pgvector_seed))
 
 

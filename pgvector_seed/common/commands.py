@@ -1,4 +1,4 @@
-"""click commands whose implementation is imported when they are run, and their name in help and remedies."""
+"""click commands that import their work when they are run, and the program's name in help and remedies."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def help_width() -> int:
 
 
 def deferred(declared: Callable[..., None]) -> Callable[..., None]:
-    """Return a click command's body that calls the function of this name in the module ``work`` of the same package.
+    """Return the body of a click command: it calls the function of the same name in the module ``work`` beside it.
 
-    That module, which imports the driver, is imported when the command is run, so --help is fast. With --json an
-    error is also printed as a JSON document.
+    ``work`` imports the driver, so it is imported only when the command is run: --help is fast. With --json an error
+    is also printed as a JSON document.
     """
 
     @wraps(declared)

@@ -64,13 +64,13 @@ def _run(module: str) -> int:
     from pgvector_seed.common.errors import Error, InterruptError
     from pgvector_seed.common.text import lines, os_error
 
-    unwritten = suppress(OSError)  # an error message that cannot be written changes no exit code
+    unwritten = suppress(OSError)  # an error message may be lost: the exit code stays
     try:
         cli = import_module(module).cli
         gc.enable()
         cli(standalone_mode=False)
         if sys.stdout:
-            sys.stdout.flush()  # a result that cannot be written does
+            sys.stdout.flush()  # a lost result is an error
     except click.exceptions.NoArgsIsHelpError as help_text:
         click.echo(help_text.format_message())
     except click.ClickException as error:

@@ -24,7 +24,7 @@ def write(path: Path, text: str, mode: int = 0o600) -> None:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         new.replace(target)
-    except OSError as error:  # a full disk names no file, and the user does not know the new one
+    except OSError as error:  # it may name the temporary file, or none
         error.filename = str(path)
         raise
     finally:

@@ -33,7 +33,7 @@ def setting_name(key: str) -> str:
 
 
 def wheel_path(version: str = VERSION) -> str:
-    """Return the path of a version's wheel. By its name, pip would look for the package at an index, which has none."""
+    """Return a path for the wheel of a version. pip would look for a bare name at the index, which does not have it."""
     return f"DIR/pgvector_seed-{version}-py3-none-any.whl"
 
 

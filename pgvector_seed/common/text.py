@@ -1,4 +1,4 @@
-"""Make names and server messages safe to print."""
+"""Check names, and make names and server messages safe to print."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ _FIRST = re.compile(r"^( *):(?=:)")
 
 
 def printable(text: str) -> str:
-    r"""Return a text as one line, with the characters that a terminal, a log or XML cannot show as \n, \x1b and so on.
+    r"""Return a text as one line, with \n, \x1b and so on for the characters that a terminal, a log or XML cannot show.
 
-    These are Unicode's controls, formats such as a change of direction, surrogates, unassigned characters, and all
-    separators but the plain space.
+    These are Unicode's control, format and unassigned characters, surrogates, and all separators but the plain space.
     """
     escaped = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
     return escaped.replace(_ANYWHERE, "##\\x5b")
@@ -32,6 +31,13 @@ def counted(number: int, noun: str) -> str:
 def lines(text: str) -> list[str]:
     """Split a text at its line ends, and return each line printable."""
     return [_FIRST.sub(r"\1\\x3a", printable(line)) for line in text.replace("\r\n", "\n").split("\n")]
+
+
+def fault_of_text(value: object) -> str | None:
+    """Return the fault of a text or a path, which may be a secret, or None."""
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    good = isinstance(text, str) and text != "" and "\0" not in text
+    return None if good else "must be text, not empty and without a NUL"
 
 
 def os_error(error: OSError) -> str:

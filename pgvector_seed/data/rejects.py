@@ -1,4 +1,4 @@
-"""Bad rows in a file of their own: JSON Lines that can be mended and loaded by themselves."""
+"""Bad rows in a file of their own: JSON Lines that can be fixed and loaded by themselves."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Rejects:
         """Write the rows. Raises InputError for the first one if there is no file."""
         for fault in faults:
             if self._stream is None:
-                raise InputError(f"{fault.file}, row {fault.row}: {fault.reason}", f"Mend it. {AGAIN}")
+                raise InputError(f"{fault.file}, row {fault.row}: {fault.reason}", f"Fix it. {AGAIN}")
             with self._lock:
                 self.count += 1
                 self._stream.write(_line(fault))

@@ -62,7 +62,7 @@ class Address:
         return DeclaredConnection(host=self.host, port=self.port, dbname=self.dbname, sslmode=self.sslmode)
 
     def dialed(self, password: str) -> tuple[str, int]:
-        """Return the host and port for the provider: of several, those that libpq reaches now, or else the first."""
+        """Return the one host and port for the provider: of a list, those that libpq reaches now, or else the first."""
         first = self.host.split(",")[0], int(str(self.port).split(",")[0])
         if "," not in self.host:
             return first

@@ -9,33 +9,19 @@ from typing import Any
 
 import pulumi
 
+from pgvector_seed.common.text import fault_of_text
 from pgvector_seed.infra.policy import ENFORCE, WARN
 from pgvector_seed.infra.roles import Roles, faults_of_names
 from pgvector_seed.infra.tables import faults_of_table
 from pgvector_seed.infra.tls import SSLMODES
-from pgvector_seed.infra.validation import (
-    fault_of_port,
-    fault_of_text,
-    fault_of_version,
-    faults_of_types,
-    one_of,
-)
+from pgvector_seed.infra.validation import fault_of_port, fault_of_version, faults_of_types, one_of
 from pgvector_seed.migrate.declaration import NOTHING_DECLARED, fault_of_schema
 from pgvector_seed.migrate.runner import ApplyOptions
 from pgvector_seed.migrate.session import Limits, fault_of_duration
 
 # The arguments of the connection, with libpq's name of each.
-LIBPQ = {
-    "host": "host",
-    "port": "port",
-    "database": "dbname",
-    "user": "user",
-    "service": "service",
-    "sslmode": "sslmode",
-    "sslrootcert": "sslrootcert",
-    "sslcert": "sslcert",
-    "sslkey": "sslkey",
-}
+_NAMES = ("host", "port", "database", "user", "service", "sslmode", "sslrootcert", "sslcert", "sslkey")
+LIBPQ = {**{name: name for name in _NAMES}, "database": "dbname"}
 
 
 @dataclass(frozen=True, kw_only=True)

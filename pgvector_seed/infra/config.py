@@ -9,18 +9,18 @@ import pulumi
 from pulumi.runtime.config import get_config_env, get_config_secret_keys_env
 
 from pgvector_seed.common.remedies import setting
-from pgvector_seed.common.text import did_you_mean, nearest
+from pgvector_seed.common.text import did_you_mean, fault_of_text, nearest
 from pgvector_seed.infra.args import CHECKS, LIBPQ, VectorDatabaseArgs
 from pgvector_seed.infra.policy import WARN
 from pgvector_seed.infra.roles import read_roles
 from pgvector_seed.infra.tables import read_tables
-from pgvector_seed.infra.validation import fault_of_text, one_of, with_command
+from pgvector_seed.infra.validation import one_of, with_command
 
 
 def load() -> VectorDatabaseArgs:
     """Return the arguments from the configuration of the current stack.
 
-    Raises pulumi.RunError that names every fault, each with the command that mends it.
+    Raises pulumi.RunError that names every fault, each with the command that fixes it.
     """
     prefix = f"{pulumi.get_project()}:"
     raw = {name.removeprefix(prefix): text for name, text in get_config_env().items() if name.startswith(prefix)}

@@ -18,11 +18,12 @@ from pgvector_seed.infra.args import VectorDatabaseArgs
 from pgvector_seed.infra.grants import GrantScope, Rights
 from pgvector_seed.infra.migrations import Migrations
 from pgvector_seed.infra.preflight import enable, refuse_role
-from pgvector_seed.infra.provider import ServerAccess, owners_conninfo
-from pgvector_seed.infra.state import refuse_missing_tables
+from pgvector_seed.infra.provider import ServerAccess
+from pgvector_seed.infra.state import refuse_missing_tables_early
 from pgvector_seed.migrate.contract import TableDeclaration
 from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.files import Migration, load
+from pgvector_seed.postgres.conninfo import as_role
 from pgvector_seed.vectors.extension import EXTENSION
 
 COMPONENT_TYPE = "pgvector-seed:index:VectorDatabase"
@@ -85,7 +86,7 @@ def _check(args: VectorDatabaseArgs, address: Address, migrations: Sequence[Migr
     policy.enforce(args.policy, faults)
     if conninfo and args.tables:
         owner = args.roles.owner.name if args.roles else None
-        refuse_missing_tables(owners_conninfo(conninfo, owner), _declaration(args, address), migrations)
+        refuse_missing_tables_early(as_role(conninfo, owner), _declaration(args, address), migrations)
 
 
 def _extension(name: str, server: ServerAccess, opts: pulumi.ResourceOptions) -> postgresql.Extension:

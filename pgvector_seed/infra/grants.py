@@ -55,8 +55,8 @@ class Rights:
                 self._role(kind, role, hooks)
         owner = self.roles.owner
         if not self.scope.superuser and not owner.existing:
-            # The creator of a role has ADMIN OPTION on it, but needs a grant for SET ROLE. The provider takes the
-            # server's own grant to the creator, with that option, for this one.
+            # The server grants a role to its creator with ADMIN OPTION, but not with SET ROLE, which this grant adds.
+            # The provider reads the option of the server's grant as a change of this one.
             ignored = pulumi.ResourceOptions(ignore_changes=["withAdminOption"])
             self.last = postgresql.GrantRole(
                 f"{self.scope.name}-deployer-owner",

@@ -7,8 +7,9 @@ from psycopg import sql
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.remedies import IN_CHECKOUT, in_checkout, setting
-from pgvector_seed.infra.migrations import report
+from pgvector_seed.infra.process import report
 from pgvector_seed.migrate.lock import locked
+from pgvector_seed.postgres.catalog import role_exists
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.errors import is_connection_lost, one_line, translated
 from pgvector_seed.postgres.pooler import refuse_pooler
@@ -16,7 +17,6 @@ from pgvector_seed.postgres.snapshot import query_catalog
 from pgvector_seed.vectors.extension import EXTENSION, available_version, find_extension
 
 _SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
-_ROLE = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)"
 
 _AS_IT_IS = "{existing: NAME}" if IN_CHECKOUT else "Role(NAME, existing=True)"
 _TAKE_OVER = (
@@ -29,11 +29,11 @@ _TAKE_OVER = (
 def preflight(conninfo: str) -> None:
     """Raise an Error unless the server is reached without a pooler, is supported, and pgvector is or can be enabled.
 
-    Each managed service lets other roles enable it, so CREATE EXTENSION is tried, and rolled back.
+    Managed services differ in the roles that may enable it, so CREATE EXTENSION is tried, and rolled back.
     """
     with connect(conninfo) as connection, translated("looking for pgvector"):
         refuse_pooler(connection)
-        if _is_missing(connection) and not _is_true(connection, _SUPERUSER):
+        if _is_missing(connection) and query_catalog(connection, _SUPERUSER) != [(True,)]:
             with locked(connection, report), connection.transaction(force_rollback=True):
                 _create(connection)
 
@@ -51,7 +51,7 @@ def enable(conninfo: str) -> None:
 def refuse_role(conninfo: str, name: str) -> None:
     """Raise InputError with the remedies if the role exists already."""
     with connect(conninfo) as connection, translated("looking for the roles"), locked(connection, report):
-        exists = _is_true(connection, _ROLE, name)
+        exists = role_exists(connection, name)
     if exists:
         raise InputError(
             f"the role {name} exists already, and is not in the stack's state",
@@ -72,11 +72,6 @@ def _is_missing(connection: Connection) -> bool:
             f"(Red Hat), or use the image pgvector/pgvector:pg{major}",
         )
     return True
-
-
-def _is_true(connection: Connection, query: str, *values: str) -> bool:
-    rows = query_catalog(connection, query.encode(), values)
-    return bool(rows and rows[0][0])
 
 
 def _create(connection: Connection) -> None:

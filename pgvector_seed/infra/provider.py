@@ -15,18 +15,18 @@ from pgvector_seed.postgres.conninfo import as_role
 
 # The provider's process gets the value of the first variable under the second name. The state keeps this mapping, so it
 # holds in a refresh and a destroy, too, which do not run the program. The provider's driver prefers PGSERVICE and
-# PGHOSTADDR to its arguments, and fails if PGREQUIREPEER is set. It would dial all hosts but the first of a list in
-# PGHOST in spite of its argument; PATH is always set, and has no such list.
+# PGHOSTADDR to its arguments, and fails if PGREQUIREPEER is set. Of a list in PGHOST it dials all hosts but the first
+# in spite of its argument, so PGHOST gets the value of PATH, which is always set and is no such list.
 ENV_VAR_MAPPINGS = {"PGSERVICE": "PGREQUIREPEER", "PGHOSTADDR": "PGREQUIREPEER", "PATH": "PGHOST"}
 
-EnforcePolicy = Callable[[Address], None]
+CheckAddress = Callable[[Address], None]
 
 
 class ServerAccess:
     """Access to the database for the login that deploys: ``conninfo`` for psycopg, ``provider`` for the resources.
 
     ``name`` is the component's. ``owners_conninfo`` acts as ``owner``, or as the login if there is no owner.
-    ``enforce`` is called with the address once it is known, and raises pulumi.RunError to refuse it.
+    ``check`` is called with the address once it is known, and raises pulumi.RunError to refuse it.
     """
 
     def __init__(
@@ -34,19 +34,19 @@ class ServerAccess:
         name: str,
         connection: Mapping[str, pulumi.Input[Any]],
         password: pulumi.Input[str] | None,
-        enforce: EnforcePolicy,
+        check: CheckAddress,
         opts: pulumi.ResourceOptions,
         *,
         superuser: bool,
         owner: str | None,
     ) -> None:
-        self.address = _address(connection, enforce)
+        self.address = _address(connection, check)
         self.database = self.address.apply(lambda address: address.dbname)
         self.login = self.address.apply(lambda address: address.user)
         hidden = pulumi.Output.secret(password or self.address.apply(lambda address: address.password))
         both = pulumi.Output.all(self.address, hidden)
         self.conninfo = both.apply(lambda both: both[0].conninfo(both[1]))
-        self.owners_conninfo = self.conninfo.apply(lambda conninfo: owners_conninfo(conninfo, owner))
+        self.owners_conninfo = self.conninfo.apply(lambda conninfo: as_role(conninfo, owner))
         # The host and the port are no secret.
         host_and_port = pulumi.Output.unsecret(both).apply(lambda both: both[0].dialed(both[1]))
         self.provider = postgresql.Provider(
@@ -95,11 +95,6 @@ class ServerAccess:
         )
 
 
-def owners_conninfo(conninfo: str, owner: str | None) -> str:
-    """Return the conninfo of a session that acts as ``owner``, or as the login if there is no owner."""
-    return as_role(conninfo, owner) if owner else conninfo
-
-
 async def _known(conninfo: pulumi.Output[str]) -> str:
     value = await conninfo.future()
     if value is None:
@@ -107,15 +102,15 @@ async def _known(conninfo: pulumi.Output[str]) -> str:
     return value
 
 
-def _address(connection: Mapping[str, pulumi.Input[Any]], enforce: EnforcePolicy) -> pulumi.Output[Address]:
+def _address(connection: Mapping[str, pulumi.Input[Any]], check: CheckAddress) -> pulumi.Output[Address]:
     if all(isinstance(value, str | int) for value in connection.values()):
-        return pulumi.Output.from_input(_resolve(connection, enforce))  # raises before anything is declared
-    return pulumi.Output.all(**connection).apply(lambda parameters: _resolve_late(parameters, enforce))
+        return pulumi.Output.from_input(_resolve(connection, check))  # raises before anything is declared
+    return pulumi.Output.all(**connection).apply(lambda parameters: _resolve_late(parameters, check))
 
 
-def _resolve(parameters: Mapping[str, Any], enforce: EnforcePolicy) -> Address:
+def _resolve(parameters: Mapping[str, Any], check: CheckAddress) -> Address:
     address = resolve_address({name: _as_text(value) for name, value in parameters.items() if value is not None})
-    enforce(address)
+    check(address)
     return address
 
 
@@ -124,9 +119,9 @@ def _as_text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) else str(value)
 
 
-def _resolve_late(parameters: Mapping[str, Any], enforce: EnforcePolicy) -> Address:
+def _resolve_late(parameters: Mapping[str, Any], check: CheckAddress) -> Address:
     try:
-        return _resolve(parameters, enforce)
+        return _resolve(parameters, check)
     except pulumi.RunError as error:
         # An error in an Output, in a program with a hook, may crash the Python host before it is printed
         # (SDK 3.272 on Python 3.11 to 3.13: a segmentation fault).

@@ -9,9 +9,9 @@ from typing import Any
 
 import pulumi
 
-from pgvector_seed.common.text import did_you_mean
+from pgvector_seed.common.text import did_you_mean, fault_of_text
 from pgvector_seed.infra.validation import shown, with_command
-from pgvector_seed.postgres.catalog import LONGEST_NAME
+from pgvector_seed.postgres.catalog import fault_of_identifier
 
 KINDS = ("owner", "writer", "reader")
 
@@ -24,7 +24,7 @@ class Role:
     """
 
     name: str
-    _: KW_ONLY  # a password given by position could become a shown field
+    _: KW_ONLY  # a password by position would land in ``existing``, whose value is shown
     existing: bool = False
     password: pulumi.Input[str] | None = field(default=None, repr=False)
 
@@ -53,7 +53,7 @@ class Roles:
 
 
 def read_roles(raw: Mapping[str, str]) -> tuple[Roles | None, list[str]]:
-    """Return the roles of the configuration, or None, and the faults, each with the command that mends it."""
+    """Return the roles of the configuration, or None, and the faults, each with the command that fixes it."""
     by_kind, faults = _read(raw["roles"]) if "roles" in raw else ({}, [])
     for kind in KINDS:
         key, role = f"{kind}Password", by_kind.get(kind)
@@ -96,7 +96,7 @@ def _name(role: Any) -> Any:
 
 
 def faults_of_names(names: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield each fault of the roles' names, which are by kind, with the kind to set."""
+    """Yield each fault of ``names``, which maps kinds to the names of roles, with the kind to set."""
     faults = {kind: fault_of_name(name) for kind, name in names.items()}
     for kind, fault in faults.items():
         if fault:
@@ -107,9 +107,9 @@ def faults_of_names(names: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def fault_of_name(name: Any) -> str | None:
     """Return the fault of a role's name, or None."""
-    if not isinstance(name, str) or not name or "\0" in name:
+    if fault_of_text(name):
         near = did_you_mean(next(iter(name)), ["existing"]) if isinstance(name, dict) and len(name) == 1 else ""
         return f"must be a role's name, or {{existing: NAME}} for a role that exists; got {shown(name)}{near}"
-    if len(name.encode()) > LONGEST_NAME:
-        return f"must have at most {LONGEST_NAME} bytes, PostgreSQL's limit for a name; got {shown(name)}"
+    if fault := fault_of_identifier(name):
+        return f"{fault}; got {shown(name)}"
     return f"{name!r} is reserved" if name.startswith("pg_") or name in ("public", "none") else None

@@ -35,7 +35,7 @@ TO_HAND_OVER = (
 
 @contextmanager
 def connect_to_read(conninfo: str) -> Iterator[Connection]:
-    """Connect as the owner or, if that fails, for example on a new server without this role, as the login itself."""
+    """Connect as the owner. If that fails, as on a new server without this role, connect as the login itself."""
     with ExitStack() as opened:
         try:
             connection = opened.enter_context(connect(conninfo))
@@ -62,10 +62,10 @@ def read_expected_ledger(connection: Connection, ledger_id: str) -> Ledger | Non
     return ledger
 
 
-def refuse_missing_tables(conninfo: str, declaration: Declaration, migrations: Sequence[Migration]) -> None:
+def refuse_missing_tables_early(conninfo: str, declaration: Declaration, migrations: Sequence[Migration]) -> None:
     """Raise pulumi.RunError for a declared table that neither the database nor a pending migration has.
 
-    Any other error, as of an unreachable server or of edited history, is left to the resource that raises it later.
+    Any other error, such as an unreachable server or edited history, is left to the resource that raises it later.
     """
     try:
         with connect_to_read(conninfo) as connection, handover_transaction(connection):
@@ -98,7 +98,7 @@ async def ledger_id_in_state(name: str) -> str | None:
 def needs_handover(connection: Connection, conninfo: str) -> bool:
     """Return True if the ledger does not belong to the owner of ``conninfo``, who may not exist yet."""
     as_owner = conninfo_to_dict(conninfo).get("options")
-    if as_owner and connection.info.options != as_owner:
+    if as_owner and connection.info.options != as_owner:  # ``connect_to_read`` fell back to the login
         return True
     with handover_transaction(connection) as parties:
         return parties is not None

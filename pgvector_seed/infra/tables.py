@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from pgvector_seed.common.text import did_you_mean, nearest
-from pgvector_seed.infra.validation import fault_of_text, shown, with_command
+from pgvector_seed.common.text import did_you_mean, fault_of_text, nearest
+from pgvector_seed.infra.validation import shown, with_command
 from pgvector_seed.migrate.contract import DeclaredRecall, TableDeclaration
 from pgvector_seed.vectors.metrics import OPERATORS
 
@@ -26,7 +26,7 @@ _GOOD = {"k": 10, "minimum": 0.9}
 
 
 def read_tables(raw: str) -> tuple[Tables, list[str]]:
-    """Return the declarations by table, and the faults, each with the command that mends it."""
+    """Return the declarations by table, and the faults, each with the command that fixes it."""
     try:
         tables = json.loads(raw)
     except ValueError:
@@ -39,10 +39,9 @@ def read_tables(raw: str) -> tuple[Tables, list[str]]:
 
 
 def faults_of_table(name: Any, table: Any) -> Iterator[tuple[str, str]]:
-    """Yield each fault of a table's declaration, with the command that mends the configuration."""
-    if not isinstance(name, str) or fault_of_text(name):
-        fault = f"tables: a table's name must be text, not empty and without a NUL; got {shown(name)}"
-        yield fault, "pulumi config rm tables"
+    """Yield each fault of a table's declaration, with the command that fixes the configuration."""
+    if fault := fault_of_text(name):
+        yield f"tables: a table's name {fault}; got {shown(name)}", "pulumi config rm tables"
         return
     path = f"tables[{json.dumps(name)}]"
     if not isinstance(table, Mapping):

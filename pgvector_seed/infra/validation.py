@@ -73,19 +73,13 @@ def shown(value: Any) -> str:
 
 
 def with_command(fault: str, command: str) -> str:
-    """Return a fault of the configuration with the command that mends it."""
+    """Return a fault of the configuration with the command that fixes it."""
     return str(InputError(fault, f"Run: {command}"))
 
 
 def one_of(*choices: str) -> Callable[[str], str | None]:
     """Return a check that a value is one of ``choices``."""
     return lambda value: None if value in choices else f"must be one of {', '.join(choices)}; got {shown(value)}"
-
-
-def fault_of_text(value: str | os.PathLike[str]) -> str | None:
-    """Return the fault of a text, which may be a secret, or None."""
-    text = os.fspath(value)
-    return None if text and "\0" not in text else "must be text, not empty and without a NUL"
 
 
 def fault_of_port(value: str | int) -> str | None:

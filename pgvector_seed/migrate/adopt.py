@@ -65,7 +65,7 @@ def repair(
     report: Progress,
     limits: Limits = DEFAULT_LIMITS,
 ) -> bool:
-    """Record the edited files of an applied migration, without running them. Returns False if they were recorded.
+    """Record the edited files of an applied migration, without running them. Returns False if the ledger has them.
 
     ``schema`` is the deployment's.
 

@@ -12,7 +12,7 @@ from pgvector_seed.common.errors import MigrationError, RefusedError
 from pgvector_seed.migrate import concurrently
 from pgvector_seed.migrate.execute import execute_alone
 from pgvector_seed.migrate.files import Migration, up_file
-from pgvector_seed.migrate.reach import changes_rows_only, has_reached, would_reach
+from pgvector_seed.migrate.reach import changes_rows_only, locked_outside, named_outside
 from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.migrate.script import Script, parse
 from pgvector_seed.migrate.session import Limits, reset_session
@@ -67,18 +67,18 @@ def _run_in_scratch(connection: Connection, migration: Migration) -> None:
         for statement in _transactional(file, parse(migration.up)):
             if not _can_be_left_out(connection, file, statement):
                 execute_alone(connection, file, statement, {"": REMEDY})
-                _refuse(file, statement, None if changes_rows_only(statement) else has_reached(connection, SCRATCH))
+                _refuse(file, statement, None if changes_rows_only(statement) else locked_outside(connection, SCRATCH))
         connection.execute(_AS_AT_COMMIT, prepare=False)
-        _refuse(file, None, has_reached(connection, SCRATCH))
+        _refuse(file, None, locked_outside(connection, SCRATCH))
     except MigrationError as error:
         message = f"the comparison in a scratch schema failed: {error.message}"
         raise RefusedError(message, error.remedy) from error
 
 
 def _can_be_left_out(connection: Connection, file: str, statement: Statement) -> bool:
-    """Return True for CREATE of an enabled extension, and for DROP IF EXISTS of an object outside of the schema.
+    """Return True for CREATE of an enabled extension, and for DROP IF EXISTS of an object in another schema.
 
-    Raises RefusedError if the statement would change an object outside of the scratch schema.
+    Raises RefusedError for any other statement that names an object outside of the scratch schema.
     """
     words = statement.words
     if words[:2] == ["CREATE", "EXTENSION"]:
@@ -88,23 +88,23 @@ def _can_be_left_out(connection: Connection, file: str, statement: Statement) ->
                 f"{file}, line {statement.line}: the extension {name} is missing", f"In psql: CREATE EXTENSION {name};"
             )
         return True
-    reached = would_reach(connection, statement, SCRATCH)
-    if reached and words[0] == "DROP" and words[2:4] == ["IF", "EXISTS"]:
+    outside = named_outside(connection, statement, SCRATCH)
+    if outside and words[0] == "DROP" and words[2:4] == ["IF", "EXISTS"]:
         return True
-    _refuse(file, statement, reached)
+    _refuse(file, statement, outside)
     return False
 
 
-def _refuse(file: str, statement: Statement | None, reached: str | None) -> None:
-    if reached:
+def _refuse(file: str, statement: Statement | None, outside: str | None) -> None:
+    if outside:
         line = f", line {statement.line}" if statement else ""
-        raise RefusedError(f"{file}{line} reaches {reached}, which the migrations do not make", REMEDY)
+        raise RefusedError(f"{file}{line} reaches {outside}, which the migrations do not make", REMEDY)
 
 
 def _transactional(file: str, script: Script) -> Iterator[Statement]:
-    """Yield the statements without CONCURRENTLY, VACUUM and SELECT setval, so that they can be rolled back.
+    """Yield the statements in a form that can be rolled back: without CONCURRENTLY, VACUUM and SELECT setval.
 
-    Raises RefusedError for another statement whose effect is not rolled back.
+    Raises RefusedError for any other statement that cannot.
     """
     for statement in script.statements:
         words = statement.words

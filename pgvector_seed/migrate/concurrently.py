@@ -11,20 +11,16 @@ from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.migrate.session import lift_limits
 from pgvector_seed.postgres.connection import Connection
 
-_BUILT = """
+_INDEX = """
 SELECT n.nspname, x.relname, i.indisvalid, x.oid::text
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
+"""
+_BUILT = f"""{_INDEX}
 WHERE i.indrelid = pg_catalog.to_regclass(%s)::oid AND x.relname = (pg_catalog.parse_ident(%s))[1]::pg_catalog.name
 """
-_DROPPED = """
-SELECT n.nspname, x.relname, i.indisvalid, x.oid::text
-FROM pg_catalog.pg_index i
-JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
-JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
-WHERE x.oid = pg_catalog.to_regclass(%s)::oid
-"""
+_DROPPED = f"{_INDEX} WHERE x.oid = pg_catalog.to_regclass(%s)::oid"
 _IN_PROGRESS = "SELECT pid FROM pg_catalog.pg_stat_progress_create_index WHERE index_relid = %s::oid"
 
 

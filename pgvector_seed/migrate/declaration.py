@@ -10,11 +10,11 @@ import msgspec
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.remedies import IN_CHECKOUT
 from pgvector_seed.migrate.contract import CONTRACT, Contract, DeclaredConnection, TableDeclaration, as_data, convert
-from pgvector_seed.postgres.catalog import LONGEST_NAME
+from pgvector_seed.postgres.catalog import fault_of_identifier
 from pgvector_seed.vectors.extension import EXTENSION
 
 _TABLES = "the key tables of the configuration" if IN_CHECKOUT else "VectorDatabaseArgs(tables=...)"
-MISSING_TABLE_REMEDY = f"Add the migration that makes it, or correct its name in {_TABLES}"
+MISSING_TABLE_REMEDY = f"Add the migration that makes it, or fix its name in {_TABLES}"
 _RESERVED = ("pg_", "pgvector_seed")
 
 
@@ -76,15 +76,13 @@ def refuse_unreadable(declaration: Declaration) -> None:
     try:
         msgspec.convert(as_data(declaration), Declaration)
     except (msgspec.ValidationError, TypeError) as error:  # TypeError: there is no JSON for it
-        raise InputError(f"the declaration cannot be recorded: {error}", "Correct the declaration.") from error
+        raise InputError(f"the declaration cannot be recorded: {error}", "Fix the declaration.") from error
 
 
 def fault_of_schema(name: str) -> str | None:
     """Return the fault in the name of a deployment's schema, or None."""
-    if not name or "\0" in name:
-        return "must be text, not empty and without a NUL"
-    if len(name.encode()) > LONGEST_NAME:
-        return f"must have at most {LONGEST_NAME} bytes, PostgreSQL's limit for a name"
+    if fault := fault_of_identifier(name):
+        return fault
     # A search_path expands $user even in quotes.
     reserved = name.startswith(_RESERVED) or name in ("$user", "information_schema")
     return f"{name!r} is reserved" if reserved else None

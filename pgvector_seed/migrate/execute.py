@@ -24,7 +24,7 @@ Remedies = Mapping[str, str]  # SQLSTATE -> remedy; "" -> the remedy for all oth
 
 PIPELINED = 1000  # statements: each holds its result in memory until its batch is done
 
-# Files have thousands of these, and they seldom have messages. Statement.words would scan each whole.
+# A file may have thousands of these, which seldom cause messages. Statement.words would scan each as a whole.
 _CHANGES_ROWS = re.compile(r"(INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
 ALLOW_MORE_TIME = (
     "Run the same command again when the database is less busy, or raise the limits: --lock-timeout, "
@@ -50,7 +50,7 @@ def execute_all(
         try:
             with watch.running(_place(file, batch)), connection.pipeline():
                 for statement in batch:
-                    sent.append(connection.execute(statement.text.encode(), prepare=False))  # noqa: PERF401  # complete up to an error
+                    sent.append(connection.execute(statement.text.encode(), prepare=False))  # noqa: PERF401  # after an error, it has those that were sent
         except psycopg.Error as error:
             answered = sum(cursor.statusmessage is not None for cursor in sent)
             failed = batch[min(answered, len(batch) - 1)]
@@ -58,10 +58,11 @@ def execute_all(
 
 
 def _batches(statements: Iterable[Statement]) -> Iterator[list[Statement]]:
-    """Yield batches: at most PIPELINED statements that change rows, or another statement with those on its line.
+    """Yield the statements in batches of at most PIPELINED.
 
-    The server does not say to which statement of a pipeline a message belongs, and the driver reads several results at
-    once, so a message can only be reported with its batch.
+    Consecutive statements share a batch if they change rows or are on one line. The server does not say to which
+    statement of a pipeline a message belongs, and the driver reads several results at once, so a message can only be
+    reported with its batch.
     """
     batch: list[Statement] = []
     for statement in statements:

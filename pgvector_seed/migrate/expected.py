@@ -1,4 +1,4 @@
-"""Declared tables that a run would not have: refused before anything is run."""
+"""Declared tables that neither exist nor would be made: refused before anything is run."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.plan import Plan
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import translated
-from pgvector_seed.postgres.snapshot import catalog_snapshot
+from pgvector_seed.postgres.snapshot import query_catalog
 from pgvector_seed.vectors.tables import vector_tables
 
-# SQL that may compose a table's name, or have a table without it: by a procedure, an extension or a schema's new name.
+# SQL that may make a table whose name is not in the text: dynamic SQL, a procedure, an extension, a renamed schema.
 _COMPOSES = re.compile(
     r"""\b(?:execute|call|alter\s+schema)\b|\bu&["']"""
     r"""|\b(?:create|alter)\s+extension\s+(?!(?:if\s+not\s+exists\s+)?"?vector\b)""",
     re.IGNORECASE,
 )
-# A routine that may do so: a query or a trigger may run it.
+# Finds a routine that may make a table, since any query or trigger may call it.
 _ROUTINE = r"SELECT EXISTS (SELECT FROM pg_proc WHERE prosrc ~* '\m(create|rename|execute)\M')"
-_CUT_OFF = 60  # bytes: a name that is as long may be the beginning of a longer one in the text
+_CUT_OFF = 60  # bytes: the SQL may have a longer name, which the server cuts to 63, or to 60 within a character
 
 
 class MissingTableError(InputError):
@@ -41,10 +41,12 @@ def refuse_missing_tables(
     """Raise MissingTableError if a declared table neither exists with vectors nor is named in the SQL of ``steps``.
 
     A name counts anywhere in a text, in strings and comments, too: a table may be made in a block, by LIKE or by a
-    rename. Any SQL will do if the database has a routine that may make tables. A table that is missed here is refused
-    late, when the contract is recorded; to refuse one that a migration makes would be worse.
+    rename. If the database has a routine that may make tables, any SQL will do. In doubt a table is accepted, and
+    refused later, when the contract is recorded: to refuse a table that a migration makes would be worse.
     """
-    names = _table_names(connection, declaration.schema) if declaration.tables else set()
+    with translated("looking for the declared tables"):
+        entries = vector_tables(connection, declaration.schema) if declaration.tables else []
+    names = {entry["table"] for entry in entries}
     if ledger and ledger.catalogue and not (steps.undo or steps.apply):
         names |= {entry["table"] for entry in ledger.catalogue["tables"]}  # the contract is made from it again
     missing = declaration.tables.keys() - names
@@ -59,14 +61,9 @@ def refuse_missing_tables(
         )
 
 
-def _table_names(connection: Connection, schema: str) -> set[str]:
-    with translated("looking for the declared tables"):
-        return {entry["table"] for entry in vector_tables(connection, schema)}
-
-
 def _has_routine(connection: Connection) -> bool:
-    with translated("looking for routines that make tables"), catalog_snapshot(connection):
-        return connection.execute(_ROUTINE).fetchone() == (True,)
+    with translated("looking for routines that make tables"):
+        return query_catalog(connection, _ROUTINE) == [(True,)]
 
 
 def _is_named(name: str, texts: Iterable[str]) -> bool:

@@ -81,7 +81,7 @@ def load(directory: Path) -> list[Migration]:
     if not ups and not faults:
         faults.append(f"{directory}: no migrations in this folder")
     if faults:
-        raise InputError("; ".join(faults), "Correct the files and run the same command again.")
+        raise InputError("; ".join(faults), "Fix the files and run the same command again.")
     return [Migration(name, texts[name, "up"], texts.get((name, "down"))) for name in ups]
 
 

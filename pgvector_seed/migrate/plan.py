@@ -15,11 +15,9 @@ NO_DOWN = "cannot be undone: no down"
 PUT_BACK = "Put the file back, and write the change as a new migration with the next number."
 REPAIR = f"If the database already has the effect of the edited file: {PROGRAM} migrate repair {{id}}."
 RENUMBER = "Give the new file the next number."
-WRITE_DOWN = f"Write {{downs}} beside {{ups}}, and run: {PROGRAM} migrate apply, which records it; then undo again."
-PUT_BACK_WITH_DOWN = (
-    f"Put {{ups}} back, and write {{downs}}. Then run: {PROGRAM} migrate apply, which records it; remove both, and "
-    "undo again."
-)
+_RECORD_DOWN = f"To record this in the ledger: {PROGRAM} migrate apply."
+WRITE_DOWN = f"Write {{downs}} beside {{ups}}. {_RECORD_DOWN} Then run the same command again."
+PUT_BACK_WITH_DOWN = f"Put {{ups}} back, and write {{downs}}. {_RECORD_DOWN} Then remove the files, and undo again."
 ALLOW_DOWN = (
     f"Put the files back; or, to undo what they made: {PROGRAM} migrate apply --allow-down "
     f"(Pulumi: {setting('allowDown', 'true')})"

@@ -20,7 +20,7 @@ _CHANGED = (
     "Restore the file as it was applied. Or record it as it is now, which also applies pending migrations, and undo "
     f"again: {PROGRAM} migrate apply (Pulumi: pulumi up --refresh)"
 )
-_MISSING = "Restore it: the ledger has this down, and the up still has a file."
+_MISSING = "Restore it: a down is run from its file while the up has one."
 _ALONE = (
     "Restore the file, so that nothing is run from the ledger. Or review the ledger in psql: SELECT id, down FROM "
     "pgvector_seed.migrations; SELECT unfinished FROM pgvector_seed.deployment; and only then: {revoke};"

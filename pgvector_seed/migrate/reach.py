@@ -1,6 +1,6 @@
 """Objects that a statement must not change: those outside of the scratch schema, and the ledger.
 
-The statement's own words are judged before it runs, so that no real table is locked or changed. The effect of a DO
+The names in a statement are looked up before it runs, so that no real table is locked or changed. The effect of a DO
 block or a function shows afterwards, in the transaction's locks.
 """
 
@@ -14,7 +14,7 @@ from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import rows
 
-# Keywords before the name of a relation. A word that is no relation's name is not found, and does no harm.
+# Keywords before the name of a relation. If another word follows, it names no relation, and does no harm.
 _BEFORE_A_NAME = {"ON", "ONLY", "REFERENCES"}
 _BEFORE_ITS_OWN = {
     *("TABLE", "VIEW", "SEQUENCE", "INDEX", "EXISTS", "TRUNCATE", "LOCK", "CONCURRENTLY", "CLUSTER", "INHERIT"),
@@ -39,8 +39,8 @@ JOIN pg_catalog.pg_namespace n ON n.oid = coalesce(c.relnamespace, t.typnamespac
 WHERE n.nspname <> %s AND n.nspname <> 'information_schema' AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_')
 LIMIT 1
 """
-# A relation of another schema that this transaction has locked other than to read it, or another schema in which it
-# created, or tried to create, an object.
+# A relation in another schema that this transaction has locked to change it, or another schema in which it created,
+# or tried to create, an object.
 _REACHED = """
 SELECT CASE l.locktype WHEN 'object' THEN pg_catalog.concat('the schema ', l.objid::regnamespace)
                        ELSE l.relation::regclass::text END
@@ -69,7 +69,7 @@ SELECT to_regclass('pgvector_seed.migrations') IS NULL
 """
 _LEDGER_MADE = "SELECT to_regnamespace('pgvector_seed') IS NOT NULL"
 _RESERVED = (
-    "Take that out of the file: only pgvector-seed writes in the schema pgvector_seed. For the commands that correct "
+    "Take that out of the file: only pgvector-seed writes in the schema pgvector_seed. For the commands that fix "
     f"the ledger: {PROGRAM} migrate --help"
 )
 
@@ -79,8 +79,8 @@ def changes_rows_only(statement: Statement) -> bool:
     return statement.words[0] in _ROWS_ONLY
 
 
-def would_reach(connection: Connection, statement: Statement, scratch: str) -> str | None:
-    """Return an object outside of the scratch schema that a statement names, or an object in no schema, or None."""
+def named_outside(connection: Connection, statement: Statement, scratch: str) -> str | None:
+    """Return an object that a statement names outside of the scratch schema, or in no schema; None if there is none."""
     words = statement.words
     if words[:2] == ["DROP", "EXTENSION"] or (words[0] in ("CREATE", "ALTER", "DROP") and words[1] in _IN_NO_SCHEMA):
         return f"an object in no schema ({words[0]} {words[1]})"
@@ -89,8 +89,8 @@ def would_reach(connection: Connection, statement: Statement, scratch: str) -> s
     return row[0] if row else None
 
 
-def has_reached(connection: Connection, scratch: str) -> str | None:
-    """Return an object outside of the scratch schema that the transaction has reached, or None."""
+def locked_outside(connection: Connection, scratch: str) -> str | None:
+    """Return an object outside of the scratch schema that the transaction has locked to change it, or None."""
     row = connection.execute(_REACHED, (scratch,)).fetchone()
     return row[0] if row else None
 

@@ -23,7 +23,7 @@ from pgvector_seed.migrate.plan import Plan, plan, refuse_irreversible
 from pgvector_seed.migrate.provenance import refuse_another_schema, refuse_untrusted
 from pgvector_seed.migrate.script import file_texts, refuse_faults
 from pgvector_seed.migrate.session import DEFAULT_LIMITS, Limits, require_create_privilege
-from pgvector_seed.migrate.step import StepRunner, apply_step, undo_step
+from pgvector_seed.migrate.step import Step, StepRunner, apply_step, undo_step
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import translated
 
@@ -48,7 +48,7 @@ DEFAULT_OPTIONS = ApplyOptions()
 
 @dataclass(frozen=True)
 class Preview:
-    """The work of the next ``apply``: its plan, the ids whose down was edited, and any change of the declaration."""
+    """The work of the next ``apply``: its plan, the ids whose down was edited, and whether the declaration changes."""
 
     ledger: Ledger | None
     declaration: Declaration
@@ -80,8 +80,8 @@ def preview(
 ) -> Preview:
     """Return the work of the next ``apply``, and change nothing. ``to_write`` is passed to ``read_ledger``.
 
-    Raises RefusedError or InputError if ``apply`` would do so before it runs anything, as for files that do not
-    continue the ledger, or a declaration with a table that no migration makes.
+    Raises the RefusedError or InputError that ``apply`` would raise before it runs anything, such as for files that do
+    not continue the ledger, or for a declared table that no migration makes.
     """
     refuse_unreadable(declaration)
     with translated("reading the ledger"):
@@ -126,15 +126,11 @@ def apply(
         reassign(connection, declaration.schema, report)
         work = preview(connection, migrations, declaration, options, to_write=True)
         by_id = {migration.id: migration for migration in migrations}
-        recorded = work.ledger.migrations if work.ledger else {}
-        steps = [undo_step(recorded[id_]) for id_ in work.plan.undo]
-        refuse_faults((step.file, step.text) for step in steps)
+        steps = _undo_steps(work.ledger, work.plan.undo) if work.ledger else []
         steps += [apply_step(by_id[id_]) for id_ in work.plan.apply]
         if steps:
             require_create_privilege(connection, work.declaration.schema)
-        upgrade(connection, work.ledger, options.limits, report)
-        runner = StepRunner(connection, work.ledger, work.declaration, options.limits, report)
-        runner.unfinished.settle(steps[0] if steps else None)
+        runner = _prepare(connection, work.ledger, work.declaration, steps, options.limits, report)
         _record_downs(connection, [by_id[id_] for id_ in work.edited_downs], report)
         for step in steps:
             runner.run(step, last=step is steps[-1])
@@ -142,6 +138,28 @@ def apply(
             with connection.transaction():
                 write.record_declaration(connection, work.declaration)
         return ApplyResult(read_own_ledger(connection), work.plan)
+
+
+def _undo_steps(ledger: Ledger, ids: Iterable[str]) -> list[Step]:
+    """Return the steps that undo ``ids``. Raises InputError for a faulty down: a ledger can be edited by hand."""
+    steps = [undo_step(ledger.migrations[id_]) for id_ in ids]
+    refuse_faults((step.file, step.text) for step in steps)
+    return steps
+
+
+def _prepare(
+    connection: Connection,
+    ledger: Ledger | None,
+    declaration: Declaration,
+    steps: Sequence[Step],
+    limits: Limits,
+    report: Progress,
+) -> StepRunner:
+    """Upgrade the ledger, settle a statement that was interrupted, and return the runner of ``steps``."""
+    upgrade(connection, ledger, limits, report)
+    runner = StepRunner(connection, ledger, declaration, limits, report)
+    runner.unfinished.settle(steps[0] if steps else None)
+    return runner
 
 
 def _record_downs(connection: Connection, migrations: Iterable[Migration], report: Progress) -> None:
@@ -220,10 +238,7 @@ def _undo(
     refuse_another_schema(ledger.declaration.schema, schema)
     refuse_irreversible(ids, ledger.irreversible)
     refuse_untrusted(ledger, migrations, ids)
-    steps = [undo_step(ledger.migrations[id_]) for id_ in ids]
-    refuse_faults((step.file, step.text) for step in steps)  # the ledger may have been edited by hand
-    upgrade(connection, ledger, limits, report)
-    runner = StepRunner(connection, ledger, ledger.declaration, limits, report)
-    runner.unfinished.settle(steps[0] if steps else None)
+    steps = _undo_steps(ledger, ids)
+    runner = _prepare(connection, ledger, ledger.declaration, steps, limits, report)
     for step in steps:
         runner.run(step)

@@ -105,7 +105,7 @@ def comments(text: str) -> list[str]:
 
 
 class _Nesting:
-    """The nesting, after some tokens of a statement, in parentheses and BEGIN ATOMIC bodies. False if there is none."""
+    """The depth in parentheses and BEGIN ATOMIC bodies after the tokens so far. It is False at depth 0."""
 
     def __init__(self) -> None:
         self.parentheses = 0

@@ -52,7 +52,7 @@ def refuse_faults(texts: Iterable[tuple[str, str]]) -> None:
     """Raise InputError with every fault of ``texts``, pairs of file name and text, that needs no server to be found."""
     faults = [fault for file, text in texts for fault in _faults(file, text)]
     if faults:
-        raise InputError("; ".join(faults), "Correct the files and run the same command again.")
+        raise InputError("; ".join(faults), "Fix the files and run the same command again.")
 
 
 def _directives(text: str) -> list[str]:

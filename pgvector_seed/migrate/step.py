@@ -27,10 +27,10 @@ _BASELINE = (
 )
 UP_REMEDIES = {
     **dict.fromkeys(("42P07", "42701", "42710", "42723"), _BASELINE),
-    "": "Correct the file and run the same command again: the migrations before it are recorded.",
+    "": "Fix the file and run the same command again: the migrations before it are recorded.",
 }
 DOWN_REMEDIES = {
-    "": f"Correct the file, and run: {PROGRAM} migrate apply, which records the new down, and applies the "
+    "": f"Fix the file, and run: {PROGRAM} migrate apply, which records the new down, and applies the "
     "undone migrations again. Then undo again."
 }
 

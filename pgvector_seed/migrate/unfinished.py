@@ -59,11 +59,12 @@ class Unfinished:
         self._execute_begun(step, statement)
 
     def settle(self, following: Step | None) -> None:
-        """Clear the record of an interrupted statement, and drop the invalid index of its build.
+        """Give up an interrupted statement: drop the invalid index that its build left, and clear its record.
 
-        Does nothing if the ``following`` step is that statement: ``run`` completes it.
+        Does nothing if the ``following`` step is the one of that statement, which ``run`` then completes.
 
-        Raises RefusedError if the statement's effect is in place and another step follows: the user must choose.
+        Raises RefusedError if the statement had built its index, or had begun to drop it: only the user can decide
+        whether to complete the migration or to reverse it.
         """
         if not self.record or (following and self._is_begun(following)):
             return
@@ -84,10 +85,7 @@ class Unfinished:
         self._forget()
 
     def unrecorded(self) -> str | None:
-        """Return the file whose index is built or dropped but not recorded, or None.
-
-        An invalid index that its build or drop left is dropped first.
-        """
+        """Drop the invalid index that was left. Returns the file that took effect but is not recorded, or None."""
         if not self.record:
             return None
         statement, index = self._drop_leftover()

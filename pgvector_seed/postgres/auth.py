@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+from collections.abc import Mapping
 from itertools import zip_longest
 
 from psycopg.conninfo import conninfo_to_dict
@@ -19,34 +20,34 @@ SCRAM, NOT_IN_CLEAR = "scram-sha-256", "!password"
 def require_auth(conninfo: str) -> dict[str, str]:
     """Return the require_auth that keeps the password from an impostor on this machine, as a connection parameter.
 
-    While a server is down, any local program may take its port, and without TLS no server proves its identity. So a
-    clear-text password is refused there; a server with trust authentication passes. The server that make brings must
-    prove with SCRAM that it knows the password.
+    While a server is down, any local program may take its port, and without TLS it need not prove its identity. So to
+    this machine no password is sent in clear without TLS; a server that asks for none is accepted. The server that make
+    brings must prove by SCRAM that it knows the password.
     """
     try:
         parameters = resolve(conninfo_to_dict(conninfo))
     except InputError:
         return {}  # connecting raises the same error
-    hosts = _dialed_hosts(parameters.get("host", ""), parameters.get("hostaddr", ""))
-    if _is_own(hosts, parameters["port"]):
+    if _is_own(parameters):
         return {"require_auth": SCRAM}
-    may_be_plain = parameters.get("sslmode") not in ASKING_FOR_TLS and "require_auth" not in parameters
-    return {"require_auth": NOT_IN_CLEAR} if may_be_plain and any(map(_resolves_to_loopback, hosts)) else {}
+    if parameters.get("sslmode") in ASKING_FOR_TLS or "require_auth" in parameters:
+        return {}
+    return {"require_auth": NOT_IN_CLEAR} if any(map(_resolves_to_loopback, _dialed_hosts(parameters))) else {}
 
 
 def is_own_server(conninfo: str) -> bool:
     """Return True if the conninfo and the environment lead to the server that make brings."""
-    parameters = resolve(conninfo_to_dict(conninfo))
-    return _is_own(_dialed_hosts(parameters.get("host", ""), parameters.get("hostaddr", "")), parameters["port"])
+    return _is_own(resolve(conninfo_to_dict(conninfo)))
 
 
-def _is_own(hosts: list[str], port: str) -> bool:
-    return os.environ.get(OWN_SERVER) == f"{','.join(hosts)}:{port}"
+def _is_own(parameters: Mapping[str, str]) -> bool:
+    return os.environ.get(OWN_SERVER) == f"{','.join(_dialed_hosts(parameters))}:{parameters['port']}"
 
 
-def _dialed_hosts(hosts: str, addresses: str) -> list[str]:
+def _dialed_hosts(parameters: Mapping[str, str]) -> list[str]:
     """Return the hosts that libpq dials: for each server its address, or else its host."""
-    pairs = zip_longest(hosts.split(","), addresses.split(","), fillvalue="")
+    hosts, addresses = (parameters.get(name, "").split(",") for name in ("host", "hostaddr"))
+    pairs = zip_longest(hosts, addresses, fillvalue="")
     return [address or host for host, address in pairs]
 
 

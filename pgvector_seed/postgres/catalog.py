@@ -1,4 +1,4 @@
-"""Tables, columns and owned relations in the system catalog."""
+"""Roles, tables, columns and owned relations in the system catalog."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from psycopg import errors
 
 from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.text import fault_of_text
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import query_catalog
 
-LONGEST_NAME = 63  # bytes, PostgreSQL's limit for a name
+_LONGEST_NAME = 63  # bytes; NAMEDATALEN less 1
 
 _AS_IN_SQL = 'Write it as in SQL: public.items, "My schema".items'
 
@@ -44,6 +45,7 @@ JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND a.attname = %s AND NOT a.attisdropped
 """
+_ROLE_EXISTS = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)"
 # The tables, views and sequences that current_user owns.
 _OWNED = """
 SELECT c.relname, c.relkind = 'S'
@@ -87,6 +89,12 @@ class Column:
     wants_statistics: bool
 
 
+def fault_of_identifier(name: str) -> str | None:
+    """Return the fault of a name that PostgreSQL would refuse or cut off, or None."""
+    is_long = len(name.encode()) > _LONGEST_NAME
+    return f"must have at most {_LONGEST_NAME} bytes, PostgreSQL's limit for a name" if is_long else fault_of_text(name)
+
+
 def parse_name(connection: Connection, text: str) -> TableName:
     """Return the table that ``text`` names as in SQL: ``items``, ``public.items``, ``"My schema"."Items"``.
 
@@ -107,6 +115,11 @@ def parse_name(connection: Connection, text: str) -> TableName:
         rows = query_catalog(connection, _ON_PATH, (path, table))
         schema = [rows[0][0] if rows else "public"]
     return TableName(schema[0], table)
+
+
+def role_exists(connection: Connection, name: str) -> bool:
+    """Return True if the server has a role of that name."""
+    return query_catalog(connection, _ROLE_EXISTS, (name,)) == [(True,)]
 
 
 def find_relation(connection: Connection, name: TableName) -> Relation | None:

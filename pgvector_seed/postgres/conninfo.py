@@ -43,7 +43,7 @@ def conninfo_of_unset(parameters: Mapping[str, Any]) -> str:
 def connect_timeout(conninfo: str, seconds: float) -> int:
     """Return the connect_timeout, in seconds for each host, with which all hosts together take at most ``seconds``.
 
-    A shorter PGCONNECT_TIMEOUT holds. The minimum is 2, as libpq takes 1 for 2.
+    A shorter PGCONNECT_TIMEOUT is kept. The minimum is 2, to which libpq raises 1.
 
     Raises InputError if PGCONNECT_TIMEOUT is not a number.
     """
@@ -66,8 +66,13 @@ def timeout_limit(conninfo: str) -> int | None:
         ) from error
 
 
-def as_role(conninfo: str, role: str) -> str:
-    """Return the conninfo with ``-c role=`` in its options: the session starts as ``role``, and RESET ROLE keeps it."""
+def as_role(conninfo: str, role: str | None) -> str:
+    """Return the conninfo of a session that acts as ``role``, or as the login if that is None.
+
+    The role is in the options (``-c role=``), so the session starts with it and RESET ROLE keeps it.
+    """
+    if role is None:
+        return conninfo
     options = conninfo_to_dict(conninfo).get("options") or libpq_default("options") or ""
     return make_conninfo(conninfo, options=f"{options} -c role={escaped_role(role)}".strip())
 

@@ -18,7 +18,7 @@ _ROOT = f"Set PGSSLROOTCERT (Pulumi: {setting('sslrootcert')}) to"
 _LOGIN = f"Set PGPASSWORD or PGPASSFILE (Pulumi: {setting('password')}) to this user's password"
 _CERTIFICATE = f"Set PGSSLCERT and PGSSLKEY (Pulumi: {settings('sslcert', 'sslkey')}) to a certificate"
 _KEY = f"Set PGSSLKEY (Pulumi: {setting('sslkey')}) to the file of the certificate's private key, in PEM format."
-_OPTIONS = "Correct or unset PGOPTIONS, or the service file's options: the server or a pooler refuses them."
+_OPTIONS = "Fix or unset PGOPTIONS, or the service file's options: the server or a pooler refuses them."
 _WAIT = "Wait until other sessions have ended, or raise the limit"
 _FULL = (
     "The server is full. Wait, raise max_connections, which needs a restart, or end sessions that are not needed: "
@@ -87,8 +87,8 @@ def is_invalid(error: Exception) -> bool:
 def message_of(error: Exception, default_host: str | None) -> str:
     """Return the reasons why a connection failed, each once. ``default_host`` is the environment's.
 
-    libpq tells a reason once with TLS and once without. psycopg reports a host from the environment as None, and of
-    several attempts the last one and then all.
+    libpq gives a reason twice, with TLS and without. psycopg reports a host from the environment as None, and after
+    several attempts the last failure, and then all of them.
     """
     reasons = [" ".join(_NOISE.sub("", line).split()) for line in str(error).splitlines()]
     message = " ".join(filter(None, dict.fromkeys(reasons)))

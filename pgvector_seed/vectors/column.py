@@ -16,7 +16,7 @@ FROM {table}
 ORDER BY {column} OPERATOR({operator}) CAST({query} AS {type})
 LIMIT {k}
 """
-# The functions for the Euclidean length, 0 for a vector without direction; pgvector has no name for all types.
+# pgvector's function for the Euclidean length, by type.
 _SIZES = {"vector": "vector_norm", "halfvec": "l2_norm", "sparsevec": "l2_norm"}
 
 

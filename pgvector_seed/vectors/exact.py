@@ -18,7 +18,7 @@ FROM (SELECT {column} OPERATOR({operator}) CAST($1 AS {type}) AS distance
 ORDER BY distance
 LIMIT $2
 """
-# At most one core of the server; and JIT compilation would take longer than it saves.
+# One core of the server at most, and no JIT compilation, which would take longer than it saves.
 _BOUNDED = """
 SELECT pg_catalog.set_config('max_parallel_workers_per_gather', '0', true), pg_catalog.set_config('jit', 'off', true)
 """

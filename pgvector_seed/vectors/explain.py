@@ -24,7 +24,7 @@ WHERE category LIKE 'Query Tuning%' AND setting <> boot_val
 
 @dataclass(frozen=True)
 class Scan:
-    """The scan of a table or partition. ``index`` is None for a sequential scan, ``relation`` for an index alone."""
+    """The scan of a table or partition. ``index`` is None for a sequential scan, ``relation`` for a bitmap's index."""
 
     node: str
     relation: str | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from psycopg import sql
@@ -51,6 +51,16 @@ ORDER BY 1, 2
 """
 
 
+# For a query under a reader's search_path.
+_ON_TABLES = """
+SELECT x.relname FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+JOIN pg_catalog.pg_opclass c ON c.oid = i.indclass[0]
+JOIN pg_catalog.pg_amop s ON s.amopfamily = c.opcfamily AND s.amoppurpose = 'o'
+WHERE i.indrelid = ANY (%s)
+"""
+
+
 class VectorIndex(NamedTuple):
     """An index in the system catalog. ``table`` is the oid of its table; ``operators`` are its ordering operators."""
 
@@ -82,6 +92,11 @@ def indexes_on_column(connection: Connection, table: int, column: int) -> list[t
     ``table`` is the table's oid, ``column`` the column's number.
     """
     return query_catalog(connection, _ON_COLUMN, (table, column))
+
+
+def vector_index_names(connection: Connection, tables: Sequence[int]) -> set[str]:
+    """Return the unqualified names of the indexes that can order by distance. ``tables`` are oids."""
+    return {name for (name,) in connection.execute(_ON_TABLES, (tables,))}
 
 
 def create_index(

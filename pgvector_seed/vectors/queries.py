@@ -25,8 +25,8 @@ def sample_percentage(size: int, blocks: int = BLOCKS) -> float:
     return min(100.0, 100.0 * blocks * BLOCK_BYTES / max(size, 1))
 
 
-def stored_vectors(connection: Connection, column: VectorColumn, size: int, count: int) -> list[str]:
-    """Return at most ``count`` random vectors, as text, from a table of ``size`` bytes.
+def sample_queries(connection: Connection, column: VectorColumn, size: int, count: int) -> list[str]:
+    """Return at most ``count`` random stored vectors, as text, to query with. ``size`` is the table's, in bytes.
 
     NULL and zero vectors are left out: they have no neighbors or no direction.
     """

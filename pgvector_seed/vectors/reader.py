@@ -81,7 +81,7 @@ class Reader:
 
     @contextmanager
     def impersonate(self, connection: Connection, extension: str, *, row_security: bool) -> Iterator[None]:
-        """Take on the reader's settings, and if this login is a member, its privileges, until the transaction ends.
+        """Take on the reader's settings until the transaction ends, and its privileges if this login is a member of it.
 
         ``extension`` is pgvector's schema. ``row_security`` is True if the table has row-level security enabled.
 

@@ -62,11 +62,11 @@ def confidence_interval(recalls: Sequence[float]) -> Recall:
 
 
 def measure_recall(connection: Connection, column: VectorColumn, queries: Sequence[str], k: int) -> Iterator[float]:
-    """Yield the recall at ``k`` of each query with the session's settings, not counting the stored query itself.
+    """Yield the recall at ``k`` of each query that has a neighbor, with the session's settings.
 
-    So ``k`` - 1 neighbors are compared. To ask for one more would be another query: an HNSW index returns at most
-    ef_search rows, and a reader with ``k`` = ef_search would be said to miss one. ``k`` is at least 2, so that a
-    neighbor is left. Queries without a true neighbor are skipped.
+    A query is a stored vector, which finds itself: it takes one of the ``k`` places, and the other ``k`` - 1 are
+    compared. The limit is not raised by one for that, since an HNSW index returns at most ef_search rows: with ``k`` =
+    ef_search every query would then seem to miss a neighbor. A ``k`` of 1 is taken as 2.
     """
     k = max(k, 2)
     for query in queries:

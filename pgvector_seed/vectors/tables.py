@@ -59,7 +59,7 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind <> 'p' AND (c.oid = %(oid)s OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(%(oid)s)))
 ORDER BY 2
 """
-# Blocks while another session holds an ACCESS EXCLUSIVE lock on a table.
+# Waits while another session holds an ACCESS EXCLUSIVE lock on one of the tables.
 _BYTES = "SELECT coalesce(pg_catalog.sum(pg_catalog.pg_relation_size(oid)), 0) FROM pg_catalog.unnest(%s::oid[]) AS oid"
 
 

@@ -16,13 +16,13 @@ from pgvector_seed.common.commands import deferred
     "columns",
     multiple=True,
     metavar="FILE_COLUMN=TABLE_COLUMN",
-    help="Where a column of the file goes. Without a TABLE_COLUMN it is left out. Can be repeated.",
+    help="Load a column of the file into another one of the table; FILE_COLUMN= leaves it out. Can be repeated.",
 )
 @click.option("--ids", metavar="FILE.npy", help="The keys of the rows, for files that have vectors alone.")
 @click.option("--number-from", type=int, metavar="N", help="Number the rows from N, and use that as their keys.")
-@click.option("--replace", is_flag=True, help="Overwrite what differs in rows that are there.")
-@click.option("--keep", is_flag=True, help="Leave every row whose key is there, without reading its values.")
-@click.option("--rejects", metavar="FILE", help="Write bad rows there, as JSON lines, and load the others.")
+@click.option("--replace", is_flag=True, help="Overwrite the values that differ in existing rows.")
+@click.option("--keep", is_flag=True, help="Skip every row whose key exists, without comparing its values.")
+@click.option("--rejects", metavar="FILE", help="Write bad rows to this file, as JSON lines, and load the others.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Connections at once.")
 @click.option("--shard", metavar="I/N", help="Load every Nth part of the files, from the Ith, which counts from 0.")
 @click.option("--dry-run", is_flag=True, help="Read and check the files, and write nothing.")
@@ -33,11 +33,11 @@ def load() -> None:
 
     JSON Lines and CSV may end with .gz or .zst, or come from standard input (-).
 
-    It can be run again at any time, also after a kill: rows that are there are compared, missing ones are
-    copied, and one with other values is refused, unless --replace or --keep is given.
+    It can be run again at any time, also after a kill: existing rows are compared, missing rows are copied, and
+    a row with other values is refused, unless --replace or --keep is given.
 
-    Exit codes: 0 all rows are in the table, 1 rows were rejected, it has other values, or the server refuses a
-    row, 2 bad usage, a bad file or a bad row, 3 the database cannot be reached or refuses the login, 130 interrupted.
+    Exit codes: 0 all rows are in the table; 1 rows were rejected or refused, or have other values in the table;
+    2 bad usage, a bad file or a bad row; 3 the database cannot be reached or refuses the login; 130 interrupted.
 
     Example: python -m seed load items.jsonl --table items
     """

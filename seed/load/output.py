@@ -15,7 +15,7 @@ TERMINAL_SECONDS, LINE_SECONDS = 0.2, 5.0  # between two reports
 
 
 class Progress:
-    """Reports rows, rows/s and the time left: over and over in one line of a terminal, else as lines."""
+    """Reports rows, rows/s and the time left: on a terminal in one line that is rewritten, otherwise line by line."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self.stream = stream
@@ -68,7 +68,7 @@ def as_text(loaded: Loaded, *, dry_run: bool) -> str:
 
 def _rejected(loaded: Loaded) -> list[str]:
     rejected = counted(loaded.rejected, "bad row")
-    return [f"{rejected} rejected: mend the file of --rejects, and load it"] if loaded.rejected else []
+    return [f"{rejected} rejected: fix the file of --rejects, and load it"] if loaded.rejected else []
 
 
 def _counts(counts: Counts) -> str:

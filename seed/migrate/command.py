@@ -18,8 +18,8 @@ def migrate() -> None:
     `pulumi up` uses the same ledger and the same code: either may run first. The connection is
     libpq's: PGHOST, PGPORT, PGUSER, PGDATABASE, PGPASSFILE, PGSERVICE and the others.
 
-    Exit codes: 0 success, 1 the server refused a migration, or `status` or `lint` reports a fault, 2 bad
-    usage, bad files or a refused plan, 3 the database cannot be reached or refuses the login, 130 interrupted.
+    Exit codes: 0 success; 1 the server refused a migration, or `status` or `lint` reports a fault; 2 bad
+    usage, bad files or a refused plan; 3 the database cannot be reached or refuses the login; 130 interrupted.
     """
 
 

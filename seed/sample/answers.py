@@ -142,7 +142,7 @@ def same(vector: list[float], expected: list[float]) -> bool:
 
 
 def _advance_sequence(connection: Connection) -> None:
-    """Make the next generated id larger than the sample's ids, which the article forgets.
+    """Make the next generated id larger than the sample's ids. In the article, a later insert fails for lack of this.
 
     nextval, unlike setval, cannot undo the progress of another session.
     """

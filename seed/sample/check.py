@@ -22,7 +22,10 @@ class Comparison:
 
 def compare(answers: Answers) -> list[Comparison]:
     """Compare the rows as float4, the nearest id, and the distances with a tolerance of 1e-6."""
-    comparisons = [_row(id_, vector, answers.rows.get(id_, [])) for id_, vector in article.VECTORS.items()]
+    comparisons = []
+    for id_, vector in article.VECTORS.items():
+        stored = answers.rows.get(id_, [])
+        comparisons.append(Comparison(f"row {id_}", vector, rounded(stored), same(stored, vector)))
     nearest = answers.nearest
     comparisons.append(Comparison("nearest", article.NEAREST, nearest, nearest == article.NEAREST))
     for id_, expected in article.DISTANCES.items():
@@ -31,10 +34,6 @@ def compare(answers: Answers) -> list[Comparison]:
             Comparison(f"distance of {id_}", expected, actual, abs(actual - expected) <= article.TOLERANCE)
         )
     return comparisons
-
-
-def _row(id_: int, expected: list[float], actual: list[float]) -> Comparison:
-    return Comparison(f"row {id_}", expected, rounded(actual), same(actual, expected))
 
 
 def rounded(vector: list[float]) -> list[float]:

@@ -27,11 +27,7 @@ TIME_LIMIT_SECONDS = 60.0
     help="End the run after this time.",
 )
 @click.option("--format", "format_", type=click.Choice(NAMES), default="text", show_default=True)
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False),
-    help="Write the report to a file, and print text.",
-)
+@click.option("--output", type=click.Path(dir_okay=False), help="Write the report to a file, and print text.")
 @deferred
 def verify() -> None:
     """Check that the database is as its contract declares, and that its readers get correct answers.
@@ -39,8 +35,8 @@ def verify() -> None:
     The contract is the one that the deployment recorded in the database, unless an option names another.
     Every check is a read-only transaction. `--only` and `--skip` can be repeated.
 
-    Exit codes: 0 success, 1 a check failed, 2 bad usage or a bad contract, 3 the database cannot be reached,
-    refuses the login, or stops answering, 130 interrupted.
+    Exit codes: 0 success; 1 a check failed; 2 bad usage or a bad contract; 3 the database cannot be reached,
+    refuses the login, or stops answering; 130 interrupted.
 
     Example: python -m seed verify --contract contract.json --format junit --output verify.xml
     """

@@ -11,7 +11,7 @@ from typing import Any, LiteralString
 from psycopg import sql
 
 from pgvector_seed.migrate.contract import Contract, DeclaredTable
-from pgvector_seed.postgres.catalog import Column, Relation, TableName, find_column, find_relation
+from pgvector_seed.postgres.catalog import Column, Relation, TableName, find_column, find_relation, role_exists
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.column import VectorColumn
 from pgvector_seed.vectors.extension import Extension, find_extension
@@ -26,7 +26,7 @@ LARGE = 2000
 
 LOCK_SECONDS = 2  # the lock_timeout of a check
 
-_ROLE_EXISTS = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)"
+_HAS_USAGE = "SELECT has_schema_privilege(%s::name, %s, 'USAGE')"
 # A column that does not exist needs no privilege.
 _MAY_READ = """
 SELECT pg_catalog.has_any_column_privilege(%(table)s::pg_catalog.oid, 'SELECT')
@@ -137,7 +137,11 @@ class Context:
 
     def existing_role(self, role: str | None) -> str | None:
         """Return the role, or None if it is not declared or does not exist."""
-        return role if role and self.fetch_value(_ROLE_EXISTS, role) else None
+        return role if role and role_exists(self.connection, role) else None
+
+    def has_usage(self, role: str, schema: str) -> bool:
+        """Return True if the role may use the schema."""
+        return bool(self.fetch_value(_HAS_USAGE, role, schema))
 
     def quote(self, name: str) -> str:
         """Return the name as a quoted SQL identifier."""

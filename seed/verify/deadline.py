@@ -53,22 +53,13 @@ class Deadline:
     def within(self, connection: Connection, share: float, work: Callable[[], T]) -> T | None:
         """Return the result of ``work``, or None if a statement in it takes longer than this share of the time left."""
         with contextlib.suppress(errors.QueryCanceled), connection.transaction():
-            set_statement_timeout(connection, share * self.seconds_left)
+            set_timeout(connection, "statement_timeout", share * self.seconds_left)
             return work()
         return None
 
 
-def set_statement_timeout(connection: Connection, seconds: float) -> None:
-    """Set statement_timeout for the rest of the transaction."""
-    _set_timeout(connection, "statement_timeout", seconds)
-
-
-def set_lock_timeout(connection: Connection, seconds: float) -> None:
-    """Set lock_timeout for the rest of the transaction."""
-    _set_timeout(connection, "lock_timeout", seconds)
-
-
-def _set_timeout(connection: Connection, name: str, seconds: float) -> None:
+def set_timeout(connection: Connection, name: str, seconds: float) -> None:
+    """Set statement_timeout or lock_timeout for the rest of the transaction."""
     connection.execute(_SET, (name, f"{max(1, int(seconds * 1000))}ms"))
 
 

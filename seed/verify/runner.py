@@ -20,7 +20,7 @@ from pgvector_seed.vectors.reader import CannotImpersonateError, ReaderRefusedEr
 
 from .checks import CHECKS
 from .context import Context, NotAllowedError
-from .deadline import Deadline, OutOfTimeError, set_lock_timeout, set_statement_timeout
+from .deadline import Deadline, OutOfTimeError, set_timeout
 from .model import Check, Outcome, Result, Status, failed, not_declared, skipped
 
 # A table that was replaced by a view after its check is not read. Not every minor version has the setting.
@@ -112,8 +112,8 @@ def check_transaction(connection: Connection, deadline: Deadline, lock_seconds: 
     """Open a catalog_snapshot in which a statement ends at the deadline, and waits for a lock ``lock_seconds``."""
     with catalog_snapshot(connection):
         connection.execute(_RESTRICT.format(ending_with_client=ending_with_client(local=True)), prepare=False)
-        set_statement_timeout(connection, deadline.seconds_left)
-        set_lock_timeout(connection, lock_seconds)
+        set_timeout(connection, "statement_timeout", deadline.seconds_left)
+        set_timeout(connection, "lock_timeout", lock_seconds)
         yield
 
 

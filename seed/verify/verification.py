@@ -83,8 +83,8 @@ def _read_contract(connection: Connection, options: VerifyOptions, deadline: Dea
 def _conninfo(contract: Contract | None, deadline: Deadline) -> str:
     """Return the contract's address as conninfo, without the settings that libpq's environment has.
 
-    The contract may come from an untrusted source: its sslmode counts only if it asks for TLS, and unless that is
-    verify-full, no password is sent in clear to its address.
+    The contract may come from an untrusted source. So its sslmode counts only if it asks for TLS, and no password is
+    sent in clear to its address, unless the sslmode is verify-full.
     """
     address = as_data(contract.connection) if contract else {}
     if address.get("sslmode") not in ASKING_FOR_TLS:

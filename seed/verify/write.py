@@ -30,7 +30,7 @@ def append_summary(text: str, path: Path | None) -> None:
 def _as_input_error(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, RuntimeError) as error:  # a RuntimeError is a circle of links, before Python 3.13
+    except (OSError, RuntimeError) as error:  # before Python 3.13, a circle of links is a RuntimeError
         words = getattr(error, "strerror", None) or str(error)
         remedy = "The results of the checks are above. Name another file: --output FILE"
         raise InputError(f"the report cannot be written to {path}: {words}", remedy) from error

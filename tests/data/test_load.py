@@ -358,8 +358,8 @@ def test_bad_rows_go_to_a_file_and_can_be_mended_and_loaded(table: str, tmp_path
     ]
     assert rows[3]["rejected"]["line"] == '{"id": 5, "embedding": NaN}'
     rows[0]["embedding"], rows[1]["id"], rows[2]["id"] = [1, 2, 0], 3, "4"
-    mended = write_jsonl(tmp_path / "mended.jsonl", rows[:3])
-    assert "3 rows copied" in load(table, mended, "--table", "items")
+    fixed = write_jsonl(tmp_path / "fixed.jsonl", rows[:3])
+    assert "3 rows copied" in load(table, fixed, "--table", "items")
     assert list(stored(table)) == [1, 2, 3, 4]
 
 

@@ -133,7 +133,7 @@ def test_a_failing_update_ends_it(stack: Stack) -> None:
 
 
 def test_a_failing_check_keeps_its_report(stack: Stack, tmp_path: Path) -> None:
-    """A manual change that neither `up` nor the sample mends fails a check, and the report is kept."""
+    """A manual change that neither `up` nor the sample repairs fails a check, and the report is kept."""
     pipeline(stack, "deploy")
     ask(stack.conninfo, "GRANT SELECT ON embeddings TO PUBLIC")
     summary = tmp_path / "summary.md"

@@ -177,7 +177,7 @@ def test_a_table_altered_by_hand(stack: Stack) -> None:
     assert_no_drift(stack)
     output = verify(stack, code=1)
     assert "the index i does not exist" in output
-    ask(stack.conninfo, output.split("to mend: ")[1].splitlines()[0])
+    ask(stack.conninfo, output.split("to fix: ")[1].splitlines()[0])
     verify(stack)
 
     ask(stack.conninfo, "TRUNCATE embeddings; ALTER TABLE embeddings ALTER embedding TYPE vector(5)")

@@ -147,7 +147,7 @@ def test_another_home_of_the_provider_is_learnt_by_one_up(stack: Stack, way: str
         old.write_text(text.replace("MigrationsProvider", "OtherProvider"))
     else:
         old.rename(old.with_name("elsewhere.py"))
-        for user in ("database.py", "grants.py", "preflight.py"):
+        for user in ("database.py", "grants.py"):
             file = old.with_name(user)
             file.write_text(file.read_text().replace("pgvector_seed.infra.migrations", "pgvector_seed.infra.elsewhere"))
     assert "1 updated" in stack.up()

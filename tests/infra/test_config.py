@@ -1,4 +1,4 @@
-"""The stack's configuration: all faults are reported at once, each with the command that mends it."""
+"""The stack's configuration: all faults are reported at once, each with the command that fixes it."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_the_password_is_not_in_the_repr() -> None:
 
 
 def test_all_faults_are_reported_at_once() -> None:
-    """One error names every fault, so that mending them takes one deployment."""
+    """One error names every fault, so that fixing them takes one deployment."""
     errors = faults({"port": "99999", "onDestroy": "keep", "shcema": "x"})
     assert "pulumi config set port 5432" in errors
     assert "pulumi config set onDestroy retain" in errors

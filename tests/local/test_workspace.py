@@ -197,7 +197,7 @@ def test_a_bad_copy_is_named(own_workspace: Workspace, name: str) -> None:
     with pytest.raises(InputError, match="is recursive") as caught:
         own_workspace.prepare()
     assert caught.value.message.startswith(f"18/{name}")
-    subprocess.run(["sh", "-c", caught.value.remedy.removeprefix("Correct the file, or start anew: ")], check=True)
+    subprocess.run(["sh", "-c", caught.value.remedy.removeprefix("Fix the file, or start anew: ")], check=True)
     own_workspace.prepare()
 
 

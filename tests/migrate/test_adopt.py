@@ -354,7 +354,7 @@ def test_a_login_without_the_right_to_create_databases(database: str, folder: Pa
         ask(database, "DROP OWNED BY plain; DROP ROLE plain")
 
 
-def mend(conninfo: str, folder: Path, id_: str = "0001_a") -> bool:
+def repair_file(conninfo: str, folder: Path, id_: str = "0001_a") -> bool:
     with connect(conninfo) as connection:
         return repair(connection, load(folder), "public", id_, quiet)
 
@@ -362,19 +362,19 @@ def mend(conninfo: str, folder: Path, id_: str = "0001_a") -> bool:
 def test_an_edited_up_whose_effect_is_in_place_is_accepted(database: str, folder: Path) -> None:
     write(folder, a1_up="CREATE TABLE a (v vector(3))", b2_up="CREATE TABLE b ()")
     run(database, folder)
-    assert not mend(database, folder)
+    assert not repair_file(database, folder)
     write(folder, a1_up="CREATE TABLE a (v vector(4))", a1_down="DROP TABLE a")
     with pytest.raises(RefusedError, match="table a, column v"):
-        mend(database, folder)
+        repair_file(database, folder)
     with pytest.raises(RefusedError, match="was edited"):
         run(database, folder)
     ask(database, "ALTER TABLE a ALTER v TYPE vector(4)")
-    assert mend(database, folder)
+    assert repair_file(database, folder)
     ledger, messages = run(database, folder)
     assert messages == []
     assert ledger.contract["tables"][0]["dimensions"] == 4, "what is promised is what is there now"
     assert ledger.contract["ledger"]["migrations"][0]["checksum"] == load(folder)[0].checksum
     with pytest.raises(InputError, match="0003_c is not applied"):
-        mend(database, folder, "0003_c")
+        repair_file(database, folder, "0003_c")
     with connect(database) as connection, pytest.raises(RefusedError, match="0002_b"):
         undo(connection, [], "public", "base", quiet)

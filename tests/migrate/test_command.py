@@ -262,7 +262,7 @@ def test_what_a_failure_prints_is_ours_alone(typed: Typed, folder: Path) -> None
     write(folder, a1_up="SELECT 1 / 0;\n" * 3)
     assert typed("apply", code=1).splitlines() == [
         "error: 0001_a.up.sql, line 1: division by zero (SQLSTATE 22012)",
-        "  Correct the file and run the same command again: the migrations before it are recorded.",
+        "  Fix the file and run the same command again: the migrations before it are recorded.",
     ]
 
 

@@ -154,7 +154,7 @@ def test_a_down_that_makes_what_exists_is_not_told_to_record_it(database: str, f
     run(database, folder)
     with pytest.raises(MigrationError, match="42P07") as caught:
         undo_all(database, folder)
-    assert "Correct the file" in caught.value.remedy
+    assert "Fix the file" in caught.value.remedy
 
 
 def test_edited_history_is_refused_and_nothing_is_run(database: str, folder: Path) -> None:

@@ -11,7 +11,7 @@ from pgvector_seed.postgres.connection import connect
 from pgvector_seed.vectors.column import VectorColumn
 from pgvector_seed.vectors.exact import exact_distances
 from pgvector_seed.vectors.explain import plan_cached, plan_once
-from pgvector_seed.vectors.queries import stored_vectors
+from pgvector_seed.vectors.queries import sample_queries
 from pgvector_seed.vectors.reader import CannotImpersonateError, Reader
 from pgvector_seed.vectors.recall import measure_recall
 from tests.conftest import ask
@@ -70,7 +70,7 @@ def test_rows_without_a_distance_are_nobodys_neighbors(points: str) -> None:
     cosine = VectorColumn("public", "points", "at", "vector", "cosine", "public")
     with connect(points) as connection, connection.transaction():
         assert len(exact_distances(connection, cosine, "[1,2,3]", 10)) == 1
-        assert stored_vectors(connection, POINTS, 1, 10) == ["[2,0,2]"]
+        assert sample_queries(connection, POINTS, 1, 10) == ["[2,0,2]"]
 
 
 def test_the_settings_of_the_exact_search_do_not_stay(asking: psycopg.Connection) -> None:
@@ -144,6 +144,6 @@ def test_names_are_quoted(new_database: Callable[..., str]) -> None:
     ask(database, 'CREATE TABLE "100 %s" ("%(at)s" vector(2)); INSERT INTO "100 %s" VALUES (\'[1,2]\'), (\'[1,2]\')')
     odd = VectorColumn("public", "100 %s", "%(at)s", "vector", "l2", "public")
     with connect(database) as connection, connection.transaction():
-        assert stored_vectors(connection, odd, 1, 5) == ["[1,2]", "[1,2]"]
+        assert sample_queries(connection, odd, 1, 5) == ["[1,2]", "[1,2]"]
         assert list(measure_recall(connection, odd, ["[1,2]"], 3)) == [1]
         assert plan_once(connection, odd, "[1,2]", 1)

@@ -428,8 +428,8 @@ OWN = [
     ),
 ]
 
-# Faults whose printed remedy is SQL that mends them.
-MENDED = {
+# Faults whose printed remedy is SQL that fixes them.
+FIXED_BY_REMEDY = {
     "bloat-of-a-partition",
     "database-takes-no-connections",
     "everybody-creates-in-the-schema",

@@ -66,9 +66,9 @@ def test_a_failure_says_what_to_type(base: str) -> None:
     done = run(base, "--contract", FILE)
     assert done.returncode == 1
     lines = [line.strip() for line in done.stdout.splitlines()]
-    create = next(line for line in lines if line.startswith("to mend: CREATE INDEX")).removeprefix("to mend: ")
+    create = next(line for line in lines if line.startswith("to fix: CREATE INDEX")).removeprefix("to fix: ")
     run_sql(base, create)
-    assert run(base, "--contract", FILE).returncode == 0, "what it says to type mends it"
+    assert run(base, "--contract", FILE).returncode == 0, "what it says to type fixes it"
 
 
 def test_the_contract_comes_by_a_pipe(base: str) -> None:

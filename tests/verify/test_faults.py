@@ -15,8 +15,8 @@ from tests.verify.conftest import build
 from tests.verify.helpers import FAULTS, FEW_QUERIES, expected, failing, remedies, results, run_sql, with_status
 from tests.verify.own_faults import OWN
 
-# Faults whose printed remedy is SQL that mends them.
-MENDED = {"09", "10", "11", "12", "13", "16", "17", "18", "19", "21", "22", "23", "24"}
+# Faults whose printed remedy is SQL that fixes them.
+FIXED_BY_REMEDY = {"09", "10", "11", "12", "13", "16", "17", "18", "19", "21", "22", "23", "24"}
 
 SEEDED = sorted(path for path in FAULTS.glob("[0-9]*.sql") if not path.name.endswith(".undo.sql"))
 
@@ -30,9 +30,9 @@ def test_a_seeded_fault_is_found_and_nothing_else(base: str, path: Path) -> None
     try:
         outcomes = results(base, queries=QUERIES if "recall" in expected(path) else FEW_QUERIES)
         assert with_status(outcomes, Status.FAIL).keys() == expected(path)
-        if path.stem[:2] in MENDED:
+        if path.stem[:2] in FIXED_BY_REMEDY:
             run_sql(base, remedies(outcomes))
-            assert failing(base) == {}, "what it says to type mends it"
+            assert failing(base) == {}, "what it says to type fixes it"
     finally:
         if undo.exists():
             run_sql(base, undo.read_text())

@@ -95,7 +95,7 @@ def test_text_is_a_line_a_check_in_columns_and_a_failure_says_what_to_do() -> No
         "pass  rows       public.items  5,000 rows",
         "fail  index      public.items  no index",
         "      expected an hnsw index",
-        "      to mend:",
+        "      to fix:",
         "        CREATE INDEX items_embedding_idx",
         "          ON public.items",
         "          USING hnsw (embedding vector_l2_ops)",
@@ -107,7 +107,7 @@ def test_text_is_a_line_a_check_in_columns_and_a_failure_says_what_to_do() -> No
 
 def test_a_remedy_of_lines_as_windows_ends_them_is_shown_as_lines() -> None:
     text = as_text(Report([Result("index", None, failed("a", "b", "c\r\nd"), 0.0)]))
-    assert text.splitlines()[2:5] == ["      to mend:", "        c", "        d"]
+    assert text.splitlines()[2:5] == ["      to fix:", "        c", "        d"]
 
 
 def test_text_ends_with_the_error() -> None:
@@ -296,7 +296,7 @@ def test_junit_shows_what_was_found_expected_and_to_do() -> None:
     assert (failure.text or "").splitlines()[:4] == [
         "found no index",
         "expected an hnsw index",
-        "to mend:",
+        "to fix:",
         "  CREATE INDEX items_embedding_idx",
     ]
     assert cases(mixed())[3][0].get("message") == "no index to ask"
@@ -311,7 +311,7 @@ def test_junit_has_a_case_for_the_error() -> None:
     """A run that ended early has a failed test case, even if all completed checks passed."""
     last = cases(BROKEN)[-1]
     assert (last.get("name"), last[0].tag, last[0].get("message")) == ("run", "error", "the connection was lost")
-    assert last[0].text == "to mend: Run it again."
+    assert last[0].text == "to fix: Run it again."
 
 
 # GitHub
@@ -320,7 +320,7 @@ def test_junit_has_a_case_for_the_error() -> None:
 def test_github_annotates_what_is_wrong_and_warns_of_skips() -> None:
     remedy = REMEDY.replace("\n", "%0A  ")
     assert as_github(mixed()).splitlines() == [
-        f"::error title=index public.items::no index%0Aexpected an hnsw index%0Ato mend:%0A  {remedy}",
+        f"::error title=index public.items::no index%0Aexpected an hnsw index%0Ato fix:%0A  {remedy}",
         "::warning title=recall public.items::no index to ask",
         f"::notice title=seed verify::{as_text(mixed()).splitlines()[-1]}",
     ]
@@ -332,12 +332,12 @@ def test_github_fails_skips_of_a_strict_report() -> None:
 
 def test_github_annotates_the_error() -> None:
     lines = as_github(BROKEN).splitlines()
-    assert lines[0] == "::error title=seed verify::the connection was lost%0Ato mend: Run it again."
+    assert lines[0] == "::error title=seed verify::the connection was lost%0Ato fix: Run it again."
 
 
 def test_github_escapes_what_would_add_a_property_or_end_the_title() -> None:
     report = Report([Result("rows", "x,file=a::b%", failed("", "100%", "c"), 0.0)])
-    expected = "::error title=rows x%2Cfile=a%3A%3Ab%25::100%25%0Ato mend: c"
+    expected = "::error title=rows x%2Cfile=a%3A%3Ab%25::100%25%0Ato fix: c"
     assert as_github(report).splitlines()[0] == expected
 
 
@@ -352,7 +352,7 @@ def test_step_summary_is_a_table_and_the_remedies() -> None:
     text = step_summary(mixed())
     assert text.startswith("### seed verify: failed\n\napp on db:5432\n\n| status | check | table | found |\n")
     assert "\n| fail | index | public.items | no index |\n" in text
-    assert f"To mend index public.items (expected an hnsw index):\n\n```\n{REMEDY}\n```\n" in text
+    assert f"To fix index public.items (expected an hnsw index):\n\n```\n{REMEDY}\n```\n" in text
     assert step_summary(Report(MIXED[:2])).startswith("### seed verify: passed\n")
 
 

@@ -8,7 +8,7 @@ from seed.verify.checks.recall import QUERIES
 from seed.verify.model import Status
 from tests.conftest import ask
 from tests.verify.helpers import FEW_QUERIES, declared, failing, remedies, results, run_sql, with_status
-from tests.verify.own_faults import GRANTS, MENDED, OWN, Fault
+from tests.verify.own_faults import FIXED_BY_REMEDY, GRANTS, OWN, Fault
 
 KINDS = {
     "vector": ("embedding", ("l2", "ip", "cosine", "l1")),
@@ -31,9 +31,9 @@ def test_exactly_what_is_wrong_is_found(base: str, fault: Fault) -> None:
         contract = declared(fault.table, **fault.contract)
         outcomes = results(base, contract, queries=QUERIES if fault.is_about_recall else FEW_QUERIES)
         assert with_status(outcomes, Status.FAIL).keys() == set(fault.expect)
-        if fault.name in MENDED:
+        if fault.name in FIXED_BY_REMEDY:
             run_sql(base, remedies(outcomes))
-            assert failing(base, contract) == {}, "what it says to type mends it"
+            assert failing(base, contract) == {}, "what it says to type fixes it"
     finally:
         run_sql(base, fault.undo)
 

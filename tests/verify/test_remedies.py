@@ -136,7 +136,7 @@ def test_an_index_of_another_metric_may_be_right(base: str) -> None:
 
 @pytest.mark.parametrize("vector", ["array_fill(0, ARRAY[32])", "NULL"])
 def test_a_query_that_only_finds_rows_says_so(base: str, vector: str) -> None:
-    """Regression: a query stood under "to mend", and mended nothing."""
+    """Regression: a query stood below "to fix", and fixed nothing."""
     ask(base, f"ALTER TABLE items ALTER embedding DROP NOT NULL; UPDATE items SET embedding = {vector} WHERE id = 1")
     (result,) = results(base, CONTRACT, "vectors")
     told, query = result.outcome.remedy.splitlines()

@@ -53,7 +53,7 @@ def refuse_to_write(facts: LedgerFacts, writers: Writers) -> None:
 
 
 def refuse_to_read(facts: LedgerFacts) -> None:
-    """Raise RefusedError if the ledger has an untrusted owner, and reading it would run code or this is a superuser.
+    """Raise RefusedError if the ledger has an untrusted owner, and this is a superuser or reading it would run code.
 
     A superuser is refused in any case: the owner could still add an expression index before the ledger is read.
     """
@@ -62,11 +62,11 @@ def refuse_to_read(facts: LedgerFacts) -> None:
 
 
 def deployment_schema(ledger: Ledger | None, named: str | None, *, to_undo: bool = False) -> str:
-    """Return the deployment's schema: ``named``, or else the ledger's; without a ledger, the default.
+    """Return the schema of the deployment: ``named``, else the one that the ledger records, else the default.
 
-    Raises RefusedError if only the ledger has the name and another role may write to it: migrations would resolve
-    functions and operators in that schema first. The default schema need be named only ``to_undo``, which drops
-    objects in it.
+    Raises RefusedError if only the ledger names the schema, and another role may write to the ledger: that role could
+    name a schema with functions and operators of its own, which migrations would run. The default schema is refused
+    only ``to_undo``, which drops objects in it.
     """
     recorded = ledger.declaration.schema if ledger else NOTHING_DECLARED.schema
     if ledger and named is None and (to_undo or recorded != NOTHING_DECLARED.schema):
@@ -76,7 +76,7 @@ def deployment_schema(ledger: Ledger | None, named: str | None, *, to_undo: bool
 
 
 def refuse_if_others_write(ledger: Ledger, subject: str, remedy: str) -> None:
-    """Raise RefusedError if a role other than the owner may write to the ledger. Only the ledger has ``subject``."""
+    """Raise RefusedError if a role other than the owner may write to the ledger, the only place of ``subject``."""
     if ledger.writers.names:
         names = ", ".join(ledger.writers.names)
         raise RefusedError(f"{subject} is only in the ledger, to which {names} may write", remedy)

@@ -2,42 +2,11 @@
 
 from __future__ import annotations
 
-from ..model import Check
-from . import (
-    bloat,
-    column,
-    connect,
-    extension,
-    index,
-    ledger,
-    plan,
-    recall,
-    roles,
-    rows,
-    sequence,
-    statistics,
-    table,
-    tls,
-    vectors,
-)
+from importlib import import_module
 
-CHECKS: dict[str, Check] = {
-    module.CHECK.name: module.CHECK
-    for module in (
-        connect,
-        tls,
-        extension,
-        ledger,
-        table,
-        column,
-        rows,
-        vectors,
-        sequence,
-        index,
-        roles,
-        plan,
-        recall,
-        statistics,
-        bloat,
-    )
-}
+from ..model import Check
+
+_DATABASE = ("connect", "tls", "extension", "ledger")
+_TABLE = ("table", "column", "rows", "vectors", "sequence", "index", "roles", "plan", "recall", "statistics", "bloat")
+
+CHECKS: dict[str, Check] = {name: import_module(f".{name}", __package__).CHECK for name in (*_DATABASE, *_TABLE)}

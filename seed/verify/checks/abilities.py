@@ -14,7 +14,6 @@ from ..model import Fault
 READ_COMMANDS = {"SELECT": "r"}
 WRITE_COMMANDS = {"SELECT": "r", "INSERT": "a", "UPDATE": "w", "DELETE": "d"}
 
-_SCHEMA = "SELECT has_schema_privilege(%s::name, %s, 'USAGE')"
 _COLUMN = "SELECT has_column_privilege(%s::name, %s::oid, %s::text, %s)"
 _TABLE = "SELECT has_table_privilege(%s::name, %s::oid, %s)"
 # Row security hides all rows from a role if no permissive policy applies to it, or if a restrictive one is "false".
@@ -86,7 +85,7 @@ def write_faults(context: Context, writer: str) -> Iterator[Fault]:
 
 def _missing(context: Context, role: str, privileges: Mapping[str, str]) -> Iterator[Fault]:
     table, schema, grantee = context.sql_name.as_string(), context.quote(context.name.schema), context.quote(role)
-    if not context.fetch_value(_SCHEMA, role, context.name.schema):
+    if not context.has_usage(role, context.name.schema):
         yield Fault(f"{role} lacks USAGE on the schema {schema}", f"GRANT USAGE ON SCHEMA {schema} TO {grantee};")
     for privilege, command in privileges.items():
         if not _has(context, role, privilege):

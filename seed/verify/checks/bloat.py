@@ -19,7 +19,7 @@ SELECT coalesce(sum(pg_stat_get_dead_tuples(c.oid)) FILTER (
        coalesce(sum(greatest(pg_stat_get_live_tuples(c.oid), c.reltuples)), 0)::int8
 FROM pg_class c WHERE c.oid = ANY (%s)
 """
-# Autovacuum lets 50 rows and a fifth of the table die; updates of a small one soon outnumber its rows.
+# Autovacuum begins at 50 dead rows and a fifth of the table, so a small table may well have more dead rows than live.
 _FEW = 1000
 _EXPECTED = f"fewer dead rows than live ones, or than {_FEW:,}"
 

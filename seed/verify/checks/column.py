@@ -13,8 +13,8 @@ from ..model import Check, Fault, Outcome, failed_with, not_declared, passed
 from .retype import retype_remedy
 from .table import SEE_MIGRATIONS
 
-# True if a unique index has this column alone; false if only together with the partition key, as the index of a
-# partitioned table must have it: then the rows are read. NULL without such an index.
+# True if a unique index has this column alone. False if only together with the partition key, which the index of a
+# partitioned table must include: the rows are read then. NULL without such an index.
 _IS_UNIQUE = """
 SELECT bool_or(i.indnkeyatts = 1)
 FROM pg_index i

@@ -39,7 +39,7 @@ def run(context: Context) -> Outcome:
 
 def _fault(name: str, row: tuple[Any, ...] | None) -> Fault | None:
     if row is None:
-        return Fault(f"the role {name} does not exist", f"Create the role {name}, or correct the contract's roles.")
+        return Fault(f"the role {name} does not exist", f"Create the role {name}, or fix the contract's roles.")
     _, has_login, expired, limit_is_0, may_connect, role, database = row
     if not has_login:
         return Fault(f"{name} cannot log in (NOLOGIN)", f"ALTER ROLE {role} LOGIN;")

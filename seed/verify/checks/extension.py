@@ -16,7 +16,6 @@ from ..model import Check, Outcome, failed, not_declared, passed
 _LOADED = "SELECT version FROM pg_get_loaded_modules() WHERE module_name = %s"
 _SHOWS_LOADED = 180000
 _UPDATE = f"ALTER EXTENSION {EXTENSION} UPDATE;"
-_USAGE = "SELECT has_schema_privilege(%s::name, %s, 'USAGE')"
 
 
 def run(context: Context) -> Outcome:
@@ -75,7 +74,7 @@ def _loaded_version(context: Context, schema: str) -> str | None:
     """Return the version of the loaded library; None before PostgreSQL 18, or if this login may not use the schema."""
     if context.connection.info.server_version < _SHOWS_LOADED:
         return None
-    if not context.fetch_value(_USAGE, context.connection.info.user, schema):
+    if not context.has_usage(context.connection.info.user, schema):
         return None
     load_library(context.connection, schema)
     version = context.fetch_value(_LOADED, EXTENSION)
@@ -85,7 +84,7 @@ def _loaded_version(context: Context, schema: str) -> str | None:
 def _make_visible(context: Context, schema: str, role: str) -> Iterator[str]:
     """Yield the statements after which the role's unqualified names find pgvector's types and operators."""
     quoted_role = context.quote(role)
-    if not context.fetch_value(_USAGE, role, schema):
+    if not context.has_usage(role, schema):
         yield f"GRANT USAGE ON SCHEMA {context.quote(schema)} TO {quoted_role};"
     path = context.reader.search_path(context.connection)
     if schema not in path:

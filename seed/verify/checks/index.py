@@ -57,7 +57,8 @@ def _faults(context: Context, index: DeclaredIndex) -> Iterator[_IndexFault]:
         return
     for actual in existing:
         broken = not (actual.valid and actual.ready)
-        remedy = _reindex(actual) if broken and len(existing) == 1 else _replace(context, index)
+        can_rebuild = broken and len(existing) == 1
+        remedy = f"REINDEX INDEX CONCURRENTLY {actual.name};" if can_rebuild else _replace(context, index)
         differences = list(_differences(context, index, actual))
         if any(difference.startswith("serves") for difference, _ in differences):
             remedy += _or_metric(context, actual)
@@ -90,10 +91,6 @@ def _differences(context: Context, index: DeclaredIndex, actual: VectorIndex) ->
     for name, value in (index.parameters or {}).items():
         if actual.parameters.get(name) != str(value):
             yield f"has {name} = {actual.parameters.get(name, 'nothing')}", False
-
-
-def _reindex(index: VectorIndex) -> str:
-    return f"REINDEX INDEX CONCURRENTLY {index.name};"
 
 
 def _replace(context: Context, index: DeclaredIndex) -> str:

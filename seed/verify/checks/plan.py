@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from pgvector_seed.vectors.column import VectorColumn
 from pgvector_seed.vectors.explain import Scan, plan_cached, plan_once, reset_planner_settings
-from pgvector_seed.vectors.queries import stored_vectors
+from pgvector_seed.vectors.indexes import vector_index_names
+from pgvector_seed.vectors.queries import sample_queries
 from pgvector_seed.vectors.tables import Leaf
 
 from ..context import LARGE, Context
@@ -14,13 +15,6 @@ from ..model import Check, Outcome, failed, not_declared, passed, skipped
 
 NEIGHBOURS = 10  # k of the query if the contract declares no recall
 
-_INDEXES = """
-SELECT x.relname FROM pg_catalog.pg_index i
-JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
-JOIN pg_catalog.pg_opclass c ON c.oid = i.indclass[0]
-JOIN pg_catalog.pg_amop s ON s.amopfamily = c.opcfamily AND s.amoppurpose = 'o'
-WHERE i.indrelid = ANY (%s)
-"""
 _REMEDY = "A setting keeps the planner off the index. To see the settings: SELECT * FROM pg_db_role_setting;"
 
 
@@ -33,7 +27,7 @@ def run(context: Context) -> Outcome:
         leaves = context.large_leaves()
         if not leaves:
             return skipped(f"fewer than {LARGE:,} rows: a sequential scan is expected")
-        query = next(iter(stored_vectors(context.connection, column, context.size_in_bytes, 1)), None)
+        query = next(iter(sample_queries(context.connection, column, context.size_in_bytes, 1)), None)
         if query is None:
             return skipped("the table has no vector to query with")
         return _compare_plans(context, column, query, leaves)
@@ -59,7 +53,7 @@ def _neighbors(context: Context) -> int:
 
 def _without_index(context: Context, scans: Sequence[Scan], leaves: Sequence[Leaf]) -> str | None:
     """Describe the scans of the table, or of its large partitions, that use no vector index; None if all use one."""
-    indexes = {name for (name,) in context.connection.execute(_INDEXES, ([leaf.oid for leaf in leaves],))}
+    indexes = vector_index_names(context.connection, [leaf.oid for leaf in leaves])
     large = {leaf.table for leaf in leaves}
     other = [scan for scan in scans if scan.relation in large and scan.index not in indexes]
     return ", ".join(f"{scan.node} on {scan.relation}" for scan in other) or None

@@ -59,7 +59,7 @@ SELECT DISTINCT o.kind, o.name, o.owner FROM ({_OBJECTS}) AS o
 WHERE o.owner = ANY (%(roles)s) AND o.kind <> 'SEQUENCE' ORDER BY 1, 2
 """  # noqa: S608  # a constant in a constant
 _PUBLIC = 0
-# These only monitor, or reserve a connection. The owner of the database is found as such.
+# These only monitor, or reserve a connection. Ownership of the database is a fault of its own.
 _HARMLESS = {"pg_monitor", "pg_read_all_settings", "pg_read_all_stats", "pg_stat_scan_tables"}
 _HARMLESS |= {"pg_use_reserved_connections", "pg_database_owner"}
 _ALLOWED_TO_ALL = {"SCHEMA": {"USAGE"}, "DATABASE": {"CONNECT", "TEMPORARY"}, "SEQUENCE": {"SELECT"}}

@@ -6,7 +6,7 @@ import time
 
 from pgvector_seed.migrate.contract import DeclaredRecall
 from pgvector_seed.vectors.column import VectorColumn
-from pgvector_seed.vectors.queries import stored_vectors
+from pgvector_seed.vectors.queries import sample_queries
 from pgvector_seed.vectors.recall import Recall, confidence_interval, measure_recall
 
 from ..context import Context
@@ -33,7 +33,7 @@ def run(context: Context) -> Outcome:
         return skipped(f"more than {MOST_DIMENSIONS:,} dimensions: no index of pgvector takes as many")
     expected = f"recall@{declared.k} of at least {declared.minimum:g}"
     with context.as_reader(column):
-        queries = stored_vectors(context.connection, column, context.size_in_bytes, QUERIES)
+        queries = sample_queries(context.connection, column, context.size_in_bytes, QUERIES)
         if not queries:
             return skipped("the table has no vector to query with", expected)
         recall = _measure(context, column, queries, declared)

@@ -48,7 +48,7 @@ def retype_remedy(context: Context, column: Column) -> str:
 
 
 def _is_empty(context: Context) -> bool:
-    """Return True if the column has no vector. False if this cannot be seen, or not soon enough."""
+    """Return True if the column certainly has no vector: False also if it cannot be read, or not soon enough."""
     statement = sql.SQL(_HAS_VECTOR).format(
         table=context.sql_name, column=sql.Identifier(context.declared.vector or "")
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from psycopg import sql
 
 from pgvector_seed.postgres.catalog import find_column
-from pgvector_seed.postgres.sequences import find_sequence
+from pgvector_seed.postgres.sequences import Sequence, find_sequence
 
 from ..context import Context, NotAllowedError
 from ..model import Check, Outcome, failed, not_declared, passed, skipped
@@ -16,43 +16,46 @@ WHERE adrelid = %s AND adnum = %s AND pg_get_expr(adbin, adrelid) ~ 'nextval'
 """
 _LAST_ID = "SELECT {function}({id}) FROM {table}"
 _NEXT_ID = "SELECT last_value + CASE WHEN is_called THEN {increment} ELSE 0 END FROM {sequence}"
+_EXPECTED = "a next id beyond all ids"
 _LARGEST_ID = {"int2": 2**15 - 1, "int4": 2**31 - 1, "int8": 2**63 - 1, "numeric": 2**63 - 1}
 
 
 def run(context: Context) -> Outcome:
-    """Compare the next id with the ids, which are read first: meanwhile the sequence only moves away from them."""
+    """Find the sequence of the declared id, and compare its next id with the ids in the table."""
     if context.declared.id is None:
         return not_declared("an id")
-    id_column = find_column(context.connection, context.table.oid, context.declared.id)
-    if id_column is None:
+    column = find_column(context.connection, context.table.oid, context.declared.id)
+    if column is None:
         return skipped(f"after column: the column {context.declared.id} does not exist")
-    own_sequence = find_sequence(context.connection, context.table.oid, id_column.number)
-    if own_sequence is None and (
-        default := context.fetch_value(_DEFAULT_WITH_NEXTVAL, context.table.oid, id_column.number)
-    ):
-        return skipped(f"the next id cannot be known from the expression {default}")
-    if own_sequence is None or id_column.type_schema != "pg_catalog" or id_column.type not in _LARGEST_ID:
-        return passed("the ids come from no sequence", "a next id beyond all ids")
-    _, schema, name, increment, minimum, maximum, cycles, allowed, _ = own_sequence
-    maximum = min(maximum, _LARGEST_ID[id_column.type])
-    if not allowed:
-        raise NotAllowedError(f"this login may not read the sequence {schema}.{name}")
+    sequence = find_sequence(context.connection, context.table.oid, column.number)
+    if sequence is None:
+        default = context.fetch_value(_DEFAULT_WITH_NEXTVAL, context.table.oid, column.number)
+        if default:
+            return skipped(f"the next id cannot be known from the expression {default}")
+    if sequence is None or column.type_schema != "pg_catalog" or column.type not in _LARGEST_ID:
+        return passed("the ids come from no sequence", _EXPECTED)
+    if not sequence.may_read:
+        raise NotAllowedError(f"this login may not read the sequence {sequence.schema}.{sequence.name}")
     context.require_all_rows(context.declared.id)
-    function = sql.SQL("max" if increment > 0 else "min")
-    names = {"function": function, "id": sql.Identifier(context.declared.id), "table": context.sql_name}
+    return _compare(context, context.declared.id, sequence, min(sequence.maximum, _LARGEST_ID[column.type]))
+
+
+def _compare(context: Context, id_: str, sequence: Sequence, maximum: int) -> Outcome:
+    """Compare the next id with the ids, which are read first: meanwhile the sequence only moves away from them."""
+    rises = sequence.increment > 0
+    function, name = sql.SQL("max" if rises else "min"), sql.Identifier(sequence.schema, sequence.name)
+    names = {"function": function, "id": sql.Identifier(id_), "table": context.sql_name}
     last = context.fetch_value(sql.SQL(_LAST_ID).format(**names))
-    sequence = sql.Identifier(schema, name)
-    next_id = context.fetch_value(sql.SQL(_NEXT_ID).format(increment=sql.Literal(increment), sequence=sequence))
-    exhausted = not minimum <= next_id <= maximum
-    if exhausted and cycles:
-        next_id = minimum if increment > 0 else maximum
+    next_id = context.fetch_value(sql.SQL(_NEXT_ID).format(increment=sql.Literal(sequence.increment), sequence=name))
+    exhausted = not sequence.minimum <= next_id <= maximum
+    if exhausted and sequence.cycles:
+        next_id = sequence.minimum if rises else maximum
     actual = f"the next id is {next_id:,}" + ("" if last is None else f", and the last id in the table {last:,}")
-    expected = "a next id beyond all ids"
-    if exhausted and not cycles:
-        return failed(expected, f"the sequence is exhausted: {actual}", _widen(sequence))
-    if last is not None and (next_id - last) * increment <= 0:
-        return failed(expected, actual, _widen(sequence) if exhausted else _advance(sequence, names))
-    return passed(actual, expected)
+    if exhausted and not sequence.cycles:
+        return failed(_EXPECTED, f"the sequence is exhausted: {actual}", _widen(name))
+    if last is not None and (next_id - last) * sequence.increment <= 0:
+        return failed(_EXPECTED, actual, _widen(name) if exhausted else _advance(name, names))
+    return passed(actual, _EXPECTED)
 
 
 def _widen(sequence: sql.Identifier) -> str:

@@ -22,7 +22,7 @@ def run(context: Context) -> Outcome:
     if relation is None:
         return failed(_EXPECTED, "the table does not exist", SEE_MIGRATIONS)
     if relation.kind not in _KINDS_OF_TABLES:
-        return failed(_EXPECTED, _KINDS[relation.kind], "Correct the contract, or create a table in a migration.")
+        return failed(_EXPECTED, _KINDS[relation.kind], "Fix the contract, or create a table in a migration.")
     faults = list(_faults(context.leaves))
     if faults:
         return failed_with(_EXPECTED, faults)

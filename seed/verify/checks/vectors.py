@@ -51,7 +51,7 @@ def run(context: Context) -> Outcome:
     faults = list(_faults(counts, column, note))
     if not faults:
         return passed(f"{counted(counts.rows, 'vector')}{note}", expected)
-    # No search returns distances that are not numbers, so recall would not show the index at fault.
+    # With such vectors a low recall would say nothing of the index: no search returns a distance that is no number.
     return failed_with(expected, faults, blocks=frozenset({"recall"}) if counts.odd else frozenset())
 
 

@@ -7,7 +7,7 @@ import re
 from pgvector_seed.common.text import lines, printable
 
 from ..model import Report, Result, Status
-from .words import details, label, summary, to_mend
+from .words import details, label, summary, to_fix
 
 # Characters, GitHub's limit for the title of an annotation.
 LONGEST_TITLE = 255
@@ -23,7 +23,7 @@ def as_github(report: Report) -> str:
     wrong = frozenset(report.wrong)
     commands = [_annotation("error" if result in wrong else "warning", result) for result in _failed_or_skipped(report)]
     if report.error:
-        commands.append(_command("error", "seed verify", "\n".join([printable(report.error), *to_mend(report.remedy)])))
+        commands.append(_command("error", "seed verify", "\n".join([printable(report.error), *to_fix(report.remedy)])))
     return "\n".join([*commands, _command("notice", "seed verify", summary(report))])
 
 
@@ -67,7 +67,7 @@ def _remedies(report: Report) -> list[str]:
     for result in _failed_or_skipped(report):
         if result.outcome.remedy:
             expected = f" (expected {_text(result.outcome.expected)})" if result.outcome.expected else ""
-            parts += [f"To mend {_text(label(result))}{expected}:", _block(result.outcome.remedy)]
+            parts += [f"To fix {_text(label(result))}{expected}:", _block(result.outcome.remedy)]
     return [*parts, f"error: {_text(report.error)}", _block(report.remedy)] if report.error else parts
 
 

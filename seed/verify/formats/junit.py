@@ -6,8 +6,8 @@ from xml.etree import ElementTree as ET
 
 from pgvector_seed.common.text import printable
 
-from ..model import Outcome, Report, Result, Status
-from .words import details, to_mend
+from ..model import Report, Result, Status
+from .words import details, to_fix
 
 
 def as_junit(report: Report) -> str:
@@ -19,7 +19,7 @@ def as_junit(report: Report) -> str:
         _add_case(suite, result, wrong=result in wrong)
     if report.error:
         case = ET.SubElement(suite, "testcase", name="run", classname="verify")
-        _add(case, "error", report.error, to_mend(report.remedy))
+        _add(case, "error", report.error, to_fix(report.remedy))
     _count(suite, report.seconds)
     ET.indent(root)
     # ASCII with character references is valid in every encoding that the caller may write.
@@ -33,13 +33,9 @@ def _add_case(suite: ET.Element, result: Result, *, wrong: bool) -> None:
     case = ET.SubElement(suite, "testcase", name=printable(result.name), classname=classname, time=time)
     outcome = result.outcome
     if wrong:
-        _add(case, "failure", outcome.message, _body(outcome))
+        _add(case, "failure", outcome.message, [f"found {printable(outcome.message)}", *details(outcome)])
     elif outcome.status is not Status.PASS:
         _add(case, "skipped", outcome.message, [])
-
-
-def _body(outcome: Outcome) -> list[str]:
-    return [f"found {printable(outcome.message)}", *details(outcome)]
 
 
 def _add(case: ET.Element, tag: str, message: str, body: list[str]) -> None:

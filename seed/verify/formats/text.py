@@ -44,7 +44,7 @@ def as_text(report: Report, *, color: bool = False) -> str:
 
 
 def _not_declared(results: list[Result]) -> Iterator[str]:
-    """Yield a line with the names of the checks for which the contract has nothing; of several tables, one for each."""
+    """Yield a line with the names of the undeclared checks, or a line for each table if there are several."""
     several = len({result.table for result in results} - {None}) > 1
     checks: dict[str | None, list[str]] = {}
     for result in results:

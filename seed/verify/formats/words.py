@@ -21,15 +21,15 @@ def details(outcome: Outcome) -> list[str]:
     if outcome.status is Status.PASS:
         return []
     expected = [f"expected {printable(outcome.expected)}"] if outcome.expected else []
-    return expected + to_mend(outcome.remedy)
+    return expected + to_fix(outcome.remedy)
 
 
-def to_mend(remedy: str) -> list[str]:
+def to_fix(remedy: str) -> list[str]:
     """Return the remedy on the line of its heading; if it has several lines, indented below."""
     if not remedy:
         return []
     first, *rest = lines(remedy)
-    return ["to mend:", *(f"  {line}" for line in (first, *rest))] if rest else [f"to mend: {first}"]
+    return ["to fix:", *(f"  {line}" for line in (first, *rest))] if rest else [f"to fix: {first}"]
 
 
 def summary(report: Report) -> str:

@@ -1,11 +1,15 @@
-"""Interrupts in the two processes that Pulumi's engine starts: the program and the dynamic provider."""
+"""The two processes that Pulumi's engine starts, the program and the dynamic provider: their output and their end."""
 
 import os
 import select
 import signal
 import sys
+import traceback
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
+
+from pgvector_seed.common.errors import Error
 
 
 def leave_quietly_on_interrupt() -> None:
@@ -50,3 +54,23 @@ def _exit_without_reader() -> None:
     output.register(sys.stdout, 0)
     output.poll()
     os._exit(1)
+
+
+def print_errors_in_one_line() -> None:
+    """Make the SDK send an Error to the engine without its traceback. Must be called in the provider's process.
+
+    All other exceptions keep their traceback, also those of other dynamic resources in the same process.
+    """
+    sdk = sys.modules["__main__"]
+    if getattr(sdk, "traceback", None) is traceback:
+        sdk.traceback = SimpleNamespace(**{**vars(traceback), "format_exc": _format_error})  # type: ignore[attr-defined]
+
+
+def _format_error() -> str:
+    error = sys.exc_info()[1]
+    return f"{type(error).__name__}: {error}\n" if isinstance(error, Error) else traceback.format_exc()
+
+
+def report(line: str) -> None:
+    """Print a line of progress, which the engine shows at once."""
+    print(line, flush=True)
