@@ -23,6 +23,7 @@ import psycopg
 from pgvector import Vector
 from pgvector.psycopg import register_vector
 
+from bench import load_parquet
 from bench.measure import own_server
 from pgvector_seed.data.bind import LoadOptions
 from pgvector_seed.data.load import load_files
@@ -215,6 +216,7 @@ def main() -> None:
                 rate = statistics.median(rates[name][0] for rates in rounds)
                 print(f"  {name:12} {rate:10,.0f} rows/s")
             results += compare(dimensions, rounds)
+        load_parquet.compare(load_parquet.ROWS, ROUNDS)
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
 

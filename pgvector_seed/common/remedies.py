@@ -44,6 +44,11 @@ def install_extra(extra: str) -> str:
     return f"python -m pip install {source}"
 
 
+def install_package(name: str) -> str:
+    """Return the command that installs a package that is in no extra."""
+    return f"python -m pip install {name}"
+
+
 def in_checkout(text: str) -> str:
     """Return a text that names make or docs/, or "" for an installation, which has neither."""
     return text if IN_CHECKOUT else ""

@@ -9,7 +9,7 @@ from psycopg.adapt import Transformer
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.data.block import Array
-from pgvector_seed.data.formats import Unit, format_of
+from pgvector_seed.data.formats import Unit
 from pgvector_seed.data.formats.npy import read_ids
 from pgvector_seed.data.prepare import Binding
 from pgvector_seed.data.store import Existing
@@ -32,9 +32,11 @@ class LoadOptions:
     existing: Existing = "refuse"
 
 
-def bind(unit: Unit, target: Target, options: LoadOptions) -> Binding:
-    """Return where the columns of a file go. Raises InputError if they do not fit the table."""
-    names = format_of(unit.file).columns(unit.file)
+def bind(unit: Unit, names: Sequence[str] | None, target: Target, options: LoadOptions) -> Binding:
+    """Return where the columns of a file go, which has these names, or None if it has vectors alone.
+
+    Raises InputError if they do not fit the table.
+    """
     if names is not None and vector_name(target, options) not in names:
         raise InputError(
             f"{unit.file} has no column {target.vector.name}, only {', '.join(names) or 'none'}",

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+WHOLE_BYTES = 16 << 20  # of all columns together
 BLOCK_BYTES = 4 << 20  # of vectors: larger blocks are slower with 1,536 dimensions, smaller ones commit too often
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import chain
 
 from psycopg import sql
@@ -12,6 +13,7 @@ from pgvector_seed.common.text import os_error
 from pgvector_seed.data.bind import LoadOptions, generates, offsets
 from pgvector_seed.data.finish import finish
 from pgvector_seed.data.formats import Unit, expand, format_of
+from pgvector_seed.data.locks import LOCK_LIMIT, naming_holder
 from pgvector_seed.data.parallel import load_parts
 from pgvector_seed.data.refuse import refuse_unloadable, vector_indexes
 from pgvector_seed.data.rejects import Rejects, refuse_input
@@ -19,7 +21,7 @@ from pgvector_seed.data.session import Session, refusals
 from pgvector_seed.data.store import Counts, copy
 from pgvector_seed.data.summary import Loaded, Tally, Work
 from pgvector_seed.data.target import Target, find_target
-from pgvector_seed.data.unit import Count, Part, load_part, part_of_file
+from pgvector_seed.data.unit import Count, Part, columns_of, load_part, part_of_file
 from pgvector_seed.postgres.connection import Connection
 
 _IS_EMPTY = "SELECT NOT EXISTS (SELECT FROM {table})"
@@ -43,7 +45,9 @@ def load_files(
     names = expand(files)
     refuse_input(work.rejects, filter(None, [*names, options.ids]))
     units = offsets(list(chain.from_iterable(map(_units, names))), options)
-    return load_all([part_of_file(unit, options) for unit in units], options, report, work=work, conninfo=conninfo)
+    columns = cache(columns_of)  # a store has to be asked for them
+    parts = [part_of_file(unit, options, columns) for unit in units]
+    return load_all(parts, options, report, work=work, conninfo=conninfo)
 
 
 def _units(file: str) -> list[Unit]:
@@ -131,7 +135,8 @@ def _load_generated(
 ) -> None:
     """Copy everything in one transaction into the empty table: without keys, a second run could not see the first."""
     done: list[tuple[Counts, int]] = []
-    with refusals(), connection.transaction():
+    with refusals(), naming_holder(connection, target), connection.transaction():
+        connection.execute(f"SELECT {LOCK_LIMIT}")
         connection.execute(sql.SQL(_LOCK).format(table=target.sql_name))
         if not _is_empty(connection, target):
             raise InputError(

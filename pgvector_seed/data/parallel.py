@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from threading import Event
 
 from pgvector_seed.data.bind import LoadOptions
@@ -16,6 +17,36 @@ from pgvector_seed.postgres.interrupt import stop
 
 class _OtherFailedError(Exception):
     """Another thread has failed, and its error is the one to report."""
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """Loads a part by a connection of its own, unless a part has failed."""
+
+    options: LoadOptions
+    rejects: Rejects
+    count: Count
+    fresh: bool
+    conninfo: str
+    failed: Event = field(default_factory=Event)
+
+    def load(self, part: Part) -> None:
+        """Load the part. Any error lets the other threads end after their blocks, and is raised."""
+        if self.failed.is_set():
+            return
+        try:
+            with Session(self.conninfo) as session:
+                load_part(session, part, self.options, self.rejects, self._count, fresh=self.fresh)
+        except _OtherFailedError:
+            return
+        except BaseException:
+            self.failed.set()
+            raise
+
+    def _count(self, counts: Counts, size: int) -> None:
+        self.count(counts, size)
+        if self.failed.is_set():
+            raise _OtherFailedError
 
 
 def load_parts(
@@ -32,30 +63,12 @@ def load_parts(
 
     An interrupt cancels the blocks in progress.
     """
-    failed = Event()
-
-    def count_if_right(counts: Counts, size: int) -> None:
-        count(counts, size)
-        if failed.is_set():
-            raise _OtherFailedError
-
-    def work(part: Part) -> None:
-        if failed.is_set():
-            return
-        try:
-            with Session(conninfo) as session:
-                load_part(session, part, options, rejects, count_if_right, fresh=fresh)
-        except _OtherFailedError:
-            return
-        except BaseException:
-            failed.set()
-            raise
-
+    worker = _Worker(options, rejects, count, fresh, conninfo)
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            for future in [pool.submit(work, part) for part in parts]:
+            for future in [pool.submit(worker.load, part) for part in parts]:
                 future.result()
         except KeyboardInterrupt:
-            failed.set()
+            worker.failed.set()
             stop()
             raise

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 from psycopg.abc import AdaptContext
 
 from pgvector_seed.data.block import Array, Block, RowFault
 from pgvector_seed.data.rows import Rows
 from pgvector_seed.data.target import Target
-from pgvector_seed.data.values import Faults, Fixed, Varying, dump
+from pgvector_seed.data.values import JSON_TYPES, Faults, Fixed, Varying, dump
 from pgvector_seed.data.vectors import dump_vectors
 
 
@@ -52,7 +54,8 @@ def prepare(block: Block, binding: Binding) -> tuple[Rows, list[RowFault]]:
         rows, faults = _sort(rows, target.key, faults)
     else:
         rows = rows.take(_without(len(rows), faults)) if faults else rows
-    return rows, sorted([*block.faults, *_listed(block, faults, binding)], key=lambda fault: fault.row)
+    listed = [*_with_keys(block, binding), *_listed(block, faults, binding)]
+    return rows, sorted((_mendable(fault, block, binding) for fault in listed), key=lambda fault: fault.row)
 
 
 def _columns(block: Block, binding: Binding) -> dict[str, Sequence[Any] | Array]:
@@ -105,6 +108,30 @@ def _sort(rows: Rows, key: Sequence[str], faults: Faults) -> tuple[Rows, Faults]
 
 def _without(count: int, faults: Faults) -> Array:
     return np.array([place for place in range(count) if place not in faults], np.int64)
+
+
+def _with_keys(block: Block, binding: Binding) -> Iterator[RowFault]:
+    """Yield the rows that could not be read, with the keys that they get from elsewhere."""
+    for fault in block.faults:
+        place = fault.row - 1 + binding.offset
+        key: Mapping[str, Any] = {}
+        if binding.ids is not None and place < len(binding.ids):
+            key = {binding.target.key[0]: binding.ids[place]}
+        elif binding.number_from is not None:
+            key = {binding.target.key[0]: place + binding.number_from}
+        yield replace(fault, values={**fault.values, **key})
+
+
+def _mendable(fault: RowFault, block: Block, binding: Binding) -> RowFault:
+    """Return the row as JSON Lines have it: there, a text in a column of JSON is a JSON string."""
+    if block.json_values:
+        return fault
+    values = dict(fault.values)
+    for name, into in binding.columns.items():
+        if binding.target.columns[into].type in JSON_TYPES and isinstance(values.get(name), str):
+            with suppress(ValueError, RecursionError):  # the cell may be what must be mended
+                values[name] = msgspec.json.decode(values[name])
+    return replace(fault, values=values)
 
 
 def _listed(block: Block, faults: Faults, binding: Binding) -> list[RowFault]:

@@ -13,6 +13,7 @@ import numpy as np
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.data.block import RowFault
 from pgvector_seed.data.formats.jsonl import REJECTED
+from pgvector_seed.data.objects import is_remote
 from pgvector_seed.data.session import AGAIN
 
 
@@ -42,7 +43,9 @@ class Rejects:
 
 
 def refuse_input(file: str | None, inputs: Iterable[str]) -> None:
-    """Raise InputError if the rejects' file, which is written anew, is one of the files to load."""
+    """Raise InputError if the rejects' file, which is written anew, is one of the files to load, or not local."""
+    if file and is_remote(file):
+        raise InputError("the bad rows can only be written to this machine", "Name a local file: --rejects FILE")
     for path in map(Path, inputs):
         if file and Path(file).exists() and path.exists() and path.samefile(file):
             raise InputError(f"{file} is one of the files to load", "Give the rejects another name: --rejects FILE")

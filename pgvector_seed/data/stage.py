@@ -29,6 +29,10 @@ SELECT 0::pg_catalog.int8 AS {place}, t.* FROM {table} AS t WITH NO DATA
 """
 # The aggregates of one query get their rows in one order.
 _COMPARE = "SELECT {selected} FROM {stage} AS s JOIN {table} AS t ON {same_key}"
+_REPEATED = """
+SELECT pg_catalog.array_agg({place} ORDER BY {place}) FROM {stage}
+GROUP BY {key} HAVING pg_catalog.count(*) > 1 LIMIT 1
+"""
 _VECTORS = """
 array_agg(coalesce({extension}.vector_dims(t.{column}), -1)),
 string_agg({send}(t.{column}), '') FILTER (WHERE {extension}.vector_dims(t.{column}) = {dimensions})
@@ -73,8 +77,12 @@ class Stage:
         self.place = sql.Identifier(PLACE)
         self.table = sql.Identifier("pg_temp", f"pgvector_seed_block_{target.oid}")
         self.names: dict[str, sql.Composable] = {"table": target.sql_name, "stage": self.table, "place": self.place}
-        equal = (sql.SQL("t.{0} OPERATOR(pg_catalog.=) s.{0}").format(sql.Identifier(name)) for name in target.key)
+        equal = (
+            sql.SQL("t.{0} OPERATOR({1}.{2}) s.{0}").format(*map(sql.Identifier, (name, schema)), sql.SQL(operator))
+            for name, (schema, operator) in zip(target.key, target.equal, strict=True)
+        )
         self.names["same_key"] = sql.SQL(" AND ").join(equal)
+        self.names["key"] = sql.SQL(", ").join(map(sql.Identifier, target.key))
         connection.execute(sql.SQL(_STAGE).format(**self.names))
 
     def present(self, rows: Rows) -> Array:
@@ -82,6 +90,11 @@ class Stage:
         send(self.connection, self.table, rows.only(self.target.key), places=True)
         (places,) = self._select(sql.SQL("array_agg(s.{})").format(self.place))
         return np.array(places or [], np.int64)
+
+    def repeated(self) -> list[int]:
+        """Return the places of staged rows whose keys the server takes for one, such as a and A in citext."""
+        row = self.connection.execute(sql.SQL(_REPEATED).format(**self.names)).fetchone()
+        return [] if row is None else list(row[0])
 
     def compare(self, rows: Rows) -> tuple[Array, Array, Array]:
         """Return the places of the rows whose keys are in the table, and which of these fill a NULL, and differ."""

@@ -12,6 +12,7 @@ import numpy as np
 from psycopg import errors
 
 from pgvector_seed.common.errors import WrongResultError
+from pgvector_seed.data.locks import LOCK_LIMIT, naming_holder
 from pgvector_seed.data.rows import Rows
 from pgvector_seed.data.stage import RaceError, Stage, send
 from pgvector_seed.data.target import Target
@@ -19,14 +20,13 @@ from pgvector_seed.postgres.connection import Connection
 
 Existing = Literal["refuse", "replace", "keep"]
 
+LOST_RACES = 2  # after so many, it may be the block itself that has a key twice
 RACES = 10  # how often other loaders may come first with the same keys
 
 # A crash of the server loses whole blocks, never parts of one. They are copied again: see unit.load_part.
-_BEGIN = """
-SELECT pg_catalog.set_config('synchronous_commit', 'off', true),
-       pg_catalog.set_config('enable_hashjoin', 'off', true), pg_catalog.set_config('enable_mergejoin', 'off', true),
-       pg_catalog.set_config('lock_timeout', CASE pg_catalog.current_setting('lock_timeout') WHEN '0' THEN '10s'
-                                             ELSE pg_catalog.current_setting('lock_timeout') END, true)
+_BEGIN = f"""
+SELECT {LOCK_LIMIT}, pg_catalog.set_config('synchronous_commit', 'off', true),
+       pg_catalog.set_config('enable_hashjoin', 'off', true), pg_catalog.set_config('enable_mergejoin', 'off', true)
 """
 
 
@@ -53,11 +53,11 @@ def store(connection: Connection, target: Target, rows: Rows, existing: Existing
     """
     for race in range(RACES):
         try:
-            with connection.transaction():
+            with naming_holder(connection, target), connection.transaction():
                 connection.execute(_BEGIN)
                 if fresh and race == 0:
                     return copy(connection, target, rows)
-                return _merge(connection, target, rows, existing)
+                return _merge(connection, target, rows, existing, race)
         except (errors.UniqueViolation, errors.DeadlockDetected, errors.SerializationFailure, RaceError) as error:
             if race + 1 == RACES:
                 if isinstance(error, RaceError):
@@ -72,7 +72,7 @@ def copy(connection: Connection, target: Target, rows: Rows) -> Counts:
     return Counts(copied=len(rows))
 
 
-def _merge(connection: Connection, target: Target, rows: Rows, existing: Existing) -> Counts:
+def _merge(connection: Connection, target: Target, rows: Rows, existing: Existing, race: int) -> Counts:
     stage = Stage(connection, target)
     if existing == "keep":
         places = stage.present(rows)
@@ -82,6 +82,8 @@ def _merge(connection: Connection, target: Target, rows: Rows, existing: Existin
         if existing == "refuse" and differs.any():
             raise _refusal(rows, target, int(places[differs].min()))
         changed = np.sort(places[fills | differs])
+    if race >= LOST_RACES:
+        _refuse_repeated(stage, rows, target)
     is_missing = np.ones(len(rows), bool)
     is_missing[places] = False
     missing = np.flatnonzero(is_missing)
@@ -90,6 +92,17 @@ def _merge(connection: Connection, target: Target, rows: Rows, existing: Existin
     if len(changed):
         stage.update(rows.take(changed), replace=existing == "replace")
     return Counts(len(missing), len(changed), len(places) - len(changed))
+
+
+def _refuse_repeated(stage: Stage, rows: Rows, target: Target) -> None:
+    """Raise WrongResultError if the server takes the keys of two rows for one, though their bytes differ."""
+    repeated = stage.repeated()
+    if repeated:
+        first, second = (rows.shown(place, target.key) for place in sorted(repeated[:2], key=rows.numbers.__getitem__))
+        raise WrongResultError(
+            f"{second}: its key is also that of {first}, as {target.shown} compares {', '.join(target.key)}",
+            "Remove one of the two rows. Nothing of this block was stored.",
+        )
 
 
 def _refusal(rows: Rows, target: Target, place: int) -> WrongResultError:

@@ -28,11 +28,17 @@ JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oi
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 """
+# With the operator of the index: for citext, the one in pg_catalog compares as text.
 _KEY = """
-SELECT a.attname
+SELECT a.attname, n.nspname, o.oprname
 FROM pg_index i
-CROSS JOIN unnest(i.indkey::int2[]) WITH ORDINALITY AS keys (number, place)
+CROSS JOIN unnest(i.indkey::int2[], i.indclass::oid[]) WITH ORDINALITY AS keys (number, class, place)
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = keys.number
+JOIN pg_opclass c ON c.oid = keys.class
+JOIN pg_amop m ON m.amopfamily = c.opcfamily AND m.amopstrategy = 3 AND m.amoplefttype = c.opcintype
+              AND m.amoprighttype = c.opcintype
+JOIN pg_operator o ON o.oid = m.amopopr
+JOIN pg_namespace n ON n.oid = o.oprnamespace
 WHERE i.indrelid = %s AND i.indisprimary AND keys.place <= i.indnkeyatts
 ORDER BY keys.place
 """
@@ -60,6 +66,7 @@ class TargetColumn:
 class Target:
     """A table to fill or to search. ``key`` is its primary key, empty if it has none.
 
+    ``equal`` has the schema and the name of the operator by which each column of the key is unique.
     ``metric`` is None if neither the contract nor an index tells it. ``extension`` is pgvector's schema.
     """
 
@@ -68,6 +75,7 @@ class Target:
     owner: str
     columns: Mapping[str, TargetColumn]
     key: tuple[str, ...]
+    equal: tuple[tuple[str, str], ...]
     vector: TargetColumn
     metric: str | None
     extension: str
@@ -106,10 +114,11 @@ def find_target(connection: Connection, table: str | None = None, vector: str | 
             )
         rows = connection.execute(_COLUMNS, (relation.oid,)).fetchall()
         columns = {row[0]: TargetColumn(*row) for row in rows}
-        key = tuple(column for (column,) in connection.execute(_KEY, (relation.oid,)))
+        keys = connection.execute(_KEY, (relation.oid,)).fetchall()
     column = _vector_column(name, columns, vector)
     metric = _metric(connection, name, column.name, declared)
-    return Target(name, relation.oid, relation.owner, columns, key, column, metric, extension.schema)
+    key, equal = tuple(row[0] for row in keys), tuple((row[1], row[2]) for row in keys)
+    return Target(name, relation.oid, relation.owner, columns, key, equal, column, metric, extension.schema)
 
 
 def _declared_tables(connection: Connection) -> tuple[DeclaredTable, ...]:

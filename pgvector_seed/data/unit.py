@@ -20,6 +20,7 @@ from pgvector_seed.data.target import Target, find_target
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import is_connection_lost
 
+Columns = Callable[[str], list[str] | None]  # as columns_of
 Count = Callable[[Counts, int], None]  # called after each block with its counts, and its size in bytes
 
 
@@ -42,10 +43,15 @@ class Part:
             yield prepare(block, binding)
 
 
-def part_of_file(unit: Unit, options: LoadOptions) -> Part:
-    """Return a part of a file."""
+def columns_of(file: str) -> list[str] | None:
+    """Return the names of a file's columns, or None if it has vectors alone."""
+    return format_of(file).columns(file)
+
+
+def part_of_file(unit: Unit, options: LoadOptions, columns: Columns = columns_of) -> Part:
+    """Return a part of a file. ``columns`` is called for each part."""
     return Part(
-        bind=lambda target: bind(unit, target, options),
+        bind=lambda target: bind(unit, columns(unit.file), target, options),
         read=lambda target: format_of(unit.file).read(unit, vector_name(target, options)),
         rows=None if unit.stop is None else unit.stop - unit.start,
         once=unit.file == STDIN,

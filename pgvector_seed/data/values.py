@@ -24,6 +24,7 @@ Fixed: TypeAlias = tuple[str, Array]  # a type of frames.ELEMENTS, and the value
 Varying: TypeAlias = list[bytes | None]
 Faults: TypeAlias = dict[int, str]  # place of a row -> reason
 
+JSON_TYPES = ("json", "jsonb")
 _TEXT = ("text", "varchar", "bpchar", "name", "citext", "xml")
 _INTEGERS = {"int2": 15, "int4": 31, "int8": 63}
 _LARGEST_FLOAT4 = float(np.finfo(np.float32).max)
@@ -100,7 +101,7 @@ def _as_fixed(column: TargetColumn, values: Sequence[Any] | Array) -> tuple[Fixe
 
 
 def _converter(column: TargetColumn, context: AdaptContext, *, json_values: bool) -> Callable[[Any], bytes]:
-    if column.type in ("json", "jsonb"):
+    if column.type in JSON_TYPES:
         prefix = b"\x01" if column.type == "jsonb" else b""
         return lambda value: prefix + _as_json(value, json_values=json_values)
     if column.type in _TEXT or column.kind == "e":

@@ -31,7 +31,8 @@ from pgvector_seed.common.commands import deferred
 def load() -> None:
     """Load files of vectors into a table: .npy, .parquet, .jsonl, .csv, .fvecs, .bvecs, .hdf5.
 
-    JSON Lines and CSV may end with .gz or .zst, or come from standard input (-).
+    JSON Lines and CSV may end with .gz or .zst, or come from standard input (-). Files may be patterns in quotes, and
+    in an object store: s3://BUCKET/KEY, gs://BUCKET/KEY, with the credentials of the environment.
 
     It can be run again at any time, also after a kill: existing rows are compared, missing rows are copied, and
     a row with other values is refused, unless --replace or --keep is given.

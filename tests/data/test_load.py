@@ -15,6 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from local.workspace import ROOT
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.remedies import install_package
+from pgvector_seed.data.formats import format_of
 from tests.conftest import ask, pg_variables
 from tests.data.helpers import load, make_table, same, save, stored, vectors, write_csv, write_jsonl
 from tests.e2e.conftest import readme_block, run
@@ -454,3 +457,86 @@ def test_the_servers_counters_have_each_row_once(table: str, tmp_path: Path) -> 
     """Regression: rows that the session reported after its ANALYZE were counted twice, and verify told of them."""
     load(table, save(tmp_path / "v.npy", vectors(500)), "--table", "items", "--number-from", "1")
     assert ask(table, "SELECT pg_stat_get_live_tuples('items'::regclass)") == [(500,)]
+
+
+# What the extension citext does, which the embedded servers lack: its operators are not those of pg_catalog.
+CITEXT = """
+CREATE TYPE citext;
+CREATE FUNCTION citextin(cstring) RETURNS citext AS 'textin' LANGUAGE internal IMMUTABLE STRICT;
+CREATE FUNCTION citextout(citext) RETURNS cstring AS 'textout' LANGUAGE internal IMMUTABLE STRICT;
+CREATE FUNCTION citextrecv(internal) RETURNS citext AS 'textrecv' LANGUAGE internal STABLE STRICT;
+CREATE FUNCTION citextsend(citext) RETURNS bytea AS 'textsend' LANGUAGE internal STABLE STRICT;
+CREATE TYPE citext (INPUT = citextin, OUTPUT = citextout, RECEIVE = citextrecv, SEND = citextsend, LIKE = text,
+                    CATEGORY = 'S');
+CREATE CAST (citext AS text) WITHOUT FUNCTION AS IMPLICIT;
+CREATE FUNCTION citext_cmp(citext, citext) RETURNS int LANGUAGE sql IMMUTABLE STRICT
+AS 'SELECT bttextcmp(lower($1::text), lower($2::text))';
+{functions}
+CREATE OPERATOR CLASS citext_ops DEFAULT FOR TYPE citext USING btree
+AS OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 citext_cmp(citext, citext);
+"""
+COMPARISON = """
+CREATE FUNCTION citext_{0}(citext, citext) RETURNS bool LANGUAGE sql IMMUTABLE STRICT
+AS 'SELECT citext_cmp($1, $2) {1} 0';
+CREATE OPERATOR {1} (LEFTARG = citext, RIGHTARG = citext, FUNCTION = citext_{0}, MERGES);
+"""
+SIGNS = {"lt": "<", "le": "<=", "eq": "=", "ge": ">=", "gt": ">"}
+COMPARISONS = "".join(COMPARISON.format(name, sign) for name, sign in SIGNS.items())
+
+
+def test_keys_that_the_server_takes_for_one(database: str, tmp_path: Path) -> None:
+    """Regression: other letters of a key were copied, and refused by the index."""
+    ask(database, CITEXT.format(functions=COMPARISONS))
+    ask(database, "CREATE TABLE items (id citext PRIMARY KEY, embedding vector(1))")
+    ask(database, "INSERT INTO items VALUES ('Old', '[1]'), ('Other', '[5]')")
+    rows = [{"id": "old", "embedding": [1]}, {"id": "new", "embedding": [2]}]
+    words = [write_jsonl(tmp_path / "a.jsonl", rows), "--table", "items"]
+    assert "1 rows copied, 0 changed, 1 unchanged" in load(database, *words)
+    assert "0 rows copied, 0 changed, 2 unchanged" in load(database, *words, "--keep")
+    other = write_jsonl(tmp_path / "b.jsonl", [{"id": "OTHER", "embedding": [6]}])
+    assert "b.jsonl, row 1: public.items has other values for this key" in load(
+        database, other, "--table", "items", code=1
+    )
+    assert "1 changed" in load(database, other, "--table", "items", "--replace")
+    twice = write_jsonl(tmp_path / "c.jsonl", [{"id": id_, "embedding": [1]} for id_ in ("Twice", "b", "twice")])
+    for options in ([], ["--keep"], ["--replace"]):
+        output = load(database, twice, "--table", "items", *options, code=1)
+        assert "c.jsonl, row 3: its key is also that of" in output
+        assert "c.jsonl, row 1, as public.items compares id" in output
+
+
+def test_rejected_cells_of_csv_can_be_loaded_again(database: str, tmp_path: Path) -> None:
+    """Regression: JSON came back as a text, an empty cell as "", and a row got another number."""
+    ask(database, "CREATE TABLE items (id int PRIMARY KEY, embedding vector(2), title text, about jsonb, size int)")
+    text = 'embedding,title,about,size\n"[1]",a,"{""b"": [1, null]}",\n"[1,2]",,"""c""",x\n"[3,4]",t,[5],6,\n'
+    (tmp_path / "a.csv").write_text(text)
+    rejects = tmp_path / "r.jsonl"
+    load(database, str(tmp_path / "a.csv"), "--table", "items", "--number-from", "7", "--rejects", str(rejects), code=1)
+    rows = sorted(map(json.loads, rejects.read_text().splitlines()), key=lambda row: row["rejected"]["row"])
+    assert [{name: row[name] for name in row if name != "rejected"} for row in rows] == [
+        {"id": 7, "embedding": [1], "title": "a", "about": {"b": [1, None]}, "size": None},
+        {"id": 8, "embedding": [1, 2], "title": None, "about": "c", "size": "x"},
+        {"id": 9, "embedding": [3, 4], "title": "t", "about": [5], "size": "6"},
+    ]
+    rows[0]["embedding"], rows[1]["size"] = [0, 1], 5
+    assert "3 rows copied" in load(database, write_jsonl(tmp_path / "m.jsonl", rows), "--table", "items")
+    assert ask(database, "SELECT id, title, about, size FROM items ORDER BY id") == [
+        (7, "a", {"b": [1, None]}, None),
+        (8, None, "c", 5),
+        (9, "t", [5], 6),
+    ]
+
+
+def test_a_rejected_row_of_csv_has_all_its_cells(table: str, tmp_path: Path) -> None:
+    """Regression: those beyond the names of the first line were lost, as of a vector without quotes."""
+    (tmp_path / "a.csv").write_text("id,embedding\n1,[1,2,3]\n")
+    load(table, str(tmp_path / "a.csv"), "--table", "items", "--rejects", str(tmp_path / "r.jsonl"), code=1)
+    rejected = json.loads((tmp_path / "r.jsonl").read_text())["rejected"]
+    assert (rejected["reason"], rejected["line"]) == ("4 cells, and 2 names in the first line", "1,[1,2,3]")
+
+
+def test_hdf5_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(InputError) as caught:
+        format_of("a.hdf5").units("a.hdf5")
+    assert caught.value.remedy == f"Run: {install_package('h5py')}"

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -165,7 +164,10 @@ ANSWERS = {"interrupt": b"\x03", "n": b"n\n", "y": b"y\n", "end": b"\x04"}
 
 
 def on_terminal(words: list[str], folder: Path, prompt: str, answer: bytes) -> tuple[int, str]:
-    """Run a command on a terminal of its own, type an answer at a prompt, and return its exit code and output."""
+    """Run a command on a terminal of its own, type an answer at a prompt, and return its exit code and output.
+
+    It is typed again after 20 silent seconds: Python does not see an interrupt between a prompt and its reading.
+    """
     ours, terminal = pty.openpty()
     process = subprocess.Popen(
         words,
@@ -177,14 +179,13 @@ def on_terminal(words: list[str], folder: Path, prompt: str, answer: bytes) -> t
         start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that ^C reaches the process group
     )
-    os.close(terminal)
-    printed = b""
-    with suppress(OSError):  # the other end is closed
-        while select.select([ours], [], [], 60)[0]:
-            printed += os.read(ours, 4096)
-            if prompt.encode() in printed and answer:
-                os.write(ours, answer)
-                answer = b""
+    printed, silent = b"", 0
+    while (readable := bool(select.select([ours], [], [], 1)[0])) or process.poll() is None:
+        silent = 0 if readable else silent + 1
+        printed += os.read(ours, 4096) if readable else b""
+        if (printed.endswith(prompt.encode()) and not silent) or silent == 20:
+            os.write(ours, answer)
+    os.close(terminal)  # open until here: what is unread at the last close may be lost
     os.close(ours)
     return process.wait(), printed.decode().replace("\r\n", "\n")
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from glob import glob
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.data.block import Block
+from pgvector_seed.data.sources import matching
 
 STDIN = "-"
 UNIT_BYTES = 64 << 20  # of a file that can be read from any row
@@ -65,8 +65,7 @@ def expand(names: Sequence[str]) -> list[str]:
     """
     files: list[str] = []
     for name in names:
-        is_pattern = any(sign in name for sign in "*?[") and not Path(name).exists()
-        matches = sorted(glob(name, recursive=True)) if is_pattern else [name]  # noqa: PTH207  # Path.glob takes no absolute pattern
+        matches = matching(name)
         if not matches:
             raise InputError(f"no file matches {name}")
         files += matches

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.data.block import Block
 from pgvector_seed.data.formats import Unit
+from pgvector_seed.data.formats.jsonl import REJECTED
 from pgvector_seed.data.formats.lines import LONGEST_LINE, RowsReader, read_lines
 
 _VECTOR = msgspec.json.Decoder(list[float])
@@ -31,18 +33,19 @@ def read(unit: Unit, vector: str) -> Iterator[Block]:
     _, names = next(records)
     reader = RowsReader(unit.file, vector, json_values=False)
     for row, cells in records:
+        values: dict[str, Any] = {name: cell or None for name, cell in zip(names, cells, strict=False)}
+        text, reason = values.get(vector), ""
+        try:
+            values[vector] = _VECTOR.decode(text) if text and text.lstrip().startswith("[") else text
+        except ValueError as error:
+            reason = f"the vector is not a list of numbers: {error}"
         if len(cells) != len(names):
-            values: dict[str, str | None] = dict(zip(names, cells, strict=False))
-            reader.fault(row, f"{len(cells)} cells, and {len(names)} names in the first line", values)
+            reason = f"{len(cells)} cells, and {len(names)} names in the first line"
+            values[REJECTED] = ",".join(cells)
+        if reason:
+            reader.fault(row, reason, values)
         else:
-            values = {name: cell or None for name, cell in zip(names, cells, strict=True)}
-            text = values.pop(vector, None)
-            try:
-                parsed = _VECTOR.decode(text) if text and text.lstrip().startswith("[") else text
-            except ValueError as error:
-                reader.fault(row, f"the vector is not a list of numbers: {error}", dict(zip(names, cells, strict=True)))
-            else:
-                reader.add(row, parsed, values, sum(map(len, cells)))
+            reader.add(row, values.pop(vector), values, sum(map(len, cells)))
         if reader.is_full:
             yield reader.block()
     yield reader.block()

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.remedies import install_package
 from pgvector_seed.data.block import Block, numbered, rows_in_block
 from pgvector_seed.data.formats import UNIT_BYTES, Unit
+from pgvector_seed.data.objects import is_remote
 
 _DATASET = "train"
 
@@ -45,10 +47,12 @@ def read(unit: Unit, vector: str) -> Iterator[Block]:
 @contextmanager
 def _dataset(file: str) -> Iterator[Any]:
     """Open the dataset. Raises InputError if h5py is missing, or the file has no such dataset."""
+    if is_remote(file):
+        raise InputError(f"{file}: the library for HDF5 reads local files alone", "Copy it to this machine.")
     try:
         import h5py
     except ModuleNotFoundError as error:
-        raise InputError(f"{file} is HDF5, which needs h5py", "Run: pip install h5py") from error
+        raise InputError(f"{file} is HDF5, which needs h5py", f"Run: {install_package('h5py')}") from error
     try:
         opened = h5py.File(file, "r")
     except (OSError, RuntimeError) as error:

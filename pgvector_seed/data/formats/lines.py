@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -13,8 +12,10 @@ import msgspec
 import numpy as np
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.data.block import BLOCK_BYTES, Array, Block, RowFault
+from pgvector_seed.data.block import BLOCK_BYTES, WHOLE_BYTES, Array, Block, RowFault
 from pgvector_seed.data.formats import COMPRESSED, STDIN
+from pgvector_seed.data.objects import unreadable
+from pgvector_seed.data.sources import streamed
 
 LONGEST_LINE = 16 << 20  # bytes
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -37,7 +38,7 @@ def read_lines(file: str, *, peek: bool = False) -> Iterator[bytes]:
         return
     yield from _peeked if file == STDIN else ()
     number = 0
-    with _opened(file) as stream:
+    with _opened(file, peek=peek) as stream:
         while line := _read_line(file, stream):
             number += 1
             if len(line) > LONGEST_LINE:
@@ -52,22 +53,18 @@ def read_lines(file: str, *, peek: bool = False) -> Iterator[bytes]:
 _peeked: list[bytes] = []  # the lines of standard input that were read to learn its columns
 
 
-def _opened(file: str) -> AbstractContextManager[IO[bytes]]:
+def _opened(file: str, *, peek: bool) -> AbstractContextManager[IO[bytes]]:
     if file == STDIN:
         return nullcontext(sys.stdin.buffer)
     compression = COMPRESSED.get(Path(file).suffix.lower())
-    if compression is None:
-        return Path(file).open("rb")
-    import pyarrow as pa
-
-    return io.BufferedReader(pa.CompressedInputStream(file, compression))
+    return streamed(file, compression, peek=peek)
 
 
 def _read_line(file: str, stream: IO[bytes]) -> bytes:
     try:
         return stream.readline(LONGEST_LINE + 1)
     except (OSError, EOFError, ValueError) as error:
-        raise InputError(f"{file} cannot be read to its end: {' '.join(str(error).split())}") from error
+        raise unreadable(file, error) from error
 
 
 class RowsReader:
@@ -127,7 +124,7 @@ class RowsReader:
     def is_full(self) -> bool:
         """True if the rows so far make a block."""
         vectors = len(self.vectors) * max(1, self.size) * 4
-        return vectors >= BLOCK_BYTES or self.bytes >= 4 * BLOCK_BYTES or len(self.faults) >= 1000
+        return vectors >= BLOCK_BYTES or self.bytes >= WHOLE_BYTES or len(self.faults) >= 1000
 
     def block(self) -> Block:
         """Return the rows so far as a block, and begin the next one."""

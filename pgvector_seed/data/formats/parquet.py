@@ -12,10 +12,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.data.block import Array, Block, numbered, rows_in_block
+from pgvector_seed.data.block import WHOLE_BYTES, Array, Block, numbered, rows_in_block
 from pgvector_seed.data.formats import Unit
 from pgvector_seed.data.formats.lines import RowsReader
+from pgvector_seed.data.objects import is_remote, reading
 
+_SAMPLE_ROWS = 100
 _BUFFER_BYTES = 1 << 20  # of a column's pages: without it, pyarrow reads whole columns of a row group
 
 
@@ -37,13 +39,25 @@ def read(unit: Unit, vector: str) -> Iterator[Block]:
         if vector not in parquet.schema_arrow.names:
             raise InputError(f"{unit.file} has no column {vector}")
         groups = [group for group, start, _ in _groups(parquet) if unit.start <= start < (unit.stop or 0)]
-        first = next(parquet.iter_batches(batch_size=1, row_groups=groups, columns=[vector], use_threads=False), None)
-        lists = first.column(0).to_pylist() if first is not None else []
-        size = rows_in_block(len(lists[0]) if lists and isinstance(lists[0], list) else 1)
+        size = _rows_in_batch(parquet, groups, vector)
         place = unit.start
         for batch in parquet.iter_batches(batch_size=size, row_groups=groups, use_threads=False):
-            yield _block(unit.file, place, batch, vector)
-            place += len(batch)
+            step = max(1, len(batch) * WHOLE_BYTES // max(batch.nbytes, WHOLE_BYTES))
+            for start in range(0, len(batch), step):  # some rows are much larger than the first ones
+                part = batch.slice(start, step)
+                yield _block(unit.file, place, part, vector)
+                place += len(part)
+
+
+def _rows_in_batch(parquet: pq.ParquetFile, groups: list[int], vector: str) -> int:
+    """Return how many rows make a block, as far as the first ones tell: a text may be larger than its vector."""
+    first = next(parquet.iter_batches(batch_size=_SAMPLE_ROWS, row_groups=groups, use_threads=False), None)
+    if first is None or not len(first):
+        return 1
+    lists = first.column(vector)[0].as_py()
+    size = rows_in_block(len(lists) if isinstance(lists, list) else 1)
+    size_by_bytes: int = WHOLE_BYTES * len(first) // max(1, first.nbytes)
+    return max(1, min(size, size_by_bytes))
 
 
 def _groups(parquet: pq.ParquetFile) -> Iterator[tuple[int, int, int]]:
@@ -94,10 +108,19 @@ def _values(column: pa.Array) -> Any:
 
 
 @contextmanager
+def _source(file: str) -> Iterator[Any]:
+    if not is_remote(file):
+        yield file
+        return
+    with reading(file) as (system, path), system.open_input_file(path) as source:
+        yield source
+
+
+@contextmanager
 def _opened(file: str) -> Iterator[pq.ParquetFile]:
     """Open a file, and raise InputError if it cannot be read, also in the middle."""
     try:
-        with pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER_BYTES) as parquet:
+        with _source(file) as source, pq.ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER_BYTES) as parquet:
             yield parquet
     except FileNotFoundError:
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from os import SEEK_END
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.data.block import Block, numbered, rows_in_block
 from pgvector_seed.data.formats import UNIT_BYTES, Unit
+from pgvector_seed.data.sources import opened
 
 _ELEMENTS = {".fvecs": "<f4", ".bvecs": "u1"}
 _DIMENSIONS_BYTES = 4
@@ -23,7 +25,7 @@ def columns(file: str) -> None:
 
 def units(file: str) -> list[Unit]:
     """Return parts of about 64 MB. Raises InputError if the file is empty or does not end with a row."""
-    layout, size = _layout(file), Path(file).stat().st_size
+    layout, size = _layout(file)
     if size % layout.itemsize:
         raise InputError(f"{file} is truncated: {size:,} bytes are not whole rows of {layout.itemsize:,} bytes")
     rows, step = size // layout.itemsize, max(1, UNIT_BYTES // layout.itemsize)
@@ -33,10 +35,10 @@ def units(file: str) -> list[Unit]:
 def read(unit: Unit, vector: str) -> Iterator[Block]:
     """Yield the vectors. Raises InputError for a row of other dimensions than the first."""
     del vector
-    layout = _layout(unit.file)
+    layout, _ = _layout(unit.file)
     (dimensions,) = layout["value"].shape
     step = rows_in_block(dimensions)
-    with Path(unit.file).open("rb") as stream:
+    with opened(unit.file) as stream:
         stream.seek(unit.start * layout.itemsize)
         for start in range(unit.start, unit.stop or 0, step):
             records = np.frombuffer(stream.read(min(step, (unit.stop or 0) - start) * layout.itemsize), layout)
@@ -50,11 +52,12 @@ def read(unit: Unit, vector: str) -> Iterator[Block]:
             yield Block(unit.file, numbered(start, start + len(records)), np.ascontiguousarray(records["value"]))
 
 
-def _layout(file: str) -> np.dtype[Any]:
-    """Return the dtype of a row, from the dimensions of the first one."""
-    with Path(file).open("rb") as stream:
+def _layout(file: str) -> tuple[np.dtype[Any], int]:
+    """Return the dtype of a row, from the dimensions of the first one, and the size of the file in bytes."""
+    with opened(file) as stream:
         dimensions = int.from_bytes(stream.read(_DIMENSIONS_BYTES), "little", signed=True)
+        size = stream.seek(0, SEEK_END)
     elements = np.dtype(_ELEMENTS[Path(file).suffix.lower()])
-    if not 0 < dimensions * elements.itemsize <= Path(file).stat().st_size:
+    if not 0 < dimensions * elements.itemsize <= size:
         raise InputError(f"{file} is empty, truncated or no {Path(file).suffix}: {dimensions} dimensions")
-    return np.dtype([("dimensions", "<i4"), ("value", elements, (dimensions,))])
+    return np.dtype([("dimensions", "<i4"), ("value", elements, (dimensions,))]), size
