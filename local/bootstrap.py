@@ -236,7 +236,7 @@ def fail(error: str) -> int:
 
 def interrupted(*_: object) -> None:
     """End at once: the terminal has sent the interrupt to the commands, too, whose tracebacks are in the log."""
-    os.write(2, b"\ninterrupted\n")
+    os.write(2, b"\ninterrupted. Run the same command again.\n")
     os._exit(130)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from fcntl import LOCK_EX, LOCK_NB, flock
@@ -58,8 +59,7 @@ def destroy() -> None:
 def seed() -> None:
     """Insert the article's vectors again and check the answers."""
     workspace = Workspace.of(options.read(os.environ))
-    with _folder_locked():
-        _start(workspace)
+    _attach(workspace)
     _seed(workspace)
 
 
@@ -67,8 +67,7 @@ def seed() -> None:
 def verify() -> None:
     """Check the database against the contract that is recorded in it."""
     workspace = Workspace.of(options.read(os.environ))
-    with _folder_locked():
-        _start(workspace)
+    _attach(workspace)
     print_step("Verify", "python -m seed verify")
     sys.exit(command.run([sys.executable, "-m", "seed", "verify"], owners_environment(workspace)))
 
@@ -77,8 +76,8 @@ def verify() -> None:
 def contract() -> None:
     """Print the contract that is recorded in the database, as JSON."""
     workspace = Workspace.of(options.read(os.environ))
-    with _folder_locked(), redirect_stdout(sys.stderr):
-        _start(workspace)
+    with redirect_stdout(sys.stderr):
+        _attach(workspace)
     print(json.dumps(owners_contract(workspace), indent=2, sort_keys=True))
 
 
@@ -104,8 +103,9 @@ def env() -> None:
     """Print the shell commands that prepare for pulumi, psql and python -m seed: eval "$(make env)"."""
     workspace = Workspace.of(options.read(os.environ))
     settings = workspace.printable()
-    with _folder_locked():
-        workspace.prepare()
+    if not workspace.is_prepared():
+        with _folder_locked():
+            workspace.prepare()
     executable = installed()
     path = on_path(Path(executable).parent, os.environ["PATH"]) if executable else os.environ["PATH"]
     settings["PATH"] = on_path(Path(sys.executable).parent, path)
@@ -157,17 +157,30 @@ def _seed(workspace: Workspace, *arguments: str) -> None:
 
 
 def _start(workspace: Workspace) -> None:
-    server = workspace.server
-    if server:
-        started = server.start()
-        address = f"{HOST}:{server.environment['PGPORT']}"
-        print_step("Database", f"PostgreSQL {server.major} on {address}, {'started' if started else 'running'}")
+    if workspace.server:
+        started = workspace.server.start()
+        _print_server(workspace.server, "started" if started else "running")
     workspace.enter()
 
 
-@contextmanager
-def _folder_locked() -> Iterator[None]:
-    """Hold this folder's lock, for one command at a time. Raises InputError if .local belongs to another user."""
+def _attach(workspace: Workspace) -> None:
+    """Enter the workspace for a command that only uses the database: waits for another make only to start it."""
+    server = workspace.server
+    _refuse_folder_of_another_user()
+    if server and not server.is_ready():
+        with _folder_locked():
+            _start(workspace)
+        return
+    if server:
+        _print_server(server, "running")
+    workspace.enter()
+
+
+def _print_server(server: Server, state: str) -> None:
+    print_step("Database", f"PostgreSQL {server.major} on {HOST}:{server.environment['PGPORT']}, {state}")
+
+
+def _refuse_folder_of_another_user() -> None:
     LOCAL.mkdir(mode=0o700, exist_ok=True)
     owner = LOCAL.stat().st_uid
     if owner != os.geteuid():
@@ -175,12 +188,26 @@ def _folder_locked() -> Iterator[None]:
             f"{LOCAL} belongs to the user {owner}, and this is {os.geteuid()}: each would lock the other out",
             "Run make as that user, or in a checkout of your own.",
         )
-    with (LOCAL / "lock").open("w") as file:
+
+
+@contextmanager
+def _folder_locked() -> Iterator[None]:
+    """Hold this folder's lock, for one command at a time. Raises InputError if .local belongs to another user.
+
+    The file holds what a waiting command prints of the holder.
+    """
+    _refuse_folder_of_another_user()
+    with (LOCAL / "lock").open("a+") as file:
         try:
             flock(file, LOCK_EX | LOCK_NB)
         except OSError:
-            print("waiting for another make in this folder", file=sys.stderr)
+            file.seek(0)
+            print(f"waiting for {file.read() or 'another make'} in this folder", file=sys.stderr)
             flock(file, LOCK_EX)
+        file.truncate(0)
+        command = click.get_current_context().info_name
+        file.write(f"make {command} (process {os.getpid()}, since {time.strftime('%H:%M:%S')})")
+        file.flush()
         yield
 
 

@@ -81,6 +81,10 @@ class Server:
         pid = self._pid()
         return pid is not None and pid in _processes_in(self.data)
 
+    def is_ready(self) -> bool:
+        """Return True if the server is running, and ``environment`` has its port."""
+        return self._last_port() != 0 and self.is_running()
+
     @property
     def environment(self) -> dict[str, str]:
         """The PG* variables of this server; the password is in PGPASSFILE."""

@@ -16,6 +16,7 @@ Stack = dict[str, Any]
 
 PROJECT = "pgvector-seed"
 
+_LARGEST = 100_000  # values, with each alias written out, as the program gets them
 _DEEPEST = 100  # levels: to write a file takes more of the stack than to read it
 
 
@@ -45,7 +46,7 @@ def load(path: Path) -> Stack:
 
 def _checked(data: Any) -> Stack:
     """Return the document as a stack. Raises ValueError for one that is no stack's, or could not be written again."""
-    _refuse_unwritable(data, (), set())
+    _refuse_unwritable(data, (), {})
     stack = _as_map(data, "is")
     config = _as_map(stack.get("config"), "has a config that is")
     # To Pulumi, too, a key without a prefix is the project's.
@@ -58,21 +59,27 @@ def _as_map(data: Any, subject: str) -> Stack:
     return data or {}
 
 
-def _refuse_unwritable(data: Any, parents: tuple[int, ...], done: set[int]) -> None:
-    """Raise ValueError for a value that is too deep or, by an alias, contains itself, and for a key that is no text."""
+def _refuse_unwritable(data: Any, parents: tuple[int, ...], sizes: dict[int, int]) -> int:
+    """Return the number of values in a value, without its aliases, and remember it in ``sizes`` by id.
+
+    Raises ValueError for a value that contains itself, by an alias, or is too deep or large, and for a key that is no
+    text.
+    """
     if id(data) in parents:
         raise ValueError("is recursive: an alias refers to a value that contains it")
     if len(parents) > _DEEPEST:
         raise ValueError("is nested too deeply")
-    if id(data) in done:
-        return  # by another alias: nested aliases would take exponential time
+    if id(data) in sizes:
+        return sizes[id(data)]  # by another alias: nested aliases would take exponential time
     other = [key for key in data if not isinstance(key, str)] if isinstance(data, dict) else ()
     if other:
         raise ValueError(f"has a key that is no text: {other[0]!r}")
     values = data.values() if isinstance(data, dict) else data if isinstance(data, (list, tuple)) else ()
-    for value in values:
-        _refuse_unwritable(value, (*parents, id(data)), done)
-    done.add(id(data))
+    size = 1 + sum(_refuse_unwritable(value, (*parents, id(data)), sizes) for value in values)
+    if size > _LARGEST:
+        raise ValueError(f"has more than {_LARGEST:,} values, by its aliases")
+    sizes[id(data)] = size
+    return size
 
 
 def merge(last: Stack, original: Stack, copy: Stack) -> Stack:

@@ -73,6 +73,15 @@ class Workspace:
         files.write(self.folder / "Pulumi.yaml", (ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))
         self._copy_config(original)
 
+    def is_prepared(self) -> bool:
+        """Return True if ``prepare`` has nothing to write. Raises InputError as ``prepare`` does."""
+        original, copy = stack_file.load(ROOT / self.config_file.name), stack_file.load(self.config_file)
+        for stack in (original, copy):
+            self._refuse_connection(stack)
+        pulumi_files = {files.read(folder / "Pulumi.yaml") for folder in (ROOT, self.folder)}
+        copied = self._last_original.exists() and self.config_file.exists()
+        return copied and stack_file.load(self._last_original) == original and len(pulumi_files) == 1
+
     def set_in_copy(self) -> list[str]:
         """Return the keys that were set in the copy of the stack's file, or removed there as "no KEY"."""
         last, copy = stack_file.load(self._last_original), stack_file.load(self.config_file)

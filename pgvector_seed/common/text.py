@@ -23,6 +23,11 @@ def printable(text: str) -> str:
     return escaped.replace(_ANYWHERE, "##\\x5b")
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, which takes an s unless the number is 1: "1 row", "2,000 rows"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def lines(text: str) -> list[str]:
     """Split a text at its line ends, and return each line printable."""
     return [_FIRST.sub(r"\1\\x3a", printable(line)) for line in text.replace("\r\n", "\n").split("\n")]

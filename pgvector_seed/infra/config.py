@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pulumi
 from pulumi.runtime.config import get_config_env, get_config_secret_keys_env
 
-from pgvector_seed.common.text import did_you_mean, fault_of_text
+from pgvector_seed.common.remedies import setting
+from pgvector_seed.common.text import did_you_mean, fault_of_text, nearest
 from pgvector_seed.infra.args import CHECKS, LIBPQ, VectorDatabaseArgs
 from pgvector_seed.infra.policy import WARN
 from pgvector_seed.infra.roles import read_roles
@@ -36,10 +37,9 @@ def parse(raw: Mapping[str, str], secret: Collection[str] = ()) -> VectorDatabas
     roles, faults_of_roles = read_roles(raw)
     faults += faults_of_roles
     keys = {*KEYS, "tables", "roles"}
-    faults += [
-        with_command(f"{key}: no such key{did_you_mean(key, keys)}", f"pulumi config rm {key}")
-        for key in raw.keys() - keys
-    ]
+    for key in sorted(raw.keys() - keys):
+        unknown = f"{key}: no such key{did_you_mean(key, keys)}"
+        faults.append(with_command(unknown, f"pulumi config rm {key}{_renamed(key, keys - raw.keys())}"))
     for key in raw.keys() & KEYS.keys():
         fault = KEYS[key].check(raw[key])
         if fault:
@@ -54,6 +54,12 @@ def parse(raw: Mapping[str, str], secret: Collection[str] = ()) -> VectorDatabas
     texts = {ARGUMENTS[key]: raw[key] for key in raw.keys() & ARGUMENTS.keys()}
     flags = {name: raw[key] == "true" for key, name in FLAGS.items() if key in raw}
     return VectorDatabaseArgs(tables=tables, roles=roles, **flags, **texts)  # type: ignore[arg-type]
+
+
+def _renamed(key: str, others: Collection[str]) -> str:
+    """Return the command, after one that removes a key, that sets the nearest of the others, or ""."""
+    name = nearest(key, others)
+    return f"; {setting(name)}" if name else ""
 
 
 @dataclass(frozen=True)

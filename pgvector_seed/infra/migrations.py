@@ -48,6 +48,7 @@ from pgvector_seed.infra.state import (
 )
 from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.files import Migration, checksums, down_checksums, load_if_present
+from pgvector_seed.migrate.lock import begun
 from pgvector_seed.migrate.runner import ApplyOptions, revert
 from pgvector_seed.migrate.script import file_texts, refuse_faults
 from pgvector_seed.postgres.connection import connect
@@ -107,8 +108,9 @@ class MigrationsProvider(ResourceProvider):
             if ledger is None:
                 report(WITHOUT_LEDGER.format(props["ledger"]))
                 return ReadResult(None, {})
-            if ledger.unfinished:
-                report(f"{ledger.unfinished['file']} was begun and is not recorded as done")
+            unfinished = begun(connection, ledger)
+            if unfinished:
+                report(f"{unfinished.message}. {unfinished.remedy}")
             outputs = outputs_of(connection, props, ledger)
             outputs["downs"] = down_checksums(ledger.migrations.values())
             if ledger.declaration != declaration(props):

@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 
 from pgvector_seed.common.text import did_you_mean, fault_of_text
-from pgvector_seed.infra.validation import with_command
+from pgvector_seed.infra.validation import shown, with_command
 from pgvector_seed.postgres.catalog import fault_of_identifier
 
 KINDS = ("owner", "writer", "reader")
@@ -73,7 +73,7 @@ def _read(raw: str) -> tuple[dict[str, Role], list[str]]:
     except ValueError:
         roles = None
     if not isinstance(roles, dict):
-        fault = f"roles: must map owner, writer and reader to names; got {raw!r}"
+        fault = f"roles: must map owner, writer and reader to names; got {shown(raw)}"
         return {}, [with_command(fault, "pulumi config rm roles")]
     faults = list(_faults(roles))
     return {} if faults else {kind: _role(roles[kind]) for kind in KINDS}, faults
@@ -84,7 +84,7 @@ def _role(value: str | dict[str, str]) -> Role:
 
 
 def _faults(roles: dict[str, Any]) -> Iterator[str]:
-    for kind in roles.keys() - set(KINDS):
+    for kind in sorted(roles.keys() - set(KINDS)):
         fault = f"roles: no such key: {kind}{did_you_mean(kind, KINDS)}"
         yield with_command(fault, f"pulumi config rm --path 'roles.{kind}'")
     for fault, kind in faults_of_names({kind: _name(roles.get(kind)) for kind in KINDS}):
@@ -109,7 +109,7 @@ def fault_of_name(name: Any) -> str | None:
     """Return the fault of a role's name, or None."""
     if fault_of_text(name):
         near = did_you_mean(next(iter(name)), ["existing"]) if isinstance(name, dict) and len(name) == 1 else ""
-        return f"must be a role's name, or {{existing: NAME}} for a role that exists; got {name!r}{near}"
+        return f"must be a role's name, or {{existing: NAME}} for a role that exists; got {shown(name)}{near}"
     if fault := fault_of_identifier(name):
-        return f"{fault}; got {name!r}"
+        return f"{fault}; got {shown(name)}"
     return f"{name!r} is reserved" if name.startswith("pg_") or name in ("public", "none") else None

@@ -9,25 +9,20 @@ from typing import Any
 import msgspec
 
 from pgvector_seed.common.text import did_you_mean, fault_of_text, nearest
-from pgvector_seed.infra.validation import with_command
+from pgvector_seed.infra.validation import shown, with_command
 from pgvector_seed.migrate.contract import DeclaredRecall, TableDeclaration
 from pgvector_seed.vectors.metrics import OPERATORS
 
 Tables = dict[str, dict[str, Any]]
 
-# For each key of a declaration: its valid values, and the commands that set one. {0} is the table's path, {1} the
-# metric nearest to the value.
+# For each key of a declaration its valid values.
 _KEYS = {
-    "metric": (f"one of {', '.join(OPERATORS)}", "pulumi config set --path '{0}.metric' {1}"),
-    "rows": ("an integer", "pulumi config set --path '{0}.rows' 1000"),
-    "recall": (
-        "a map of k (an integer) and minimum (0 to 1) only",
-        (
-            "pulumi config rm --path '{0}.recall'; pulumi config set --path '{0}.recall.k' 10; "
-            "pulumi config set --path '{0}.recall.minimum' --type float 0.9"
-        ),
-    ),
+    "metric": f"one of {', '.join(OPERATORS)}",
+    "rows": "an integer",
+    "recall": "a map of k (an integer) and minimum (0 to 1) only",
 }
+_EXAMPLE = {"k": "10", "minimum": "--type float 0.9"}
+_GOOD = {"k": 10, "minimum": 0.9}
 
 
 def read_tables(raw: str) -> tuple[Tables, list[str]]:
@@ -37,7 +32,7 @@ def read_tables(raw: str) -> tuple[Tables, list[str]]:
     except ValueError:
         tables = None
     if not isinstance(tables, dict):
-        fault = f"tables: must map tables to their declarations; got {raw!r}"
+        fault = f"tables: must map tables to their declarations, as in {{items: {{metric: l2}}}}; got {shown(raw)}"
         return {}, [with_command(fault, "pulumi config rm tables")]
     faults = [fault for name, table in tables.items() for fault in faults_of_table(name, table)]
     return tables, [with_command(fault, command) for fault, command in faults]
@@ -46,21 +41,38 @@ def read_tables(raw: str) -> tuple[Tables, list[str]]:
 def faults_of_table(name: Any, table: Any) -> Iterator[tuple[str, str]]:
     """Yield each fault of a table's declaration, with the command that fixes the configuration."""
     if fault := fault_of_text(name):
-        yield f"tables: a table's name {fault}; got {name!r}", "pulumi config rm tables"
+        yield f"tables: a table's name {fault}; got {shown(name)}", "pulumi config rm tables"
         return
     path = f"tables[{json.dumps(name)}]"
     if not isinstance(table, Mapping):
-        yield f"{path}: must be a map; got {table!r}", f"pulumi config rm --path '{path}'"
+        yield f"{path}: must be a map; got {shown(table)}", f"pulumi config rm --path '{path}'"
         return
     for key, value in table.items():
         if key not in _KEYS:
             fault = f"{path}: no such key: {key}{did_you_mean(str(key), _KEYS)}"
-            yield fault, f"pulumi config rm --path '{path}.{key}'"
+            name = nearest(str(key), _KEYS.keys() - table.keys())
+            renamed = f"; pulumi config set --path '{path}.{name}'" if name else ""
+            yield fault, f"pulumi config rm --path '{path}.{key}'{renamed}"
         elif not _fits(key, value):
-            valid, commands = _KEYS[key]
-            fault = f"{path}: {key} must be {valid}; got {value!r}{_unknown_part(key, value)}"
-            metric = nearest(value, OPERATORS) if isinstance(value, str) else None
-            yield fault, commands.format(path, metric or "l2")
+            fault = f"{path}: {key} must be {_KEYS[key]}; got {shown(value)}{_unknown_part(key, value)}"
+            yield fault, "; ".join(_commands(f"{path}.{key}", key, value))
+
+
+def _commands(path: str, key: str, value: Any) -> Iterator[str]:
+    """Yield the commands that make the value of a key valid, and leave the parts of a recall that are."""
+    if key == "recall":
+        parts = value if isinstance(value, Mapping) else {}
+        if parts is not value:
+            yield f"pulumi config rm --path '{path}'"
+        yield from (f"pulumi config rm --path '{path}.{part}'" for part in parts if part not in _GOOD)
+        for part, example in _EXAMPLE.items():
+            if part not in parts or not _fits("recall", {**_GOOD, part: parts[part]}):
+                yield f"pulumi config set --path '{path}.{part}' {example}"
+    elif key == "rows":
+        yield f"pulumi config set --path '{path}' 1000"
+    else:
+        metric = nearest(value, OPERATORS) if isinstance(value, str) else None
+        yield f"pulumi config set --path '{path}' {metric or 'l2'}"
 
 
 def _unknown_part(key: str, value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import reprlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
@@ -64,6 +65,13 @@ def _shown(value: Any) -> str:
     return repr(value) if isinstance(value, str | int | float | None) else type(value).__name__
 
 
+def shown(value: Any) -> str:
+    """Return the repr of a value, each part of it shortened: it may be large."""
+    short = reprlib.Repr()
+    short.maxlevel, short.maxstring, short.maxother = 3, 80, 80
+    return short.repr(value)
+
+
 def with_command(fault: str, command: str) -> str:
     """Return a fault of the configuration with the command that fixes it."""
     return str(InputError(fault, f"Run: {command}"))
@@ -71,16 +79,16 @@ def with_command(fault: str, command: str) -> str:
 
 def one_of(*choices: str) -> Callable[[str], str | None]:
     """Return a check that a value is one of ``choices``."""
-    return lambda value: None if value in choices else f"must be one of {', '.join(choices)}; got {value!r}"
+    return lambda value: None if value in choices else f"must be one of {', '.join(choices)}; got {shown(value)}"
 
 
 def fault_of_port(value: str | int) -> str | None:
     """Return the fault of a port or a list of ports, or None."""
     good = all(map(is_port, str(value).split(",")))
-    return None if good else f"must be an integer from 1 to 65535, or a list such as 5432,5433; got {value!r}"
+    return None if good else f"must be an integer from 1 to 65535, or a list such as 5432,5433; got {shown(value)}"
 
 
 def fault_of_version(value: str) -> str | None:
     """Return the fault of a version, or None."""
     good = value.isascii() and all(part.isdecimal() for part in value.split("."))
-    return None if good else f"must be a version such as 0.8.4; got {value!r}"
+    return None if good else f"must be a version such as 0.8.4; got {shown(value)}"

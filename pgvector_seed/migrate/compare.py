@@ -140,13 +140,14 @@ def _compare(expected: Objects, actual: Objects) -> Iterator[str]:
             definition, made = actual[name].get(part), parts.get(part)
             if definition != made:
                 label = f"{name}, {part}" if part else name
-                migrations = "do not make it" if made is None else f"make {_shown(made)}"
-                yield f"{label}: {_shown(definition)}, and the migrations {migrations}"
+                has = "missing" if definition is None else f"the database has {_shown(definition)}"
+                makes = "do not make it" if made is None else f"make {_shown(made)}"
+                yield f"{label}: {has}, and the migrations {makes}"
 
 
 def _not_dropped(dropped: set[str], actual: Objects) -> Iterator[str]:
     return (f"{name} exists, and the migrations drop it" for name in sorted(dropped & actual.keys()))
 
 
-def _shown(definition: str | None) -> str:
-    return "missing" if definition is None else f"[{' '.join(definition.split())}]"
+def _shown(definition: str) -> str:
+    return f"[{' '.join(definition.split())}]"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
+from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import Error, InterruptError
 from pgvector_seed.common.text import printable
+from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.interrupt import ending_with_client, pause, stoppable
@@ -24,6 +27,8 @@ Progress = Callable[[str], None]  # gets a line of progress
 LOCK_KEY = -8128092972461669087
 
 POLL_SECONDS = 0.2
+
+WAIT = "Wait until it has ended, then run the same command again."
 
 HOLDERS_PID = sql.SQL("""
 SELECT pid FROM pg_locks
@@ -91,6 +96,45 @@ def _describe_ledger(connection: Connection) -> str:
 def _try_lock(connection: Connection) -> bool:
     row = connection.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone()
     return row is not None and bool(row[0])
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A migration that was begun outside of a transaction and is not recorded as done.
+
+    ``pid`` is the server process that runs it, or None if it was interrupted.
+    """
+
+    file: str
+    pid: int | None
+
+    @property
+    def message(self) -> str:
+        """The state of the migration in words."""
+        if self.pid:
+            return f"{self.file} is running, in server process {self.pid}"
+        return f"{self.file} was begun and is not recorded as done"
+
+    @property
+    def remedy(self) -> str:
+        """The next command."""
+        return WAIT if self.pid else f"Run the interrupted command again, such as: {PROGRAM} migrate apply"
+
+
+def begun(connection: Connection, ledger: Ledger | None) -> Begun | None:
+    """Return the migration that the ledger records as begun, or None.
+
+    The holder of the migration lock is taken for its runner: it runs, or first completes, what is begun.
+    """
+    if ledger is None or not ledger.unfinished:
+        return None
+    return Begun(ledger.unfinished["file"], holders_pid(connection))
+
+
+def holders_pid(connection: Connection) -> int | None:
+    """Return the server process of the session that holds the migration lock, or None."""
+    rows = query_catalog(connection, HOLDERS_PID, (LOCK_KEY,))
+    return rows[0][0] if rows else None
 
 
 def _holder(connection: Connection) -> str:

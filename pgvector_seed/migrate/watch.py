@@ -66,8 +66,8 @@ class Watch:
         self._count = 0
         self._ended = Event()
         self._thread: Thread | None = None
-        self._lock = Lock()  # held to report, and to change _statement and _thread
-        connection.add_notice_handler(self._keep)
+        self._lock = Lock()  # held to change _statement and _thread
+        self._reporting = Lock()
 
     @contextmanager
     def running(self, place: str) -> Iterator[None]:
@@ -81,9 +81,11 @@ class Watch:
                 with suppress(RuntimeError):  # there may be too many processes
                     thread.start()
                     self._thread = thread
+        self.connection.add_notice_handler(self._keep)
         try:
             yield
         finally:
+            self.connection.remove_notice_handler(self._keep)  # the caller may keep the connection
             self._end(statement)
 
     def _end(self, statement: _Running) -> None:
@@ -93,10 +95,15 @@ class Watch:
             if follower:
                 self._thread = None
                 self._ended.set()  # first: an interrupt may end the report
-            if self._count > MESSAGES:
-                self._messages.append(f"{statement.place}: {self._count - MESSAGES} more messages")
+        if self._count > MESSAGES:
+            self._messages.append(f"{statement.place}: {self._count - MESSAGES} more messages")
+        reporting = self._reporting.acquire(timeout=CLOSING_SECONDS)  # the thread's report may wait for this thread
+        try:
             with suppress(Exception):  # the statement's own result counts
                 self._report_messages()
+        finally:
+            if reporting:
+                self._reporting.release()
         if follower:
             follower.join(CLOSING_SECONDS)  # an open connection may be in the way of the next command
 
@@ -136,7 +143,7 @@ class Watch:
         return None
 
     def _tell(self, statement: _Running, line: str) -> None:
-        with self._lock:
+        with self._reporting:
             if self._statement is statement:
                 self._report_messages()
                 self.report(line)

@@ -73,6 +73,8 @@ _REMEDIES = {
     "does not exist": f"Check PGDATABASE and PGUSER (Pulumi: {settings('database', 'user')}).",
     "SSL": f"Set PGSSLMODE (Pulumi: {setting('sslmode')}) to a mode that the server supports.",
 }
+# Names, which may have words of a message in them; the methods of authentication stay.
+_NAME = re.compile(r'"(?!!password"|scram-sha-256")[^"]*"|(?<=host )\'[^\']*\'')
 OWN_IS_DOWN = in_checkout('The server that make brings is down. Run: make up; eval "$(make env)"')
 _CHECK = f"Check {{}} (Pulumi: {settings('host', 'port')}), and that the server is running."
 
@@ -96,4 +98,5 @@ def message_of(error: Exception, default_host: str | None) -> str:
 def remedy_of(message: str, default_address: str | None) -> str:
     """Return the remedy for a message. ``default_address`` is PGHOSTADDR, which wins over a host."""
     check = _CHECK.format("PGHOSTADDR, PGHOST and PGPORT" if default_address else "PGHOST and PGPORT")
-    return next((remedy for part, remedy in _REMEDIES.items() if part in message), check)
+    words = _NAME.sub('""', message)
+    return next((remedy for part, remedy in _REMEDIES.items() if part in words), check)

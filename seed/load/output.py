@@ -7,7 +7,7 @@ import time
 from typing import TextIO
 
 from pgvector_seed.common.commands import PROGRAM
-from pgvector_seed.common.text import printable
+from pgvector_seed.common.text import counted, printable
 from pgvector_seed.data.store import Counts
 from pgvector_seed.data.summary import Loaded
 
@@ -67,11 +67,12 @@ def as_text(loaded: Loaded, *, dry_run: bool) -> str:
 
 
 def _rejected(loaded: Loaded) -> list[str]:
-    return [f"{loaded.rejected:,} bad rows were rejected: fix them, and load their file"] if loaded.rejected else []
+    rejected = counted(loaded.rejected, "bad row")
+    return [f"{rejected} rejected: fix the file of --rejects, and load it"] if loaded.rejected else []
 
 
 def _counts(counts: Counts) -> str:
-    return f"{counts.copied:,} rows copied, {counts.changed:,} changed, {counts.unchanged:,} unchanged"
+    return f"{counted(counts.copied, 'row')} copied, {counts.changed:,} changed, {counts.unchanged:,} unchanged"
 
 
 def _bound(loaded: Loaded) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.migrate.files import Migration, checksums
 from pgvector_seed.migrate.ledger.model import AppliedMigration, Ledger
+from pgvector_seed.migrate.lock import Begun
 from pgvector_seed.migrate.plan import NO_DOWN, plan
 from pgvector_seed.migrate.runner import Preview
 
@@ -25,19 +25,21 @@ def plan_as_data(preview: Preview, irreversible: Collection[str]) -> dict[str, A
     }
 
 
-def plan_as_text(preview: Preview, irreversible: Collection[str]) -> str:
-    """Return a line for each step of the next ``apply``."""
+def plan_as_text(preview: Preview, irreversible: Collection[str], begun: Begun | None) -> str:
+    """Return a line for each step of the next ``apply``, and the state of a migration that was begun."""
     lines = preview.plan.lines(irreversible)
     lines += [f"record the edited down of {id_}" for id_ in preview.edited_downs]
     if preview.declaration_changes:
         lines.append("record the contract")
-    if preview.ledger and preview.ledger.unfinished:
-        lines.append(f"{preview.ledger.unfinished['file']} was begun and is not recorded as done")
+    lines += [begun.message, f"  {begun.remedy}"] if begun else []
     return "\n".join(lines or ["Nothing to do: the database has every migration."])
 
 
-def status_as_data(migrations: Sequence[Migration], ledger: Ledger | None) -> dict[str, Any]:
-    """Return each migration with its state: applied, pending, changed (another checksum), unknown (no file)."""
+def status_as_data(migrations: Sequence[Migration], ledger: Ledger | None, begun: Begun | None) -> dict[str, Any]:
+    """Return each migration with its state: applied, pending, changed (another checksum), unknown (no file).
+
+    ``unfinished`` is the file that was ``begun``, and ``running_in`` the server process that runs it.
+    """
     files = checksums(migrations)
     applied = ledger.migrations if ledger else {}
     refusal = _refusal(files, ledger)
@@ -47,7 +49,8 @@ def status_as_data(migrations: Sequence[Migration], ledger: Ledger | None) -> di
         "right": refusal is None,
         "error": refusal.message if refusal else None,
         "remedy": refusal.remedy if refusal else None,
-        "unfinished": ledger.unfinished.get("file") if ledger else None,
+        "unfinished": begun.file if begun else None,
+        "running_in": begun.pid if begun else None,
         "migrations": [_entry(id_, files.get(id_), applied.get(id_)) for id_ in sorted(files.keys() | applied.keys())],
     }
 
@@ -75,7 +78,7 @@ def _entry(id_: str, checksum: str | None, applied: AppliedMigration | None) -> 
     }
 
 
-def status_as_text(data: dict[str, Any]) -> str:
+def status_as_text(data: dict[str, Any], begun: Begun | None) -> str:
     """Return a line for the ledger and for each migration, from the data of ``status_as_data``."""
     if data["ledger"]:
         lines = [f"Ledger {data['ledger']}, schema {data['schema']}"]
@@ -83,8 +86,7 @@ def status_as_text(data: dict[str, Any]) -> str:
         lines = ["No ledger: nothing was applied to this database"]
     width = max(len(entry["id"]) for entry in data["migrations"])
     lines += [f"{entry['id']:{width}}  {_state(entry)}" for entry in data["migrations"]]
-    if data["unfinished"]:
-        lines.append(f"{data['unfinished']} was begun and is not recorded as done: run {PROGRAM} migrate apply")
+    lines += [begun.message, f"  {begun.remedy}"] if begun else []
     if not data["right"]:
         lines += [f"The files do not match: {data['error']}", f"  {data['remedy']}"]
     return "\n".join(lines)

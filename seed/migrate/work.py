@@ -17,6 +17,7 @@ from pgvector_seed.migrate.declaration import Declaration, fault_of_schema
 from pgvector_seed.migrate.files import create, load, load_if_present
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.ledger.trust import deployment_schema
+from pgvector_seed.migrate.lock import begun
 from pgvector_seed.migrate.session import Limits, fault_of_duration
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.errors import translated
@@ -33,17 +34,25 @@ def plan(*, directory: str, schema: str | None, allow_down: bool, as_json: bool)
         migrations = load(Path(directory))
         options = _options(allow_down=allow_down)
         preview = runner.preview(connection, migrations, _declaration(connection, schema), options)
+        unfinished = begun(connection, preview.ledger)
     irreversible = {migration.id for migration in migrations if migration.down is None}
-    _print(plan_as_data(preview, irreversible) if as_json else plan_as_text(preview, irreversible))
+    if as_json:
+        _print(plan_as_data(preview, irreversible))
+    else:
+        _print(add_place(plan_as_text(preview, irreversible, unfinished), directory, schema))
 
 
 @with_place_in_remedies
 def status(*, directory: str, as_json: bool) -> None:
     """Print every migration, and exit with 1 if the ledger and the files do not match."""
     with connect() as connection, translated("reading the ledger"):
-        data = status_as_data(load(Path(directory)), read_ledger(connection))
-    data["remedy"] = data["remedy"] and add_place(data["remedy"], directory)
-    _print(data if as_json else status_as_text(data))
+        ledger = read_ledger(connection)
+        unfinished = begun(connection, ledger)
+    data = status_as_data(load(Path(directory)), ledger, unfinished)
+    if as_json:
+        _print({**data, "remedy": data["remedy"] and add_place(data["remedy"], directory)})
+    else:
+        _print(add_place(status_as_text(data, unfinished), directory))
     if not data["right"]:
         raise SystemExit(1)
 

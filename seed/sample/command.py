@@ -9,7 +9,7 @@ from pgvector_seed.common.commands import deferred
 
 @click.command()
 @click.option("--replace", is_flag=True, help="Overwrite other vectors that have the ids 1 to 3.")
-@click.option("--unless-changed", is_flag=True, help="Insert nothing if the table is not the article's.")
+@click.option("--unless-changed", is_flag=True, help="Insert nothing if the table is not the article's; print a line.")
 @click.option("--schema", help="The schema of the deployment. [default: the ledger's]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")
 @deferred

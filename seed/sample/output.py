@@ -6,6 +6,9 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
+from pgvector_seed.common.commands import PROGRAM
+from pgvector_seed.common.remedies import IN_CHECKOUT
+
 from . import article
 from .answers import Answers
 from .check import Comparison, rounded
@@ -36,6 +39,13 @@ def as_tables(answers: Answers, comparisons: Sequence[Comparison]) -> str:
             _verdict(comparisons),
         ]
     )
+
+
+def as_summary(answers: Answers, comparisons: Sequence[Comparison]) -> str:
+    """Return one line if all answers are right; otherwise the tables."""
+    if not all(comparison.right for comparison in comparisons):
+        return as_tables(answers, comparisons)
+    return f"{_verdict(comparisons)} To see them: {'make seed' if IN_CHECKOUT else f'{PROGRAM} sample'}"
 
 
 def _verdict(comparisons: Sequence[Comparison]) -> str:

@@ -15,7 +15,7 @@ from .answers import run
 from .changed import reason_to_leave_out
 from .check import compare
 from .output import as_json as answers_as_json
-from .output import as_tables
+from .output import as_summary, as_tables
 
 _NEXT = f"Next: your rows, then {'make' if IN_CHECKOUT else PROGRAM} verify"
 
@@ -23,7 +23,7 @@ _NEXT = f"Next: your rows, then {'make' if IN_CHECKOUT else PROGRAM} verify"
 def sample(*, replace: bool, unless_changed: bool, schema: str | None, as_json: bool) -> None:
     """Insert the article's vectors, print the answers, and exit with 1 if one is wrong.
 
-    With ``unless_changed``, print one line instead if the table is not the article's any more.
+    With ``unless_changed``, print one line if they are right, or if the table is not the article's any more.
     """
     with connect() as connection, translated("the sample"):
         left_out = reason_to_leave_out(connection, schema) if unless_changed else None
@@ -32,6 +32,7 @@ def sample(*, replace: bool, unless_changed: bool, schema: str | None, as_json: 
             return
         answers = run(connection, schema, replace=replace)
     comparisons = compare(answers)
-    click.echo(answers_as_json(answers, comparisons) if as_json else as_tables(answers, comparisons))
+    as_text = as_summary if unless_changed else as_tables
+    click.echo(answers_as_json(answers, comparisons) if as_json else as_text(answers, comparisons))
     if not all(comparison.right for comparison in comparisons):
         raise SystemExit(1)

@@ -150,7 +150,7 @@ def test_missing_rows_and_null_vectors_are_filled(table: str, tmp_path: Path) ->
     words = [save(tmp_path / "v.npy", values), "--table", "items", "--number-from", "1"]
     load(table, *words)
     ask(table, "DELETE FROM items WHERE id = 7; UPDATE items SET embedding = NULL WHERE id IN (8, 9)")
-    assert "1 rows copied, 2 changed, 97 unchanged" in load(table, *words)
+    assert "1 row copied, 2 changed, 97 unchanged" in load(table, *words)
     assert same(table, values)
     ask(table, "ALTER TABLE items ADD COLUMN title text; UPDATE items SET title = 'kept' WHERE id = 1")
     rows = [{"id": 1, "embedding": values[0].tolist(), "title": None}]
@@ -173,7 +173,7 @@ def test_a_second_embedding_column(table: str, tmp_path: Path) -> None:
 def test_standard_input_patterns_and_compression(table: str, tmp_path: Path) -> None:
     """JSON Lines and CSV come from a pipe, and files by a pattern, in the order of their names."""
     row = json.dumps({"id": 1, "embedding": [1, 2, 3]})
-    assert "1 rows copied" in load(table, "-", "--table", "items", text=row)
+    assert "1 row copied" in load(table, "-", "--table", "items", text=row)
     assert "1 unchanged" in load(table, "-", "--table", "items", text='id,embedding\n1,"[1, 2, 3]"\n')
     for part in range(3):
         save(tmp_path / f"part-{part}.npy", np.full((4, 3), part))
@@ -228,7 +228,7 @@ def test_columns_are_mapped_or_left_out(table: str, tmp_path: Path) -> None:
     assert "has no column embedding" in load(table, file, "--table", "items", "--map", "key=id", code=2)
     words = [file, "--table", "items", "--map", "key=id", "--map", "vector=embedding"]
     assert "--map title=" in load(table, *words, code=2)
-    assert "1 rows copied" in load(table, *words, "--map", "title=")
+    assert "1 row copied" in load(table, *words, "--map", "title=")
     assert stored(table) == {5: [1, 2, 3]}
     assert "has no column nonsense" in load(table, *words, "--map", "nonsense=id", code=2)
 
@@ -433,7 +433,7 @@ def test_the_commands_of_the_docs(database: str, tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     settings = {**pg_variables(database), "PYTHONPATH": str(ROOT), "PATH": path}
     done = run(["bash", "-euc", commands], tmp_path, **settings)
-    assert (done.returncode, "1 rows copied" in done.stdout) == (0, True), done.stdout
+    assert (done.returncode, "1 row copied" in done.stdout) == (0, True), done.stdout
 
 
 def test_an_index_that_is_there_before_the_data_is_named(table: str, tmp_path: Path) -> None:

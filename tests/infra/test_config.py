@@ -136,7 +136,16 @@ def test_all_faults_are_reported_at_once() -> None:
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        ({"on_destroy": "revert"}, "on_destroy: no such key; did you mean onDestroy? Run: pulumi config rm on_destroy"),
+        (
+            {"on_destroy": "revert"},
+            "did you mean onDestroy? Run: pulumi config rm on_destroy; pulumi config set onDestroy",
+        ),
+        ({"readerpasword": "s3cret"}, "Run: pulumi config rm readerpasword; pulumi config set --secret readerPassword"),
+        ({"on_destroy": "revert", "onDestroy": "revert"}, "Run: pulumi config rm on_destroy"),
+        (
+            {"tables": '{"t": {"metrics": "l2"}}'},
+            "rm --path 'tables[\"t\"].metrics'; pulumi config set --path 'tables[\"t\"].metric'",
+        ),
         ({"ondestroy": "revert"}, "did you mean onDestroy?"),
         ({"minimum-version": "0.8.4"}, "did you mean minimumVersion?"),
         ({"shcema": "x"}, "did you mean schema?"),
@@ -206,7 +215,7 @@ def test_a_bad_value_names_its_key_and_the_command(key: str, value: str) -> None
             '{"t": {"recall": {"k": 10, "minimum": 1.5}}}',
             "set --path 'tables[\"t\"].recall.minimum' --type float 0.9",
         ),
-        ('{"t": {"recall": {"k": 10, "minimum": 0.9, "of": 1}}}', "rm --path 'tables[\"t\"].recall'"),
+        ('{"t": {"recall": {"k": 10, "minimum": 0.9, "of": 1}}}', "rm --path 'tables[\"t\"].recall.of'"),
         ('{"t": {"metrics": "l2"}}', "rm --path 'tables[\"t\"].metrics'"),
     ],
 )
@@ -219,6 +228,25 @@ def test_a_bad_declaration_of_a_table_says_what_it_got_and_what_it_wants() -> No
     assert "metric must be one of l2, ip, cosine, l1, hamming, jaccard; got 'l3'" in errors
     assert "rows must be an integer; got -1" in errors
     assert "recall must be a map of k (an integer) and minimum (0 to 1) only; got 0.9" in errors
+
+
+def test_only_the_wrong_part_of_a_recall_is_to_be_set() -> None:
+    """Regression: the advice was to remove the recall and to set all of it at once."""
+    errors = faults({"tables": '{"t": {"recall": {"k": 5, "minimum": 90}}}'})
+    command = "pulumi config set --path 'tables[\"t\"].recall.minimum' --type float 0.9"
+    assert errors.endswith(f"got {{'k': 5, 'minimum': 90}}. Run: {command}")
+
+
+def test_tables_in_another_form_show_the_right_one() -> None:
+    assert "as in {items: {metric: l2}}; got '[\"items\"]'" in faults({"tables": '["items"]'})
+
+
+def test_a_large_value_is_shortened() -> None:
+    nested: object = "x" * 1000
+    for _ in range(5):
+        nested = [nested] * 9
+    for raw in ({"tables": {"t": nested}}, {"tables": nested}, {"roles": nested}, {"onDestroy": nested}):
+        assert len(faults({key: json.dumps(value) for key, value in raw.items()})) < 3000
 
 
 def test_every_key_of_a_declared_table_has_its_words() -> None:

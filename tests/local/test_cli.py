@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -17,8 +18,8 @@ import pytest
 
 from local.advice import without_pulumi
 from local.server import Server
-from tests.conftest import ask, own_conninfo, remove
-from tests.e2e.conftest import copy_project, run
+from tests.conftest import ask, own_conninfo, remove, until
+from tests.e2e.conftest import copy_project, run, start
 
 ITEMS = "CREATE TABLE items (id bigint PRIMARY KEY, embedding vector(384));"
 
@@ -201,15 +202,40 @@ def test_what_was_set_in_the_shell_of_make_env_is_told(copy: Path) -> None:
     assert told in local(copy, "preview")
 
 
+def test_only_a_command_that_changes_something_waits_for_another(copy: Path) -> None:
+    """Regression: `make verify` and `make env` waited for a long `make up`, and nothing said for what."""
+    local(copy, "up")
+    (copy / "migrations" / "0002_slow.up.sql").write_text("SELECT pg_sleep(600)")
+    conninfo = own_conninfo(Server(copy / ".local" / "18", 18))
+    command = [sys.executable, "-m", "local"]
+    settings = {"ENGINE": "standalone", "PYTHONUNBUFFERED": "1"}
+    sleeper = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    with start([*command, "up"], copy, **settings) as up:
+        (pid,) = until(lambda: ask(conninfo, sleeper))[0]
+        for word in ("verify", "contract", "env", "seed"):
+            with start([*command, word], copy, **settings) as reading:
+                output = reading.communicate(timeout=60)[0]
+            assert reading.returncode == 0, output
+            assert "waiting" not in output
+        with start([*command, "preview"], copy, **settings) as waiting:
+            assert waiting.stdout
+            holder = rf"make up \(process {up.pid}, since \d\d:\d\d:\d\d\)"
+            assert re.fullmatch(rf"waiting for {holder} in this folder\n", next(iter(waiting.stdout)))
+            ask(conninfo, f"SELECT pg_terminate_backend({pid})")
+            assert "apply 0002_slow" in waiting.communicate()[0]
+        up.communicate()
+
+
 def test_stand_alone_no_command_of_pulumi_is_advised(copy: Path) -> None:
     """Regression: `pulumi config rm` was advised to those who have no Pulumi."""
     config = copy / "Pulumi.dev.yaml"
     good = config.read_text()
     for wrong, advice in {
-        "  pgvector-seed:on_destroy: revert\n": "In Pulumi.dev.yaml, remove: on_destroy",
-        "  pgvector-seed:minimumVersion: x\n": "In Pulumi.dev.yaml, set: minimumVersion: 0.8.4",
+        f"{good}  pgvector-seed:on_destroy: revert\n": "In Pulumi.dev.yaml, remove: on_destroy\n",
+        good.replace("onDestroy", "on_destroy"): "In Pulumi.dev.yaml, rename: on_destroy to onDestroy\n",
+        f"{good}  pgvector-seed:minimumVersion: x\n": "In Pulumi.dev.yaml, set: minimumVersion: 0.8.4",
     }.items():
-        config.write_text(good + wrong)
+        config.write_text(wrong)
         for verb in ("preview", "up"):
             output = local(copy, verb, code=2)
             assert advice in output, output
@@ -229,6 +255,14 @@ def test_stand_alone_no_command_of_pulumi_is_advised(copy: Path) -> None:
         ("Set PGHOST (Pulumi: pulumi config set host; pulumi config set port) to", "Set PGHOST to"),
         ("Run: pulumi config set --secret password", "In Pulumi.dev.yaml, remove: password; set PGPASSFILE instead"),
         ("Run: pulumi config set lockTimeout 5s", "In Pulumi.dev.yaml, set: lockTimeout: 5s"),
+        (
+            "pulumi config rm --path 'a.recall'; pulumi config set --path 'a.recall.k' 10",
+            "in Pulumi.dev.yaml, set: 'a.recall.k': 10",
+        ),
+        (
+            "Run: pulumi config rm --path 'a.metrics'; pulumi config set --path 'a.metric'",
+            "In Pulumi.dev.yaml, rename: 'a.metrics' to 'a.metric'",
+        ),
         ("pulumi config set --path 'a.minimum' --type float 0.9", "in Pulumi.dev.yaml, set: 'a.minimum': 0.9"),
     ],
 )

@@ -149,7 +149,12 @@ def test_a_stack_file_that_is_not_yaml_is_named(own_workspace: Workspace) -> Non
         own_workspace.prepare()
 
 
+# A thousand million values in a few lines.
+BOMB = b"config:\n  a0: &a0 [x]\n" + b"".join(
+    b"  a%d: &a%d [%s]\n" % (level, level, b", ".join([b"*a%d" % (level - 1)] * 8)) for level in range(1, 11)
+)
 BAD = {
+    BOMB: "has more than 100,000 values, by its aliases",
     b"config:\n  pgvector-seed:schema: caf\xe9\n": "is not UTF-8",
     b"- config\n": "is not a map but a list",
     b"config": "is not a map but a str",

@@ -94,7 +94,7 @@ def test_what_the_migrations_make_is_recognised(
         ("DROP TABLE a", "table a is missing"),
         (
             "ALTER TABLE a ALTER v TYPE vector(4)",
-            r"table a, column v: \[vector\(4\)\], and the migrations make \[vector\(3\)\]",
+            r"table a, column v: the database has \[vector\(4\)\], and the migrations make \[vector\(3\)\]",
         ),
         ("ALTER TABLE a ADD extra int", "table a, column extra: .*do not make it"),
         ("ALTER TABLE a DROP t", "table a, column t: missing"),

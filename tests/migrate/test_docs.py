@@ -18,17 +18,15 @@ from pgvector.psycopg import register_vector
 
 from local.workspace import ROOT
 from tests.conftest import ask, declare, pg_variables
-from tests.migrate.helpers import run
+from tests.migrate.helpers import MARK, run, undo_all
 
 PAGE = (ROOT / "docs" / "migrations.md").read_text(encoding="utf-8")
 BLOCKS = {
     title: textwrap.dedent(block)
     for title, block in re.findall(r"<!-- (?:sql|python): (\w+) -->\n *```\w+\n(.*?)```", PAGE, re.DOTALL)
 }
-BEFORE = """
-CREATE TABLE documents (id bigint PRIMARY KEY, body text NOT NULL, embedding vector(4) NOT NULL);
-CREATE INDEX documents_embedding ON documents USING hnsw (embedding vector_cosine_ops);
-"""
+BEFORE = "CREATE TABLE documents (id bigint PRIMARY KEY, body text NOT NULL, embedding vector(4) NOT NULL);"
+INDEX = MARK + "CREATE INDEX CONCURRENTLY documents_embedding ON documents USING hnsw (embedding vector_cosine_ops);"
 ROWS = "SELECT i, 'text ' || i, ARRAY[sin(i), cos(i), sin(i * 2), cos(i * 3)]::vector FROM generate_series(1, 2500) i"
 DECLARED = {"documents": {"metric": "cosine", "rows": 2500, "recall": {"k": 10, "minimum": 0.5}}}
 
@@ -58,10 +56,11 @@ class Deployment:
     def __init__(self, conninfo: str, folder: Path) -> None:
         self.conninfo, self.folder = conninfo, folder
 
-    def apply(self, text: str) -> None:
+    def apply(self, up: str, down: str) -> None:
         """Add a migration, and apply it."""
-        number = len(list(self.folder.iterdir())) + 1
-        (self.folder / f"{number:04}_m.up.sql").write_text(text)
+        number = len(list(self.folder.glob("*.up.sql"))) + 1
+        (self.folder / f"{number:04}_m.up.sql").write_text(up)
+        (self.folder / f"{number:04}_m.down.sql").write_text(down)
         run(self.conninfo, self.folder, declare(tables=DECLARED))
 
     def fill(self) -> None:
@@ -76,7 +75,8 @@ class Deployment:
 def deployment(database: str, folder: Path) -> Deployment:
     """Return a deployment of a filled table of four dimensions."""
     made = Deployment(database, folder)
-    made.apply(BEFORE)
+    made.apply(BEFORE, "DROP TABLE documents;")
+    made.apply(INDEX, MARK + "DROP INDEX CONCURRENTLY documents_embedding;")
     ask(database, f"INSERT INTO documents {ROWS}")
     ask(database, "ANALYZE documents")
     return made
@@ -91,29 +91,34 @@ def test_other_dimensions_cannot_be_cast(deployment: Deployment) -> None:
 
 @pytest.mark.newest
 def test_the_dimensions_change_step_by_step(deployment: Deployment) -> None:
-    """Each step's SQL runs on filled rows; verify fails only while vectors are missing, and names them."""
-    deployment.apply(BLOCKS["add"])
+    """Each step's SQL runs on filled rows; verify fails only while vectors are missing, and names them.
+
+    Regression: a destroy stopped half-way, at the down of the old index, which went with its column.
+    """
+    deployment.apply(BLOCKS["add"], BLOCKS["add_down"])
     code, printed = verify(deployment.conninfo, "--only", "vectors")
     assert (code, "2,500 of 2,500 rows without a vector" in printed) == (1, True), printed
     deployment.fill()
-    deployment.apply(BLOCKS["index"])
+    deployment.apply(BLOCKS["index"], BLOCKS["index_down"])
     ask(deployment.conninfo, "ANALYZE documents")
     code, printed = verify(deployment.conninfo)
     assert code == 0, printed
     assert len(re.findall(r"pass +recall +public\.documents", printed)) == 2
-    deployment.apply(BLOCKS["drop"])
+    deployment.apply(BLOCKS["drop"], BLOCKS["drop_down"])
     code, printed = verify(deployment.conninfo)
     assert code == 0, printed
     assert re.findall(r"pass +column +public\.documents +(.*)", printed) == ["embedding_v2 vector(8)"]
+    undo_all(deployment.conninfo, deployment.folder)
+    assert ask(deployment.conninfo, "SELECT to_regclass('documents')") == [(None,)]
 
 
 @pytest.mark.newest
 def test_a_row_that_was_not_filled_stops_the_drop(deployment: Deployment) -> None:
-    deployment.apply(BLOCKS["add"])
+    deployment.apply(BLOCKS["add"], BLOCKS["add_down"])
     deployment.fill()
     ask(deployment.conninfo, "INSERT INTO documents VALUES (0, 'late', '[1, 2, 3, 4]')")
     with pytest.raises(Exception, match=r'column "embedding_v2" .*contains null values'):
-        deployment.apply(BLOCKS["drop"])
+        deployment.apply(BLOCKS["drop"], BLOCKS["drop_down"])
     assert ask(deployment.conninfo, "SELECT count(embedding) FROM documents") == [(2501,)]
 
 

@@ -14,11 +14,13 @@ import psycopg
 import pytest
 
 from local.workspace import ROOT
-from pgvector_seed.common.errors import MigrationError, RefusedError
+from pgvector_seed.common.errors import InputError, MigrationError, RefusedError
 from pgvector_seed.migrate.adopt import repair
 from pgvector_seed.migrate.files import load
+from pgvector_seed.migrate.lock import locked
 from pgvector_seed.migrate.runner import undo
 from pgvector_seed.postgres.connection import connect
+from seed.verify.source import from_database
 from tests.conftest import Process, ask, pg_variables, until
 from tests.migrate.helpers import MARK, applied, applier, ledger_of, run, undo_all, write
 
@@ -334,3 +336,40 @@ def test_a_repair_after_an_interrupted_drop(database: str, folder: Path) -> None
         assert repair(connection, load(folder), "public", "0001_a", print)
     run(database, folder)
     assert applied(database) == ["0001_a", "0002_b", "0003_c"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(("migrate", "status"), 0), (("migrate", "plan"), 0), (("verify", "--only", "ledger"), 1)]
+)
+def test_a_build_that_runs_is_told_with_its_process(
+    database: str, folder: Path, words: tuple[str, ...], code: int
+) -> None:
+    """Regression: another shell called a running build "not recorded as done", and advised to apply it."""
+
+    def told() -> str:
+        place = ["--directory", str(folder)] if words[0] == "migrate" else []
+        done = subprocess.run(
+            [sys.executable, "-m", "seed", *words, *place],
+            cwd=ROOT,
+            env={**os.environ, **pg_variables(database)},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    with a_waiting_build(database, folder) as (_, builder):
+        output = told()
+        assert f"0002_b.up.sql is running, in server process {builder}\n" in output
+        assert "Wait until it has ended" in output
+    output = told()
+    assert "0002_b.up.sql was begun and is not recorded as done\n" in output
+    assert "python -m seed migrate apply" in output
+
+
+def test_a_first_run_is_told_by_verify(database: str) -> None:
+    """While the first migrations run there is no contract, and nobody is told to deploy."""
+    told = pytest.raises(InputError, match=r"no contract yet: server process \d+ is migrating it")
+    with connect(database) as holder, connect(database) as connection, locked(holder, lambda _: None), told:
+        from_database(connection)

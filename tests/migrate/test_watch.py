@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import threading
+import weakref
 from pathlib import Path
 
 import psycopg
@@ -14,7 +16,7 @@ from pgvector_seed.migrate import watch
 from pgvector_seed.migrate.files import load
 from pgvector_seed.migrate.lock import describe_session
 from pgvector_seed.migrate.runner import apply
-from pgvector_seed.postgres.connection import connect
+from pgvector_seed.postgres.connection import Connection, connect
 from tests.conftest import ask, declare, name_of, until
 from tests.migrate.helpers import MARK, run, undo_all, write
 
@@ -22,6 +24,10 @@ TABLE = "CREATE TABLE a (v vector(64)); INSERT INTO a SELECT array_agg(random())
 TABLE += "generate_series(1, 64) GROUP BY n;"
 INDEX = "INDEX i ON a USING hnsw (v vector_l2_ops)"
 RAISE = "DO $$ BEGIN RAISE NOTICE '%'; END $$;"
+
+
+class Lines(list[str]):
+    """A list that can be referred to weakly."""
 
 
 @pytest.fixture
@@ -235,3 +241,34 @@ def test_a_thread_that_cannot_start_does_not_fail_the_statement(database: str, f
 def test_the_session_that_is_waited_for_cannot_forge_a_line() -> None:
     words = describe_session(["a\n::error::b", "##[c", None, 1, "1 s"])
     assert words == r"a\n::error::b (##\x5bc, local, server process 1, connected for 1 s)"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_report_may_wait_for_the_main_thread(database: str, folder: Path) -> None:
+    """Regression: the statement's end waited for a report that waited for the statement's thread."""
+    main, handed, taken = threading.current_thread(), threading.Event(), threading.Event()
+
+    def report(_line: str) -> None:
+        if threading.current_thread() is not main:
+            handed.set()
+            taken.wait()
+
+    write(folder, a1_up="SELECT pg_sleep(0.5)")
+    with connect(database) as connection:
+        apply(connection, load(folder), declare(), report)
+    assert handed.is_set()
+    taken.set()
+
+
+def test_a_kept_connection_does_not_keep_the_report(database: str, folder: Path) -> None:
+    """Regression: each run added a handler of the server's messages to the caller's connection."""
+    write(folder, a1_up=RAISE.replace("%", "first"))
+
+    def run_on(connection: Connection) -> weakref.ref[Lines]:
+        lines = Lines()
+        apply(connection, load(folder), declare(), lines.append)
+        return weakref.ref(lines)
+
+    with connect(database) as connection:
+        kept = run_on(connection)
+        until(lambda: gc.collect() >= 0 and kept() is None)  # the thread ends by itself

@@ -177,7 +177,8 @@ def test_unless_changed_inserts_into_the_articles_table(provisioned: str) -> Non
         "UPDATE embeddings SET label = ''",
     ):
         ask(provisioned, change)
-        assert "All 7 answers are the article's." in sample(provisioned, "--unless-changed").stdout, change
+        told = "All 7 answers are the article's. To see them: make seed\n"
+        assert sample(provisioned, "--unless-changed").stdout == told, change
     ask(provisioned, "ALTER TABLE embeddings ALTER label SET NOT NULL")
     assert "All 7 answers are the article's." in sample(provisioned, "--unless-changed").stdout
 

@@ -123,3 +123,22 @@ def test_a_pgvector_whose_files_are_too_old(base: str) -> None:
     (result,) = results(base, declared(extension={"minimum": "99.0"}), "extension")
     assert result.outcome.remedy.startswith(f"The server's files are of pgvector {version}: install 99.0 or later")
     assert "as a superuser: ALTER EXTENSION vector UPDATE;" in result.outcome.remedy
+
+
+def test_an_index_of_another_metric_may_be_right(base: str) -> None:
+    """Regression: only the index was to be changed, though the declared metric may be the mistake."""
+    ask(base, f"{WITHOUT_INDEX}CREATE INDEX items_embedding_hnsw ON items USING hnsw (embedding vector_l2_ops)")
+    (result,) = results(base, CONTRACT, "index")
+    words = "-- Or, if the index is right: set metric: l2 for public.items in the stack's tables, and deploy again."
+    assert result.outcome.remedy.splitlines()[-1] == words
+    assert failing(base, declared({"metric": "l2"}), "index") == {}
+
+
+@pytest.mark.parametrize("vector", ["array_fill(0, ARRAY[32])", "NULL"])
+def test_a_query_that_only_finds_rows_says_so(base: str, vector: str) -> None:
+    """Regression: a query stood below "to fix", and fixed nothing."""
+    ask(base, f"ALTER TABLE items ALTER embedding DROP NOT NULL; UPDATE items SET embedding = {vector} WHERE id = 1")
+    (result,) = results(base, CONTRACT, "vectors")
+    told, query = result.outcome.remedy.splitlines()
+    assert told == "-- Embed these rows again, or delete them. To find them:"
+    assert [row[0] for row in ask(base, query)] == [1]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from psycopg import sql
 
+from pgvector_seed.common.text import counted
+
 from ..context import Context
 from ..model import Check, Outcome, failed, passed
 
@@ -26,7 +28,7 @@ def run(context: Context) -> Outcome:
     """Compare the server's counters of dead and live rows, summed over the partitions."""
     row = context.connection.execute(_COUNTERS, ([leaf.oid for leaf in context.leaves],)).fetchone()
     dead, live = row or (0, 0)
-    actual = f"{dead:,} dead rows beside {live:,} live ones"
+    actual = f"{counted(dead, 'dead row')} beside {counted(live, 'live one')}"
     if dead > max(live, _FEW):
         return failed(_EXPECTED, actual, sql.SQL("VACUUM (ANALYZE) {};").format(context.sql_name).as_string())
     return passed(actual, _EXPECTED)

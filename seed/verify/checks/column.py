@@ -95,11 +95,15 @@ def _id_faults(context: Context) -> Iterator[Fault]:
     if not column.not_null and context.fetch_value(sql.SQL(_HAS_NULL).format(**names)):
         yield Fault(
             f"{name} is NULL in some rows",
-            sql.SQL("SELECT * FROM {table} WHERE {id} IS NULL;").format(**names).as_string(),
+            _find(sql.SQL("SELECT * FROM {table} WHERE {id} IS NULL;").format(**names)),
         )
     if is_unique is False and (id_ := context.fetch_value(sql.SQL(_DUPLICATE).format(**names))) is not None:
         find = sql.SQL("SELECT * FROM {table} WHERE {id} = {value};").format(**names, value=sql.Literal(id_))
-        yield Fault(f"several rows have the {name} {id_}", find.as_string())
+        yield Fault(f"several rows have the {name} {id_}", _find(find))
+
+
+def _find(query: sql.Composed) -> str:
+    return f"-- Give these rows other ids, or delete them. To find them:\n{query.as_string()}"
 
 
 CHECK = Check(

@@ -59,8 +59,18 @@ def _faults(context: Context, index: DeclaredIndex) -> Iterator[_IndexFault]:
         broken = not (actual.valid and actual.ready)
         can_rebuild = broken and len(existing) == 1
         remedy = f"REINDEX INDEX CONCURRENTLY {actual.name};" if can_rebuild else _replace(context, index)
-        for difference, useless in _differences(context, index, actual):
+        differences = list(_differences(context, index, actual))
+        if any(difference.startswith("serves") for difference, _ in differences):
+            remedy += _or_metric(context, actual)
+        for difference, useless in differences:
             yield _IndexFault(f"{actual.name} {difference}", remedy, useless)
+
+
+def _or_metric(context: Context, actual: VectorIndex) -> str:
+    """Return the other remedy as a comment in SQL: the index may be right, and the declared metric wrong."""
+    metrics = [metric for metric, operator in OPERATORS.items() if operator in actual.operators]
+    where = f"for {context.declared.name} in the stack's tables, and deploy again"
+    return f"\n-- Or, if the index is right: set metric: {metrics[0]} {where}." if metrics else ""
 
 
 def _differences(context: Context, index: DeclaredIndex, actual: VectorIndex) -> Iterator[tuple[str, bool]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pgvector_seed.common.commands import PROGRAM
+from pgvector_seed.common.text import counted
 from pgvector_seed.migrate.contract import DeclaredMigration
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.ledger.trust import UntrustedLedgerError
+from pgvector_seed.migrate.lock import begun
 
 from ..context import Context, NotAllowedError
 from ..model import Check, Fault, Outcome, failed, failed_with, not_declared, passed
@@ -23,7 +25,7 @@ def run(context: Context) -> Outcome:
         return not_declared("a ledger")
     expected = f"the ledger {declared.id}" if declared.id else "a ledger"
     if declared.migrations is not None:
-        expected += f" with {_count(len(declared.migrations))}"
+        expected += f" with {counted(len(declared.migrations), 'migration')}"
     try:
         ledger = read_ledger(context.connection)  # raises if it is damaged, which fails this check
     except UntrustedLedgerError as error:
@@ -33,21 +35,21 @@ def run(context: Context) -> Outcome:
     if declared.id not in (None, ledger.id):
         return failed(expected, f"the ledger {ledger.id}, another database's", "Connect to the declared database.")
     faults = [Fault(message, _REMEDY) for message in _faults(declared.migrations, ledger)]
+    unfinished = begun(context.connection, ledger)
+    if declared.migrations is not None and unfinished:
+        faults.append(Fault(unfinished.message, unfinished.remedy))
     if ledger.writers.granted:
         names = ", ".join(ledger.writers.granted)
         faults.append(Fault(f"{names} may write to the ledger", f"{ledger.writers.revoke};"))
     if faults:
         return failed_with(expected, faults)
-    return passed(f"the ledger {ledger.id} with {_count(len(ledger.migrations))}{_members_note(ledger)}", expected)
+    actual = f"the ledger {ledger.id} with {counted(len(ledger.migrations), 'migration')}{_members_note(ledger)}"
+    return passed(actual, expected)
 
 
 def _members_note(ledger: Ledger) -> str:
     names = ", ".join(ledger.writers.of_all_data)
     return f"; {names} may write to the ledger, by pg_write_all_data" if names else ""
-
-
-def _count(number: int) -> str:
-    return f"{number} migration" if number == 1 else f"{number} migrations"
 
 
 def _faults(declared: tuple[DeclaredMigration, ...] | None, ledger: Ledger) -> Iterator[str]:
@@ -63,8 +65,6 @@ def _faults(declared: tuple[DeclaredMigration, ...] | None, ledger: Ledger) -> I
     yield from (f"{id_} is unknown to the contract" for id_ in checksums if id_ not in ids)
     if sorted(ids) == sorted(checksums) and ids != list(checksums):
         yield "the migrations were applied in another order"
-    if ledger.unfinished:
-        yield f"{ledger.unfinished['file']} was begun and is not recorded as done"
 
 
 CHECK = Check(

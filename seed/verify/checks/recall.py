@@ -39,7 +39,7 @@ def run(context: Context) -> Outcome:
         recall = _measure(context, column, queries, declared)
         if recall is None:
             return skipped("no stored vector has a neighbor to find", expected)
-    actual = f"{recall.mean:.3f}, between {recall.low:.3f} and {recall.high:.3f}, by {recall.queries} queries"
+    actual = f"{recall.mean:.3f}, between {recall.low:.3f} and {recall.high:.3f}, by {recall.queries:,} queries"
     return passed(actual, expected) if recall.high >= declared.minimum else failed(expected, actual, _REMEDY)
 
 

@@ -6,6 +6,8 @@ import math
 
 from psycopg import sql
 
+from pgvector_seed.common.text import counted
+
 from ..context import Context
 from ..model import Check, Outcome, failed, not_declared, passed
 from ..sampling import scan_or_sample
@@ -22,10 +24,10 @@ def run(context: Context) -> Outcome:
     if declared is None:
         return not_declared("a number of rows")
     context.require_all_rows()
-    expected = f"at least {declared:,} rows"
-    counted, percent, note = scan_or_sample(context, _BLOCKS, lambda sample: _count(context, sample))
-    actual = f"{'about ' if note else ''}{counted * 100 / percent:,.0f} rows{note}"
-    if is_short(declared, counted, percent):
+    expected = f"at least {counted(declared, 'row')}"
+    number, percent, note = scan_or_sample(context, _BLOCKS, lambda sample: _count(context, sample))
+    actual = f"{'about ' if note else ''}{counted(round(number * 100 / percent), 'row')}{note}"
+    if is_short(declared, number, percent):
         return failed(expected, actual, "Run the job that fills the table again.")
     return passed(actual, expected)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
+from pgvector_seed.common.text import counted
 from pgvector_seed.vectors.tables import Leaf
 
 from ..context import LARGE, Context
@@ -52,7 +53,7 @@ def _faults(context: Context, leaf: Leaf) -> Iterator[str]:
     row = context.connection.execute(_COUNTERS, {"oid": leaf.oid}).fetchone()
     changed, counters_arrived = row or (0, False)
     if counters_arrived and changed > max(_STALE * leaf.reltuples, LARGE / 2):
-        yield f"{changed:,} rows of {leaf.name} have changed since it was analyzed"
+        yield f"{counted(changed, 'row')} of {leaf.name} changed since it was analyzed"
 
 
 def _lacks_statistics(context: Context, leaf: Leaf) -> bool:

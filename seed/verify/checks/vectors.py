@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from psycopg import sql
 
+from pgvector_seed.common.text import counted
 from pgvector_seed.vectors.column import VectorColumn
 
 from ..context import Context
@@ -49,7 +50,7 @@ def run(context: Context) -> Outcome:
     counts, _, note = scan_or_sample(context, _BLOCKS, lambda sample: _scan(context, column, sample))
     faults = list(_faults(counts, column, note))
     if not faults:
-        return passed(f"{counts.rows:,} vectors{note}", expected)
+        return passed(f"{counted(counts.rows, 'vector')}{note}", expected)
     # With such vectors a low recall would say nothing of the index: no search returns a distance that is no number.
     return failed_with(expected, faults, blocks=frozenset({"recall"}) if counts.odd else frozenset())
 
@@ -73,7 +74,8 @@ def _scan(context: Context, column: VectorColumn, sample: sql.Composable) -> _Co
 
 def _faults(counts: _Counts, column: VectorColumn, note: str) -> Iterator[Fault]:
     def find(condition: sql.Composable) -> str:
-        return sql.SQL("SELECT * FROM {} WHERE {};").format(column.relation, condition).as_string()
+        query = sql.SQL("SELECT * FROM {} WHERE {};").format(column.relation, condition).as_string()
+        return f"-- Embed these rows again, or delete them. To find them:\n{query}"
 
     name = sql.Identifier(column.name)
     if counts.missing:
@@ -90,7 +92,7 @@ def _faults(counts: _Counts, column: VectorColumn, note: str) -> Iterator[Fault]
         order = sql.SQL("SELECT {} FROM {} ORDER BY 1 DESC LIMIT 20;").format(column.size, column.relation)
         yield Fault(
             f"{counts.odd:,} of {counts.rows:,} rows with elements that no embedding has (a wrong byte order?){note}",
-            order.as_string(),
+            f"-- Load these rows again from the right bytes. To find the largest:\n{order.as_string()}",
         )
     if counts.same and counts.rows - counts.missing >= _MANY:
         yield Fault(f"all {counts.rows:,} vectors are equal{note}", "Embed the rows again, and load the new vectors.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pgvector_seed.common.text import lines, printable
+from pgvector_seed.common.text import counted, lines, printable
 
 from ..model import Outcome, Report, Result, Status
 
@@ -37,6 +37,6 @@ def summary(report: Report) -> str:
     counts = Counter(result.outcome.status for result in report.results)
     total = len(report.results)
     parts = [f"{counts[status]} {word}" for status, word in _COUNTED.items() if counts[status]]
-    by_status = f"{total} {'check' if total == 1 else 'checks'}: {', '.join(parts) or 'none was run'}"
+    by_status = f"{counted(total, 'check')}: {', '.join(parts) or 'none was run'}"
     wrong = ", ".join(label(result) for result in report.wrong)
     return f"{by_status}, in {report.seconds:.1f} s" + (f"; wrong: {wrong}" if wrong else "")
