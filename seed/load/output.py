@@ -52,7 +52,7 @@ def _progress(loaded: Loaded) -> str:
 def as_text(loaded: Loaded, *, dry_run: bool) -> str:
     """Return the result as lines."""
     if dry_run:
-        words = f"{loaded.rows:,} rows are good; nothing was written to {loaded.table}"
+        words = f"{counted(loaded.rows, 'good row')}; nothing was written to {loaded.table}"
         return "\n".join([words, *_rejected(loaded), *loaded.notes])
     rate = loaded.rows / max(loaded.seconds, 1e-9)
     return "\n".join(
