@@ -411,7 +411,7 @@ def test_a_file_that_does_not_exist(table: str) -> None:
 
 def test_a_dry_run_writes_nothing(table: str, tmp_path: Path) -> None:
     file = save(tmp_path / "v.npy", vectors(20))
-    assert "20 good rows; nothing was written" in load(table, file, "--table", "items", "--number-from", "1", "--dry-run")
+    assert "20 good rows; nothing" in load(table, file, "--table", "items", "--number-from", "1", "--dry-run")
     assert stored(table) == {}
 
 
