@@ -89,21 +89,13 @@ def _load(
     target = session.run(lambda connection, _: _checked_target(connection, options))
     tally.loaded.table = target.shown
     tally.loaded.notes += vector_indexes(session.connection, target)
-    bindings = [part.bind(target) for part in parts]
-    keys = next((binding.ids for binding in bindings), None)
-    rows = _rows(parts)
-    if keys is not None and rows is not None and len(keys) != rows:
-        raise InputError(f"there are {len(keys):,} keys, and {rows:,} rows")
-    is_generated = any(map(generates, bindings))
+    is_generated = _generates(parts, target)
     if is_generated and (work.jobs > 1 or work.shard != (0, 1)):
         raise InputError("the database generates the keys, so the load is one transaction", "No --jobs, no --shard.")
     parts = parts[work.shard[0] :: work.shard[1]]
     tally.loaded.expected = _rows(parts)
     if work.dry_run:
-        for part in parts:
-            for good, faults in part.prepared(target):
-                rejects.add(faults)
-                tally.count(Counts(unchanged=len(good)), 0)
+        _check(target, parts, rejects, tally.count)
         return
     if is_generated:
         _load_generated(session.connection, target, parts, rejects, tally.count)
@@ -122,6 +114,24 @@ def _checked_target(connection: Connection, options: LoadOptions) -> Target:
     target = find_target(connection, options.table, options.vector)
     refuse_unloadable(connection, target)
     return target
+
+
+def _generates(parts: Sequence[Part], target: Target) -> bool:
+    """Return True if the database generates the keys. Raises InputError if a part does not fit the table."""
+    bindings = [part.bind(target) for part in parts]
+    keys = next((binding.ids for binding in bindings), None)
+    rows = _rows(parts)
+    if keys is not None and rows is not None and len(keys) != rows:
+        raise InputError(f"there are {len(keys):,} keys, and {rows:,} rows")
+    return any(map(generates, bindings))
+
+
+def _check(target: Target, parts: Sequence[Part], rejects: Rejects, count: Count) -> None:
+    """Read and check the rows, and write nothing."""
+    for part in parts:
+        for rows, faults in part.prepared(target):
+            rejects.add(faults)
+            count(Counts(unchanged=len(rows)), 0)
 
 
 def _rows(parts: Sequence[Part]) -> int | None:

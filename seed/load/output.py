@@ -7,7 +7,7 @@ import time
 from typing import TextIO
 
 from pgvector_seed.common.commands import PROGRAM
-from pgvector_seed.common.text import counted, printable
+from pgvector_seed.common.text import counted
 from pgvector_seed.data.store import Counts
 from pgvector_seed.data.summary import Loaded
 
@@ -46,7 +46,7 @@ def _progress(loaded: Loaded) -> str:
     if loaded.expected:
         left = (loaded.expected - loaded.rows) / max(per_second, 1e-9)
         words = f"{loaded.rows:,} of {loaded.expected:,} rows, {per_second:,.0f} rows/s, {left:,.0f} s left"
-    return printable(words)
+    return words
 
 
 def as_text(loaded: Loaded, *, dry_run: bool) -> str:
