@@ -164,7 +164,7 @@ def _start(workspace: Workspace) -> None:
 
 
 def _attach(workspace: Workspace) -> None:
-    """Enter the workspace for a command that only uses the database: waits for another make only to start it."""
+    """Enter the workspace of a running database. Waits for another make only to start the server."""
     server = workspace.server
     _refuse_folder_of_another_user()
     if server and not server.is_ready():
@@ -194,7 +194,7 @@ def _refuse_folder_of_another_user() -> None:
 def _folder_locked() -> Iterator[None]:
     """Hold this folder's lock, for one command at a time. Raises InputError if .local belongs to another user.
 
-    The file holds what a waiting command prints of the holder.
+    The file names the holder, for the message of a command that waits.
     """
     _refuse_folder_of_another_user()
     with (LOCAL / "lock").open("a+") as file:

@@ -17,7 +17,7 @@ Stack = dict[str, Any]
 PROJECT = "pgvector-seed"
 
 _LARGEST = 100_000  # values, with each alias written out, as the program gets them
-_DEEPEST = 100  # levels: to write a file takes more of the stack than to read it
+_DEEPEST = 100  # levels: writing a file recurses deeper than reading it
 
 
 def load(path: Path) -> Stack:
@@ -60,7 +60,7 @@ def _as_map(data: Any, subject: str) -> Stack:
 
 
 def _refuse_unwritable(data: Any, parents: tuple[int, ...], sizes: dict[int, int]) -> int:
-    """Return the number of values in a value, without its aliases, and remember it in ``sizes`` by id.
+    """Return the number of values in ``data``, each alias written out. ``sizes`` remembers the numbers by id.
 
     Raises ValueError for a value that contains itself, by an alias, or is too deep or large, and for a key that is no
     text.

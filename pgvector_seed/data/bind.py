@@ -1,9 +1,9 @@
-"""The columns of a file and of a table put together, with every fault told before the first row is read."""
+"""Map the columns of a file to those of a table. Every fault is raised before the first row is read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from psycopg.adapt import Transformer
 
@@ -18,7 +18,7 @@ from pgvector_seed.data.target import Target
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """The target of a load, and its options. All are values, so that another process can be given them.
+    """The target of a load, and its options. All are values, which can be sent to another process.
 
     ``table`` and ``vector`` are as in ``find_target``. ``columns`` maps names of the file to the table's; "" leaves a
     column out. ``ids`` is a .npy with the keys, ``number_from`` the key of the first row.
@@ -33,7 +33,7 @@ class LoadOptions:
 
 
 def bind(unit: Unit, names: Sequence[str] | None, target: Target, options: LoadOptions) -> Binding:
-    """Return where the columns of a file go, which has these names, or None if it has vectors alone.
+    """Return where a file's columns go. ``names`` are theirs, or None if the file has vectors alone.
 
     Raises InputError if they do not fit the table.
     """
@@ -72,7 +72,7 @@ def vector_name(target: Target, options: LoadOptions) -> str:
 
 
 def generates(binding: Binding) -> bool:
-    """Return True if the database generates the keys. Raises InputError if there are none and it does not."""
+    """Return True if the database generates the keys. Raises InputError if no keys are given and it cannot."""
     target = binding.target
     if not target.key:
         if binding.ids is None and binding.number_from is None:
@@ -109,12 +109,12 @@ def _columns(file: str, names: Sequence[str], target: Target, options: LoadOptio
     return columns
 
 
-def _refuse_two_keys(target: Target, mapped: object) -> None:
+def _refuse_two_keys(target: Target, mapped: Collection[str]) -> None:
     if len(target.key) != 1:
         raise InputError(
             f"{target.shown} has a primary key of {len(target.key)} columns", "Its values must be in the file."
         )
-    if target.key[0] in list(mapped):  # type: ignore[call-overload]
+    if target.key[0] in mapped:
         raise InputError(f"the file has the column {target.key[0]}, and the keys are to come from elsewhere, too")
 
 
@@ -133,5 +133,5 @@ def offsets(units: Sequence[Unit], options: LoadOptions) -> list[Unit]:
         if unit.stop is None and unit.file != units[-1].file:
             raise InputError(f"only reading {unit.file} tells how many rows it has", "Load such files one by one.")
         rows = unit.stop or 0
-        placed.append(Unit(unit.file, unit.start, unit.stop, offset))
+        placed.append(replace(unit, offset=offset))
     return placed

@@ -45,9 +45,9 @@ class Block:
         return len(self.numbers)
 
 
-def rows_in_block(dimensions: int, item_bytes: int = 4) -> int:
-    """Return how many rows of that many dimensions make a block."""
-    return max(1, BLOCK_BYTES // max(1, dimensions * item_bytes))
+def rows_in_block(dimensions: int) -> int:
+    """Return how many vectors of that many dimensions, of 4 bytes each, make a block."""
+    return max(1, BLOCK_BYTES // max(1, dimensions * 4))
 
 
 def numbered(start: int, stop: int) -> Array:

@@ -1,4 +1,4 @@
-"""After the rows: their flush to disk, the sequence of the ids, and the planner's statistics."""
+"""Finish a load: flush the rows to disk, advance the sequence of the ids, and analyze the table."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pgvector_seed.data.target import Target
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.sequences import Sequence, find_sequence
 
-# setval stops this many ids before the last one, and nextval does the rest: a session that takes ids at the same time
-# would have to take as many between two of our statements to be set back.
+# setval stops this many ids before the last one, and nextval takes the rest, so the sequence is not set back unless
+# another session takes as many ids between two of our statements.
 MARGIN = 100_000
-# A commit flushes all that was written before it, if it has written something itself.
+# A commit flushes all earlier ones, but only if its own transaction has written something.
 _FLUSH = "SELECT pg_catalog.pg_logical_emit_message(true, 'pgvector_seed', '')"
 _NEVER_ANALYZED = "SELECT reltuples < 0 FROM pg_catalog.pg_class WHERE oid = %s"
-# The session's counts of rows, which would otherwise be added to those of a later ANALYZE.
+# The session's own counts of rows must reach the server before ANALYZE sets them: they would be added afterwards.
 _REPORT = "SELECT pg_catalog.pg_stat_force_next_flush()"
 _LARGEST = "SELECT max({key}) FROM {table}"
 _LAST = "SELECT last_value - CASE WHEN is_called THEN 0 ELSE {increment} END FROM {sequence}"
@@ -36,7 +36,7 @@ def flush(connection: Connection) -> None:
 def finish(connection: Connection, target: Target, *, changed: bool) -> Iterator[str]:
     """Move the sequence past the ids, and analyze the table if it was ``changed`` or never analyzed.
 
-    Yields what the login may not do, and who may.
+    Yields a note for each of the two that the login may not do, with the role that may.
     """
     sequence = _key_sequence(connection, target)
     if sequence is not None:

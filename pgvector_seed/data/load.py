@@ -6,26 +6,22 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import chain
 
-from psycopg import sql
-
 from pgvector_seed.common.errors import InputError, InterruptError
 from pgvector_seed.common.text import os_error
 from pgvector_seed.data.bind import LoadOptions, generates, offsets
 from pgvector_seed.data.finish import finish
 from pgvector_seed.data.formats import Unit, expand, format_of
-from pgvector_seed.data.locks import LOCK_LIMIT, naming_holder
+from pgvector_seed.data.generated import is_empty, load_generated
 from pgvector_seed.data.parallel import load_parts
 from pgvector_seed.data.refuse import refuse_unloadable, vector_indexes
 from pgvector_seed.data.rejects import Rejects, refuse_input
-from pgvector_seed.data.session import Session, refusals
-from pgvector_seed.data.store import Counts, copy
+from pgvector_seed.data.session import Session
+from pgvector_seed.data.store import Counts
 from pgvector_seed.data.summary import Loaded, Tally, Work
 from pgvector_seed.data.target import Target, find_target
 from pgvector_seed.data.unit import Count, Part, columns_of, load_part, part_of_file
 from pgvector_seed.postgres.connection import Connection
 
-_IS_EMPTY = "SELECT NOT EXISTS (SELECT FROM {table})"
-_LOCK = "LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"
 _ALL = Work()
 
 
@@ -89,26 +85,18 @@ def _load(
     target = session.run(lambda connection, _: _checked_target(connection, options))
     tally.loaded.table = target.shown
     tally.loaded.notes += vector_indexes(session.connection, target)
-    bindings = [part.bind(target) for part in parts]
-    keys = next((binding.ids for binding in bindings), None)
-    rows = _rows(parts)
-    if keys is not None and rows is not None and len(keys) != rows:
-        raise InputError(f"there are {len(keys):,} keys, and {rows:,} rows")
-    is_generated = any(map(generates, bindings))
+    is_generated = _generates(target, parts)
     if is_generated and (work.jobs > 1 or work.shard != (0, 1)):
         raise InputError("the database generates the keys, so the load is one transaction", "No --jobs, no --shard.")
     parts = parts[work.shard[0] :: work.shard[1]]
     tally.loaded.expected = _rows(parts)
     if work.dry_run:
-        for part in parts:
-            for good, faults in part.prepared(target):
-                rejects.add(faults)
-                tally.count(Counts(unchanged=len(good)), 0)
+        _check(target, parts, rejects, tally.count)
         return
     if is_generated:
-        _load_generated(session.connection, target, parts, rejects, tally.count)
+        load_generated(session.connection, target, parts, rejects, tally.count)
     else:
-        fresh = session.run(lambda connection, _: _is_empty(connection, target))
+        fresh = session.run(lambda connection, _: is_empty(connection, target))
         if work.jobs > 1:
             load_parts(parts, options, rejects, tally.count, jobs=work.jobs, fresh=fresh, conninfo=session.conninfo)
         else:
@@ -124,32 +112,25 @@ def _checked_target(connection: Connection, options: LoadOptions) -> Target:
     return target
 
 
+def _generates(target: Target, parts: Sequence[Part]) -> bool:
+    """Return True if the database generates the keys. Raises InputError if a part does not fit the table."""
+    bindings = [part.bind(target) for part in parts]
+    keys = next((binding.ids for binding in bindings), None)
+    rows = _rows(parts)
+    if keys is not None and rows is not None and len(keys) != rows:
+        raise InputError(f"there are {len(keys):,} keys, and {rows:,} rows")
+    return any(map(generates, bindings))
+
+
+def _check(target: Target, parts: Sequence[Part], rejects: Rejects, count: Count) -> None:
+    """Read and check the rows, and write nothing."""
+    for part in parts:
+        for rows, faults in part.prepared(target):
+            rejects.add(faults)
+            count(Counts(unchanged=len(rows)), 0)
+
+
 def _rows(parts: Sequence[Part]) -> int | None:
     """Return the number of rows in the parts, or None if only reading tells it."""
     sizes = [part.rows for part in parts if part.rows is not None]
     return sum(sizes) if len(sizes) == len(parts) else None
-
-
-def _load_generated(
-    connection: Connection, target: Target, parts: Sequence[Part], rejects: Rejects, count: Count
-) -> None:
-    """Copy everything in one transaction into the empty table: without keys, a second run could not see the first."""
-    done: list[tuple[Counts, int]] = []
-    with refusals(), naming_holder(connection, target), connection.transaction():
-        connection.execute(f"SELECT {LOCK_LIMIT}")
-        connection.execute(sql.SQL(_LOCK).format(table=target.sql_name))
-        if not _is_empty(connection, target):
-            raise InputError(
-                f"{target.shown} has rows, and the files have no keys: a second load would double them",
-                "Give the keys: a column, --ids FILE.npy, or --number-from 1",
-            )
-        for part in parts:
-            for rows, faults in part.prepared(target):
-                rejects.add(faults)
-                done.append((copy(connection, target, rows), rows.size))
-    for counts, size in done:
-        count(counts, size)
-
-
-def _is_empty(connection: Connection, target: Target) -> bool:
-    return connection.execute(sql.SQL(_IS_EMPTY).format(table=target.sql_name)).fetchone() == (True,)

@@ -14,12 +14,12 @@ from pgvector_seed.migrate.lock import SESSION, describe_session
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import query_catalog
 
-# To be selected in a transaction, whose statements then wait for 10 seconds unless the session has a limit of its own.
+# SELECT it in a transaction: its statements then wait for 10 seconds, unless the session has a limit of its own.
 LOCK_LIMIT = """
 pg_catalog.set_config('lock_timeout', CASE pg_catalog.current_setting('lock_timeout') WHEN '0' THEN '10s'
                                       ELSE pg_catalog.current_setting('lock_timeout') END, true)
 """
-# The strongest lock first. A SELECT's, AccessShareLock, is in nobody's way here; a waiting lock is, for later ones.
+# The strongest lock first. A SELECT's AccessShareLock blocks no load. A lock that is waited for blocks later ones.
 _HOLDER = sql.SQL("""
 SELECT {} FROM pg_locks l
 LEFT JOIN pg_stat_activity a ON a.pid = l.pid
@@ -34,7 +34,7 @@ LIMIT 1
 
 @contextmanager
 def naming_holder(connection: Connection, target: Target) -> Iterator[None]:
-    """Raise WrongResultError, which names who holds the lock, if a transaction in the block waited for too long."""
+    """Raise WrongResultError, which names the session with the lock, if a statement in the block waited too long."""
     try:
         yield
     except errors.LockNotAvailable as error:

@@ -47,7 +47,7 @@ def reading(file: str) -> Iterator[tuple[Any, str]]:
 
 
 def matching_objects(pattern: str) -> list[str]:
-    """Return the objects that a pattern matches, in the order of their names, or the one of exactly that name."""
+    """Return the objects that a pattern matches, sorted by name. The name of an existing object is no pattern."""
     with reading(pattern) as (system, path):
         if not any(sign in path for sign in WILD) or system.get_file_info(path).is_file:
             return [pattern]
@@ -60,7 +60,7 @@ def matching_objects(pattern: str) -> list[str]:
         folder, is_deep = "/".join(parts[:first]), first + 1 < len(parts) or parts[first] == "**"
         infos = system.get_file_info(fs.FileSelector(folder, recursive=is_deep, allow_not_found=True))
         names = sorted(info.path for info in infos if info.is_file and _matches(info.path.split("/"), parts))
-    store, bucket = pattern[:2], parts[0]
+    store, bucket = _split(pattern)[0], parts[0]
     if not names and not _has_bucket(pattern, bucket):
         raise _no_bucket(store, bucket, pattern)
     return [f"{store}://{name}" for name in names]
@@ -75,7 +75,7 @@ def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 def unreadable(file: str, error: Exception) -> InputError:
-    """Return the error for a file that cannot be read, or not to its end, with what to do about its store."""
+    """Return the error for a file that cannot be read to its end, with the remedy if its store has failed."""
     words = _REQUEST.sub("", " ".join(str(error).split()))
     if not is_remote(file):
         return InputError(f"{file} cannot be read to its end: {words}")
@@ -106,7 +106,7 @@ def _no_bucket(store: str, bucket: str, file: str) -> InputError:
 
 
 def _has_bucket(file: str, bucket: str) -> bool:
-    """Return False if it is the bucket that is missing: the store says the same of both."""
+    """Return False if the bucket is missing: a store answers as for a missing object."""
     from pyarrow import fs
 
     try:
@@ -117,7 +117,7 @@ def _has_bucket(file: str, bucket: str) -> bool:
 
 
 def _split(file: str) -> tuple[str, str]:
-    """Return the store, and bucket/key. Raises InputError if there is no key, or what may be a password."""
+    """Return the store, and bucket/key. Raises InputError if the key is missing, or the bucket has @ or a colon."""
     store, _, path = file.partition("://")
     bucket, _, key = path.partition("/")
     if "@" in bucket or ":" in bucket:
@@ -131,7 +131,7 @@ def _split(file: str) -> tuple[str, str]:
 
 @cache
 def _system(store: str, endpoint: str | None) -> Any:
-    """Return a file system, which does not wait for long. It asks for credentials when it is used."""
+    """Return a file system with short timeouts. It looks for credentials when it is first used."""
     try:
         from pyarrow import fs
 

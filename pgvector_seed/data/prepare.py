@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from psycopg.abc import AdaptContext
 
+from pgvector_seed.common.errors import InputError
 from pgvector_seed.data.block import Array, Block, RowFault
 from pgvector_seed.data.rows import Rows
 from pgvector_seed.data.target import Target
@@ -62,12 +63,22 @@ def _columns(block: Block, binding: Binding) -> dict[str, Sequence[Any] | Array]
     """Return the table's column and the values for each column of the file, and for the keys from elsewhere."""
     missing: list[None] = [None] * len(block)
     columns = {into: block.columns.get(name, missing) for name, into in binding.columns.items()}
-    numbers = block.numbers - 1 + binding.offset
+    return {**columns, **_keys(block.numbers, binding)}
+
+
+def _keys(numbers: Array, binding: Binding) -> dict[str, Array]:
+    """Return the key column of the rows with these numbers if their keys come from elsewhere, or nothing.
+
+    Raises InputError if there are too few.
+    """
+    places = numbers - 1 + binding.offset
     if binding.ids is not None:
-        columns[binding.target.key[0]] = binding.ids[numbers]
-    elif binding.number_from is not None:
-        columns[binding.target.key[0]] = numbers + binding.number_from
-    return columns
+        if len(places) and places[-1] >= len(binding.ids):
+            raise InputError(f"there are {len(binding.ids):,} keys, and more rows")
+        return {binding.target.key[0]: binding.ids[places]}
+    if binding.number_from is not None:
+        return {binding.target.key[0]: places + binding.number_from}
+    return {}
 
 
 def _add(name: str, dumped: Fixed | Varying, fixed: dict[str, Fixed], varying: dict[str, Varying]) -> None:
@@ -113,13 +124,8 @@ def _without(count: int, faults: Faults) -> Array:
 def _with_keys(block: Block, binding: Binding) -> Iterator[RowFault]:
     """Yield the rows that could not be read, with the keys that they get from elsewhere."""
     for fault in block.faults:
-        place = fault.row - 1 + binding.offset
-        key: Mapping[str, Any] = {}
-        if binding.ids is not None and place < len(binding.ids):
-            key = {binding.target.key[0]: binding.ids[place]}
-        elif binding.number_from is not None:
-            key = {binding.target.key[0]: place + binding.number_from}
-        yield replace(fault, values={**fault.values, **key})
+        key = _keys(np.array([fault.row]), binding)
+        yield replace(fault, values={**fault.values, **{name: values[0] for name, values in key.items()}})
 
 
 def _mendable(fault: RowFault, block: Block, binding: Binding) -> RowFault:
@@ -134,14 +140,8 @@ def _mendable(fault: RowFault, block: Block, binding: Binding) -> RowFault:
     return replace(fault, values=values)
 
 
-def _listed(block: Block, faults: Faults, binding: Binding) -> list[RowFault]:
-    columns = {**block.columns, binding.vector: block.vectors}
-    columns |= {
-        name: values for name, values in _columns(block, binding).items() if name not in binding.columns.values()
-    }
-    return [
-        RowFault(
-            block.file, int(block.numbers[place]), reason, {name: values[place] for name, values in columns.items()}
-        )
-        for place, reason in faults.items()
-    ]
+def _listed(block: Block, faults: Faults, binding: Binding) -> Iterator[RowFault]:
+    columns = {**block.columns, binding.vector: block.vectors, **_keys(block.numbers, binding)}
+    for place, reason in faults.items():
+        values = {name: values[place] for name, values in columns.items()}
+        yield RowFault(block.file, int(block.numbers[place]), reason, values)

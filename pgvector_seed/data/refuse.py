@@ -1,4 +1,4 @@
-"""Reasons why a table cannot be loaded, or is loaded slowly, found before the first block."""
+"""Reasons why a table cannot be loaded, or only slowly, checked before the first block."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ def refuse_unloadable(connection: Connection, target: Target) -> None:
 def vector_indexes(connection: Connection, target: Target) -> list[str]:
     """Return a note for each vector index that the load must keep up to date."""
     return [
-        f"the {method} index {name} is there before the data: a load is about 4 times as fast if it is built afterwards"
+        f"the {method} index {name} exists before the data: a load is about 4 times as fast if it is built afterwards"
         for _, name, method in indexes_on_column(connection, target.oid, target.vector.number)
     ]

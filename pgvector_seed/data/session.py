@@ -1,4 +1,4 @@
-"""A connection that is opened again if it is lost, and the server's errors in this project's words."""
+"""A connection that is opened again if it is lost, and the translation of the server's errors."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from typing import IO, Any, cast
 
 from pgvector_seed.data.objects import WILD, is_remote, matching_objects, reading
 
-# Of a request to a store: for a place in a file, unless more is read at once; and for the next part of a stream.
-HEADER_BYTES, RANGE_BYTES = 64 << 10, 4 << 20
+HEADER_BYTES = 64 << 10  # the smallest request to a store, for the first lines or any other place of a file
+RANGE_BYTES = 4 << 20  # a request for the next part of a stream
 
 
 def matching(name: str) -> list[str]:
@@ -30,7 +30,7 @@ def matching(name: str) -> list[str]:
 def opened(file: str) -> Iterator[IO[bytes]]:
     """Open a file to read it at any place. In the block, a failure of its object store raises InputError."""
     if is_remote(file):
-        with reading(file) as (system, path), _buffered(system.open_input_file(path), HEADER_BYTES) as stream:
+        with reading(file) as (system, path), io.BufferedReader(system.open_input_file(path), HEADER_BYTES) as stream:
             yield stream
     else:
         with Path(file).open("rb", buffering=0) as stream:
@@ -39,14 +39,14 @@ def opened(file: str) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def streamed(file: str, compression: str | None = None, *, peek: bool = False) -> Iterator[IO[bytes]]:
-    """Open a file to read it from its start, decompressed; to ``peek``, only a little. Raises as ``opened``."""
+    """Open a file to read it from its start, decompressed. With ``peek``, requests are small. Raises as ``opened``."""
     if is_remote(file):
         with reading(file) as (system, path):
             raw = system.open_input_stream(path, compression=None, buffer_size=HEADER_BYTES if peek else RANGE_BYTES)
-            with _buffered(_decompressed(raw, compression)) as stream:
+            with io.BufferedReader(_decompressed(raw, compression)) as stream:
                 yield stream
     elif compression is not None:
-        with _buffered(_decompressed(file, compression)) as stream:
+        with io.BufferedReader(_decompressed(file, compression)) as stream:
             yield stream
     else:
         with Path(file).open("rb") as stream:
@@ -57,7 +57,3 @@ def _decompressed(raw: Any, compression: str | None) -> Any:
     import pyarrow as pa
 
     return raw if compression is None else pa.CompressedInputStream(raw, compression)
-
-
-def _buffered(raw: Any, size: int = io.DEFAULT_BUFFER_SIZE) -> IO[bytes]:
-    return io.BufferedReader(raw, size)

@@ -1,27 +1,25 @@
-"""A block in a temporary table beside the target: which of its keys are there, with which values, and changing these.
+"""Compare a block with the table, and change the rows that differ, by a temporary table.
 
-The vectors are compared bit by bit, here; the other columns by the server, as their types may change what was sent.
+Vectors are compared here, bit by bit; other columns by the server, whose types may change the values that are sent.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from psycopg import errors, sql
+from psycopg import sql
 
 from pgvector_seed.data.block import Array
 from pgvector_seed.data.rows import Rows
+from pgvector_seed.data.send import PLACE, send
 from pgvector_seed.data.target import Target
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.frames import ELEMENTS
 
 FILLS, DIFFERS = 1, 2  # bits of a verdict
-PLACE = "pgvector_seed place"  # the column of a row's place in its block
 
-_COPY = "COPY {table} ({columns}) FROM STDIN (FORMAT binary)"
 # Once in a session, as each creation leaves rows in the system catalogs.
 _STAGE = """
 CREATE TEMPORARY TABLE IF NOT EXISTS {stage} ON COMMIT DELETE ROWS AS
@@ -46,26 +44,8 @@ _VERDICT = "CAST(CASE WHEN {fills} THEN 1 ELSE 0 END + CASE WHEN {differs} THEN 
 _UPDATE = "UPDATE {table} AS t SET {changes} FROM {stage} AS s WHERE {same_key}"
 
 
-_LINE = re.compile(r"^COPY .*?, line (\d+)", re.MULTILINE)
-
-
 class RaceError(Exception):
     """Another session has changed rows of the block since they were compared."""
-
-
-def send(connection: Connection, table: sql.Composable, rows: Rows, *, places: bool = False) -> None:
-    """Copy the rows into a table. An error of the server for one of them gets a note with its number in the file."""
-    names = [PLACE, *rows.names] if places else rows.names
-    columns = sql.SQL(", ").join(map(sql.Identifier, names))
-    try:
-        with connection.cursor().copy(sql.SQL(_COPY).format(table=table, columns=columns)) as stream:
-            for piece in rows.encode(places=places):
-                stream.write(piece)
-    except errors.DatabaseError as error:
-        line = _LINE.search(error.diag.context or "")
-        if line and 0 < int(line[1]) <= len(rows):
-            error.add_note(f"{rows.file}, row {rows.numbers[int(line[1]) - 1]}")
-        raise
 
 
 class Stage:
@@ -92,23 +72,19 @@ class Stage:
         return np.array(places or [], np.int64)
 
     def repeated(self) -> list[int]:
-        """Return the places of staged rows whose keys the server takes for one, such as a and A in citext."""
+        """Return the places of staged rows whose keys are equal for the server, such as a and A in citext, or none."""
         row = self.connection.execute(sql.SQL(_REPEATED).format(**self.names)).fetchone()
         return [] if row is None else list(row[0])
 
     def compare(self, rows: Rows) -> tuple[Array, Array, Array]:
-        """Return the places of the rows whose keys are in the table, and which of these fill a NULL, and differ."""
+        """Return the places of the rows whose keys exist, and for each if it fills a NULL, and if it differs."""
         vector = self.target.vector.name if self.target.vector.name in rows.fixed else None
         staged = rows.only([name for name in rows.names if name != vector])
         send(self.connection, self.table, staged, places=True)
         verdict = _verdict([name for name in rows.names if name not in (*self.target.key, vector)])
         selected = sql.SQL("array_agg(s.{place}), array_agg({verdict})").format(place=self.place, verdict=verdict)
         if vector is not None:
-            dimensions = sql.Literal(rows.fixed[vector][1].shape[1])
-            extension, column = sql.Identifier(self.target.extension), sql.Identifier(vector)
-            send_function = sql.Identifier(self.target.extension, f"{self.target.vector.type}_send")
-            names = {"extension": extension, "column": column, "dimensions": dimensions, "send": send_function}
-            selected = sql.SQL(", ").join([selected, sql.SQL(_VECTORS).format(**names)])
+            selected = sql.SQL(", ").join([selected, self._vectors(rows.fixed[vector][1].shape[1])])
         places_list, verdicts_list, *vectors = self._select(selected)
         places, verdicts = np.array(places_list or [], np.int64), np.array(verdicts_list or [], np.int64)
         fills, differs = (verdicts & FILLS) > 0, (verdicts & DIFFERS) > 0
@@ -119,6 +95,16 @@ class Stage:
             differs |= (sizes >= 0) & ~is_same_size
             differs[is_same_size] |= _other_vectors(vectors[1] or b"", *rows.fixed[vector], places[is_same_size])
         return places, fills, differs
+
+    def _vectors(self, dimensions: int) -> sql.Composed:
+        """Return the SQL for the dimensions of the stored vectors, and for the values of those with ``dimensions``."""
+        extension = self.target.extension
+        return sql.SQL(_VECTORS).format(
+            extension=sql.Identifier(extension),
+            column=sql.Identifier(self.target.vector.name),
+            dimensions=sql.Literal(dimensions),
+            send=sql.Identifier(extension, f"{self.target.vector.type}_send"),
+        )
 
     def update(self, rows: Rows, *, replace: bool) -> None:
         """Replace the values of the rows, or fill their NULLs. A NULL in ``rows`` changes nothing."""
@@ -136,7 +122,7 @@ class Stage:
             raise RaceError
 
     def _select(self, selected: sql.Composable) -> tuple[Any, ...]:
-        """Return one row for the whole block: a row for each of its rows would take as long as the load itself."""
+        """Return one row of arrays for the block. A row for each of its rows would take as long as the load itself."""
         statement = sql.SQL(_COMPARE).format(**self.names, selected=selected)
         row = self.connection.cursor(binary=True).execute(statement).fetchone()
         assert row is not None
@@ -154,12 +140,12 @@ def _verdict(others: Sequence[str]) -> sql.Composable:
 
 
 def _other_vectors(sent: bytes, type_: str, vectors: Array, places: Array) -> Array:
-    """Return which of the stored vectors, as the server has ``sent`` them, are not those at ``places``, bit by bit."""
+    """Compare the stored vectors, which the server has ``sent``, with those at ``places``. True if any bit differs."""
     element = ELEMENTS[type_]
     layout = np.dtype([("dimensions", ">i2"), ("unused", ">i2"), ("value", element, (vectors.shape[1],))])
     stored = np.ascontiguousarray(np.frombuffer(sent, layout)["value"])
     in_order = len(places) == len(vectors) and (places == np.arange(len(vectors))).all()
-    wanted = np.ascontiguousarray((vectors if in_order else vectors[places]).astype(element))
+    ours = np.ascontiguousarray((vectors if in_order else vectors[places]).astype(element))
     bits = element.replace("f", "u")
-    other: Array = (stored.view(bits) != wanted.view(bits)).any(axis=1)
+    other: Array = (stored.view(bits) != ours.view(bits)).any(axis=1)
     return other

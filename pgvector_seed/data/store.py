@@ -1,7 +1,4 @@
-"""Store one block in one transaction. The table is the only record of what was loaded before.
-
-A row whose key is in the table is compared with it: see stage.
-"""
+"""Store one block in one transaction. The table is the only record of earlier loads: see stage."""
 
 from __future__ import annotations
 
@@ -14,14 +11,15 @@ from psycopg import errors
 from pgvector_seed.common.errors import WrongResultError
 from pgvector_seed.data.locks import LOCK_LIMIT, naming_holder
 from pgvector_seed.data.rows import Rows
-from pgvector_seed.data.stage import RaceError, Stage, send
+from pgvector_seed.data.send import send
+from pgvector_seed.data.stage import RaceError, Stage
 from pgvector_seed.data.target import Target
 from pgvector_seed.postgres.connection import Connection
 
 Existing = Literal["refuse", "replace", "keep"]
 
-LOST_RACES = 2  # after so many, it may be the block itself that has a key twice
-RACES = 10  # how often other loaders may come first with the same keys
+RACES = 10  # attempts, as another loader may insert the same keys first
+LOST_RACES = 2  # after so many, look for a key that the block itself has twice
 
 # A crash of the server loses whole blocks, never parts of one. They are copied again: see unit.load_part.
 _BEGIN = f"""
@@ -95,7 +93,7 @@ def _merge(connection: Connection, target: Target, rows: Rows, existing: Existin
 
 
 def _refuse_repeated(stage: Stage, rows: Rows, target: Target) -> None:
-    """Raise WrongResultError if the server takes the keys of two rows for one, though their bytes differ."""
+    """Raise WrongResultError if two keys of the block are equal for the server, though their bytes differ."""
     repeated = stage.repeated()
     if repeated:
         first, second = (rows.shown(place, target.key) for place in sorted(repeated[:2], key=rows.numbers.__getitem__))
@@ -108,5 +106,5 @@ def _refuse_repeated(stage: Stage, rows: Rows, target: Target) -> None:
 def _refusal(rows: Rows, target: Target, place: int) -> WrongResultError:
     return WrongResultError(
         f"{rows.shown(place, target.key)}: {target.shown} has other values for this key, which were not changed",
-        "To overwrite what differs: --replace. To leave every key that is there: --keep.",
+        "To overwrite the values that differ: --replace. To skip every key that exists: --keep.",
     )

@@ -29,7 +29,7 @@ class Loaded:
     """The state of a load, and its result.
 
     ``expected`` is the number of rows if it is known, ``bytes`` the size of the values that were sent or compared.
-    ``seconds`` are wall time, ``cpu_seconds`` those of this process. ``notes`` are what a person should know.
+    ``seconds`` are wall time, ``cpu_seconds`` those of this process. ``notes`` are sentences for the user.
     """
 
     table: str = ""

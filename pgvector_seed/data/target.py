@@ -1,4 +1,4 @@
-"""The table, its key and its vector column: found here for every command that reads or writes rows."""
+"""The table that a command reads or writes, with its key and its vector column."""
 
 from __future__ import annotations
 
@@ -135,25 +135,24 @@ def _declared_tables(connection: Connection) -> tuple[DeclaredTable, ...]:
 def _only_table(declared: tuple[DeclaredTable, ...]) -> str:
     names = sorted({table.name for table in declared})
     if len(names) != 1:
-        known = f"the contract has {', '.join(names)}" if names else "this database keeps no contract that names one"
-        raise InputError(f"which table? {known}", "Name it: --table public.items")
+        choice = f"the contract has {', '.join(names)}" if names else "this database keeps no contract that names one"
+        raise InputError(f"which table? {choice}", "Name it: --table public.items")
     return names[0]
 
 
-def _vector_column(name: TableName, columns: Mapping[str, TargetColumn], wanted: str | None) -> TargetColumn:
-    searched = [column for column in columns.values() if column.type in VECTOR_TYPES]
-    searched = searched or [column for column in columns.values() if column.type == "bit"]
-    if wanted is not None:
-        searched = [
-            column for column in columns.values() if column.name == wanted and column.type in (*VECTOR_TYPES, "bit")
-        ]
-    if len(searched) == 1:
-        return searched[0]
-    if searched:
-        names = ", ".join(column.name for column in searched)
-        raise InputError(f"{name.table} has several vector columns: {names}", f"Name one: --vector {searched[0].name}")
+def _vector_column(name: TableName, columns: Mapping[str, TargetColumn], vector: str | None) -> TargetColumn:
+    searched = [column for column in columns.values() if vector in (None, column.name)]
+    candidates = [column for column in searched if column.type in VECTOR_TYPES]
+    candidates = candidates or [column for column in searched if column.type == "bit"]
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        names = ", ".join(column.name for column in candidates)
+        raise InputError(
+            f"{name.table} has several vector columns: {names}", f"Name one: --vector {candidates[0].name}"
+        )
     raise InputError(
-        f"{name.table} has no vector column{'' if wanted is None else f' {wanted}'}",
+        f"{name.table} has no vector column{'' if vector is None else f' {vector}'}",
         f"Its columns: {', '.join(columns)}",
     )
 

@@ -1,4 +1,4 @@
-"""Load one part: of a file, for a thread, another process or another machine; or of arrays."""
+"""Load one part of a file, or of arrays: the work of a thread, another process or another machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pgvector_seed.data.target import Target, find_target
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import is_connection_lost
 
-Columns = Callable[[str], list[str] | None]  # as columns_of
+Columns = Callable[[str], list[str] | None]
 Count = Callable[[Counts, int], None]  # called after each block with its counts, and its size in bytes
 
 
@@ -49,7 +49,7 @@ def columns_of(file: str) -> list[str] | None:
 
 
 def part_of_file(unit: Unit, options: LoadOptions, columns: Columns = columns_of) -> Part:
-    """Return a part of a file. ``columns`` is called for each part."""
+    """Return a part of a file. ``columns`` is ``columns_of``, or a cache of it for several parts."""
     return Part(
         bind=lambda target: bind(unit, columns(unit.file), target, options),
         read=lambda target: format_of(unit.file).read(unit, vector_name(target, options)),

@@ -76,7 +76,7 @@ def faults_of_declaration(olds: Properties, news: Properties) -> Iterator[str]:
 
 
 def _are_known(olds: Properties, news: Properties) -> bool:
-    """Return True if both declarations are known. One that is an Output is not, at preview."""
+    """Return True if both declarations are known: an Output is not, at preview."""
     return all(isinstance(side.get("declaration"), str) for side in (olds, news))
 
 

@@ -57,7 +57,7 @@ def parse(raw: Mapping[str, str], secret: Collection[str] = ()) -> VectorDatabas
 
 
 def _renamed(key: str, others: Collection[str]) -> str:
-    """Return the command, after one that removes a key, that sets the nearest of the others, or ""."""
+    """Return a semicolon and the command that sets the nearest of the other keys, or "" if none is near."""
     name = nearest(key, others)
     return f"; {setting(name)}" if name else ""
 

@@ -50,7 +50,7 @@ def execute_all(
         try:
             with watch.running(_place(file, batch)), connection.pipeline():
                 for statement in batch:
-                    sent.append(connection.execute(statement.text.encode(), prepare=False))  # noqa: PERF401  # after an error, it has those that were sent
+                    sent.append(connection.execute(statement.text.encode(), prepare=False))  # noqa: PERF401  # an error must leave those that were sent
         except psycopg.Error as error:
             answered = sum(cursor.statusmessage is not None for cursor in sent)
             failed = batch[min(answered, len(batch) - 1)]

@@ -22,7 +22,7 @@ _COMPOSES = re.compile(
     r"""|\b(?:create|alter)\s+extension\s+(?!(?:if\s+not\s+exists\s+)?"?vector\b)""",
     re.IGNORECASE,
 )
-# Finds a routine that may make a table, since any query or trigger may call it.
+# True if a routine may make a table: any query or trigger may call it.
 _ROUTINE = r"SELECT EXISTS (SELECT FROM pg_proc WHERE prosrc ~* '\m(create|rename|execute)\M')"
 _CUT_OFF = 60  # bytes: the SQL may have a longer name, which the server cuts to 63, or to 60 within a character
 

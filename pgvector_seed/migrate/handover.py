@@ -47,7 +47,7 @@ def reassign(connection: Connection, schema: str, report: Progress) -> None:
 
 @contextmanager
 def handover_transaction(connection: Connection) -> Iterator[tuple[str, str] | None]:
-    """Run the block in a transaction with the login's privileges if the ledger needs a new owner: this session's role.
+    """Run the block in a transaction with the login's privileges if the ledger must pass to this session's role.
 
     Yields the old and the new owner; or None, without a transaction, if the ledger needs no new owner.
     """

@@ -16,7 +16,7 @@ from pgvector_seed.migrate.script import file_texts, parse, refuse_faults
 
 
 def findings(directory: Path, migrations: Sequence[Migration], ids: Collection[str]) -> list[dict[str, Any]]:
-    """Return squawk's findings in the ups of ``ids``; no ``ids`` are all. Keys: file, line, rule, message and help.
+    """Return squawk's findings in the ups of ``ids``, or of all migrations. Keys: file, line, rule, message and help.
 
     Raises InputError if squawk is not installed or an id is unknown, WrongResultError if squawk fails.
     """

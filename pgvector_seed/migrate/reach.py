@@ -14,7 +14,7 @@ from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import rows
 
-# Keywords before the name of a relation. If another word follows, it names no relation, and does no harm.
+# Keywords before the name of a relation. DELETE after ON is taken for one, too, which does no harm.
 _BEFORE_A_NAME = {"ON", "ONLY", "REFERENCES"}
 _BEFORE_ITS_OWN = {
     *("TABLE", "VIEW", "SEQUENCE", "INDEX", "EXISTS", "TRUNCATE", "LOCK", "CONCURRENTLY", "CLUSTER", "INHERIT"),
@@ -54,7 +54,7 @@ WHERE l.pid = pg_catalog.pg_backend_pid() AND l.granted
        OR l.locktype = 'relation' AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'SIReadLock'))
 LIMIT 1
 """
-# The migration may have changed both.
+# The migration may have changed the role and the path.
 _OWN_ROLE_AND_PATH = "RESET ROLE; SET LOCAL search_path TO pg_catalog, pg_temp; "
 # The locks that this transaction holds until its end on the ledger, or on a new relation in its schema. What a
 # savepoint has rolled back holds none. ANALYZE of all tables and COMMENT take ShareUpdateExclusiveLock; GRANT takes

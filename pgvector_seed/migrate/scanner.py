@@ -105,7 +105,7 @@ def comments(text: str) -> list[str]:
 
 
 class _Nesting:
-    """The depth in parentheses and BEGIN ATOMIC bodies after the tokens so far. It is False at depth 0."""
+    """The depth of parentheses and BEGIN ATOMIC bodies after the tokens so far. An instance is false at depth 0."""
 
     def __init__(self) -> None:
         self.parentheses = 0

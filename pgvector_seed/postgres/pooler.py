@@ -6,7 +6,7 @@ from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.common.remedies import settings
 from pgvector_seed.postgres.connection import Connection, connect, conninfo_of_server
 
-TRANSACTIONS = 10  # behind a pooler with six busy clients, a single one showed it in five of six trials
+TRANSACTIONS = 10  # with six busy clients, one transaction showed the pooler in only five of six trials
 _MARK = "SELECT pg_catalog.set_config('pgvector_seed.marked', 'yes', false)"
 _MARKED = "SELECT pg_catalog.current_setting('pgvector_seed.marked', true)"
 

@@ -73,7 +73,7 @@ _REMEDIES = {
     "does not exist": f"Check PGDATABASE and PGUSER (Pulumi: {settings('database', 'user')}).",
     "SSL": f"Set PGSSLMODE (Pulumi: {setting('sslmode')}) to a mode that the server supports.",
 }
-# Names, which may have words of a message in them; the methods of authentication stay.
+# Quoted names, removed as they may contain the words of a message, but not the methods of authentication.
 _NAME = re.compile(r'"(?!!password"|scram-sha-256")[^"]*"|(?<=host )\'[^\']*\'')
 OWN_IS_DOWN = in_checkout('The server that make brings is down. Run: make up; eval "$(make env)"')
 _CHECK = f"Check {{}} (Pulumi: {settings('host', 'port')}), and that the server is running."

@@ -63,7 +63,7 @@ def query_catalog(connection: Connection, query: Query, parameters: Params | Non
 
 
 def rows(cursor: Cursor[Any]) -> list[tuple[Any, ...]]:
-    """Return the rows of the first statement that returns any, of several that were sent in one message."""
+    """Return the rows of the first statement that has a result, of several in one message."""
     while cursor.description is None and cursor.nextset():
         pass
     return cursor.fetchall()

@@ -1,7 +1,7 @@
 """COPY's binary format for whole blocks of rows, by numpy.
 
-A row is a record of fixed width, except for the fields whose lengths vary, which follow it one by one. The format is
-described in the documentation of COPY, those of vector and halfvec in pgvector's vector_send and halfvec_send.
+A row is a record of fixed width, then the fields of varying length, one by one. PostgreSQL's documentation of COPY
+describes the format; pgvector's vector_send and halfvec_send define those of its types.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def encode(count: int, fixed: Sequence[tuple[str, Array]], varying: Sequence[Seq
         if values.ndim > 1:
             records[f"dimensions{place}"] = values.shape[1]
         records[f"value{place}"] = values
-    whole = records.view(np.uint8).data.cast("B")  # no copy
+    data = records.view(np.uint8).data.cast("B")  # no copy
     if not varying:
-        return whole
+        return data
     width = layout.itemsize
-    starts = (whole[place : place + width] for place in range(0, count * width, width))
+    starts = (data[place : place + width] for place in range(0, count * width, width))
     return b"".join(chain.from_iterable(zip(starts, *map(_with_lengths, varying), strict=True)))
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from typing import TextIO
 
 from pgvector_seed.common.commands import PROGRAM
-from pgvector_seed.common.text import counted, printable
+from pgvector_seed.common.text import counted
 from pgvector_seed.data.store import Counts
 from pgvector_seed.data.summary import Loaded
 
@@ -46,7 +47,7 @@ def _progress(loaded: Loaded) -> str:
     if loaded.expected:
         left = (loaded.expected - loaded.rows) / max(per_second, 1e-9)
         words = f"{loaded.rows:,} of {loaded.expected:,} rows, {per_second:,.0f} rows/s, {left:,.0f} s left"
-    return printable(words)
+    return words
 
 
 def as_text(loaded: Loaded, *, dry_run: bool) -> str:
@@ -61,7 +62,7 @@ def as_text(loaded: Loaded, *, dry_run: bool) -> str:
             f"{loaded.bytes / 1e6:,.1f} MB in {loaded.seconds:.1f} s: {rate:,.0f} rows/s, bounded by {_bound(loaded)}",
             *_rejected(loaded),
             *(f"note: {note}" for note in loaded.notes),
-            f"Next: {PROGRAM} verify --table {loaded.table}",
+            f"Next: {_next(loaded)}",
         ]
     )
 
@@ -73,6 +74,10 @@ def _rejected(loaded: Loaded) -> list[str]:
 
 def _counts(counts: Counts) -> str:
     return f"{counted(counts.copied, 'row')} copied, {counts.changed:,} changed, {counts.unchanged:,} unchanged"
+
+
+def _next(loaded: Loaded) -> str:
+    return f"{PROGRAM} verify --table {shlex.quote(loaded.table)}"
 
 
 def _bound(loaded: Loaded) -> str:
@@ -97,6 +102,6 @@ def as_json_document(loaded: Loaded, *, dry_run: bool) -> str:
         "cpu_seconds": round(loaded.cpu_seconds, 3),
         "rows_per_second": round(loaded.rows / max(loaded.seconds, 1e-9)),
         "notes": loaded.notes,
-        "next": f"{PROGRAM} verify --table {loaded.table}",
+        "next": _next(loaded),
     }
     return json.dumps(document, indent=2)

@@ -29,7 +29,7 @@ CREDENTIALS = {
 
 @contextmanager
 def store(**settings: str) -> Iterator[str]:
-    """Yield the address of a store that has the empty BUCKET, unless it refuses everyone."""
+    """Yield the address of a store. It has the empty BUCKET, unless ``settings`` make it refuse requests."""
     with socket.create_server((HOST, 0)) as listener:
         port = listener.getsockname()[1]
     words = [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)]
@@ -60,7 +60,7 @@ def put(address: str, data: bytes) -> None:
 def upload(address: str, file: str, key: str = "") -> str:
     """Copy a file into the bucket, and return its s3:// address. The key is new if none is given.
 
-    Nobody may write a key twice who does not log in, as here.
+    A request without a login, as here, may not write a key twice.
     """
     key = key or f"{secrets.token_hex(4)}/{Path(file).name}"
     put(f"{address}/{BUCKET}/{key}", Path(file).read_bytes())
@@ -68,7 +68,7 @@ def upload(address: str, file: str, key: str = "") -> str:
 
 
 class FailingStore:
-    """A proxy to a store that hangs up after so many bytes from it, and on everyone who comes later."""
+    """A proxy to a store. After ``limit`` bytes it closes its connections, and every later one at once."""
 
     def __init__(self, address: str, limit: int) -> None:
         self.left = limit

@@ -56,6 +56,14 @@ def test_npy_with_ids(table: str, tmp_path: Path) -> None:
     assert written < 100_000, "unchanged rows are not written again"
 
 
+def test_fewer_keys_than_lines(table: str, tmp_path: Path) -> None:
+    """Regression: a text file with more rows than --ids has keys is refused, without a traceback."""
+    file = write_jsonl(tmp_path / "a.jsonl", [{"embedding": [1, 2, 3]}] * 3)
+    keys = save(tmp_path / "ids.npy", np.arange(2))
+    assert "there are 2 keys, and more rows" in load(table, file, "--table", "items", "--ids", keys, code=2)
+    assert stored(table) == {}
+
+
 @pytest.mark.parametrize("layout", ["C", "F", "big-endian", "float64", "float16", "int8"])
 def test_every_layout_of_an_array(table: str, tmp_path: Path, layout: str) -> None:
     """Fortran order, another byte order and other types of numbers give the same vectors."""
@@ -411,7 +419,8 @@ def test_a_file_that_does_not_exist(table: str) -> None:
 
 def test_a_dry_run_writes_nothing(table: str, tmp_path: Path) -> None:
     file = save(tmp_path / "v.npy", vectors(20))
-    assert "20 good rows; nothing" in load(table, file, "--table", "items", "--number-from", "1", "--dry-run")
+    words = [file, "--table", "items", "--number-from", "1", "--dry-run"]
+    assert "20 good rows; nothing was written" in load(table, *words)
     assert stored(table) == {}
 
 
@@ -439,7 +448,7 @@ def test_the_commands_of_the_docs(database: str, tmp_path: Path) -> None:
 def test_an_index_that_is_there_before_the_data_is_named(table: str, tmp_path: Path) -> None:
     ask(table, "CREATE INDEX slow ON items USING hnsw (embedding vector_l2_ops)")
     output = load(table, save(tmp_path / "v.npy", vectors(20)), "--table", "items", "--number-from", "1")
-    assert "note: the hnsw index slow is there before the data" in output
+    assert "note: the hnsw index slow exists before the data" in output
 
 
 def test_the_rejects_never_replace_a_file_that_is_loaded(table: str, tmp_path: Path) -> None:
@@ -459,7 +468,7 @@ def test_the_servers_counters_have_each_row_once(table: str, tmp_path: Path) -> 
     assert ask(table, "SELECT pg_stat_get_live_tuples('items'::regclass)") == [(500,)]
 
 
-# What the extension citext does, which the embedded servers lack: its operators are not those of pg_catalog.
+# As in the extension citext, which the embedded servers lack: the operators are not those of pg_catalog.
 CITEXT = """
 CREATE TYPE citext;
 CREATE FUNCTION citextin(cstring) RETURNS citext AS 'textin' LANGUAGE internal IMMUTABLE STRICT;
@@ -491,7 +500,7 @@ def test_keys_that_the_server_takes_for_one(database: str, tmp_path: Path) -> No
     ask(database, "INSERT INTO items VALUES ('Old', '[1]'), ('Other', '[5]')")
     rows = [{"id": "old", "embedding": [1]}, {"id": "new", "embedding": [2]}]
     words = [write_jsonl(tmp_path / "a.jsonl", rows), "--table", "items"]
-    assert "1 rows copied, 0 changed, 1 unchanged" in load(database, *words)
+    assert "1 row copied, 0 changed, 1 unchanged" in load(database, *words)
     assert "0 rows copied, 0 changed, 2 unchanged" in load(database, *words, "--keep")
     other = write_jsonl(tmp_path / "b.jsonl", [{"id": "OTHER", "embedding": [6]}])
     assert "b.jsonl, row 1: public.items has other values for this key" in load(
@@ -528,7 +537,7 @@ def test_rejected_cells_of_csv_can_be_loaded_again(database: str, tmp_path: Path
 
 
 def test_a_rejected_row_of_csv_has_all_its_cells(table: str, tmp_path: Path) -> None:
-    """Regression: those beyond the names of the first line were lost, as of a vector without quotes."""
+    """Regression: cells beyond those of the first line were lost, such as the parts of a vector without quotes."""
     (tmp_path / "a.csv").write_text("id,embedding\n1,[1,2,3]\n")
     load(table, str(tmp_path / "a.csv"), "--table", "items", "--rejects", str(tmp_path / "r.jsonl"), code=1)
     rejected = json.loads((tmp_path / "r.jsonl").read_text())["rejected"]
@@ -540,3 +549,10 @@ def test_hdf5_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError) as caught:
         format_of("a.hdf5").units("a.hdf5")
     assert caught.value.remedy == f"Run: {install_package('h5py')}"
+
+
+def test_the_next_command_can_be_pasted(table: str, tmp_path: Path) -> None:
+    """Regression: the shell took the quotes of a name with capitals."""
+    ask(table, 'ALTER TABLE items RENAME TO "My Items"')
+    output = load(table, save(tmp_path / "v.npy", vectors(2)), "--table", '"My Items"', "--number-from", "1")
+    assert """Next: python -m seed verify --table 'public."My Items"'""" in output

@@ -106,7 +106,7 @@ SLEEPING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() 
 
 @pytest.mark.parametrize("jobs", [1, 4])
 def test_ctrl_c_cancels_the_blocks_in_progress(database: str, tmp_path: Path, jobs: int) -> None:
-    """The server does not go on with them, and the message has what all connections have committed."""
+    """The server stops, and the message has the number of rows that all connections have committed."""
     make_table(database)
     ask(database, SLOW)
     values = vectors(800)

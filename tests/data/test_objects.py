@@ -43,7 +43,7 @@ def is_numbered(name: str) -> bool:
 
 @pytest.mark.parametrize("name", [name for name in WRITERS if not name.startswith("fortran") and "hdf5" not in name])
 def test_objects_of_every_format(database: str, tmp_path: Path, address: str, name: str) -> None:
-    """They are loaded as local files are, and a second run finds them unchanged."""
+    """Objects are loaded as local files are, and a second run changes nothing."""
     make_table(database)
     values = vectors(500)
     words = [upload(address, WRITERS[name](tmp_path / name, values)), "--table", "items"]
@@ -54,7 +54,7 @@ def test_objects_of_every_format(database: str, tmp_path: Path, address: str, na
 
 
 def test_a_pattern_is_every_object_that_it_matches(database: str, tmp_path: Path, address: str) -> None:
-    """In the order of their names, as of local files; a sign of a pattern in the name of an object is itself."""
+    """Objects come in the order of their names, as local files do. The name of an existing object is no pattern."""
     make_table(database)
     for number, key in enumerate(["all/b/2.npy", "all/a/1.npy", "all/1.npy", "all/1.txt", "all/[x].npy"]):
         upload(address, save(tmp_path / f"{number}.npy", np.full((1, 3), number)), key)
@@ -117,7 +117,7 @@ def test_credentials_in_an_address_are_refused_and_not_shown(database: str, name
 
 
 def test_what_an_object_store_is_not_for(database: str, tmp_path: Path, address: str) -> None:
-    """Some things would need a request for each few bytes, or a library that reads local files alone."""
+    """A file is refused if each few bytes would take a request, or its library reads local files alone."""
     make_table(database)
     fortran = upload(address, save(tmp_path / "f.npy", np.asfortranarray(vectors(10))))
     plain = save(tmp_path / "v.npy", vectors(10))

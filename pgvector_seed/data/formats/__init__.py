@@ -18,7 +18,7 @@ from pgvector_seed.data.block import Block
 from pgvector_seed.data.sources import matching
 
 STDIN = "-"
-UNIT_BYTES = 64 << 20  # of a file that can be read from any row
+UNIT_BYTES = 64 << 20
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 TEXT = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "delimited"}
 FORMATS = {
@@ -43,6 +43,17 @@ class Unit:
     start: int = 0
     stop: int | None = None
     offset: int = 0
+
+    def ranges(self, rows: int) -> Iterator[tuple[int, int]]:
+        """Yield the start and the stop of each block of that many rows. The unit must have a stop."""
+        assert self.stop is not None
+        for start in range(self.start, self.stop, rows):
+            yield start, min(start + rows, self.stop)
+
+
+def units_of(file: str, rows: int, row_bytes: int) -> list[Unit]:
+    """Return the parts, of about UNIT_BYTES, of a file that can be read from any row."""
+    return [Unit(file, *bounds) for bounds in Unit(file, 0, rows).ranges(max(1, UNIT_BYTES // row_bytes))]
 
 
 class Format(Protocol):

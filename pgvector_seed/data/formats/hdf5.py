@@ -11,7 +11,7 @@ import numpy as np
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.remedies import install_package
 from pgvector_seed.data.block import Block, numbered, rows_in_block
-from pgvector_seed.data.formats import UNIT_BYTES, Unit
+from pgvector_seed.data.formats import Unit, units_of
 from pgvector_seed.data.objects import is_remote
 
 _DATASET = "train"
@@ -25,18 +25,14 @@ def columns(file: str) -> None:
 def units(file: str) -> list[Unit]:
     """Return parts of about 64 MB."""
     with _dataset(file) as dataset:
-        rows, dimensions = dataset.shape
-        step = max(1, UNIT_BYTES // (dimensions * dataset.dtype.itemsize))
-    return [Unit(file, start, min(start + step, rows)) for start in range(0, rows, step)]
+        return units_of(file, dataset.shape[0], dataset.shape[1] * dataset.dtype.itemsize)
 
 
 def read(unit: Unit, vector: str) -> Iterator[Block]:
     """Yield the vectors."""
     del vector
     with _dataset(unit.file) as dataset:
-        step = rows_in_block(dataset.shape[1])
-        for start in range(unit.start, unit.stop or 0, step):
-            stop = min(start + step, unit.stop or 0)
+        for start, stop in unit.ranges(rows_in_block(dataset.shape[1])):
             try:
                 vectors = np.asarray(dataset[start:stop])
             except (OSError, ValueError, RuntimeError) as error:

@@ -12,7 +12,7 @@ from pgvector_seed.data.block import Block
 from pgvector_seed.data.formats import Unit
 from pgvector_seed.data.formats.lines import RowsReader, read_lines
 
-REJECTED = "rejected"  # of a file that --rejects has written: where a row comes from, and what was wrong with it
+REJECTED = "rejected"  # the key in a file of --rejects that has a row's file, number and reason
 _DECODER = msgspec.json.Decoder(dict[str, Any])
 
 

@@ -29,7 +29,7 @@ def first_line(file: str) -> bytes:
 def read_lines(file: str, *, peek: bool = False) -> Iterator[bytes]:
     """Yield the lines of a file with their ends, without a byte-order mark. gzip and zstd are decompressed.
 
-    Of standard input, the lines that are read to ``peek`` come again later.
+    Lines of standard input that are read with ``peek`` are yielded again by a later call.
 
     Raises InputError for a line of more than LONGEST_LINE bytes, or a file that cannot be read to its end.
     """
@@ -87,20 +87,21 @@ class RowsReader:
     def add(self, row: int, vector: Any, values: dict[str, Any], size: int) -> None:
         """Add a row: its vector as numbers or as text, its other values, and its size in the file in bytes."""
         self.bytes += size
-        whole = {**values, self.vector: vector}
+        row_values = {**values, self.vector: vector}
         if isinstance(vector, list):
             try:
                 with np.errstate(over="ignore"):
                     vector = np.array(msgspec.convert(vector, list[float]), np.float32)
             except ValueError:
-                self.fault(row, "the vector is not a list of numbers", whole)
+                self.fault(row, "the vector is not a list of numbers", row_values)
                 return
         if not isinstance(vector, (np.ndarray, str)):
-            self.fault(row, "there is no vector" if vector is None else "the vector is not a list of numbers", whole)
+            reason = "there is no vector" if vector is None else "the vector is not a list of numbers"
+            self.fault(row, reason, row_values)
             return
         fault = self._fault_of_shape(vector)
         if fault:
-            self.fault(row, fault, whole)
+            self.fault(row, fault, row_values)
             return
         self.numbers.append(row)
         self.vectors.append(vector)
@@ -116,9 +117,9 @@ class RowsReader:
             self.size = len(vector)
         return None if len(vector) == self.size else f"{len(vector)} dimensions, and {self.size} in the first row"
 
-    def fault(self, row: int, reason: str, values: dict[str, Any] | None = None) -> None:
+    def fault(self, row: int, reason: str, values: dict[str, Any]) -> None:
         """Add a bad row."""
-        self.faults.append(RowFault(self.file, row, reason, values or {}))
+        self.faults.append(RowFault(self.file, row, reason, values))
 
     @property
     def is_full(self) -> bool:

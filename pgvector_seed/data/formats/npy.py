@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.data.block import Array, Block, numbered, rows_in_block
-from pgvector_seed.data.formats import UNIT_BYTES, Unit
+from pgvector_seed.data.formats import Unit, units_of
 from pgvector_seed.data.objects import is_remote
 from pgvector_seed.data.sources import opened
 
@@ -48,8 +48,7 @@ def units(file: str) -> list[Unit]:
             f"{file} is in Fortran order: each block would take a request for every one of its {shape[1]:,} dimensions",
             "Copy it to this machine, or write it with numpy.save(FILE, numpy.ascontiguousarray(VECTORS)).",
         )
-    step = max(1, UNIT_BYTES // (shape[1] * dtype.itemsize))
-    return [Unit(file, start, min(start + step, shape[0])) for start in range(0, shape[0], step)]
+    return units_of(file, shape[0], shape[1] * dtype.itemsize)
 
 
 def read(unit: Unit, vector: str) -> Iterator[Block]:
@@ -57,9 +56,7 @@ def read(unit: Unit, vector: str) -> Iterator[Block]:
     del vector
     with opened(unit.file) as stream:
         header = _header(unit.file, stream)
-        step = rows_in_block(header.shape[1])
-        for start in range(unit.start, unit.stop or 0, step):
-            stop = min(start + step, unit.stop or 0)
+        for start, stop in unit.ranges(rows_in_block(header.shape[1])):
             yield Block(unit.file, numbered(start, stop), _rows(unit.file, stream, header, start, stop))
 
 

@@ -36,8 +36,6 @@ def units(file: str) -> list[Unit]:
 def read(unit: Unit, vector: str) -> Iterator[Block]:
     """Yield the rows of the unit's row groups."""
     with _opened(unit.file) as parquet:
-        if vector not in parquet.schema_arrow.names:
-            raise InputError(f"{unit.file} has no column {vector}")
         groups = [group for group, start, _ in _groups(parquet) if unit.start <= start < (unit.stop or 0)]
         size = _rows_in_batch(parquet, groups, vector)
         place = unit.start
@@ -50,7 +48,7 @@ def read(unit: Unit, vector: str) -> Iterator[Block]:
 
 
 def _rows_in_batch(parquet: pq.ParquetFile, groups: list[int], vector: str) -> int:
-    """Return how many rows make a block, as far as the first ones tell: a text may be larger than its vector."""
+    """Return how many rows make a block, by the size of the first ones, whose texts may be larger than the vectors."""
     first = next(parquet.iter_batches(batch_size=_SAMPLE_ROWS, row_groups=groups, use_threads=False), None)
     if first is None or not len(first):
         return 1
@@ -83,7 +81,8 @@ def _block(file: str, place: int, batch: pa.RecordBatch, vector: str) -> Block:
 
 def _matrix(lists: pa.Array) -> Array | None:
     """Return lists of one length as rows x dimensions, without a copy if possible, or None."""
-    if not (pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type) or _is_fixed(lists.type)):
+    is_list = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(test(lists.type) for test in is_list):
         return None
     lengths = pc.list_value_length(lists)
     bounds = pc.min_max(lengths).as_py()
@@ -94,10 +93,6 @@ def _matrix(lists: pa.Array) -> Array | None:
     if not numeric or values.null_count:
         return None
     return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(len(lists), -1)
-
-
-def _is_fixed(type_: pa.DataType) -> bool:
-    return bool(pa.types.is_fixed_size_list(type_))
 
 
 def _values(column: pa.Array) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.data.block import Block, numbered, rows_in_block
-from pgvector_seed.data.formats import UNIT_BYTES, Unit
+from pgvector_seed.data.formats import Unit, units_of
 from pgvector_seed.data.sources import opened
 
 _ELEMENTS = {".fvecs": "<f4", ".bvecs": "u1"}
@@ -28,8 +28,7 @@ def units(file: str) -> list[Unit]:
     layout, size = _layout(file)
     if size % layout.itemsize:
         raise InputError(f"{file} is truncated: {size:,} bytes are not whole rows of {layout.itemsize:,} bytes")
-    rows, step = size // layout.itemsize, max(1, UNIT_BYTES // layout.itemsize)
-    return [Unit(file, start, min(start + step, rows)) for start in range(0, rows, step)]
+    return units_of(file, size // layout.itemsize, layout.itemsize)
 
 
 def read(unit: Unit, vector: str) -> Iterator[Block]:
@@ -37,11 +36,10 @@ def read(unit: Unit, vector: str) -> Iterator[Block]:
     del vector
     layout, _ = _layout(unit.file)
     (dimensions,) = layout["value"].shape
-    step = rows_in_block(dimensions)
     with opened(unit.file) as stream:
         stream.seek(unit.start * layout.itemsize)
-        for start in range(unit.start, unit.stop or 0, step):
-            records = np.frombuffer(stream.read(min(step, (unit.stop or 0) - start) * layout.itemsize), layout)
+        for start, stop in unit.ranges(rows_in_block(dimensions)):
+            records = np.frombuffer(stream.read((stop - start) * layout.itemsize), layout)
             other = np.flatnonzero(records["dimensions"] != dimensions)
             if len(other):
                 row = start + int(other[0])
