@@ -50,8 +50,8 @@ def faults_of_table(name: Any, table: Any) -> Iterator[tuple[str, str]]:
     for key, value in table.items():
         if key not in _KEYS:
             fault = f"{path}: no such key: {key}{did_you_mean(str(key), _KEYS)}"
-            name = nearest(str(key), _KEYS.keys() - table.keys())
-            renamed = f"; pulumi config set --path '{path}.{name}'" if name else ""
+            intended = nearest(str(key), _KEYS.keys() - table.keys())
+            renamed = f"; pulumi config set --path '{path}.{intended}'" if intended else ""
             yield fault, f"pulumi config rm --path '{path}.{key}'{renamed}"
         elif not _fits(key, value):
             fault = f"{path}: {key} must be {_KEYS[key]}; got {shown(value)}{_unknown_part(key, value)}"
