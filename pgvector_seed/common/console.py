@@ -8,6 +8,9 @@ import sys
 from types import FrameType
 
 INTERRUPTED = 130  # as InterruptError.exit_code, which may not be imported yet
+# The packages without which no command runs; remedies, which names others, may not be imported either.
+REQUIRED = ("click", "msgspec", "psycopg", "pgvector")
+_INSTALL = 'Use an environment that has the requirements. In a checkout, after make up: eval "$(make env)"'
 
 
 def run(module: str) -> None:
@@ -24,6 +27,11 @@ def run(module: str) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done: an interrupt must not change the code
     except KeyboardInterrupt:
         code = INTERRUPTED
+    except ModuleNotFoundError as error:
+        if error.name not in REQUIRED:
+            raise
+        print(f"error: {sys.executable} lacks the package {error.name}\n  {_INSTALL}", file=sys.stderr)
+        code = 2
     finally:
         _drop_unwritten()
     gc.freeze()  # Python's last collection would visit every imported object: a seventh of --help's time

@@ -29,9 +29,15 @@ UP_REMEDIES = {
     **dict.fromkeys(("42P07", "42701", "42710", "42723"), _BASELINE),
     "": "Fix the file and run the same command again: the migrations before it are recorded.",
 }
+_NEW_DOWN = (
+    f"{PROGRAM} migrate apply, which records the new down, and applies the undone migrations again. Then undo again."
+)
+_DROPPED_BY_HAND = (
+    f"If it was dropped by hand, make it again, and run the same command again. Or fix the file, and run: {_NEW_DOWN}"
+)
 DOWN_REMEDIES = {
-    "": f"Fix the file, and run: {PROGRAM} migrate apply, which records the new down, and applies the "
-    "undone migrations again. Then undo again."
+    **dict.fromkeys(("42P01", "42703", "42704"), _DROPPED_BY_HAND),
+    "": f"Fix the file, and run: {_NEW_DOWN}",
 }
 
 

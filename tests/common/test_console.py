@@ -106,3 +106,13 @@ def test_an_interrupt_in_a_callback_during_an_import_ends_the_command(tmp_path: 
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": search_path}, capture_output=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+def test_a_python_without_the_packages_is_told_which_one_has_them(tmp_path: Path) -> None:
+    """Regression: `python3 -m seed` outside of the environment ended in a traceback and exit code 1."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    python = tmp_path / "bare" / "bin" / "python"
+    done = subprocess.run([python, "-m", "seed", "verify"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[0] == f"error: {python} lacks the package click"
+    assert 'eval "$(make env)"' in done.stderr

@@ -256,6 +256,19 @@ def test_a_down_that_fails_is_not_recorded_as_done(database: str, folder: Path) 
     assert ask(database, "SELECT to_regclass('b')") == [("b",)]
 
 
+def test_a_down_of_what_was_dropped_by_hand_can_be_run_again(database: str, folder: Path) -> None:
+    """Regression: it advised to fix the file, although the file was right, and to apply what was undone again."""
+    write(folder, a1_up="CREATE TABLE a (i int); CREATE INDEX a_i ON a (i)", a1_down="DROP INDEX a_i; DROP TABLE a")
+    run(database, folder)
+    ask(database, "DROP INDEX a_i")
+    with pytest.raises(MigrationError) as refused:
+        undo_all(database)
+    assert refused.value.remedy.startswith("If it was dropped by hand, make it again, and run the same command again.")
+    ask(database, "CREATE INDEX a_i ON a (i)")
+    undo_all(database)
+    assert ask(database, "SELECT to_regclass('a')") == [(None,)]
+
+
 def test_an_edited_down_takes_effect(database: str, folder: Path) -> None:
     """An edited down replaces the recorded one, so that a typo can be corrected."""
     write(folder, a1_up="CREATE TABLE a ()", a1_down="DROP TABL a")
