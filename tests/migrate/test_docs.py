@@ -26,7 +26,7 @@ BLOCKS = {
     for title, block in re.findall(r"<!-- (?:sql|python): (\w+) -->\n *```\w+\n(.*?)```", PAGE, re.DOTALL)
 }
 BEFORE = "CREATE TABLE documents (id bigint PRIMARY KEY, body text NOT NULL, embedding vector(4) NOT NULL);"
-INDEX = MARK + "CREATE INDEX CONCURRENTLY documents_embedding_idx ON documents USING hnsw (embedding vector_cosine_ops);"
+INDEX = "CREATE INDEX CONCURRENTLY documents_embedding_idx ON documents USING hnsw (embedding vector_cosine_ops);"
 ROWS = "SELECT i, 'text ' || i, ARRAY[sin(i), cos(i), sin(i * 2), cos(i * 3)]::vector FROM generate_series(1, 2500) i"
 DECLARED = {"documents": {"metric": "cosine", "rows": 2500, "recall": {"k": 10, "minimum": 0.5}}}
 
@@ -76,7 +76,7 @@ def deployment(database: str, folder: Path) -> Deployment:
     """Return a deployment of a filled table of four dimensions."""
     made = Deployment(database, folder)
     made.apply(BEFORE, "DROP TABLE documents;")
-    made.apply(INDEX, MARK + "DROP INDEX CONCURRENTLY documents_embedding_idx;")
+    made.apply(MARK + INDEX, MARK + "DROP INDEX CONCURRENTLY documents_embedding_idx;")
     ask(database, f"INSERT INTO documents {ROWS}")
     ask(database, "ANALYZE documents")
     return made
