@@ -11,6 +11,8 @@ import msgspec
 import numpy as np
 from psycopg.abc import AdaptContext
 
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.text import counted
 from pgvector_seed.data.block import Array, Block, RowFault
 from pgvector_seed.data.rows import Rows
 from pgvector_seed.data.target import Target
@@ -50,7 +52,7 @@ def prepare(block: Block, binding: Binding) -> tuple[Rows, list[RowFault]]:
     _add(target.vector.name, vectors, fixed, varying)
     faults |= vector_faults
     rows = Rows(block.file, block.numbers, fixed, varying)
-    if all(name in rows.names for name in target.key):
+    if target.key and all(name in rows.names for name in target.key):
         rows, faults = _sort(rows, target.key, faults)
     else:
         rows = rows.take(_without(len(rows), faults)) if faults else rows
@@ -64,9 +66,14 @@ def _columns(block: Block, binding: Binding) -> dict[str, Sequence[Any] | Array]
     columns = {into: block.columns.get(name, missing) for name, into in binding.columns.items()}
     numbers = block.numbers - 1 + binding.offset
     if binding.ids is not None:
+        if len(numbers) and numbers[-1] >= len(binding.ids):
+            keys = counted(len(binding.ids), "key")
+            raise InputError(f"{block.file}, row {block.numbers[-1]}: there are only {keys}")
         columns[binding.target.key[0]] = binding.ids[numbers]
     elif binding.number_from is not None:
-        columns[binding.target.key[0]] = numbers + binding.number_from
+        first = binding.number_from
+        fits = abs(first) < 1 << 62  # beyond, a sum of int64 may be too large, and is then silently another number
+        columns[binding.target.key[0]] = numbers + first if fits else [number + first for number in numbers.tolist()]
     return columns
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from typing import TextIO
 
@@ -61,9 +62,13 @@ def as_text(loaded: Loaded, *, dry_run: bool) -> str:
             f"{loaded.bytes / 1e6:,.1f} MB in {loaded.seconds:.1f} s: {rate:,.0f} rows/s, bounded by {_bound(loaded)}",
             *_rejected(loaded),
             *(f"note: {note}" for note in loaded.notes),
-            f"Next: {PROGRAM} verify --table {loaded.table}",
+            f"Next: {_next(loaded)}",
         ]
     )
+
+
+def _next(loaded: Loaded) -> str:
+    return f"{PROGRAM} verify --table {shlex.quote(loaded.table)}"
 
 
 def _rejected(loaded: Loaded) -> list[str]:
@@ -97,6 +102,6 @@ def as_json_document(loaded: Loaded, *, dry_run: bool) -> str:
         "cpu_seconds": round(loaded.cpu_seconds, 3),
         "rows_per_second": round(loaded.rows / max(loaded.seconds, 1e-9)),
         "notes": loaded.notes,
-        "next": f"{PROGRAM} verify --table {loaded.table}",
+        "next": _next(loaded),
     }
     return json.dumps(document, indent=2)
