@@ -574,7 +574,7 @@ def test_keys_that_the_server_takes_for_one(database: str, tmp_path: Path) -> No
     ask(database, "INSERT INTO items VALUES ('Old', '[1]'), ('Other', '[5]')")
     rows = [{"id": "old", "embedding": [1]}, {"id": "new", "embedding": [2]}]
     words = [write_jsonl(tmp_path / "a.jsonl", rows), "--table", "items"]
-    assert "1 rows copied, 0 changed, 1 unchanged" in load(database, *words)
+    assert "1 row copied, 0 changed, 1 unchanged" in load(database, *words)
     assert "0 rows copied, 0 changed, 2 unchanged" in load(database, *words, "--keep")
     other = write_jsonl(tmp_path / "b.jsonl", [{"id": "OTHER", "embedding": [6]}])
     assert "b.jsonl, row 1: public.items has other values for this key" in load(
