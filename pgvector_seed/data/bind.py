@@ -37,6 +37,8 @@ def bind(unit: Unit, names: Sequence[str] | None, target: Target, options: LoadO
 
     Raises InputError if they do not fit the table.
     """
+    if names is not None and not names:
+        raise InputError(f"{unit.file} names no columns: none of its first lines is a JSON object with names")
     if names is not None and vector_name(target, options) not in names:
         raise InputError(
             f"{unit.file} has no column {target.vector.name}, only {', '.join(names) or 'none'}",

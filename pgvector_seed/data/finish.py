@@ -19,7 +19,7 @@ _FLUSH = "SELECT pg_catalog.pg_logical_emit_message(true, 'pgvector_seed', '')"
 _NEVER_ANALYZED = "SELECT reltuples < 0 FROM pg_catalog.pg_class WHERE oid = %s"
 # The session's own counts of rows must reach the server before ANALYZE sets them: they would be added afterwards.
 _REPORT = "SELECT pg_catalog.pg_stat_force_next_flush()"
-_LARGEST = "SELECT max({key}) FROM {table}"
+_LARGEST = "SELECT pg_catalog.max({key}) FROM {table}"
 _LAST = "SELECT last_value - CASE WHEN is_called THEN 0 ELSE {increment} END FROM {sequence}"
 _SETVAL = "SELECT pg_catalog.setval(%s::pg_catalog.oid::pg_catalog.regclass, %s)"
 _NEXTVAL = """

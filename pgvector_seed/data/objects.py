@@ -126,6 +126,8 @@ def _split(file: str) -> tuple[str, str]:
         )
     if not bucket or not key:
         raise InputError(f"{file} names no object", f"Name it: {store}://BUCKET/KEY")
+    if "//" in path:
+        raise InputError(f"{file} has an empty part, which pyarrow cannot read", "Give the object another key.")
     return store, path
 
 

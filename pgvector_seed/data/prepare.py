@@ -12,6 +12,7 @@ import numpy as np
 from psycopg.abc import AdaptContext
 
 from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.text import counted
 from pgvector_seed.data.block import Array, Block, RowFault
 from pgvector_seed.data.rows import Rows
 from pgvector_seed.data.target import Target
@@ -51,7 +52,7 @@ def prepare(block: Block, binding: Binding) -> tuple[Rows, list[RowFault]]:
     _add(target.vector.name, vectors, fixed, varying)
     faults |= vector_faults
     rows = Rows(block.file, block.numbers, fixed, varying)
-    if all(name in rows.names for name in target.key):
+    if target.key and all(name in rows.names for name in target.key):
         rows, faults = _sort(rows, target.key, faults)
     else:
         rows = rows.take(_without(len(rows), faults)) if faults else rows
@@ -66,7 +67,7 @@ def _columns(block: Block, binding: Binding) -> dict[str, Sequence[Any] | Array]
     return {**columns, **_keys(block.numbers, binding)}
 
 
-def _keys(numbers: Array, binding: Binding) -> dict[str, Array]:
+def _keys(numbers: Array, binding: Binding) -> dict[str, Array | list[int]]:
     """Return the key column of the rows with these numbers if their keys come from elsewhere, or nothing.
 
     Raises InputError if there are too few.
@@ -74,10 +75,12 @@ def _keys(numbers: Array, binding: Binding) -> dict[str, Array]:
     places = numbers - 1 + binding.offset
     if binding.ids is not None:
         if len(places) and places[-1] >= len(binding.ids):
-            raise InputError(f"there are {len(binding.ids):,} keys, and more rows")
+            raise InputError(f"there are {counted(len(binding.ids), 'key')}, and more rows")
         return {binding.target.key[0]: binding.ids[places]}
     if binding.number_from is not None:
-        return {binding.target.key[0]: places + binding.number_from}
+        first = binding.number_from
+        fits = abs(first) < 1 << 62  # beyond, a sum of int64 may be too large, and is then silently another number
+        return {binding.target.key[0]: places + first if fits else [place + first for place in places.tolist()]}
     return {}
 
 

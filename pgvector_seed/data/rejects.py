@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -11,6 +12,7 @@ import msgspec
 import numpy as np
 
 from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.text import os_error
 from pgvector_seed.data.block import RowFault
 from pgvector_seed.data.formats.jsonl import REJECTED
 from pgvector_seed.data.objects import is_remote
@@ -23,23 +25,35 @@ class Rejects:
     def __init__(self, file: str | None) -> None:
         self.count = 0
         self._lock = Lock()
-        self._stream = None if file is None else Path(file).open("wb", buffering=0)  # noqa: SIM115  # __exit__ closes it
+        self._file = file
+        with self._naming_file():
+            self._stream = None if file is None else Path(file).open("wb")  # noqa: SIM115  # __exit__ closes it
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_failure: object) -> None:
         if self._stream is not None:
-            self._stream.close()
+            with suppress(OSError):  # add has flushed, or reported it
+                self._stream.close()
 
     def add(self, faults: Iterable[RowFault]) -> None:
-        """Write the rows. Raises InputError for the first one if there is no file."""
+        """Write the rows. Raises InputError for the first one if there is no file, or if it cannot be written."""
         for fault in faults:
             if self._stream is None:
                 raise InputError(f"{fault.file}, row {fault.row}: {fault.reason}", f"Fix it. {AGAIN}")
-            with self._lock:
+            with self._lock, self._naming_file():
                 self.count += 1
                 self._stream.write(_line(fault))
+                self._stream.flush()
+
+    @contextmanager
+    def _naming_file(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            error.filename = self._file
+            raise InputError(f"the bad rows cannot be written: {os_error(error)}", AGAIN) from error
 
 
 def refuse_input(file: str | None, inputs: Iterable[str]) -> None:

@@ -25,15 +25,16 @@ _STAGE = """
 CREATE TEMPORARY TABLE IF NOT EXISTS {stage} ON COMMIT DELETE ROWS AS
 SELECT 0::pg_catalog.int8 AS {place}, t.* FROM {table} AS t WITH NO DATA
 """
-# The aggregates of one query get their rows in one order.
+# The aggregates of one query get their rows in one order. Each is in pg_catalog: one of another schema on the
+# search_path, with exactly the type of a column, would be preferred.
 _COMPARE = "SELECT {selected} FROM {stage} AS s JOIN {table} AS t ON {same_key}"
 _REPEATED = """
 SELECT pg_catalog.array_agg({place} ORDER BY {place}) FROM {stage}
 GROUP BY {key} HAVING pg_catalog.count(*) > 1 LIMIT 1
 """
 _VECTORS = """
-array_agg(coalesce({extension}.vector_dims(t.{column}), -1)),
-string_agg({send}(t.{column}), '') FILTER (WHERE {extension}.vector_dims(t.{column}) = {dimensions})
+pg_catalog.array_agg(coalesce({extension}.vector_dims(t.{column}), -1)),
+pg_catalog.string_agg({send}(t.{column}), '') FILTER (WHERE {extension}.vector_dims(t.{column}) = {dimensions})
 """
 _FILLS = "(t.{0} IS NULL AND s.{0} IS NOT NULL)"
 _DIFFERS = (
@@ -68,7 +69,7 @@ class Stage:
     def present(self, rows: Rows) -> Array:
         """Return the places of the rows whose keys are in the table."""
         send(self.connection, self.table, rows.only(self.target.key), places=True)
-        (places,) = self._select(sql.SQL("array_agg(s.{})").format(self.place))
+        (places,) = self._select(sql.SQL("pg_catalog.array_agg(s.{})").format(self.place))
         return np.array(places or [], np.int64)
 
     def repeated(self) -> list[int]:
@@ -82,7 +83,8 @@ class Stage:
         staged = rows.only([name for name in rows.names if name != vector])
         send(self.connection, self.table, staged, places=True)
         verdict = _verdict([name for name in rows.names if name not in (*self.target.key, vector)])
-        selected = sql.SQL("array_agg(s.{place}), array_agg({verdict})").format(place=self.place, verdict=verdict)
+        lists = sql.SQL("pg_catalog.array_agg(s.{place}), pg_catalog.array_agg({verdict})")
+        selected: sql.Composable = lists.format(place=self.place, verdict=verdict)
         if vector is not None:
             selected = sql.SQL(", ").join([selected, self._vectors(rows.fixed[vector][1].shape[1])])
         places_list, verdicts_list, *vectors = self._select(selected)

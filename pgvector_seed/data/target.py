@@ -88,8 +88,10 @@ class Target:
     @property
     def shown(self) -> str:
         """The schema and the name of the table, quoted as in SQL where they must be."""
-        parts = (self.name.schema, self.name.table)
-        return ".".join(part if part.isidentifier() and part.islower() else f'"{part}"' for part in parts)
+        return ".".join(
+            part if part.isidentifier() and part.islower() else sql.Identifier(part).as_string()
+            for part in (self.name.schema, self.name.table)
+        )
 
     @property
     def dimensions(self) -> int | None:

@@ -67,6 +67,10 @@ def as_text(loaded: Loaded, *, dry_run: bool) -> str:
     )
 
 
+def _next(loaded: Loaded) -> str:
+    return f"{PROGRAM} verify --table {shlex.quote(loaded.table)}"
+
+
 def _rejected(loaded: Loaded) -> list[str]:
     rejected = counted(loaded.rejected, "bad row")
     return [f"{rejected} rejected: fix the file of --rejects, and load it"] if loaded.rejected else []
@@ -74,10 +78,6 @@ def _rejected(loaded: Loaded) -> list[str]:
 
 def _counts(counts: Counts) -> str:
     return f"{counted(counts.copied, 'row')} copied, {counts.changed:,} changed, {counts.unchanged:,} unchanged"
-
-
-def _next(loaded: Loaded) -> str:
-    return f"{PROGRAM} verify --table {shlex.quote(loaded.table)}"
 
 
 def _bound(loaded: Loaded) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import subprocess
 import sys
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,7 +21,7 @@ from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.remedies import install_package
 from pgvector_seed.data.formats import format_of
 from tests.conftest import ask, pg_variables
-from tests.data.helpers import load, make_table, same, save, stored, vectors, write_csv, write_jsonl
+from tests.data.helpers import WORDS, load, make_table, same, save, stored, vectors, write_csv, write_jsonl
 from tests.e2e.conftest import readme_block, run
 
 pytestmark = pytest.mark.newest
@@ -345,6 +347,14 @@ def test_an_id_beyond_its_column(database: str, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(("first", "row"), [(2**63 - 2, 3), (10**23, 1)])
+def test_numbers_beyond_the_largest_id(table: str, tmp_path: Path, first: int, row: int) -> None:
+    """Regression: the number after the largest one was the smallest, and larger ones ended with a traceback."""
+    words = [save(tmp_path / "v.npy", vectors(3)), "--table", "items", "--number-from", str(first)]
+    assert f"v.npy, row {row}: id: " in load(table, *words, code=2)
+    assert stored(table) == {}
+
+
 def test_the_only_table_of_the_contract_is_the_default(table: str, tmp_path: Path) -> None:
     output = load(table, save(tmp_path / "v.npy", vectors(2)), "--number-from", "1", code=2)
     assert "which table? this database keeps no contract" in output
@@ -372,6 +382,70 @@ def test_bad_rows_go_to_a_file_and_can_be_mended_and_loaded(table: str, tmp_path
     fixed = write_jsonl(tmp_path / "fixed.jsonl", rows[:3])
     assert "3 rows copied" in load(table, fixed, "--table", "items")
     assert list(stored(table)) == [1, 2, 3, 4]
+
+
+def test_a_first_line_that_is_no_json_is_rejected_too(table: str, tmp_path: Path) -> None:
+    """Regression: the names were those of the first line alone, so the file had "no column embedding"."""
+    text = '{"id": 1, "embedding": [1, 2\n{"id": 2, "embedding": [1, 2, 3]}\n'
+    file, rejects = tmp_path / "a.jsonl", tmp_path / "rejects.jsonl"
+    file.write_text(text)
+    for name in (str(file), "-"):
+        assert "row 1: it is not a JSON object" in load(table, name, "--table", "items", text=text, code=2)
+        load(table, name, "--table", "items", "--rejects", str(rejects), text=text, code=1)
+        assert json.loads(rejects.read_text())["rejected"]["line"] == text.splitlines()[0]
+        assert stored(table) == {2: [1, 2, 3]}
+    file.write_text("no\n" * 2000)
+    assert "none of its first lines is a JSON object" in load(table, str(file), "--table", "items", code=2)
+
+
+def test_a_name_that_only_a_later_line_has(database: str, tmp_path: Path) -> None:
+    """Regression: the value was left out of the table, and the load succeeded."""
+    ask(database, "CREATE TABLE items (id int PRIMARY KEY, embedding vector(3), title text)")
+    rows = [{"id": 1, "embedding": [1, 2, 3]}, {"id": 2, "embedding": [1, 2, 3], "title": "x"}]
+    file = write_jsonl(tmp_path / "a.jsonl", rows)
+    output = load(database, file, "--table", "items", code=2)
+    assert "a.jsonl, row 2: it has title, which the first line lacks" in output
+    rejects = tmp_path / "rejects.jsonl"
+    load(database, file, "--table", "items", "--rejects", str(rejects), code=1)
+    assert "1 row copied" in load(database, str(rejects), "--table", "items")
+    assert ask(database, "SELECT id, title FROM items ORDER BY id") == [(1, None), (2, "x")]
+
+
+def test_a_disk_that_has_no_room_for_a_whole_bad_row(table: str, tmp_path: Path) -> None:
+    """Regression: the rest of the last bad row was lost without a word."""
+    file = write_jsonl(tmp_path / "a.jsonl", [{"id": 1, "embedding": [1, 2]}])
+    rejects = tmp_path / "rejects.jsonl"
+    words = [*WORDS, file, "--table", "items", "--rejects", str(rejects)]
+    limited = ["sh", "-c", 'trap "" XFSZ; ulimit -f 1; exec "$@"', "sh", *words]
+    rejects.parent.joinpath("a.jsonl").write_text(json.dumps({"id": 1, "embedding": [1, 2], "title": "x" * 2000}))
+    ask(table, "ALTER TABLE items ADD title text")
+    done = subprocess.run(limited, cwd=ROOT, env={**os.environ, **pg_variables(table)}, capture_output=True, text=True)
+    assert done.returncode == 2, done.stdout
+    assert f"the bad rows cannot be written: {rejects}: File too large" in done.stderr
+
+
+def test_a_folder_for_the_rejects_that_does_not_exist(table: str, tmp_path: Path) -> None:
+    name, rejects = save(tmp_path / "v.npy", vectors(1)), tmp_path / "none" / "r.jsonl"
+    words = [name, "--table", "items", "--number-from", "1", "--rejects", str(rejects)]
+    assert f"the bad rows cannot be written: {rejects}: No such file" in load(table, *words, code=2)
+
+
+def test_a_table_without_a_key(database: str, tmp_path: Path) -> None:
+    """Regression: it ended with a traceback. The load is one transaction, into an empty table."""
+    ask(database, "CREATE TABLE items (id bigint, embedding vector(3))")
+    file = write_jsonl(tmp_path / "a.jsonl", [{"id": 2 - n, "embedding": [1, 2, n]} for n in range(2)])
+    assert "2 rows copied" in load(database, file, "--table", "items")
+    assert stored(database) == {1: [1, 2, 1], 2: [1, 2, 0]}
+    assert "a second load would double them" in load(database, file, "--table", "items", code=2)
+
+
+def test_the_next_command_can_be_typed(database: str, tmp_path: Path) -> None:
+    """Regression: the shell took the quotes from the name of the table."""
+    ask(database, """CREATE TABLE "It's ""odd"" $1" (id int PRIMARY KEY, embedding vector(3))""")
+    file = write_jsonl(tmp_path / "a.jsonl", [{"id": 1, "embedding": [1, 2, 3]}])
+    output = load(database, file, "--table", """"It's ""odd"" $1\"""")
+    name = shlex.split(output.partition("Next: ")[2])[-1]
+    assert "1 unchanged" in load(database, file, "--table", name)
 
 
 def test_rejected_rows_of_an_array_have_their_keys(table: str, tmp_path: Path) -> None:
@@ -549,10 +623,3 @@ def test_hdf5_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError) as caught:
         format_of("a.hdf5").units("a.hdf5")
     assert caught.value.remedy == f"Run: {install_package('h5py')}"
-
-
-def test_the_next_command_can_be_pasted(table: str, tmp_path: Path) -> None:
-    """Regression: the shell took the quotes of a name with capitals."""
-    ask(table, 'ALTER TABLE items RENAME TO "My Items"')
-    output = load(table, save(tmp_path / "v.npy", vectors(2)), "--table", '"My Items"', "--number-from", "1")
-    assert """Next: python -m seed verify --table 'public."My Items"'""" in output

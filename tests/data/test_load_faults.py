@@ -21,6 +21,7 @@ from psycopg.conninfo import make_conninfo
 from local.server import Server
 from tests.conftest import Process, ask, conninfo, kill, new_server, remove, tries, until
 from tests.data.helpers import (
+    TABLE,
     Array,
     load,
     make_table,
@@ -256,6 +257,30 @@ def test_a_trigger_with_another_roles_function_is_refused(database: str, server:
         ask(database, f"{function}; ALTER FUNCTION refuse() OWNER TO {quoted(names.writer)}")
         words = [save(tmp_path / "v.npy", vectors(2)), "--table", "items", "--number-from", "1"]
         assert "runs a function of" in load(database, *words, code=2)
+
+
+def test_a_trigger_on_a_partition_is_refused_too(database: str, server: Server, tmp_path: Path) -> None:
+    """Regression: only the triggers of the partitioned table were looked at."""
+    ask(database, f"{TABLE.format(dimensions=3)} PARTITION BY RANGE (id)")
+    ask(database, "CREATE TABLE part PARTITION OF items FOR VALUES FROM (0) TO (9)")
+    with new_names(server) as names:
+        trigger = TRIGGER.format("P0001").replace("ON items", "ON part")
+        function = f"CREATE ROLE {quoted(names.writer)}; {trigger}"
+        ask(database, f"{function}; ALTER FUNCTION refuse() OWNER TO {quoted(names.writer)}")
+        words = [save(tmp_path / "v.npy", vectors(2)), "--table", "items", "--number-from", "1"]
+        assert "runs a function of" in load(database, *words, code=2)
+
+
+def test_a_function_of_the_same_name_on_the_search_path(database: str, tmp_path: Path) -> None:
+    """Regression: an aggregate of exactly the type, which others may create in public, ran in place of the server's."""
+    make_table(database)
+    for type_ in ("smallint", "integer", "bigint"):
+        thief = f"FUNCTION thief(int, {type_}) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE 'stolen'; END $$"
+        ask(database, f"CREATE {thief}; CREATE AGGREGATE public.array_agg({type_}) (SFUNC = thief, STYPE = int)")
+    words = [save(tmp_path / "v.npy", vectors(2)), "--table", "items", "--number-from", "1"]
+    load(database, *words)
+    for option in ("--replace", "--keep"):
+        assert "2 unchanged" in load(database, *words, option)
 
 
 def test_a_writer_is_told_who_may_do_the_rest(database: str, server: Server, tmp_path: Path) -> None:

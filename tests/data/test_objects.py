@@ -128,6 +128,8 @@ def test_what_an_object_store_is_not_for(database: str, tmp_path: Path, address:
         ([plain, "--rejects", f"s3://{BUCKET}/bad.jsonl"], "the bad rows can only be written to this machine"),
         (["s3://*/x.npy"], "has a pattern for the name of a bucket"),
         (["s3://vectors"], "names no object"),
+        (["s3://vectors/a//x.npy"], "has an empty part"),
+        (["s3://vectors//*.npy"], "has an empty part"),
     ):
         assert reason in load(database, *words, "--table", "items", code=2)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -13,16 +14,17 @@ from pgvector_seed.data.formats import Unit
 from pgvector_seed.data.formats.lines import RowsReader, read_lines
 
 REJECTED = "rejected"  # the key in a file of --rejects that has a row's file, number and reason
+_SEARCHED_LINES = 100  # for the names
 _DECODER = msgspec.json.Decoder(dict[str, Any])
 
 
 def columns(file: str) -> list[str]:
-    """Return the names in the first line that is an object. A later line may have others."""
-    for line in islice((line for line in read_lines(file, peek=True) if line.strip()), 1):
-        try:
-            return [name for name in _DECODER.decode(line) if name != REJECTED]
-        except (ValueError, RecursionError):
-            break  # read tells the row
+    """Return the names in the first line that is an object with names, or none if none of the first lines is one."""
+    for line in islice(read_lines(file, peek=True), _SEARCHED_LINES):
+        with suppress(ValueError, RecursionError):  # also for an empty line; read tells the row
+            names = [name for name in _DECODER.decode(line) if name != REJECTED]
+            if names:
+                return names
     return []
 
 
@@ -32,8 +34,12 @@ def units(file: str) -> list[Unit]:
 
 
 def read(unit: Unit, vector: str) -> Iterator[Block]:
-    """Yield the rows; empty lines count as rows and are left out. A line that cannot be read is a fault."""
+    """Yield the rows; empty lines count as rows and are left out.
+
+    A line that cannot be read, or has a name that the first one lacks, is a fault.
+    """
     reader = RowsReader(unit.file, vector, json_values=True)
+    names: set[str] = set()
     for number, line in enumerate(read_lines(unit.file), start=1):
         if not line.strip():
             continue
@@ -44,7 +50,13 @@ def read(unit: Unit, vector: str) -> Iterator[Block]:
             reader.fault(number, f"it is not a JSON object: {error}", {REJECTED: text})
         else:
             values.pop(REJECTED, None)
-            reader.add(number, values.pop(vector, None), values, len(line))
+            if values:
+                names = names or {*values, vector}
+            if values.keys() <= names:
+                reader.add(number, values.pop(vector, None), values, len(line))
+            else:
+                unknown = next(name for name in values if name not in names)
+                reader.fault(number, f"it has {unknown}, which the first line lacks", values)
         if reader.is_full:
             yield reader.block()
     yield reader.block()

@@ -33,11 +33,8 @@ def read_lines(file: str, *, peek: bool = False) -> Iterator[bytes]:
 
     Raises InputError for a line of more than LONGEST_LINE bytes, or a file that cannot be read to its end.
     """
-    if file == STDIN and peek and _peeked:
-        yield from tuple(_peeked)
-        return
-    yield from _peeked if file == STDIN else ()
-    number = 0
+    number = len(_peeked) if file == STDIN else 0
+    yield from _peeked[:number]
     with _opened(file, peek=peek) as stream:
         while line := _read_line(file, stream):
             number += 1
