@@ -17,7 +17,7 @@ INDEX_DEFAULTS: dict[str, dict[str, int | str]] = {
 }
 # An index and the indexes of its partitions. Its ordering operators come from the operator class, not from a name.
 _INDEXES = """
-SELECT format('%%I.%%I', n.nspname, x.relname), i.indrelid, m.amname, i.indisvalid, i.indisready,
+SELECT format('%%I.%%I', n.nspname, x.relname), x.oid, i.indrelid, m.amname, i.indisvalid, i.indisready,
        pg_get_expr(i.indpred, i.indrelid),
        array_to_string(ARRAY(
          SELECT CASE WHEN key = 0 THEN 'an expression' ELSE a.attname END
@@ -65,6 +65,7 @@ class VectorIndex(NamedTuple):
     """An index in the system catalog. ``table`` is the oid of its table; ``operators`` are its ordering operators."""
 
     name: str
+    oid: int
     table: int
     method: str
     valid: bool

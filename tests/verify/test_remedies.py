@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import psycopg
@@ -11,7 +12,7 @@ from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
 from seed.verify.model import Outcome
-from tests.conftest import ask
+from tests.conftest import ask, until
 from tests.verify.helpers import CONTRACT, declared, failing, results, run_sql
 
 SECTION = "Change the dimensions"
@@ -123,6 +124,21 @@ def test_a_pgvector_whose_files_are_too_old(base: str) -> None:
     (result,) = results(base, declared(extension={"minimum": "99.0"}), "extension")
     assert result.outcome.remedy.startswith(f"The server's files are of pgvector {version}: install 99.0 or later")
     assert "as a superuser: ALTER EXTENSION vector UPDATE;" in result.outcome.remedy
+
+
+def test_an_index_that_is_being_built_is_waited_for(base: str, stranger: str) -> None:
+    """Regression: the build was called interrupted, and the printed REINDEX and the build waited for each other."""
+    ask(base, WITHOUT_INDEX)
+    build = "CREATE INDEX CONCURRENTLY items_embedding_hnsw ON items USING hnsw (embedding vector_cosine_ops)"
+    building = "SELECT pid FROM pg_stat_progress_create_index WHERE index_relid = to_regclass('items_embedding_hnsw')"
+    with closing(psycopg.connect(base, autocommit=True)) as builder, psycopg.connect(base) as holder:
+        holder.execute("LOCK TABLE items IN ROW EXCLUSIVE MODE")
+        builder.pgconn.send_query(build.encode())
+        ((pid,),) = until(lambda: ask(base, building))
+        for login, verb in ((base, "is"), (stranger, "may be")):
+            (result,) = results(login, CONTRACT, "index")
+            words = f"public.items_embedding_hnsw {verb} being built, by server process {pid}"
+            assert (result.outcome.message, result.outcome.remedy) == (words, "Wait until it is built.")
 
 
 def test_an_index_of_another_metric_may_be_right(base: str) -> None:
