@@ -148,6 +148,10 @@ def test_an_index_of_another_metric_may_be_right(base: str) -> None:
     words = "-- Or, if the index is right: set metric: l2 for public.items in the stack's tables, and deploy again."
     assert result.outcome.remedy.splitlines()[-1] == words
     assert failing(base, declared({"metric": "l2"}), "index") == {}
+    contract = declared()
+    contract["tables"].append({**contract["tables"][0], "vector": "another", "indexes": []})
+    index, _ = results(base, contract, "index")
+    assert "metric:" not in index.outcome.remedy, "a stack's table has one metric for both columns"
 
 
 @pytest.mark.parametrize("vector", ["array_fill(0, ARRAY[32])", "NULL"])

@@ -71,7 +71,12 @@ def _faults(context: Context, index: DeclaredIndex) -> Iterator[_IndexFault]:
 
 
 def _or_metric(context: Context, actual: VectorIndex) -> str:
-    """Return the other remedy as a comment in SQL: the index may be right, and the declared metric wrong."""
+    """Return the other remedy as a comment in SQL: the index may be right, and the declared metric wrong.
+
+    Returns "" if the contract has several vector columns of the table: a stack declares one metric for all of them.
+    """
+    if sum(table.name == context.declared.name for table in context.contract.tables or ()) > 1:
+        return ""
     metrics = [metric for metric, operator in OPERATORS.items() if operator in actual.operators]
     where = f"for {context.declared.name} in the stack's tables, and deploy again"
     return f"\n-- Or, if the index is right: set metric: {metrics[0]} {where}." if metrics else ""
