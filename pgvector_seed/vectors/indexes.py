@@ -110,11 +110,12 @@ def create_index(
     parameters: Mapping[str, Any],
     concurrently: bool,
 ) -> sql.Composed:
-    """Return the statement that builds an index. Missing ``parameters`` get the method's defaults.
+    """Return the statement that builds an index. ``parameters`` that are the method's defaults are left out.
 
     PostgreSQL cannot build the index of a partitioned table ``concurrently``.
     """
-    settings = {**INDEX_DEFAULTS.get(method, {}), **parameters}
+    defaults = INDEX_DEFAULTS.get(method, {})
+    settings = {key: value for key, value in parameters.items() if str(value) != str(defaults.get(key))}
     return sql.SQL("CREATE INDEX {concurrently}{name} ON {table} USING {method} ({column} {ops}){with_};").format(
         concurrently=sql.SQL("CONCURRENTLY " if concurrently else ""),
         name=sql.Identifier(name),
