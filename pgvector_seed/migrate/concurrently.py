@@ -9,6 +9,7 @@ from psycopg import sql
 from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.migrate.session import lift_limits
+from pgvector_seed.postgres.catalog import find_builder
 from pgvector_seed.postgres.connection import Connection
 
 _INDEX = """
@@ -21,7 +22,6 @@ _BUILT = f"""{_INDEX}
 WHERE i.indrelid = pg_catalog.to_regclass(%s)::oid AND x.relname = (pg_catalog.parse_ident(%s))[1]::pg_catalog.name
 """
 _DROPPED = f"{_INDEX} WHERE x.oid = pg_catalog.to_regclass(%s)::oid"
-_IN_PROGRESS = "SELECT pid FROM pg_catalog.pg_stat_progress_create_index WHERE index_relid = %s::oid"
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,11 @@ def drop_invalid(connection: Connection, index: IndexState) -> None:
 
     Raises RefusedError if another session is building it.
     """
-    builder = connection.execute(_IN_PROGRESS, (index.oid,)).fetchone()
-    if builder:
+    builder = find_builder(connection, int(index.oid))
+    if builder and builder.certain:
         name = index.name.as_string(connection)
         raise RefusedError(
-            f"the index {name} is being built by the server process {builder[0]}",
+            f"the index {name} is being built by the server process {builder.pid}",
             "Run the same command again when the build has ended.",
         )
     lift_limits(connection)

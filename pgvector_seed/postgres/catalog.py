@@ -1,8 +1,9 @@
-"""Roles, tables, columns and owned relations in the system catalog."""
+"""Roles, tables, columns, owned relations and index builds in the system catalog."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from psycopg import errors
 
@@ -44,6 +45,14 @@ FROM pg_attribute a
 JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND a.attname = %s AND NOT a.attisdropped
+"""
+# Of another role's build, a login without the rights of pg_read_all_stats sees the process and the database alone.
+_BUILDER = """
+SELECT pid, index_relid IS NOT NULL
+FROM pg_catalog.pg_stat_progress_create_index
+WHERE datname = pg_catalog.current_database() AND (index_relid = %s::oid OR index_relid IS NULL)
+ORDER BY index_relid
+LIMIT 1
 """
 _ROLE_EXISTS = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)"
 # The tables, views and sequences that current_user owns.
@@ -89,6 +98,13 @@ class Column:
     wants_statistics: bool
 
 
+class IndexBuilder(NamedTuple):
+    """A server process that builds an index. It may be another index of the database if it is not ``certain``."""
+
+    pid: int
+    certain: bool
+
+
 def fault_of_identifier(name: str) -> str | None:
     """Return the fault of a name that PostgreSQL would refuse or cut off, or None."""
     is_long = len(name.encode()) > _LONGEST_NAME
@@ -132,6 +148,12 @@ def find_column(connection: Connection, oid: int, name: str) -> Column | None:
     """Return the column of that name in the relation ``oid``, or None if it does not exist."""
     row = connection.execute(_COLUMN, (oid, name)).fetchone()
     return Column(*row) if row else None
+
+
+def find_builder(connection: Connection, index: int) -> IndexBuilder | None:
+    """Return the process that builds the index with this oid, or may build it; None if there is none."""
+    row = connection.execute(_BUILDER, (index,)).fetchone()
+    return IndexBuilder(*row) if row else None
 
 
 def owned_relations(connection: Connection, schema: str) -> tuple[list[str], list[str]]:

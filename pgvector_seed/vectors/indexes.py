@@ -17,7 +17,7 @@ INDEX_DEFAULTS: dict[str, dict[str, int | str]] = {
 }
 # An index and the indexes of its partitions. Its ordering operators come from the operator class, not from a name.
 _INDEXES = """
-SELECT format('%%I.%%I', n.nspname, x.relname), i.indrelid, m.amname, i.indisvalid, i.indisready,
+SELECT format('%%I.%%I', n.nspname, x.relname), x.oid, i.indrelid, m.amname, i.indisvalid, i.indisready,
        pg_get_expr(i.indpred, i.indrelid),
        array_to_string(ARRAY(
          SELECT CASE WHEN key = 0 THEN 'an expression' ELSE a.attname END
@@ -65,6 +65,7 @@ class VectorIndex(NamedTuple):
     """An index in the system catalog. ``table`` is the oid of its table; ``operators`` are its ordering operators."""
 
     name: str
+    oid: int
     table: int
     method: str
     valid: bool
@@ -109,11 +110,12 @@ def create_index(
     parameters: Mapping[str, Any],
     concurrently: bool,
 ) -> sql.Composed:
-    """Return the statement that builds an index. Missing ``parameters`` get the method's defaults.
+    """Return the statement that builds an index. ``parameters`` that are the method's defaults are left out.
 
     PostgreSQL cannot build the index of a partitioned table ``concurrently``.
     """
-    settings = {**INDEX_DEFAULTS.get(method, {}), **parameters}
+    defaults = INDEX_DEFAULTS.get(method, {})
+    settings = {key: value for key, value in parameters.items() if str(value) != str(defaults.get(key))}
     return sql.SQL("CREATE INDEX {concurrently}{name} ON {table} USING {method} ({column} {ops}){with_};").format(
         concurrently=sql.SQL("CONCURRENTLY " if concurrently else ""),
         name=sql.Identifier(name),

@@ -126,6 +126,19 @@ def test_text_names_what_is_not_declared_in_one_line() -> None:
     assert as_text(Report(results)).splitlines()[:-1] == ["not declared: tls, ledger, rows, recall"]
 
 
+def test_a_check_of_two_vector_columns_is_named_once() -> None:
+    """Regression: "not declared for public.items: index, index", and "wrong: rows public.items, rows public.items"."""
+    outcomes = {"rows": failed("2 rows", "1 row", "Load it."), "index": not_declared("an index")}
+    results = [
+        Result(name, "public.items", outcome, 0.0, column)
+        for name, outcome in outcomes.items()
+        for column in ("a", "b")
+    ]
+    *_, undeclared, summary = as_text(Report(results)).splitlines()
+    assert undeclared == "not declared: index"
+    assert summary.endswith("; wrong: rows public.items")
+
+
 @pytest.mark.parametrize("strict", [False, True])
 def test_text_without_a_connection_tells_the_reason_once(strict: bool) -> None:
     """Regression: the reason stood there twice, with a line for each of the 14 checks that were skipped."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import psycopg
@@ -10,8 +11,9 @@ import pytest
 from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
+from seed.verify.checks import recall
 from seed.verify.model import Outcome
-from tests.conftest import ask
+from tests.conftest import ask, until
 from tests.verify.helpers import CONTRACT, declared, failing, results, run_sql
 
 SECTION = "Change the dimensions"
@@ -125,6 +127,82 @@ def test_a_pgvector_whose_files_are_too_old(base: str) -> None:
     assert "as a superuser: ALTER EXTENSION vector UPDATE;" in result.outcome.remedy
 
 
+def test_an_index_that_is_being_built_is_waited_for(base: str, stranger: str) -> None:
+    """Regression: the build was called interrupted, and the printed REINDEX and the build waited for each other."""
+    ask(base, WITHOUT_INDEX)
+    build = "CREATE INDEX CONCURRENTLY items_embedding_hnsw ON items USING hnsw (embedding vector_cosine_ops)"
+    building = "SELECT pid FROM pg_stat_progress_create_index WHERE index_relid = to_regclass('items_embedding_hnsw')"
+    with closing(psycopg.connect(base, autocommit=True)) as builder, psycopg.connect(base) as holder:
+        holder.execute("LOCK TABLE items IN ROW EXCLUSIVE MODE")
+        builder.pgconn.send_query(build.encode())
+        ((pid,),) = until(lambda: ask(base, building))
+        for login, verb in ((base, "is"), (stranger, "may be")):
+            (result,) = results(login, CONTRACT, "index")
+            words = f"public.items_embedding_hnsw {verb} being built, by server process {pid}"
+            assert (result.outcome.message, result.outcome.remedy) == (words, "Wait until it is built.")
+
+
+WEAK = "hnsw (embedding vector_cosine_ops) WITH (m = 2, ef_construction = 4)"
+REBUILT = f"{WITHOUT_INDEX}CREATE INDEX items_embedding_hnsw ON items USING {{}};"
+RECALL = {"recall": {"k": 10, "minimum": 1}}
+IVFFLAT = {"indexes": [{"name": "items_embedding_hnsw", "method": "ivfflat"}]}
+
+
+@pytest.mark.parametrize(
+    ("index", "table", "setting", "values"),
+    [
+        (WEAK, {}, "hnsw.ef_search", ("20", "40")),
+        ("ivfflat (embedding vector_cosine_ops) WITH (lists = 100)", IVFFLAT, "ivfflat.probes", ("1", "2")),
+    ],
+)
+def test_a_low_recall_is_raised_by_the_setting_of_the_index(
+    base: str, index: str, table: dict[str, Any], setting: str, values: tuple[str, str]
+) -> None:
+    """Regression: settings and parameters of both access methods were named, whatever the index, and no command."""
+    current, twice = values
+    (dbname,) = ask(base, "SELECT quote_ident(current_database())")[0]
+    run_sql(base, f"{REBUILT.format(index)} ALTER DATABASE {dbname} SET {setting} = {current}")
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({}, f'ROLE "items_reader" IN DATABASE {dbname}'),
+        ({"roles": {}}, f"DATABASE {dbname}"),
+    ]
+    for changes, who in cases:
+        (result,) = results(base, declared(table | RECALL, **changes), "recall")
+        _load, command, comment = result.outcome.remedy.splitlines()
+        assert command == f"ALTER {who} SET {setting} = {twice};"
+        assert comment.startswith("-- If that is not enough, rebuild the index with ")
+        run_sql(base, result.outcome.remedy)
+        ask(base, f'ALTER ROLE "items_reader" IN DATABASE {dbname} RESET {setting}')
+    assert ask(base, f"SELECT current_setting('{setting}')") == [(twice,)]
+
+
+def test_recall_is_raised_by_a_login_that_is_no_superuser(base: str, stranger: str) -> None:
+    """The server refuses it the setting until pgvector is loaded in its session."""
+    run_sql(base, "ALTER ROLE a_stranger CREATEROLE; GRANT items_reader TO a_stranger WITH ADMIN OPTION")
+    run_sql(base, REBUILT.format(WEAK))
+    (result,) = results(base, declared(RECALL), "recall")
+    command = result.outcome.remedy.splitlines()[1]
+    with pytest.raises(errors.InsufficientPrivilege):
+        ask(stranger, command)
+    run_sql(stranger, result.outcome.remedy)
+
+
+def test_a_setting_at_its_maximum_is_not_raised(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tunings = recall._TUNINGS  # at the real maximum, 1000, this small table has no low recall
+    monkeypatch.setitem(tunings, "hnsw", tunings["hnsw"]._replace(maximum=40))
+    run_sql(base, REBUILT.format(WEAK))
+    (result,) = results(base, declared(RECALL), "recall")
+    assert result.outcome.remedy == "Rebuild the index with larger m and ef_construction."
+
+
+def test_a_low_recall_of_another_access_method_has_no_command(base: str) -> None:
+    run_sql(base, REBUILT.format(WEAK))
+    for indexes in ([{"name": "items_embedding_hnsw"}], []):
+        (result,) = results(base, declared({"indexes": indexes} | RECALL), "recall")
+        assert "ALTER" not in result.outcome.remedy
+        assert "hnsw" not in result.outcome.remedy
+
+
 def test_an_index_of_another_metric_may_be_right(base: str) -> None:
     """Regression: only the index was to be changed, though the declared metric may be the mistake."""
     ask(base, f"{WITHOUT_INDEX}CREATE INDEX items_embedding_hnsw ON items USING hnsw (embedding vector_l2_ops)")
@@ -132,6 +210,10 @@ def test_an_index_of_another_metric_may_be_right(base: str) -> None:
     words = "-- Or, if the index is right: set metric: l2 for public.items in the stack's tables, and deploy again."
     assert result.outcome.remedy.splitlines()[-1] == words
     assert failing(base, declared({"metric": "l2"}), "index") == {}
+    contract = declared()
+    contract["tables"].append({**contract["tables"][0], "vector": "another", "indexes": []})
+    index, _ = results(base, contract, "index")
+    assert "metric:" not in index.outcome.remedy, "a stack's table has one metric for both columns"
 
 
 @pytest.mark.parametrize("vector", ["array_fill(0, ARRAY[32])", "NULL"])

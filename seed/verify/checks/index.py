@@ -8,6 +8,7 @@ from typing import NamedTuple
 from psycopg import sql
 
 from pgvector_seed.migrate.contract import DeclaredIndex
+from pgvector_seed.postgres.catalog import IndexBuilder, find_builder
 from pgvector_seed.vectors.indexes import VectorIndex, create_index, indexes_named
 from pgvector_seed.vectors.metrics import OPERATORS
 
@@ -57,25 +58,37 @@ def _faults(context: Context, index: DeclaredIndex) -> Iterator[_IndexFault]:
         return
     for actual in existing:
         broken = not (actual.valid and actual.ready)
+        builder = find_builder(context.connection, actual.oid) if broken else None
         can_rebuild = broken and len(existing) == 1
         remedy = f"REINDEX INDEX CONCURRENTLY {actual.name};" if can_rebuild else _replace(context, index)
-        differences = list(_differences(context, index, actual))
-        if any(difference.startswith("serves") for difference, _ in differences):
+        differences = list(_differences(context, index, actual, builder))
+        if builder:  # a REINDEX or a DROP INDEX and the build would wait for each other
+            remedy = "Wait until it is built."
+        elif any(difference.startswith("serves") for difference, _ in differences):
             remedy += _or_metric(context, actual)
         for difference, useless in differences:
             yield _IndexFault(f"{actual.name} {difference}", remedy, useless)
 
 
 def _or_metric(context: Context, actual: VectorIndex) -> str:
-    """Return the other remedy as a comment in SQL: the index may be right, and the declared metric wrong."""
+    """Return the other remedy as a comment in SQL: the index may be right, and the declared metric wrong.
+
+    Returns "" if the contract has several vector columns of the table: a stack declares one metric for all of them.
+    """
+    if sum(table.name == context.declared.name for table in context.contract.tables or ()) > 1:
+        return ""
     metrics = [metric for metric, operator in OPERATORS.items() if operator in actual.operators]
     where = f"for {context.declared.name} in the stack's tables, and deploy again"
     return f"\n-- Or, if the index is right: set metric: {metrics[0]} {where}." if metrics else ""
 
 
-def _differences(context: Context, index: DeclaredIndex, actual: VectorIndex) -> Iterator[tuple[str, bool]]:
+def _differences(
+    context: Context, index: DeclaredIndex, actual: VectorIndex, builder: IndexBuilder | None
+) -> Iterator[tuple[str, bool]]:
     """Yield each difference, and True if it makes the index useless to a reader's query."""
-    if not actual.ready:
+    if builder:
+        yield f"{'is' if builder.certain else 'may be'} being built, by server process {builder.pid}", True
+    elif not actual.ready:
         yield "is not ready: its build was interrupted", True
     elif not actual.valid:
         yield "is not valid: its build was interrupted, or a partition lacks it", True

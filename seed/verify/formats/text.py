@@ -46,10 +46,10 @@ def as_text(report: Report, *, color: bool = False) -> str:
 def _not_declared(results: list[Result]) -> Iterator[str]:
     """Yield a line with the names of the undeclared checks, or a line for each table if there are several."""
     several = len({result.table for result in results} - {None}) > 1
-    checks: dict[str | None, list[str]] = {}
+    checks: dict[str | None, dict[str, None]] = {}  # each name once: a table may have several vector columns
     for result in results:
         if result.outcome.status is Status.NOT_DECLARED:
-            checks.setdefault(result.table if several else None, []).append(printable(result.name))
+            checks.setdefault(result.table if several else None, {})[printable(result.name)] = None
     for table, names in checks.items():
         yield f"not declared{f' for {printable(table)}' if table else ''}: {', '.join(names)}"
 

@@ -38,5 +38,5 @@ def summary(report: Report) -> str:
     total = len(report.results)
     parts = [f"{counts[status]} {word}" for status, word in _COUNTED.items() if counts[status]]
     by_status = f"{counted(total, 'check')}: {', '.join(parts) or 'none was run'}"
-    wrong = ", ".join(label(result) for result in report.wrong)
+    wrong = ", ".join(dict.fromkeys(label(result) for result in report.wrong))
     return f"{by_status}, in {report.seconds:.1f} s" + (f"; wrong: {wrong}" if wrong else "")
