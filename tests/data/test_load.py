@@ -178,6 +178,35 @@ def test_a_second_embedding_column(table: str, tmp_path: Path) -> None:
     assert "several vector columns: embedding, small" in load(table, words[0], "--table", "items", code=2)
 
 
+@pytest.mark.parametrize(
+    ("type_", "value", "text", "bad"),
+    [
+        ("vector(3)", [0.5, 0, -1], "[0.5,0,-1]", [1, 2]),
+        ("halfvec(3)", [0.5, 0, -1], "[0.5,0,-1]", [1, 2, 65520]),
+        ("sparsevec(3)", [0, 0.5, 0], "{2:0.5}/3", "{2:0.5}/4"),
+        ("bit(3)", [1, 0, 1], "101", [1, 0, 2]),
+    ],
+)
+def test_two_vector_columns_at_once(
+    database: str, tmp_path: Path, type_: str, value: list[float], text: str, bad: object
+) -> None:
+    """Regression: a table with a second vector column that is NOT NULL could not be loaded."""
+    ask(database, f"CREATE TABLE items (id int PRIMARY KEY, embedding vector(1), b {type_} NOT NULL)")
+    words = ["--table", "items", "--vector", "embedding"]
+    row = {"id": 1, "embedding": [1], "b": value}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
+    assert "1 row copied" in load(database, str(tmp_path / "a.parquet"), *words)
+    assert ask(database, "SELECT b::text FROM items") == [(text,)]
+    for cell in (text, json.dumps(value)):
+        file = write_csv(tmp_path / "a.csv", [{"id": 1, "embedding": "[1]", "b": cell}])
+        assert "1 unchanged" in load(database, file, *words)
+    other = write_jsonl(tmp_path / "o.jsonl", [{**row, "b": [0, 1, 1]}])
+    assert "row 1 (id 1): public.items has other values for this key" in load(database, other, *words, code=1)
+    assert "1 changed" in load(database, other, *words, "--replace")
+    wrong = write_jsonl(tmp_path / "w.jsonl", [{"id": 2, "embedding": [1], "b": bad}])
+    assert f"w.jsonl, row 1: b: {str(bad)!r} is no {type_}" in load(database, wrong, *words, code=2)
+
+
 def test_standard_input_patterns_and_compression(table: str, tmp_path: Path) -> None:
     """JSON Lines and CSV come from a pipe, and files by a pattern, in the order of their names."""
     row = json.dumps({"id": 1, "embedding": [1, 2, 3]})
