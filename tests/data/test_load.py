@@ -580,6 +580,14 @@ def test_hdf5_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.remedy == f"Run: {install_package('h5py')}"
 
 
+def test_a_table_whose_name_needs_quotes_is_proposed(table: str, tmp_path: Path) -> None:
+    ask(table, 'ALTER TABLE items RENAME TO "Products"')
+    words = [save(tmp_path / "v.npy", vectors(2)), "--number-from", "1", "--table"]
+    output = load(table, *words, "Products", code=2)
+    assert "there is no table products in the schema public; did you mean '\"Products\"'?" in output
+    assert "did you mean" not in load(table, *words, "xyz", code=2)
+
+
 def test_the_next_command_can_be_pasted(table: str, tmp_path: Path) -> None:
     """Regression: the shell took the quotes of a name with capitals."""
     ask(table, 'ALTER TABLE items RENAME TO "My Items"')
