@@ -388,7 +388,8 @@ def test_bad_rows_go_to_a_file_and_can_be_mended_and_loaded(table: str, tmp_path
     rejects = tmp_path / "rejects.jsonl"
     words = ["--table", "items", "--rejects", str(rejects)]
     output = load(table, "-", *words, "--json", text=text, code=1)
-    assert {"right": False, "copied": 1, "rejected": 4}.items() <= json.loads(output).items()
+    words_of_error = {"error": "4 bad rows rejected", "remedy": f"Fix the rows in {rejects}, and load that file."}
+    assert {"right": False, "copied": 1, "rejected": 4, **words_of_error}.items() <= json.loads(output).items()
     rows = sorted(map(json.loads, rejects.read_text().splitlines()), key=lambda row: row["rejected"]["row"])
     assert [(row["rejected"]["row"], row.get("id"), row.get("embedding")) for row in rows] == [
         (2, 2, [1, 2]),
@@ -450,6 +451,8 @@ def test_a_dry_run_writes_nothing(table: str, tmp_path: Path) -> None:
     file = save(tmp_path / "v.npy", vectors(20))
     words = [file, "--table", "items", "--number-from", "1", "--dry-run"]
     assert "20 good rows; nothing was written" in load(table, *words)
+    document = json.loads(load(table, *words, "--json"))
+    assert [document[key] for key in ("right", "rows", "copied", "changed", "unchanged")] == [True, 20, 0, 0, 0]
     assert stored(table) == {}
 
 
@@ -477,7 +480,10 @@ def test_the_commands_of_the_docs(database: str, tmp_path: Path) -> None:
 def test_an_index_that_is_there_before_the_data_is_named(table: str, tmp_path: Path) -> None:
     ask(table, "CREATE INDEX slow ON items USING hnsw (embedding vector_l2_ops)")
     output = load(table, save(tmp_path / "v.npy", vectors(20)), "--table", "items", "--number-from", "1")
-    assert "note: the hnsw index slow exists before the data" in output
+    assert output.count("note: the hnsw index slow exists before the data") == 2, "first, and in the summary"
+    bad = write_jsonl(tmp_path / "a.jsonl", [{"id": 1, "embedding": [1]}])
+    output = load(table, bad, "--table", "items", code=2)
+    assert output.startswith("note: the hnsw index slow exists before the data: a load is about 4 times as fast")
 
 
 def test_the_rejects_never_replace_a_file_that_is_loaded(table: str, tmp_path: Path) -> None:
