@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from io import FileIO
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -11,6 +12,7 @@ import msgspec
 import numpy as np
 
 from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.text import os_error
 from pgvector_seed.data.block import RowFault
 from pgvector_seed.data.formats.jsonl import REJECTED
 from pgvector_seed.data.objects import is_remote
@@ -18,12 +20,13 @@ from pgvector_seed.data.session import AGAIN
 
 
 class Rejects:
-    """The bad rows of a load. Without a file, the first one is an error."""
+    """The bad rows of a load. Without a file, the first one is an error. No file is left if there are none."""
 
     def __init__(self, file: str | None) -> None:
         self.count = 0
         self._lock = Lock()
-        self._stream = None if file is None else Path(file).open("wb", buffering=0)  # noqa: SIM115  # __exit__ closes it
+        self._path = None if file is None else Path(file)
+        self._stream = None if self._path is None else _open(self._path)  # __exit__ closes it
 
     def __enter__(self) -> Self:
         return self
@@ -31,6 +34,8 @@ class Rejects:
     def __exit__(self, *_failure: object) -> None:
         if self._stream is not None:
             self._stream.close()
+        if self._path is not None and not self.count and self._path.is_file():  # which /dev/null is not
+            self._path.unlink()
 
     def add(self, faults: Iterable[RowFault]) -> None:
         """Write the rows. Raises InputError for the first one if there is no file."""
@@ -40,6 +45,20 @@ class Rejects:
             with self._lock:
                 self.count += 1
                 self._stream.write(_line(fault))
+
+
+def _open(path: Path) -> FileIO:
+    """Open the file, emptied. Raises InputError if it cannot be written."""
+    try:
+        return path.open("wb", buffering=0)
+    except OSError as error:
+        if not path.parent.is_dir():
+            raise InputError(
+                f"the folder {path.parent} is missing", "Create it, or name another: --rejects FILE"
+            ) from error
+        raise InputError(
+            f"the bad rows cannot be written: {os_error(error)}", "Name another file: --rejects FILE"
+        ) from error
 
 
 def refuse_input(file: str | None, inputs: Iterable[str]) -> None:

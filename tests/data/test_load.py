@@ -486,6 +486,34 @@ def test_an_index_that_is_there_before_the_data_is_named(table: str, tmp_path: P
     assert output.startswith("note: the hnsw index slow exists before the data: a load is about 4 times as fast")
 
 
+def test_a_file_for_the_rejects_that_cannot_be_written(table: str, tmp_path: Path) -> None:
+    words = [save(tmp_path / "v.npy", vectors(2)), "--table", "items", "--number-from", "1", "--rejects"]
+    output = load(table, *words, str(tmp_path / "missing" / "r.jsonl"), code=2)
+    assert f"error: the folder {tmp_path}/missing is missing" in output
+    assert f"the bad rows cannot be written: {tmp_path}: Is a directory" in load(table, *words, str(tmp_path), code=2)
+    assert stored(table) == {}
+
+
+def test_no_rejects_leave_no_file(table: str, tmp_path: Path) -> None:
+    """An older file, whose rows may be loaded by now, does not stay either; what is no regular file does."""
+    rejects = tmp_path / "r.jsonl"
+    rejects.write_text("{}")
+    pipe = tmp_path / "null"
+    pipe.symlink_to("/dev/null")
+    for file in (rejects, pipe):
+        load(
+            table,
+            save(tmp_path / "v.npy", vectors(2)),
+            "--table",
+            "items",
+            "--number-from",
+            "1",
+            "--rejects",
+            str(file),
+        )
+    assert (rejects.exists(), pipe.exists()) == (False, True)
+
+
 def test_the_rejects_never_replace_a_file_that_is_loaded(table: str, tmp_path: Path) -> None:
     """Regression: the file was emptied before it was read, and its rows were lost."""
     name = write_jsonl(tmp_path / "rejected.jsonl", [{"id": 1, "embedding": [1, 2, 3]}])
