@@ -84,7 +84,7 @@ def _load(
 ) -> None:
     target = session.run(lambda connection, _: _checked_target(connection, options))
     tally.loaded.table = target.shown
-    tally.loaded.notes += vector_indexes(session.connection, target)
+    tally.note(vector_indexes(session.connection, target))
     is_generated = _generates(target, parts)
     if is_generated and (work.jobs > 1 or work.shard != (0, 1)):
         raise InputError("the database generates the keys, so the load is one transaction", "No --jobs, no --shard.")
@@ -127,7 +127,7 @@ def _check(target: Target, parts: Sequence[Part], rejects: Rejects, count: Count
     for part in parts:
         for rows, faults in part.prepared(target):
             rejects.add(faults)
-            count(Counts(unchanged=len(rows)), 0)
+            count(Counts(checked=len(rows)), 0)
 
 
 def _rows(parts: Sequence[Part]) -> int | None:

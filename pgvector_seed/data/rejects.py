@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedWriter
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -20,40 +21,56 @@ from pgvector_seed.data.session import AGAIN
 
 
 class Rejects:
-    """The bad rows of a load. Without a file, the first one is an error."""
+    """The bad rows of a load. Without a file, the first one is an error. No file is left if there are none."""
 
     def __init__(self, file: str | None) -> None:
         self.count = 0
         self._lock = Lock()
-        self._file = file
-        with self._naming_file():
-            self._stream = None if file is None else Path(file).open("wb")  # noqa: SIM115  # __exit__ closes it
+        self._path = None if file is None else Path(file)
+        self._stream = None if self._path is None else _open(self._path)  # __exit__ closes it
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_failure: object) -> None:
-        if self._stream is not None:
-            with suppress(OSError):  # add has flushed, or reported it
-                self._stream.close()
+    def __exit__(self, failure: object, *_rest: object) -> None:
+        if self._path is None or self._stream is None:
+            return
+        with suppress(OSError):  # add has flushed, or reported it
+            self._stream.close()
+        if self.count or not self._path.is_file():  # which /dev/null is not
+            return
+        if failure is None or not self._path.stat().st_size:  # after a failure, an earlier load's rows stay
+            self._path.unlink()
 
     def add(self, faults: Iterable[RowFault]) -> None:
         """Write the rows. Raises InputError for the first one if there is no file, or if it cannot be written."""
         for fault in faults:
-            if self._stream is None:
+            if self._path is None or self._stream is None:
                 raise InputError(f"{fault.file}, row {fault.row}: {fault.reason}", f"Fix it. {AGAIN}")
-            with self._lock, self._naming_file():
+            with self._lock, _naming(self._path):
+                if not self.count and self._path.is_file():
+                    self._stream.truncate(0)
                 self.count += 1
                 self._stream.write(_line(fault))
                 self._stream.flush()
 
-    @contextmanager
-    def _naming_file(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            error.filename = self._file
-            raise InputError(f"the bad rows cannot be written: {os_error(error)}", AGAIN) from error
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        remedy = "Name another file: --rejects FILE"
+        raise InputError(f"the bad rows cannot be written: {os_error(error)}", remedy) from error
+
+
+def _open(path: Path) -> BufferedWriter:
+    """Open the file to append to it. Raises InputError if it cannot be written."""
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} is missing", "Create it, or name another: --rejects FILE")
+    with _naming(path):
+        return path.open("ab")
 
 
 def refuse_input(file: str | None, inputs: Iterable[str]) -> None:

@@ -70,5 +70,11 @@ def refusals() -> Iterator[None]:
         if is_connection_lost(error):
             raise UnreachableError(f"the connection was lost: {one_line(error)}", AGAIN) from error
         place = "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
-        remedy = REMEDIES.get(error.sqlstate or "", f"Nothing of this block was stored. {AGAIN}")
+        fix = "Fix the row in the file first: nothing" if place or _is_about_a_row(error) else "Nothing"
+        remedy = REMEDIES.get(error.sqlstate or "", f"{fix} of this block was stored. {AGAIN}")
         raise WrongResultError(f"{place}the server refuses it: {one_line(error)}", remedy) from error
+
+
+def _is_about_a_row(error: psycopg.Error) -> bool:
+    """Return True for a bad value, a violated constraint, or an error that a trigger raised."""
+    return (error.sqlstate or "").startswith(("22", "23", "P0"))

@@ -30,17 +30,23 @@ SELECT {LOCK_LIMIT}, pg_catalog.set_config('synchronous_commit', 'off', true),
 
 @dataclass(frozen=True)
 class Counts:
-    """How many rows were copied, changed (filled or replaced), and left as they were."""
+    """How many rows were copied, changed (filled or replaced), left as they were, and only checked by a dry run."""
 
     copied: int = 0
     changed: int = 0
     unchanged: int = 0
+    checked: int = 0
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(self.copied + other.copied, self.changed + other.changed, self.unchanged + other.unchanged)
+        return Counts(
+            self.copied + other.copied,
+            self.changed + other.changed,
+            self.unchanged + other.unchanged,
+            self.checked + other.checked,
+        )
 
     def __neg__(self) -> Counts:
-        return Counts(-self.copied, -self.changed, -self.unchanged)
+        return Counts(-self.copied, -self.changed, -self.unchanged, -self.checked)
 
 
 def store(connection: Connection, target: Target, rows: Rows, existing: Existing, *, fresh: bool) -> Counts:

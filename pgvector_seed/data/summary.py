@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -43,12 +43,13 @@ class Loaded:
 
     @property
     def rows(self) -> int:
-        """The rows that are in the table."""
-        return self.counts.copied + self.counts.changed + self.counts.unchanged
+        """The rows that are in the table, or in a dry run the good rows of the files."""
+        counts = self.counts
+        return counts.copied + counts.changed + counts.unchanged + counts.checked
 
 
 class Tally:
-    """Keeps a ``Loaded`` up to date, also from several threads, and reports it after each block."""
+    """Keeps a ``Loaded`` up to date, also from several threads, and reports it after each block and each early note."""
 
     def __init__(self, report: Callable[[Loaded], None]) -> None:
         self.loaded = Loaded()
@@ -62,6 +63,12 @@ class Tally:
             self.loaded.counts += counts
             self.loaded.bytes += size
             self.stop_clock()
+            self._report(self.loaded)
+
+    def note(self, notes: Sequence[str]) -> None:
+        """Add notes, and report them at once."""
+        self.loaded.notes += notes
+        if notes:
             self._report(self.loaded)
 
     def stop_clock(self) -> None:

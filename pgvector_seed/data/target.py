@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from psycopg import errors, sql
 
 from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.text import nearest
 from pgvector_seed.migrate.contract import DeclaredTable, convert
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.catalog import TableName, find_relation, parse_name
@@ -41,6 +43,10 @@ JOIN pg_operator o ON o.oid = m.amopopr
 JOIN pg_namespace n ON n.oid = o.oprnamespace
 WHERE i.indrelid = %s AND i.indisprimary AND keys.place <= i.indnkeyatts
 ORDER BY keys.place
+"""
+_TABLES = """
+SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relkind IN ('r', 'p') ORDER BY 1
 """
 
 
@@ -88,10 +94,7 @@ class Target:
     @property
     def shown(self) -> str:
         """The schema and the name of the table, quoted as in SQL where they must be."""
-        return ".".join(
-            part if part.isidentifier() and part.islower() else sql.Identifier(part).as_string()
-            for part in (self.name.schema, self.name.table)
-        )
+        return ".".join(map(_quoted, (self.name.schema, self.name.table)))
 
     @property
     def dimensions(self) -> int | None:
@@ -111,7 +114,7 @@ def find_target(connection: Connection, table: str | None = None, vector: str | 
         relation = find_relation(connection, name)
         if relation is None or relation.kind not in ("r", "p"):
             raise InputError(
-                f"there is no table {name.table} in the schema {name.schema}",
+                f"there is no table {name.table} in the schema {name.schema}{_did_you_mean(connection, name)}",
                 "Name the table as in SQL: --table public.items, --table '\"My schema\".items'",
             )
         rows = connection.execute(_COLUMNS, (relation.oid,)).fetchall()
@@ -121,6 +124,18 @@ def find_target(connection: Connection, table: str | None = None, vector: str | 
     metric = _metric(connection, name, column.name, declared)
     key, equal = tuple(row[0] for row in keys), tuple((row[1], row[2]) for row in keys)
     return Target(name, relation.oid, relation.owner, columns, key, equal, column, metric, extension.schema)
+
+
+def _did_you_mean(connection: Connection, name: TableName) -> str:
+    """Return "; did you mean TABLE?", quoted for SQL and for the shell, or "" if no name in the schema is similar."""
+    rows = connection.execute(_TABLES, (name.schema,)).fetchall()
+    match = nearest(name.table, [row[0] for row in rows])
+    return f"; did you mean {shlex.quote(_quoted(match))}?" if match else ""
+
+
+def _quoted(name: str) -> str:
+    """Return a name in double quotes if it needs them in SQL."""
+    return name if name.isidentifier() and name.islower() else sql.Identifier(name).as_string()
 
 
 def _declared_tables(connection: Connection) -> tuple[DeclaredTable, ...]:

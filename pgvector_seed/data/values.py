@@ -17,6 +17,8 @@ from psycopg.abc import AdaptContext, Dumper
 from psycopg.pq import Format
 
 from pgvector_seed.common.errors import InputError
+from pgvector_seed.data.adapt import TYPES as VECTOR_TYPES
+from pgvector_seed.data.adapt import adapt_value
 from pgvector_seed.data.block import Array
 from pgvector_seed.data.target import TargetColumn
 
@@ -70,8 +72,9 @@ def dump(
     for place, value in enumerate(values.tolist() if isinstance(values, np.ndarray) else values):
         try:
             dumped.append(None if value is None else to_bytes(value))
-        except (ValueError, TypeError, KeyError, ArithmeticError, struct.error, psycopg.Error, RecursionError):
-            faults[place] = f"{column.name}: {str(value)[:60]!r} is no {column.type}"
+        except (ValueError, TypeError, LookupError, ArithmeticError, struct.error, psycopg.Error, RecursionError):
+            size = f"({column.modifier})" if column.type in VECTOR_TYPES and column.modifier > 0 else ""
+            faults[place] = f"{column.name}: {str(value)[:60]!r} is no {column.type}{size}"
             dumped.append(None)
     return dumped, faults
 
@@ -106,6 +109,8 @@ def _converter(column: TargetColumn, context: AdaptContext, *, json_values: bool
         return lambda value: prefix + _as_json(value, json_values=json_values)
     if column.type in _TEXT or column.kind == "e":
         return _as_text
+    if column.type in VECTOR_TYPES:
+        return lambda value: adapt_value(value, column)
     try:
         dumper = context.adapters.get_dumper_by_oid(column.type_oid, Format.BINARY)(type(None), context)
     except psycopg.ProgrammingError as error:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from pgvector import Bit, SparseVector
 
+from pgvector_seed.data.adapt import adapt, adapt_text
 from pgvector_seed.data.block import Array
 from pgvector_seed.data.target import Target
 from pgvector_seed.data.values import Faults, Fixed, Varying
@@ -55,7 +53,7 @@ def _adapted(vectors: Array, target: Target, faults: Faults) -> Varying:
     dumped: Varying = []
     for place, row in enumerate(vectors):
         try:
-            dumped.append(_adapt(row, target.vector.type))
+            dumped.append(adapt(row, target.vector.type))
         except ValueError as error:
             faults.setdefault(place, str(error))
             dumped.append(None)
@@ -64,34 +62,18 @@ def _adapted(vectors: Array, target: Target, faults: Faults) -> Varying:
     return dumped
 
 
-def _adapt(row: Array, type_: str) -> bytes:
-    if type_ == "bit":
-        if not ((row == 0) | (row == 1)).all():
-            raise ValueError("an element is neither 0 nor 1")
-        return bytes(Bit(row.astype(bool)).to_binary())
-    with np.errstate(over="ignore"):
-        narrow = row.astype(np.float32)
-    if not np.isfinite(narrow).all():
-        raise ValueError("it has NaN or infinity")
-    return bytes(SparseVector(narrow).to_binary())
-
-
 def _from_texts(texts: list[str], target: Target) -> tuple[Varying, Faults]:
     """Return the vectors in pgvector's texts, {1:0.5}/3 or 0101."""
     dumped: Varying = []
     faults: Faults = {}
-    parse: Any = {"sparsevec": SparseVector.from_text, "bit": Bit.from_text}.get(target.vector.type)
     for place, text in enumerate(texts):
         try:
-            if parse is None:
-                raise ValueError
-            vector = parse(text)
-            size = vector.dimensions() if target.vector.type == "sparsevec" else len(text)
+            vector, size = adapt_text(text, target.vector.type)
         except (ValueError, TypeError, IndexError, OverflowError):
             faults[place] = f"the vector is no {target.vector.type}: {text[:60]!r}"
             dumped.append(None)
             continue
         if target.dimensions not in (None, size):
             faults[place] = f"{size} dimensions, and the column has {target.dimensions}"
-        dumped.append(bytes(vector.to_binary()))
+        dumped.append(vector)
     return dumped, faults

@@ -16,6 +16,8 @@ REMEDIES = {
     "42P06": "Drop that schema if it is empty, or rename it, and run the same command again.",
     "53100": "Free some space on the server's disk, and run the same command again.",
 }
+_WITH_ROW = ("23502", "23514")  # a NULL, a violated check: the detail has all values of the row
+_LONGEST_DETAIL = 80  # characters, of a detail with a row
 
 
 def one_line(error: BaseException) -> str:
@@ -23,10 +25,11 @@ def one_line(error: BaseException) -> str:
     diag = getattr(error, "diag", None)
     if diag is None or diag.message_primary is None:
         return " ".join(str(error).split()) or type(error).__name__
+    detail = diag.message_detail
+    if detail and len(detail) > _LONGEST_DETAIL and diag.sqlstate in _WITH_ROW:
+        detail = f"{detail[:_LONGEST_DETAIL]}..."
     parts = [diag.message_primary]
-    parts += [
-        f"{label}: {text}" for label, text in (("detail", diag.message_detail), ("hint", diag.message_hint)) if text
-    ]
+    parts += [f"{label}: {text}" for label, text in (("detail", detail), ("hint", diag.message_hint)) if text]
     return " ".join("; ".join(parts).split()) + f" (SQLSTATE {diag.sqlstate})"
 
 

@@ -8,7 +8,7 @@ import time
 from typing import TextIO
 
 from pgvector_seed.common.commands import PROGRAM
-from pgvector_seed.common.text import counted
+from pgvector_seed.common.text import counted, printable
 from pgvector_seed.data.store import Counts
 from pgvector_seed.data.summary import Loaded
 
@@ -23,10 +23,16 @@ class Progress:
         self.is_terminal = stream is not None and stream.isatty()
         self.next = time.monotonic() + (0 if self.is_terminal else LINE_SECONDS)
         self.width = 0
+        self.notes = 0  # printed
 
     def show(self, loaded: Loaded) -> None:
-        """Report the state, unless the last report was a moment ago."""
-        if self.stream is None or time.monotonic() < self.next:
+        """Print new notes, and report the state unless the last report was a moment ago."""
+        if self.stream is None:
+            return
+        for note in loaded.notes[self.notes :]:
+            self.stream.write(f"note: {printable(note)}\n")
+        self.notes = len(loaded.notes)
+        if not loaded.rows or time.monotonic() < self.next:
             return
         self.next = time.monotonic() + (TERMINAL_SECONDS if self.is_terminal else LINE_SECONDS)
         line = _progress(loaded)
@@ -50,17 +56,17 @@ def _progress(loaded: Loaded) -> str:
     return words
 
 
-def as_text(loaded: Loaded, *, dry_run: bool) -> str:
-    """Return the result as lines."""
+def as_text(loaded: Loaded, *, rejects: str | None, dry_run: bool) -> str:
+    """Return the result as lines. ``rejects`` is the file of the bad rows."""
     if dry_run:
         words = f"{counted(loaded.rows, 'good row')}; nothing was written to {loaded.table}"
-        return "\n".join([words, *_rejected(loaded), *loaded.notes])
+        return "\n".join([words, *_rejected(loaded, rejects), *loaded.notes])
     rate = loaded.rows / max(loaded.seconds, 1e-9)
     return "\n".join(
         [
             f"{loaded.table}: {_counts(loaded.counts)}",
             f"{loaded.bytes / 1e6:,.1f} MB in {loaded.seconds:.1f} s: {rate:,.0f} rows/s, bounded by {_bound(loaded)}",
-            *_rejected(loaded),
+            *_rejected(loaded, rejects),
             *(f"note: {note}" for note in loaded.notes),
             f"Next: {_next(loaded)}",
         ]
@@ -71,9 +77,11 @@ def _next(loaded: Loaded) -> str:
     return f"{PROGRAM} verify --table {shlex.quote(loaded.table)}"
 
 
-def _rejected(loaded: Loaded) -> list[str]:
-    rejected = counted(loaded.rejected, "bad row")
-    return [f"{rejected} rejected: fix the file of --rejects, and load it"] if loaded.rejected else []
+def _rejected(loaded: Loaded, rejects: str | None) -> list[str]:
+    """Return the number of the rejected rows, and the remedy; nothing if there are none."""
+    if not loaded.rejected:
+        return []
+    return [f"{counted(loaded.rejected, 'bad row')} rejected", f"Fix the rows in {rejects}, and load that file."]
 
 
 def _counts(counts: Counts) -> str:
@@ -85,11 +93,12 @@ def _bound(loaded: Loaded) -> str:
     return f"{'this client' if share > 0.5 else 'waiting for the server'} ({share:.0%} of the time in this process)"
 
 
-def as_json_document(loaded: Loaded, *, dry_run: bool) -> str:
-    """Return the result as one JSON document. ``right`` is false if rows were rejected."""
+def as_json_document(loaded: Loaded, *, rejects: str | None, dry_run: bool) -> str:
+    """Return the result as one JSON document. ``right`` is false if rows were rejected into the file ``rejects``."""
     counts = loaded.counts
     document = {
         "right": not loaded.rejected,
+        **dict(zip(("error", "remedy"), _rejected(loaded, rejects), strict=False)),
         "table": loaded.table,
         "dry_run": dry_run,
         "rows": loaded.rows,

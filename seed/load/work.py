@@ -56,9 +56,9 @@ def load(
     finally:
         progress.end()
     if as_json:
-        click.echo(as_json_document(loaded, dry_run=dry_run))
+        click.echo(as_json_document(loaded, rejects=rejects, dry_run=dry_run))
     else:
-        click.echo("\n".join(lines(as_text(loaded, dry_run=dry_run))))
+        click.echo("\n".join(lines(as_text(loaded, rejects=rejects, dry_run=dry_run))))
     if loaded.rejected:
         raise SystemExit(1)
 

@@ -180,6 +180,35 @@ def test_a_second_embedding_column(table: str, tmp_path: Path) -> None:
     assert "several vector columns: embedding, small" in load(table, words[0], "--table", "items", code=2)
 
 
+@pytest.mark.parametrize(
+    ("type_", "value", "text", "bad"),
+    [
+        ("vector(3)", [0.5, 0, -1], "[0.5,0,-1]", [1, 2]),
+        ("halfvec(3)", [0.5, 0, -1], "[0.5,0,-1]", [1, 2, 65520]),
+        ("sparsevec(3)", [0, 0.5, 0], "{2:0.5}/3", "{2:0.5}/4"),
+        ("bit(3)", [1, 0, 1], "101", [1, 0, 2]),
+    ],
+)
+def test_two_vector_columns_at_once(
+    database: str, tmp_path: Path, type_: str, value: list[float], text: str, bad: object
+) -> None:
+    """Regression: a table with a second vector column that is NOT NULL could not be loaded."""
+    ask(database, f"CREATE TABLE items (id int PRIMARY KEY, embedding vector(1), b {type_} NOT NULL)")
+    words = ["--table", "items", "--vector", "embedding"]
+    row = {"id": 1, "embedding": [1], "b": value}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
+    assert "1 row copied" in load(database, str(tmp_path / "a.parquet"), *words)
+    assert ask(database, "SELECT b::text FROM items") == [(text,)]
+    for cell in (text, json.dumps(value)):
+        file = write_csv(tmp_path / "a.csv", [{"id": 1, "embedding": "[1]", "b": cell}])
+        assert "1 unchanged" in load(database, file, *words)
+    other = write_jsonl(tmp_path / "o.jsonl", [{**row, "b": [0, 1, 1]}])
+    assert "row 1 (id 1): public.items has other values for this key" in load(database, other, *words, code=1)
+    assert "1 changed" in load(database, other, *words, "--replace")
+    wrong = write_jsonl(tmp_path / "w.jsonl", [{"id": 2, "embedding": [1], "b": bad}])
+    assert f"w.jsonl, row 1: b: {str(bad)!r} is no {type_}" in load(database, wrong, *words, code=2)
+
+
 def test_standard_input_patterns_and_compression(table: str, tmp_path: Path) -> None:
     """JSON Lines and CSV come from a pipe, and files by a pattern, in the order of their names."""
     row = json.dumps({"id": 1, "embedding": [1, 2, 3]})
@@ -369,7 +398,8 @@ def test_bad_rows_go_to_a_file_and_can_be_mended_and_loaded(table: str, tmp_path
     rejects = tmp_path / "rejects.jsonl"
     words = ["--table", "items", "--rejects", str(rejects)]
     output = load(table, "-", *words, "--json", text=text, code=1)
-    assert {"right": False, "copied": 1, "rejected": 4}.items() <= json.loads(output).items()
+    words_of_error = {"error": "4 bad rows rejected", "remedy": f"Fix the rows in {rejects}, and load that file."}
+    assert {"right": False, "copied": 1, "rejected": 4, **words_of_error}.items() <= json.loads(output).items()
     rows = sorted(map(json.loads, rejects.read_text().splitlines()), key=lambda row: row["rejected"]["row"])
     assert [(row["rejected"]["row"], row.get("id"), row.get("embedding")) for row in rows] == [
         (2, 2, [1, 2]),
@@ -422,12 +452,6 @@ def test_a_disk_that_has_no_room_for_a_whole_bad_row(table: str, tmp_path: Path)
     done = subprocess.run(limited, cwd=ROOT, env={**os.environ, **pg_variables(table)}, capture_output=True, text=True)
     assert done.returncode == 2, done.stdout
     assert f"the bad rows cannot be written: {rejects}: File too large" in done.stderr
-
-
-def test_a_folder_for_the_rejects_that_does_not_exist(table: str, tmp_path: Path) -> None:
-    name, rejects = save(tmp_path / "v.npy", vectors(1)), tmp_path / "none" / "r.jsonl"
-    words = [name, "--table", "items", "--number-from", "1", "--rejects", str(rejects)]
-    assert f"the bad rows cannot be written: {rejects}: No such file" in load(table, *words, code=2)
 
 
 def test_a_table_without_a_key(database: str, tmp_path: Path) -> None:
@@ -495,6 +519,8 @@ def test_a_dry_run_writes_nothing(table: str, tmp_path: Path) -> None:
     file = save(tmp_path / "v.npy", vectors(20))
     words = [file, "--table", "items", "--number-from", "1", "--dry-run"]
     assert "20 good rows; nothing was written" in load(table, *words)
+    document = json.loads(load(table, *words, "--json"))
+    assert [document[key] for key in ("right", "rows", "copied", "changed", "unchanged")] == [True, 20, 0, 0, 0]
     assert stored(table) == {}
 
 
@@ -522,7 +548,47 @@ def test_the_commands_of_the_docs(database: str, tmp_path: Path) -> None:
 def test_an_index_that_is_there_before_the_data_is_named(table: str, tmp_path: Path) -> None:
     ask(table, "CREATE INDEX slow ON items USING hnsw (embedding vector_l2_ops)")
     output = load(table, save(tmp_path / "v.npy", vectors(20)), "--table", "items", "--number-from", "1")
-    assert "note: the hnsw index slow exists before the data" in output
+    assert output.count("note: the hnsw index slow exists before the data") == 2, "first, and in the summary"
+    bad = write_jsonl(tmp_path / "a.jsonl", [{"id": 1, "embedding": [1]}])
+    output = load(table, bad, "--table", "items", code=2)
+    assert output.startswith("note: the hnsw index slow exists before the data: a load is about 4 times as fast")
+
+
+def test_a_file_for_the_rejects_that_cannot_be_written(table: str, tmp_path: Path) -> None:
+    words = [save(tmp_path / "v.npy", vectors(2)), "--table", "items", "--number-from", "1", "--rejects"]
+    output = load(table, *words, str(tmp_path / "missing" / "r.jsonl"), code=2)
+    assert f"error: the folder {tmp_path}/missing is missing" in output
+    assert f"the bad rows cannot be written: {tmp_path}: Is a directory" in load(table, *words, str(tmp_path), code=2)
+    assert stored(table) == {}
+
+
+def test_no_rejects_leave_no_file(table: str, tmp_path: Path) -> None:
+    """An older file, whose rows may be loaded by now, does not stay either; what is no regular file does."""
+    rejects = tmp_path / "r.jsonl"
+    rejects.write_text("{}")
+    pipe = tmp_path / "null"
+    pipe.symlink_to("/dev/null")
+    for file in (rejects, pipe):
+        load(
+            table,
+            save(tmp_path / "v.npy", vectors(2)),
+            "--table",
+            "items",
+            "--number-from",
+            "1",
+            "--rejects",
+            str(file),
+        )
+    assert (rejects.exists(), pipe.exists()) == (False, True)
+
+
+def test_a_load_that_fails_keeps_the_rejects_of_another(table: str, tmp_path: Path) -> None:
+    """Regression: a misspelt table emptied a file of rows that somebody was fixing."""
+    rejects = tmp_path / "r.jsonl"
+    rejects.write_text('{"id": 1}\n')
+    words = [save(tmp_path / "v.npy", vectors(2)), "--number-from", "1", "--rejects", str(rejects), "--table"]
+    load(table, *words, "itmes", code=2)
+    assert rejects.read_text() == '{"id": 1}\n'
 
 
 def test_the_rejects_never_replace_a_file_that_is_loaded(table: str, tmp_path: Path) -> None:
@@ -623,3 +689,11 @@ def test_hdf5_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError) as caught:
         format_of("a.hdf5").units("a.hdf5")
     assert caught.value.remedy == f"Run: {install_package('h5py')}"
+
+
+def test_a_table_whose_name_needs_quotes_is_proposed(table: str, tmp_path: Path) -> None:
+    ask(table, 'ALTER TABLE items RENAME TO "Products"')
+    words = [save(tmp_path / "v.npy", vectors(2)), "--number-from", "1", "--table"]
+    output = load(table, *words, "Products", code=2)
+    assert "there is no table products in the schema public; did you mean '\"Products\"'?" in output
+    assert "did you mean" not in load(table, *words, "xyz", code=2)

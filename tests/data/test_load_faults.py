@@ -224,7 +224,21 @@ def test_a_row_that_the_server_refuses_is_named(database: str, tmp_path: Path, c
     number = 1 if "UNIQUE" in change else 4  # sorted by id, the first row comes last
     assert f"a.jsonl, row {number}: the server refuses it: " in output
     assert words in output
+    if "53100" not in change:
+        assert "Fix the row in the file first: nothing of this block was stored. Run the same command again:" in output
     assert stored(database) == {}
+
+
+def test_a_refused_row_is_not_printed_with_its_vector(database: str, tmp_path: Path) -> None:
+    """The row is named, and can be fixed; its values in the server's message are cut."""
+    ask(database, "CREATE TABLE items (id int PRIMARY KEY, embedding vector(99), title text, CHECK (title <> 'bad'))")
+    row = {"id": 1, "embedding": [0.125] * 99, "title": "bad"}
+    output = load(database, write_jsonl(tmp_path / "a.jsonl", [row]), "--table", "items", code=1)
+    assert "detail: Failing row contains (1, [0.125,0.125," in output
+    assert ",... (SQLSTATE 23514)" in output
+    ask(database, "INSERT INTO items (id) VALUES (1)")
+    output = load(database, str(tmp_path / "a.jsonl"), "--table", "items", code=1)
+    assert "Fix the row in the file first" in output, "a fill by UPDATE does not tell the row's number"
 
 
 def test_a_value_that_only_the_server_refuses_is_named_in_a_comparison_too(database: str, tmp_path: Path) -> None:
