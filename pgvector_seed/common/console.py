@@ -8,9 +8,7 @@ import sys
 from types import FrameType
 
 INTERRUPTED = 130  # as InterruptError.exit_code, which may not be imported yet
-# The packages without which no command runs; remedies, which names others, may not be imported either.
-REQUIRED = ("click", "msgspec", "psycopg", "pgvector")
-_INSTALL = 'Use an environment that has the requirements. In a checkout, after make up: eval "$(make env)"'
+REQUIRED = ("click", "msgspec", "psycopg", "pgvector")  # the packages without which no command runs
 
 
 def run(module: str) -> None:
@@ -30,7 +28,10 @@ def run(module: str) -> None:
     except ModuleNotFoundError as error:
         if error.name not in REQUIRED:
             raise
-        print(f"error: {sys.executable} lacks the package {error.name}\n  {_INSTALL}", file=sys.stderr)
+        from pgvector_seed.common.remedies import in_checkout
+
+        remedy = "Use the environment that has the requirements." + in_checkout(' After make up: eval "$(make env)"')
+        print(f"error: {sys.executable} lacks the package {error.name}\n  {remedy}", file=sys.stderr)
         code = 2
     finally:
         _drop_unwritten()

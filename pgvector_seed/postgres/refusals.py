@@ -73,8 +73,9 @@ _REMEDIES = {
     "does not exist": f"Check PGDATABASE and PGUSER (Pulumi: {settings('database', 'user')}).",
     "SSL": f"Set PGSSLMODE (Pulumi: {setting('sslmode')}) to a mode that the server supports.",
 }
-# Quoted names, removed as they may contain the words of a message, but not the methods of authentication.
-_NAME = re.compile(r'"(?!!password"|scram-sha-256")[^"]*"|(?<=host )\'[^\']*\'')
+# Names are removed, as they may contain the words of a message, but not the methods of authentication.
+_QUOTED = re.compile(r'"([^"]*)"|(?<=host )\'[^\']*\'')
+_METHODS = ("!password", "scram-sha-256")
 OWN_IS_DOWN = in_checkout('The server that make brings is down. Run: make up; eval "$(make env)"')
 _CHECK = f"Check {{}} (Pulumi: {settings('host', 'port')}), and that the server is running."
 
@@ -98,5 +99,5 @@ def message_of(error: Exception, default_host: str | None) -> str:
 def remedy_of(message: str, default_address: str | None) -> str:
     """Return the remedy for a message. ``default_address`` is PGHOSTADDR, which wins over a host."""
     check = _CHECK.format("PGHOSTADDR, PGHOST and PGPORT" if default_address else "PGHOST and PGPORT")
-    words = _NAME.sub('""', message)
+    words = _QUOTED.sub(lambda quoted: quoted[0] if quoted[1] in _METHODS else '""', message)
     return next((remedy for part, remedy in _REMEDIES.items() if part in words), check)
