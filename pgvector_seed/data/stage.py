@@ -12,11 +12,11 @@ import numpy as np
 from psycopg import sql
 
 from pgvector_seed.data.block import Array
+from pgvector_seed.data.comparison import Comparison, compare_vectors
 from pgvector_seed.data.rows import Rows
 from pgvector_seed.data.send import PLACE, send
 from pgvector_seed.data.target import Target
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.vectors.frames import ELEMENTS
 
 FILLS, DIFFERS = 1, 2  # bits of a verdict
 
@@ -25,16 +25,10 @@ _STAGE = """
 CREATE TEMPORARY TABLE IF NOT EXISTS {stage} ON COMMIT DELETE ROWS AS
 SELECT 0::pg_catalog.int8 AS {place}, t.* FROM {table} AS t WITH NO DATA
 """
-# The aggregates of one query get their rows in one order. Each is in pg_catalog: one of another schema on the
-# search_path, with exactly the type of a column, would be preferred.
 _COMPARE = "SELECT {selected} FROM {stage} AS s JOIN {table} AS t ON {same_key}"
 _REPEATED = """
 SELECT pg_catalog.array_agg({place} ORDER BY {place}) FROM {stage}
 GROUP BY {key} HAVING pg_catalog.count(*) > 1 LIMIT 1
-"""
-_VECTORS = """
-pg_catalog.array_agg(coalesce({extension}.vector_dims(t.{column}), -1)),
-pg_catalog.string_agg({send}(t.{column}), '') FILTER (WHERE {extension}.vector_dims(t.{column}) = {dimensions})
 """
 _FILLS = "(t.{0} IS NULL AND s.{0} IS NOT NULL)"
 _DIFFERS = (
@@ -69,44 +63,30 @@ class Stage:
     def present(self, rows: Rows) -> Array:
         """Return the places of the rows whose keys are in the table."""
         send(self.connection, self.table, rows.only(self.target.key), places=True)
-        (places,) = self._select(sql.SQL("pg_catalog.array_agg(s.{})").format(self.place))
-        return np.array(places or [], np.int64)
+        stored = self._select(sql.SQL("s.{}").format(self.place))
+        return np.fromiter((place for (place,) in stored), np.int64, len(stored))
 
     def repeated(self) -> list[int]:
         """Return the places of staged rows whose keys are equal for the server, such as a and A in citext, or none."""
         row = self.connection.execute(sql.SQL(_REPEATED).format(**self.names)).fetchone()
         return [] if row is None else list(row[0])
 
-    def compare(self, rows: Rows) -> tuple[Array, Array, Array]:
-        """Return the places of the rows whose keys exist, and for each if it fills a NULL, and if it differs."""
+    def compare(self, rows: Rows) -> Comparison:
+        """Compare the rows with those of their keys in the table."""
         vector = self.target.vector.name if self.target.vector.name in rows.fixed else None
-        staged = rows.only([name for name in rows.names if name != vector])
-        send(self.connection, self.table, staged, places=True)
-        verdict = _verdict([name for name in rows.names if name not in (*self.target.key, vector)])
-        lists = sql.SQL("pg_catalog.array_agg(s.{place}), pg_catalog.array_agg({verdict})")
-        selected: sql.Composable = lists.format(place=self.place, verdict=verdict)
-        if vector is not None:
-            selected = sql.SQL(", ").join([selected, self._vectors(rows.fixed[vector][1].shape[1])])
-        places_list, verdicts_list, *vectors = self._select(selected)
-        places, verdicts = np.array(places_list or [], np.int64), np.array(verdicts_list or [], np.int64)
+        send(self.connection, self.table, rows.only([name for name in rows.names if name != vector]), places=True)
+        selected = [
+            sql.SQL("s.{}").format(self.place),
+            _verdict([name for name in rows.names if name not in (*self.target.key, vector)]),
+            sql.SQL("NULL") if vector is None else sql.SQL("t.{}").format(sql.Identifier(vector)),
+        ]
+        stored = self._select(sql.SQL(", ").join(selected))
+        places, verdicts = (np.fromiter((row[part] for row in stored), np.int64, len(stored)) for part in (0, 1))
         fills, differs = (verdicts & FILLS) > 0, (verdicts & DIFFERS) > 0
-        if vector is not None and len(places):
-            sizes = np.array(vectors[0])  # -1 for NULL
-            is_same_size = sizes == rows.fixed[vector][1].shape[1]
-            fills |= sizes < 0
-            differs |= (sizes >= 0) & ~is_same_size
-            differs[is_same_size] |= _other_vectors(vectors[1] or b"", *rows.fixed[vector], places[is_same_size])
-        return places, fills, differs
-
-    def _vectors(self, dimensions: int) -> sql.Composed:
-        """Return the SQL for the dimensions of the stored vectors, and for the values of those with ``dimensions``."""
-        extension = self.target.extension
-        return sql.SQL(_VECTORS).format(
-            extension=sql.Identifier(extension),
-            column=sql.Identifier(self.target.vector.name),
-            dimensions=sql.Literal(dimensions),
-            send=sql.Identifier(extension, f"{self.target.vector.type}_send"),
-        )
+        if vector is not None:
+            compared = compare_vectors(places, [row[2] for row in stored], *rows.fixed[vector])
+            fills, differs = fills | compared.fills, differs | compared.differs
+        return Comparison(places, fills, differs)
 
     def update(self, rows: Rows, *, replace: bool) -> None:
         """Replace the values of the rows, or fill their NULLs. A NULL in ``rows`` changes nothing."""
@@ -123,12 +103,10 @@ class Stage:
         if self.connection.execute(statement).rowcount != len(rows):
             raise RaceError
 
-    def _select(self, selected: sql.Composable) -> tuple[Any, ...]:
-        """Return one row of arrays for the block. A row for each of its rows would take as long as the load itself."""
+    def _select(self, selected: sql.Composable) -> list[tuple[Any, ...]]:
+        """Return the selected values of the rows whose keys are in the table."""
         statement = sql.SQL(_COMPARE).format(**self.names, selected=selected)
-        row = self.connection.cursor(binary=True).execute(statement).fetchone()
-        assert row is not None
-        return row
+        return self.connection.cursor(binary=True).execute(statement).fetchall()
 
 
 def _verdict(others: Sequence[str]) -> sql.Composable:
@@ -139,15 +117,3 @@ def _verdict(others: Sequence[str]) -> sql.Composable:
         return sql.SQL(" OR ").join(sql.SQL(condition).format(sql.Identifier(name)) for name in others)
 
     return sql.SQL(_VERDICT).format(fills=any_of(_FILLS), differs=any_of(_DIFFERS))
-
-
-def _other_vectors(sent: bytes, type_: str, vectors: Array, places: Array) -> Array:
-    """Compare the stored vectors, which the server has ``sent``, with those at ``places``. True if any bit differs."""
-    element = ELEMENTS[type_]
-    layout = np.dtype([("dimensions", ">i2"), ("unused", ">i2"), ("value", element, (vectors.shape[1],))])
-    stored = np.ascontiguousarray(np.frombuffer(sent, layout)["value"])
-    in_order = len(places) == len(vectors) and (places == np.arange(len(vectors))).all()
-    ours = np.ascontiguousarray((vectors if in_order else vectors[places]).astype(element))
-    bits = element.replace("f", "u")
-    other: Array = (stored.view(bits) != ours.view(bits)).any(axis=1)
-    return other

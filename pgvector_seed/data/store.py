@@ -9,6 +9,9 @@ import numpy as np
 from psycopg import errors
 
 from pgvector_seed.common.errors import WrongResultError
+from pgvector_seed.data.block import Array
+from pgvector_seed.data.comparison import Comparison
+from pgvector_seed.data.key_range import compare_in_range, has_key_range, present_in_range
 from pgvector_seed.data.locks import LOCK_LIMIT, naming_holder
 from pgvector_seed.data.rows import Rows
 from pgvector_seed.data.send import send
@@ -77,30 +80,44 @@ def copy(connection: Connection, target: Target, rows: Rows) -> Counts:
 
 
 def _merge(connection: Connection, target: Target, rows: Rows, existing: Existing, race: int) -> Counts:
-    stage = Stage(connection, target)
     if existing == "keep":
-        places = stage.present(rows)
+        places = _present(connection, target, rows)
         changed = np.empty(0, np.int64)
     else:
-        places, fills, differs = stage.compare(rows)
+        places, fills, differs = _compare(connection, target, rows)
         if existing == "refuse" and differs.any():
             raise _refusal(rows, target, int(places[differs].min()))
         changed = np.sort(places[fills | differs])
     if race >= LOST_RACES:
-        _refuse_repeated(stage, rows, target)
+        _refuse_repeated(connection, target, rows)
     is_missing = np.ones(len(rows), bool)
     is_missing[places] = False
     missing = np.flatnonzero(is_missing)
     if len(missing):
         copy(connection, target, rows.take(missing) if len(places) else rows)
     if len(changed):
-        stage.update(rows.take(changed), replace=existing == "replace")
+        Stage(connection, target).update(rows.take(changed), replace=existing == "replace")
     return Counts(len(missing), len(changed), len(places) - len(changed))
 
 
-def _refuse_repeated(stage: Stage, rows: Rows, target: Target) -> None:
+def _present(connection: Connection, target: Target, rows: Rows) -> Array:
+    """Return the places of the rows whose keys exist."""
+    if has_key_range(rows, target):
+        return present_in_range(connection, target, rows)
+    return Stage(connection, target).present(rows)
+
+
+def _compare(connection: Connection, target: Target, rows: Rows) -> Comparison:
+    """Compare the rows with those of their keys in the table."""
+    is_key_and_vector = [*rows.fixed] == [*target.key, target.vector.name] and not rows.varying
+    if is_key_and_vector and has_key_range(rows, target):
+        return compare_in_range(connection, target, rows)
+    return Stage(connection, target).compare(rows)
+
+
+def _refuse_repeated(connection: Connection, target: Target, rows: Rows) -> None:
     """Raise WrongResultError if two keys of the block are equal for the server, though their bytes differ."""
-    repeated = stage.repeated()
+    repeated = Stage(connection, target).repeated()
     if repeated:
         first, second = (rows.shown(place, target.key) for place in sorted(repeated[:2], key=rows.numbers.__getitem__))
         raise WrongResultError(

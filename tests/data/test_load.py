@@ -154,6 +154,30 @@ def test_a_stored_vector_of_other_dimensions_is_a_difference(database: str, tmp_
     assert stored(database) == {n: [n] * 3 for n in (1, 2, 3)}
 
 
+@pytest.mark.parametrize("step", [1, 2, 7, -1, -7])
+@pytest.mark.parametrize("type_", ["smallint", "bigint"])
+def test_rows_are_compared_by_a_range_of_keys_or_one_by_one(
+    database: str, tmp_path: Path, step: int, type_: str
+) -> None:
+    """Missing, equal, NULL, other and shorter vectors are told apart, also beside other keys in the table's range."""
+    ask(database, f"CREATE TABLE items (id {type_} PRIMARY KEY, embedding vector)")
+    values, ids = vectors(50), np.arange(50) * step - 20
+    words = [save(tmp_path / "v.npy", values), "--table", "items", "--ids", save(tmp_path / "ids.npy", ids)]
+    load(database, *words)
+    if abs(step) > 1:
+        ask(database, "INSERT INTO items SELECT id + 1, '[9,9,9]' FROM items")
+    ask(database, f"DELETE FROM items WHERE id = ANY ('{{{ids[3]},{ids[30]}}}')")
+    ask(database, f"UPDATE items SET embedding = NULL WHERE id = {ids[10]}")
+    assert "2 rows copied, 1 changed, 47 unchanged" in load(database, *words)
+    ask(database, f"UPDATE items SET embedding = '[1,2]' WHERE id = {ids[12]}")
+    assert f"(id {ids[12]})" in load(database, *words, code=1)
+    ask(database, f"UPDATE items SET embedding = '[1,2,3]' WHERE id = {ids[13]}")
+    assert "0 rows copied, 2 changed, 48 unchanged" in load(database, *words, "--replace")
+    assert "0 rows copied, 0 changed, 50 unchanged" in load(database, *words, "--keep")
+    rows = stored(database)
+    assert np.array([rows[int(id_)] for id_ in ids], np.float32).tolist() == values.tolist()
+
+
 def test_missing_rows_and_null_vectors_are_filled(table: str, tmp_path: Path) -> None:
     """A row that was deleted is copied again, a NULL is filled, and a NULL in the file removes nothing."""
     values = vectors(100)
