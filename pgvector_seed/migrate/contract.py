@@ -60,12 +60,37 @@ class DeclaredLedger(_Part, frozen=True, kw_only=True):
     migrations: tuple[DeclaredMigration, ...] | None = None
 
 
-class DeclaredIndex(_Part, frozen=True, kw_only=True):
+Parameters = Mapping[str, bool | int | float | str]
+
+
+class _IndexProperties(_Part, frozen=True, kw_only=True):
+    """The properties of a vector index that a stack may declare.
+
+    ``cast`` is the type of an index on a cast of the column, ``bits`` True for one on binary_quantize of it.
+    """
+
+    column: Text | None = None
+    parameters: Parameters | None = None
+    cast: Literal["halfvec"] | None = msgspec.field(default=None, name="as")
+    bits: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.cast and self.bits:
+            raise ValueError("an index has as or bits, not both")
+
+
+class IndexDeclaration(_IndexProperties, frozen=True, kw_only=True):
+    """A vector index that a stack declares. ``name`` and ``column`` may be left out: see ``declaration``."""
+
+    method: Text
+    name: Text | None = None
+
+
+class DeclaredIndex(_IndexProperties, frozen=True, kw_only=True):
     """An index on the vector column. It must serve the table's metric."""
 
     name: Text
     method: Text | None = None
-    parameters: Mapping[str, int | str] | None = None
 
 
 class DeclaredRecall(_Part, frozen=True, kw_only=True):
@@ -75,8 +100,8 @@ class DeclaredRecall(_Part, frozen=True, kw_only=True):
     minimum: Share
 
 
-class TableDeclaration(_Part, frozen=True, kw_only=True):
-    """Facts about a table that a stack declares, because the catalog does not have them. ``rows`` is a minimum."""
+class _TableFacts(_Part, frozen=True, kw_only=True):
+    """Facts about a table that the catalog does not have. ``rows`` is a minimum."""
 
     metric: Text | None = None
     rows: Count | None = None
@@ -87,7 +112,13 @@ class TableDeclaration(_Part, frozen=True, kw_only=True):
             raise ValueError(f"metric must be one of {', '.join(OPERATORS)}")
 
 
-class DeclaredTable(TableDeclaration, frozen=True, kw_only=True):
+class TableDeclaration(_TableFacts, frozen=True, kw_only=True):
+    """Facts about a table that a stack declares. ``index`` has the indexes that are built once it has its rows."""
+
+    index: tuple[IndexDeclaration, ...] | None = None
+
+
+class DeclaredTable(_TableFacts, frozen=True, kw_only=True):
     """A table and one of its vector columns. ``name`` is schema-qualified and quoted for SQL."""
 
     name: Text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +10,9 @@ import msgspec
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.remedies import IN_CHECKOUT
 from pgvector_seed.migrate.contract import CONTRACT, Contract, DeclaredConnection, TableDeclaration, as_data, convert
+from pgvector_seed.migrate.declared_indexes import declared_indexes, indexes_of_column
 from pgvector_seed.postgres.catalog import fault_of_identifier
+from pgvector_seed.vectors.definition import IndexDefinition
 from pgvector_seed.vectors.extension import EXTENSION
 
 _TABLES = "the key tables of the configuration" if IN_CHECKOUT else "VectorDatabaseArgs(tables=...)"
@@ -42,13 +44,14 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Raises InputError if a declared table is missing from ``catalogue``.
         """
         self._refuse_missing_tables({entry["table"] for entry in catalogue["tables"]})
+        definitions = self.indexes(catalogue)
         checksums = [{"id": id_, "checksum": checksum} for id_, checksum in migrations.items()]
         data = {
             "contract": CONTRACT,
             "connection": as_data(self.connection),
             "extension": {"name": EXTENSION, "schema": catalogue["schema"], "minimum": self.minimum_version},
             "ledger": {"id": ledger_id, "migrations": checksums},
-            "tables": [self._table(entry) for entry in catalogue["tables"]],
+            "tables": [self._table(entry, definitions) for entry in catalogue["tables"]],
         }
         # The owner is in the entry of each table.
         roles = {kind: name for kind, name in self.roles.items() if kind != "owner"}
@@ -63,9 +66,16 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 MISSING_TABLE_REMEDY,
             )
 
-    def _table(self, entry: Mapping[str, Any]) -> dict[str, Any]:
-        declared = self.tables.get(entry["table"], TableDeclaration())
-        return {key: value for key, value in entry.items() if key != "table"} | as_data(declared)
+    def indexes(self, catalogue: Mapping[str, Any]) -> list[IndexDefinition]:
+        """Return the declared indexes. ``catalogue`` is as in ``contract``. Raises InputError for an incomplete one."""
+        return declared_indexes(self.schema, self.tables, catalogue["tables"])
+
+    def _table(self, entry: Mapping[str, Any], definitions: Sequence[IndexDefinition]) -> dict[str, Any]:
+        declared = as_data(self.tables.get(entry["table"], TableDeclaration()))
+        declared.pop("index", None)
+        table = {key: value for key, value in entry.items() if key != "table"} | declared
+        indexes = list(indexes_of_column(definitions, entry))
+        return {**table, "indexes": indexes} if indexes or "indexes" in entry else table
 
 
 NOTHING_DECLARED = Declaration()
