@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from psycopg import sql
+
 LONGEST_NAME = 59  # bytes; PostgreSQL's limit of 63 without the suffixes _new and _old
 
 
@@ -26,3 +28,23 @@ class IndexDefinition:
     parameters: Mapping[str, int | float | str | bool]
     cast: str | None = None
     bits: bool = False
+
+
+def indexed_type(type_: str, *, cast: str | None, bits: bool) -> str:
+    """Return the type of the indexed expression: that of the column, of its cast, or bit."""
+    return "bit" if bits else cast or type_
+
+
+def indexed_expression(
+    column: sql.Composable, dimensions: int, extension: str, *, cast: str | None, bits: bool
+) -> sql.Composable:
+    """Return the expression that an index is on, without parentheses around it. ``extension`` is pgvector's schema.
+
+    A query is served by the index only if it has the same expression.
+    """
+    if bits:
+        quantized = sql.SQL("{}({})").format(sql.Identifier(extension, "binary_quantize"), column)
+        return sql.SQL("CAST({} AS pg_catalog.bit({}))").format(quantized, sql.Literal(dimensions))
+    if cast:
+        return sql.SQL("CAST({} AS {}({}))").format(column, sql.Identifier(extension, cast), sql.Literal(dimensions))
+    return column
