@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pulumi
 import pulumi_postgresql as postgresql
 
@@ -20,7 +19,7 @@ from pgvector_seed.infra.migrations import Migrations
 from pgvector_seed.infra.preflight import enable, refuse_role
 from pgvector_seed.infra.provider import ServerAccess
 from pgvector_seed.infra.state import refuse_missing_tables_early
-from pgvector_seed.migrate.contract import TableDeclaration
+from pgvector_seed.infra.tables import declarations
 from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.files import Migration, load
 from pgvector_seed.postgres.conninfo import as_role
@@ -141,6 +140,6 @@ def _declaration(args: VectorDatabaseArgs, address: Address) -> Declaration:
         on_destroy=args.on_destroy,
         minimum_version=args.minimum_version,
         connection=address.declared(),
-        tables=msgspec.convert(dict(args.tables), dict[str, TableDeclaration]),
+        tables=declarations(args.tables),
         roles={kind: role.name for kind, role in args.roles.by_kind().items()} if args.roles else {},
     )

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from pgvector_seed.common.text import did_you_mean, fault_of_text, nearest
+from pgvector_seed.infra.index_config import faults_of_index, indexes_of
 from pgvector_seed.infra.validation import shown, with_command
 from pgvector_seed.migrate.contract import DeclaredRecall, TableDeclaration
 from pgvector_seed.vectors.metrics import OPERATORS
@@ -20,6 +21,7 @@ _KEYS = {
     "metric": f"one of {', '.join(OPERATORS)}",
     "rows": "an integer",
     "recall": "a map of k (an integer) and minimum (0 to 1) only",
+    "index": "a map of method and its parameters, or a list of maps",
 }
 _EXAMPLE = {"k": "10", "minimum": "--type float 0.9"}
 _GOOD = {"k": 10, "minimum": 0.9}
@@ -53,9 +55,20 @@ def faults_of_table(name: Any, table: Any) -> Iterator[tuple[str, str]]:
             intended = nearest(str(key), _KEYS.keys() - table.keys())
             renamed = f"; pulumi config set --path '{path}.{intended}'" if intended else ""
             yield fault, f"pulumi config rm --path '{path}.{key}'{renamed}"
+        elif key == "index":
+            yield from faults_of_index(f"{path}.index", path, value)
         elif not _fits(key, value):
             fault = f"{path}: {key} must be {_KEYS[key]}; got {shown(value)}{_unknown_part(key, value)}"
             yield fault, "; ".join(_commands(f"{path}.{key}", key, value))
+
+
+def declarations(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, TableDeclaration]:
+    """Return the declarations of tables whose values are valid."""
+    data = {
+        name: {key: indexes_of(value) if key == "index" else value for key, value in table.items()}
+        for name, table in tables.items()
+    }
+    return msgspec.convert(data, dict[str, TableDeclaration])
 
 
 def _commands(path: str, key: str, value: Any) -> Iterator[str]:

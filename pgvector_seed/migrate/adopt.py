@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pgvector_seed.common.errors import InputError, RefusedError
 from pgvector_seed.migrate.compare import differences
 from pgvector_seed.migrate.declaration import Declaration
+from pgvector_seed.migrate.declared_indexes import declared_indexes
 from pgvector_seed.migrate.files import Migration, up_file
 from pgvector_seed.migrate.ledger import write
 from pgvector_seed.migrate.ledger.format import upgrade
+from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.lock import Progress, locked
 from pgvector_seed.migrate.provenance import refuse_another_schema, refuse_untrusted
@@ -19,7 +21,9 @@ from pgvector_seed.migrate.session import DEFAULT_LIMITS, Limits
 from pgvector_seed.migrate.step import StepRunner
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import translated
+from pgvector_seed.vectors.definition import with_suffixes
 from pgvector_seed.vectors.extension import require_extension
+from pgvector_seed.vectors.tables import vector_tables
 
 REMEDY = "Change the files or the database until they agree; then run the same command again."
 
@@ -42,7 +46,7 @@ def baseline(
         upto = _upto(migrations, to)
         new = [migration for migration in upto if migration.id in work.plan.apply]
         if new:
-            _refuse_differences(connection, upto, work.declaration.schema, limits)
+            _refuse_differences(connection, upto, work.declaration, work.ledger, limits)
             upgrade(connection, work.ledger, limits, report)
             with connection.transaction():
                 if work.ledger is None:
@@ -86,7 +90,7 @@ def repair(
         upto = _upto(migrations, max(ledger.migrations))
         unrecorded = StepRunner(connection, ledger, ledger.declaration, limits, report).unfinished.unrecorded()
         upto += [other for other in migrations if other not in upto and up_file(other.id) == unrecorded]
-        _refuse_differences(connection, upto, schema, limits)
+        _refuse_differences(connection, upto, ledger.declaration, ledger, limits)
         upgrade(connection, ledger, limits, report)
         with connection.transaction():
             write.record_texts(connection, migration)
@@ -104,7 +108,17 @@ def _upto(migrations: Sequence[Migration], id_: str) -> list[Migration]:
     return list(migrations[: ids.index(id_) + 1])
 
 
-def _refuse_differences(connection: Connection, migrations: Sequence[Migration], schema: str, limits: Limits) -> None:
-    faults = differences(connection, migrations, schema, require_extension(connection).schema, limits)
+def _refuse_differences(
+    connection: Connection,
+    migrations: Sequence[Migration],
+    declaration: Declaration,
+    ledger: Ledger | None,
+    limits: Limits,
+) -> None:
+    schema = declaration.schema
+    tables = vector_tables(connection, schema)
+    names = [definition.name for definition in declared_indexes(schema, declaration.tables, tables)]
+    ignored = with_suffixes([*names, *(ledger.indexes if ledger else ())])
+    faults = differences(connection, migrations, schema, require_extension(connection).schema, limits, ignored)
     if faults:
         raise RefusedError("the database differs from the migrations: " + "; ".join(faults), REMEDY)

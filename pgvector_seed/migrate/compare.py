@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from importlib.resources import files
 
 from psycopg import sql
@@ -36,12 +36,17 @@ Objects = dict[str, dict[str, str]]  # object -> part ("" for the object itself)
 
 
 def differences(
-    connection: Connection, migrations: Sequence[Migration], schema: str, extension_schema: str, limits: Limits
+    connection: Connection,
+    migrations: Sequence[Migration],
+    schema: str,
+    extension_schema: str,
+    limits: Limits,
+    declared_indexes: Collection[str] = (),
 ) -> list[str]:
     """Return the differences between ``schema`` and the objects that the migrations make, one line for each.
 
-    Objects that no migration makes are ignored; an object that a migration drops must be missing. Everything is
-    rolled back.
+    Objects that no migration makes are ignored, among the indexes of their tables only ``declared_indexes``. An object
+    that a migration drops must be missing. Everything is rolled back.
 
     Raises RefusedError if a migration fails in the scratch schema, or changes an object outside of it.
     """
@@ -57,7 +62,8 @@ def differences(
         expected = objects(connection, SCRATCH, extension_schema)
         if objects(connection, schema, extension_schema) != actual:
             raise RefusedError(f"the migrations change objects of the schema {schema} that they do not make", REMEDY)
-    return [*_compare(expected, actual), *_not_dropped(dropped - expected.keys(), actual)]
+    ignored = {f"index {name}" for name in declared_indexes}
+    return [*_compare(expected, actual, ignored), *_not_dropped(dropped - expected.keys(), actual)]
 
 
 def _run_in_scratch(connection: Connection, migration: Migration) -> None:
@@ -131,12 +137,12 @@ def objects(connection: Connection, schema: str, extension_schema: str) -> Objec
     return definitions
 
 
-def _compare(expected: Objects, actual: Objects) -> Iterator[str]:
+def _compare(expected: Objects, actual: Objects, ignored: Collection[str]) -> Iterator[str]:
     for name, parts in expected.items():
         if name not in actual:
             yield f"{name} is missing"
             continue
-        for part in sorted(parts.keys() | actual[name].keys()):
+        for part in sorted(parts.keys() | (actual[name].keys() - ignored)):
             definition, made = actual[name].get(part), parts.get(part)
             if definition != made:
                 label = f"{name}, {part}" if part else name

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from psycopg import sql
 
+NEW, OLD = "_new", "_old"  # suffixes of an index that is being built, and of one that was replaced
 LONGEST_NAME = 59  # bytes; PostgreSQL's limit of 63 without the suffixes _new and _old
 
 
@@ -48,3 +49,8 @@ def indexed_expression(
     if cast:
         return sql.SQL("CAST({} AS {}({}))").format(column, sql.Identifier(extension, cast), sql.Literal(dimensions))
     return column
+
+
+def with_suffixes(names: Iterable[str]) -> set[str]:
+    """Return the names, and those that the indexes have while they are replaced."""
+    return {f"{name}{suffix}" for name in names for suffix in ("", NEW, OLD)}

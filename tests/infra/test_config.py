@@ -11,7 +11,8 @@ import yaml
 from local.workspace import ROOT
 from pgvector_seed.infra.config import KEYS, PASSWORDS, parse
 from pgvector_seed.infra.roles import Role, Roles
-from pgvector_seed.migrate.contract import TableDeclaration
+from pgvector_seed.infra.tables import declarations
+from pgvector_seed.migrate.contract import TableDeclaration, as_data
 from pgvector_seed.migrate.runner import ApplyOptions
 from pgvector_seed.migrate.session import Limits
 
@@ -217,6 +218,19 @@ def test_a_bad_value_names_its_key_and_the_command(key: str, value: str) -> None
         ),
         ('{"t": {"recall": {"k": 10, "minimum": 0.9, "of": 1}}}', "rm --path 'tables[\"t\"].recall.of'"),
         ('{"t": {"metrics": "l2"}}', "rm --path 'tables[\"t\"].metrics'"),
+        ('{"t": {"index": "hnsw"}}', "set --path 'tables[\"t\"].index.method' hnsw"),
+        ('{"t": {"index": {"m": 8}}}', "set --path 'tables[\"t\"].index.method' hnsw"),
+        ('{"t": {"index": {"method": "hnsw", "m": 101}}}', "set --path 'tables[\"t\"].index.m' 16"),
+        ('{"t": {"index": {"method": "hnsw", "m": 40}}}', "set --path 'tables[\"t\"].index.ef_construction' 80"),
+        ('{"t": {"index": {"method": "hnsw", "list": 9}}}', "rm --path 'tables[\"t\"].index.list'"),
+        ('{"t": {"index": {"method": "ivfflat", "list": 9}}}', "set --path 'tables[\"t\"].index.lists' 1"),
+        ('{"t": {"index": [{"method": "hnsw", "as": "vector"}]}}', "set --path 'tables[\"t\"].index[0].as' halfvec"),
+        (
+            '{"t": {"index": {"method": "hnsw", "as": "halfvec", "bits": true}}}',
+            "rm --path 'tables[\"t\"].index.bits'",
+        ),
+        ('{"t": {"index": {"method": "diskann", "deep": []}}}', "rm --path 'tables[\"t\"].index.deep'"),
+        (f'{{"t": {{"index": {{"method": "hnsw", "name": "{"x" * 60}"}}}}}}', "set --path 'tables[\"t\"].index.name'"),
     ],
 )
 def test_a_bad_declaration_of_a_table_comes_with_the_whole_command(value: str, command: str) -> None:
@@ -228,6 +242,22 @@ def test_a_bad_declaration_of_a_table_says_what_it_got_and_what_it_wants() -> No
     assert "metric must be one of l2, ip, cosine, l1, hamming, jaccard; got 'l3'" in errors
     assert "rows must be an integer; got -1" in errors
     assert "recall must be a map of k (an integer) and minimum (0 to 1) only; got 0.9" in errors
+
+
+def test_declared_indexes_of_any_access_method_are_read() -> None:
+    indexes = [
+        {"method": "hnsw", "m": 8, "column": "title", "as": "halfvec", "name": "small"},
+        {"method": "diskann", "storage_layout": "memory_optimized", "max_alpha": 1.2},
+    ]
+    declared = declarations(parse({"tables": json.dumps({"t": {"metric": "l2", "index": indexes}})}).tables)["t"].index
+    assert as_data(declared[0]) == {
+        "method": "hnsw",
+        "column": "title",
+        "as": "halfvec",
+        "name": "small",
+        "parameters": {"m": 8},
+    }
+    assert declared[1].parameters == {"storage_layout": "memory_optimized", "max_alpha": 1.2}
 
 
 def test_only_the_wrong_part_of_a_recall_is_to_be_set() -> None:

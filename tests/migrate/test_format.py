@@ -167,7 +167,7 @@ def test_whatever_writes_upgrades_it(
 def test_a_destroy_drops_it(old: str, folder: Path) -> None:
     (folder / "0002_index_embeddings.down.sql").write_text("DROP INDEX embeddings_hnsw")
     seed(old, folder, COMMANDS["apply"])  # which records the down
-    ask(old, "ALTER TABLE pgvector_seed.deployment DROP COLUMN format")
+    ask(old, "ALTER TABLE pgvector_seed.deployment DROP COLUMN format, DROP COLUMN indexes")
     undo_all(old, folder)
     assert ask(old, "SELECT to_regnamespace('pgvector_seed')") == [(None,)]
 

@@ -22,7 +22,7 @@ from pgvector_seed.vectors.extension import is_older
 if TYPE_CHECKING:
     from pgvector_seed.migrate.lock import Progress
 
-FORMAT = 2
+FORMAT = 3
 
 # Any text may be in the ledger; one that matches can be typed into a shell.
 _VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,5}")

@@ -32,7 +32,8 @@ _FORMAT_1 = frozenset(
     }
 )
 FORMAT_COLUMN = "deployment format int4"
-NEEDED = {1: _FORMAT_1, 2: _FORMAT_1 | {FORMAT_COLUMN}}
+_FORMAT_2 = _FORMAT_1 | {FORMAT_COLUMN}
+NEEDED = {1: _FORMAT_1, 2: _FORMAT_2, 3: _FORMAT_2 | {"deployment indexes jsonb"}}
 
 _DAMAGED = (
     "Restore it from a backup. Or drop it, which keeps your tables, and record the migrations in a new one: "
@@ -86,6 +87,7 @@ class Ledger(msgspec.Struct, frozen=True):
     ``unfinished`` is the migration that was begun outside of a transaction and not recorded as done: ``file``,
     ``text``, and ``index``, the oid of an index that a failed build left; empty if there is none. ``migrations`` maps
     id to applied migration, in the order of application. ``writers`` could have changed any of the record.
+    ``indexes`` are the names of the indexes that were built because they were declared.
     """
 
     format: int
@@ -97,6 +99,7 @@ class Ledger(msgspec.Struct, frozen=True):
     contract: dict[str, Any]
     migrations: dict[str, AppliedMigration]
     writers: Writers
+    indexes: list[str]
 
     @property
     def checksums(self) -> dict[str, str]:

@@ -15,8 +15,9 @@ from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import catalog_snapshot
 
 _DEPLOYMENT = """
-SELECT ledger::text, declaration, schema_created, unfinished, catalogue, contract
-FROM pgvector_seed.deployment
+SELECT ledger::text, declaration, schema_created, unfinished, catalogue, contract,
+       coalesce(to_jsonb(d) -> 'indexes', '[]')
+FROM pgvector_seed.deployment d
 """
 _MIGRATIONS = """
 SELECT id, checksum, down, pg_catalog.to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SSZ'),
@@ -62,11 +63,12 @@ def _read_rows(connection: Connection, format_: int, writers: Writers) -> Ledger
     if row is None:
         raise damaged_ledger("a part of it is missing")
     migrations = {applied[0]: AppliedMigration(*applied) for applied in connection.execute(_MIGRATIONS)}
-    id_, declaration, schema_created, unfinished, catalogue, contract = row
-    if not (_is_unfinished(unfinished) and _is_catalogue(catalogue) and isinstance(contract, dict)):
+    id_, declaration, schema_created, unfinished, catalogue, contract, indexes = row
+    is_record = _is_unfinished(unfinished) and _is_catalogue(catalogue) and isinstance(contract, dict)
+    if not (is_record and isinstance(indexes, list) and all(isinstance(name, str) for name in indexes)):
         raise damaged_ledger("its record is not valid")
     declared = _declaration(declaration)
-    return Ledger(format_, id_, declared, schema_created, unfinished, catalogue, contract, migrations, writers)
+    return Ledger(format_, id_, declared, schema_created, unfinished, catalogue, contract, migrations, writers, indexes)
 
 
 def _declaration(record: Any) -> Declaration:

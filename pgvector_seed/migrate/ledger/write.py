@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from psycopg import errors, sql
@@ -17,6 +17,7 @@ from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_own_ledger
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import query_catalog
+from pgvector_seed.vectors.definition import with_suffixes
 from pgvector_seed.vectors.extension import require_extension
 from pgvector_seed.vectors.tables import vector_tables
 
@@ -104,7 +105,7 @@ def record_declaration(connection: Connection, declaration: Declaration) -> None
     """
     ledger = read_own_ledger(connection)
     same_roles = ledger.declaration.roles == declaration.roles  # other roles, other owners of tables
-    catalogue = (ledger.catalogue if same_roles else {}) or _read_catalogue(connection, declaration)
+    catalogue = (ledger.catalogue if same_roles else {}) or _read_catalogue(connection, declaration, ledger.indexes)
     contract = as_data(declaration.contract(ledger.id, ledger.checksums, catalogue))
     connection.execute(
         "UPDATE pgvector_seed.deployment SET declaration = %s, catalogue = %s, contract = %s",
@@ -112,8 +113,19 @@ def record_declaration(connection: Connection, declaration: Declaration) -> None
     )
 
 
-def _read_catalogue(connection: Connection, declaration: Declaration) -> dict[str, Any]:
-    return {"schema": require_extension(connection).schema, "tables": vector_tables(connection, declaration.schema)}
+def _read_catalogue(connection: Connection, declaration: Declaration, built: Sequence[str]) -> dict[str, Any]:
+    """Return the extension's schema and the tables, without the indexes that were ``built`` as declared."""
+    names = with_suffixes(built)
+    tables = [
+        {**entry, "indexes": [index for index in entry["indexes"] if index["name"] not in names]}
+        for entry in vector_tables(connection, declaration.schema)
+    ]
+    return {"schema": require_extension(connection).schema, "tables": tables}
+
+
+def record_built(connection: Connection, names: Sequence[str]) -> None:
+    """Record the names of the declared indexes that exist or are about to be built."""
+    connection.execute("UPDATE pgvector_seed.deployment SET indexes = %s", (Jsonb(sorted(names)),))
 
 
 def declaration_changes(ledger: Ledger, declaration: Declaration) -> bool:

@@ -1,0 +1,88 @@
+"""The key ``index`` of a table's declaration: a map or a list of maps, each with a method and its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from pgvector_seed.common.text import nearest
+from pgvector_seed.infra.validation import shown
+from pgvector_seed.migrate.contract import IndexDeclaration
+from pgvector_seed.vectors.definition import LONGEST_NAME
+from pgvector_seed.vectors.parameters import RANGES, faults_of_parameters
+
+# The valid values of each key; every other key is a parameter of the method.
+_KEYS = {
+    "method": "the name of an access method, such as hnsw",
+    "name": f"text of at most {LONGEST_NAME} bytes",
+    "column": "the name of a column",
+    "as": "halfvec",
+    "bits": "true or false",
+}
+_EXAMPLES = {"method": "hnsw", "name": "items_embedding_hnsw", "column": "embedding", "as": "halfvec", "bits": "true"}
+_EXAMPLE = "{method: hnsw, m: 16}"
+
+
+def indexes_of(value: Any) -> list[dict[str, Any]]:
+    """Return a valid value of the key as the declaration has it: the parameters of each index in a map of their own."""
+    indexes = value if isinstance(value, Sequence) else [value]
+    return [
+        {key: index[key] for key in _KEYS if key in index}
+        | {"parameters": {key: part for key, part in index.items() if key not in _KEYS}}
+        for index in indexes
+    ]
+
+
+def faults_of_index(path: str, table: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield each fault of the key at ``path``, with the command that fixes the configuration."""
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    indexes = {f"{path}[{place}]": index for place, index in enumerate(value)} if is_list else {path: value}
+    if not indexes or not all(isinstance(index, Mapping) for index in indexes.values()):
+        fault = f"{table}: index must be a map, as in {_EXAMPLE}, or a list of maps; got {shown(value)}"
+        yield fault, f"pulumi config rm --path '{path}'; pulumi config set --path '{path}.method' hnsw"
+        return
+    for place, index in indexes.items():
+        for key, fault in _faults(index):
+            shown_fault = f"{table}: index: {fault}; got {shown(index[key])}" if key in index else f"{table}: {fault}"
+            yield shown_fault, _command(place, key, index)
+
+
+def _faults(index: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each key with a fault, and the fault."""
+    if "method" not in index:
+        yield "method", "index: method is missing"
+    for key in _KEYS.keys() & index.keys():
+        if not _fits(key, index[key]):
+            yield key, f"{key} must be {_KEYS[key]}"
+    if index.get("as") and index.get("bits") is True:
+        yield "bits", "an index has as or bits, not both"
+    parameters = {str(key): value for key, value in index.items() if key not in _KEYS}
+    for key, value in parameters.items():
+        if index.get("method") not in RANGES and not isinstance(value, bool | int | float | str):
+            yield key, f"{key} must be a number, text, true or false"
+    yield from faults_of_parameters(str(index.get("method")), parameters)
+
+
+def _fits(key: str, value: Any) -> bool:
+    try:
+        msgspec.convert({"method": "hnsw", key: value}, IndexDeclaration)
+    except msgspec.ValidationError:
+        return False
+    return value is not None and (key != "name" or len(value.encode(errors="replace")) <= LONGEST_NAME)
+
+
+def _command(path: str, key: str, index: Mapping[str, Any]) -> str:
+    """Return the command that sets a valid value, or removes a parameter that the method does not have."""
+    ranges = RANGES.get(str(index.get("method")), {})
+    if key in ranges:
+        least, most = ranges[key]
+        twice = 2 * index["m"] if key == "ef_construction" and type(index.get("m")) is int else least
+        default = {"m": 16, "ef_construction": max(64, twice), "lists": 100}[key]
+        return f"pulumi config set --path '{path}.{key}' {min(default, most)}"
+    if key in _KEYS and not (key == "bits" and index.get("as")):
+        return f"pulumi config set --path '{path}.{key}' {_EXAMPLES[key]}"
+    intended = nearest(key, ranges.keys() - index.keys())
+    renamed = f"; pulumi config set --path '{path}.{intended}' {ranges[intended][0]}" if intended else ""
+    return f"pulumi config rm --path '{path}.{key}'{renamed}"
