@@ -33,7 +33,7 @@ _REQUEST = re.compile(r" \(Request ID: [^)]*\)")
 
 def is_remote(file: str) -> bool:
     """Return True if the file is in an object store."""
-    return file.startswith(tuple(f"{store}://" for store in _STORES))
+    return file.lower().startswith(tuple(f"{store}://" for store in _STORES))
 
 
 @contextmanager
@@ -118,7 +118,8 @@ def _has_bucket(file: str, bucket: str) -> bool:
 
 def _split(file: str) -> tuple[str, str]:
     """Return the store, and bucket/key. Raises InputError if the key is missing, or the bucket has @ or a colon."""
-    store, _, path = file.partition("://")
+    scheme, _, path = file.partition("://")
+    store = scheme.lower()
     bucket, _, key = path.partition("/")
     if "@" in bucket or ":" in bucket:
         raise InputError(

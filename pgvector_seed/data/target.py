@@ -112,7 +112,9 @@ def find_target(connection: Connection, table: str | None = None, vector: str | 
     name = parse_name(connection, table if table is not None else _only_table(declared))
     with catalog_snapshot(connection):
         relation = find_relation(connection, name)
-        if relation is None or relation.kind not in ("r", "p"):
+        if relation is not None and relation.kind not in ("r", "p"):
+            raise InputError(f"{name.schema}.{name.table} is not a table", "Name the table that has its rows.")
+        if relation is None:
             raise InputError(
                 f"there is no table {name.table} in the schema {name.schema}{_did_you_mean(connection, name)}",
                 "Name the table as in SQL: --table public.items, --table '\"My schema\".items'",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import psycopg
 
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.text import counted
 from pgvector_seed.data.bind import LoadOptions, bind, vector_name
 from pgvector_seed.data.block import Block, RowFault
 from pgvector_seed.data.finish import flush
@@ -37,10 +39,20 @@ class Part:
     once: bool = False
 
     def prepared(self, target: Target) -> Iterator[tuple[Rows, list[RowFault]]]:
-        """Yield the good rows of each block, and its faults."""
+        """Yield the good rows of each block, and its faults.
+
+        Raises InputError at the end if there are more keys than rows, and only reading tells the number of rows.
+        """
         binding = self.bind(target)
+        last = 0
         for block in self.read(target):
+            last = max([last, *block.numbers[-1:].tolist(), *(fault.row for fault in block.faults)])
             yield prepare(block, binding)
+        if self.rows is None and binding.ids is not None and binding.offset + last < len(binding.ids):
+            raise InputError(
+                f"there are {counted(len(binding.ids), 'key')}, and {counted(binding.offset + last, 'row')}",
+                "The rows were loaded with the first keys. Check the two files.",
+            )
 
 
 def columns_of(file: str) -> list[str] | None:

@@ -66,6 +66,21 @@ def test_fewer_keys_than_lines(table: str, tmp_path: Path) -> None:
     assert stored(table) == {}
 
 
+def test_more_keys_than_lines(table: str, tmp_path: Path) -> None:
+    """Regression: a text file with fewer rows than --ids has keys was accepted."""
+    file = write_jsonl(tmp_path / "a.jsonl", [{"embedding": [1, 2, 3]}] * 3)
+    keys = save(tmp_path / "ids.npy", np.arange(5))
+    assert "there are 5 keys, and 3 rows" in load(table, file, "--table", "items", "--ids", keys, code=2)
+    assert [*stored(table)] == [0, 1, 2]
+
+
+def test_a_view_is_named(table: str, tmp_path: Path) -> None:
+    """Regression: for a view, the message was that there is no table."""
+    ask(table, "CREATE VIEW shown AS SELECT * FROM items")
+    file = save(tmp_path / "v.npy", vectors(2))
+    assert "public.shown is not a table" in load(table, file, "--table", "shown", "--number-from", "1", code=2)
+
+
 @pytest.mark.parametrize("layout", ["C", "F", "big-endian", "float64", "float16", "int8"])
 def test_every_layout_of_an_array(table: str, tmp_path: Path, layout: str) -> None:
     """Fortran order, another byte order and other types of numbers give the same vectors."""

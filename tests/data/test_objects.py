@@ -53,6 +53,13 @@ def test_objects_of_every_format(database: str, tmp_path: Path, address: str, na
     assert "500 unchanged" in load(database, *words, "--jobs", "2")
 
 
+def test_the_scheme_in_capitals(database: str, tmp_path: Path, address: str) -> None:
+    """Regression: S3:// in capitals was the name of a local file."""
+    make_table(database)
+    words = [upload(address, save(tmp_path / "v.npy", vectors(5))), "--table", "items", "--number-from", "1"]
+    assert "5 rows copied" in load(database, words[0].replace("s3://", "S3://"), *words[1:])
+
+
 def test_a_pattern_is_every_object_that_it_matches(database: str, tmp_path: Path, address: str) -> None:
     """Objects come in the order of their names, as local files do. The name of an existing object is no pattern."""
     make_table(database)
