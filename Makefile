@@ -3,7 +3,7 @@ READY := $(PYTHON) local/bootstrap.py
 VENV := .venv/bin/python
 unexport PYTHONSAFEPATH # with it, `python -m` does not look into this folder
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy seed verify stop contract env lint test test-all soak bench-load requirements
+.PHONY: help up preview destroy seed verify stop contract env lint test test-all soak bench-load bench-index requirements
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,10 @@ soak: ## run all tests, with many more random cases
 bench-load: ## compare load with COPY and with other loaders; PEERS=the Python of bench/load_peers.py
 	@$(READY) requirements-dev.txt
 	$(VENV) -m bench.load $(if $(PEERS),--peers $(PEERS))
+
+bench-index: ## compare the build of a declared index with builds by hand, and with an index that is there before the data
+	@$(READY) requirements-dev.txt
+	$(VENV) -m bench.indexes
 
 # One resolution, that of all, holds the parts. Pins stay as they are: `make requirements NEWER=--upgrade` moves them.
 COMPILE := $(VENV) -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \

@@ -13,6 +13,7 @@ import psutil
 from local.pulumi_cli import Pulumi
 
 MIGRATIONS_TYPE = "pulumi-python:dynamic/pgvector_seed:Migrations"
+INDEXES_TYPE = "pulumi-python:dynamic/pgvector_seed:Indexes"
 EXTENSION_TYPE = "postgresql:index/extension:Extension"
 STACK_TYPE = "pulumi:pulumi:Stack"
 ROLE_TYPE = "postgresql:index/role:Role"

@@ -17,15 +17,17 @@ from local import consent, program
 from local.advice import without_pulumi
 from local.changes import changed_settings
 from local.program import Registered
-from local.pulumi_state import EXTENSION_TYPE, MIGRATIONS_TYPE
+from local.pulumi_state import EXTENSION_TYPE, INDEXES_TYPE, MIGRATIONS_TYPE
 from local.workspace import STACK
 from pgvector_seed.common.errors import Error, InputError
 from pgvector_seed.common.text import printable
 from pgvector_seed.infra.database import COMPONENT_TYPE
+from pgvector_seed.infra.indexes import build_indexes
 from pgvector_seed.infra.preflight import enable, preflight
 from pgvector_seed.infra.properties import apply_inputs, declaration, irreversible, options
 from pgvector_seed.migrate.contract import as_data
 from pgvector_seed.migrate.files import load, load_if_present
+from pgvector_seed.migrate.indexes import states
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.runner import Preview, revert
 from pgvector_seed.migrate.runner import preview as compare
@@ -33,6 +35,7 @@ from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.errors import translated
 from pgvector_seed.vectors.extension import EXTENSION, find_extension
 
+TYPES = (EXTENSION_TYPE, MIGRATIONS_TYPE, INDEXES_TYPE)
 NOTHING_TO_APPLY = ("pulumi:providers:postgresql", COMPONENT_TYPE)
 
 SIGNS = {"create": "+", "update": "~", "delete": "-", "unchanged": " ", "retained": " "}
@@ -40,14 +43,15 @@ SIGNS = {"create": "+", "update": "~", "delete": "-", "unchanged": " ", "retaine
 
 @dataclass(frozen=True)
 class Stack:
-    """The two resources that a stack may have without Pulumi's engine."""
+    """The resources that a stack may have without Pulumi's engine."""
 
     extension: Registered
     migrations: Registered
+    indexes: Registered
 
     @property
     def conninfo(self) -> str:
-        """The conninfo of both resources."""
+        """The conninfo of all resources."""
         return str(self.migrations.inputs["conninfo"])
 
 
@@ -56,7 +60,7 @@ def collect() -> Stack:
     resources: dict[str, Registered] = {}
 
     def handle(resource: Registered) -> dict[str, Any]:
-        if resource.type in resources or resource.type not in (EXTENSION_TYPE, MIGRATIONS_TYPE, *NOTHING_TO_APPLY):
+        if resource.type in resources or resource.type not in (*TYPES, *NOTHING_TO_APPLY):
             raise InputError(
                 f"{resource.name} ({resource.type}) needs Pulumi's engine: stand-alone, a stack has one "
                 "VectorDatabase without roles, and nothing else",
@@ -66,9 +70,9 @@ def collect() -> Stack:
         return {}
 
     program.run(handle, preview=True)
-    if not {EXTENSION_TYPE, MIGRATIONS_TYPE} <= resources.keys():
+    if not {*TYPES} <= resources.keys():
         raise InputError("the program declares no VectorDatabase", "Look at __main__.py")
-    return Stack(resources[EXTENSION_TYPE], resources[MIGRATIONS_TYPE])
+    return Stack(*map(resources.__getitem__, TYPES))
 
 
 def operations(stack: Stack) -> tuple[dict[str, str], Preview]:
@@ -79,8 +83,20 @@ def operations(stack: Stack) -> tuple[dict[str, str], Preview]:
         migrations = load(Path(stack.migrations.inputs["directory"]))
         inputs = stack.migrations.inputs
         previewed = compare(connection, migrations, declaration(inputs), options(inputs))
-    operation = "create" if previewed.ledger is None else "unchanged" if previewed.nothing_to_do else "update"
-    return {EXTENSION_TYPE: "unchanged" if enabled else "create", MIGRATIONS_TYPE: operation}, previewed
+        has_work = not previewed.nothing_to_do or _has_index_to_build(connection, previewed)
+    new = previewed.ledger is None
+    operation = "create" if new else "unchanged" if previewed.nothing_to_do else "update"
+    return {
+        EXTENSION_TYPE: "unchanged" if enabled else "create",
+        MIGRATIONS_TYPE: operation,
+        INDEXES_TYPE: "create" if new else "update" if has_work else "unchanged",
+    }, previewed
+
+
+def _has_index_to_build(connection: Connection, previewed: Preview) -> bool:
+    """Return True if an index that the ledger's declaration has is not built as declared."""
+    ledger = previewed.ledger
+    return bool(ledger and ledger.catalogue) and not all(one.is_ready for one in states(connection, ledger))
 
 
 def preview() -> None:
@@ -88,7 +104,7 @@ def preview() -> None:
     print(f"Previewing update ({STACK}), stand-alone:")
     stack = collect()
     planned, previewed = operations(stack)
-    for resource in (stack.extension, stack.migrations):
+    for resource in (stack.extension, stack.migrations, stack.indexes):
         show(resource, planned[resource.type])
     for line in previewed.plan.lines(irreversible(stack.migrations.inputs)):
         print(line)
@@ -112,6 +128,8 @@ def up() -> None:
             enable(stack.conninfo)
         elif resource.type == MIGRATIONS_TYPE:
             outputs = apply_inputs(resource.inputs)
+        elif resource.type == INDEXES_TYPE:
+            outputs = build_indexes(resource.inputs)
         return outputs
 
     program.run(handle, preview=False)
@@ -142,9 +160,10 @@ def destroy(*, agreed: bool) -> None:
             migrations, limits = load_if_present(Path(inputs["directory"])), options(inputs).limits
             revert(connection, migrations, today.schema, print, at_end=drop_extension, limits=limits)
             done = "delete"
-    for resource in (stack.migrations, stack.extension):
+    resources = (stack.indexes, stack.migrations, stack.extension)
+    for resource in resources:
         show(resource, done)
-    summary({resource.type: done for resource in (stack.migrations, stack.extension)}, "")
+    summary({resource.type: done for resource in resources}, "")
 
 
 def drop_extension(connection: Connection) -> None:

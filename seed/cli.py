@@ -7,6 +7,7 @@ import click
 from pgvector_seed.common.commands import HELP, help_width
 from pgvector_seed.common.version import VERSION
 
+from .index.command import index
 from .load.command import load
 from .migrate.command import migrate
 from .sample.command import sample
@@ -16,7 +17,7 @@ from .verify.command import verify
 @click.group(context_settings={"terminal_width": help_width(), "help_option_names": HELP})
 @click.version_option(VERSION, prog_name="pgvector-seed")
 def cli() -> None:
-    """Fill a pgvector database, verify its answers, and migrate its tables.
+    """Fill a pgvector database, index it, verify its answers, and migrate its tables.
 
     The connection is libpq's: PGHOST, PGPORT, PGUSER, PGDATABASE, PGPASSFILE, PGSERVICE and the others.
 
@@ -25,5 +26,5 @@ def cli() -> None:
     """
 
 
-for command in (load, sample, verify, migrate):
+for command in (load, index, sample, verify, migrate):
     cli.add_command(command)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pulumi
 
+from pgvector_seed.common.sizes import fault_of_size
 from pgvector_seed.common.text import fault_of_text
 from pgvector_seed.infra.policy import ENFORCE, WARN
 from pgvector_seed.infra.roles import Roles, faults_of_names
@@ -36,11 +37,12 @@ class VectorDatabaseArgs:
 
     ``schema`` is the tables' schema. ``on_destroy`` is "retain", or "revert" to undo the migrations.
     ``minimum_version`` is the oldest accepted pgvector. ``tables`` maps a table's name to the facts that the catalog
-    does not have: ``metric``, ``rows`` (at least), ``recall`` (``k``, ``minimum``). Without ``roles``, the login that
-    deploys owns the tables.
+    does not have: ``metric``, ``rows`` (at least), ``recall`` (``k``, ``minimum``), and to its ``index``: a map, or a
+    list of maps, of ``method`` and parameters. Without ``roles``, the login that deploys owns the tables.
 
     ``allow_down`` undoes the last migrations if their files are missing. ``lock_timeout`` and ``statement_timeout``
-    limit a migration's statements: "5s", "2min"; None is the session's own limit. ``create_extension`` is False if
+    limit a migration's statements: "5s", "2min"; None is the session's own limit. ``index_memory``, such as "2GB",
+    limits the memory of an index build. ``create_extension`` is False if
     pgvector is enabled by other means. ``superuser`` is False if the login is not a superuser. ``policy`` is
     "enforce", or "warn" to allow unsafe settings with a warning.
 
@@ -69,6 +71,7 @@ class VectorDatabaseArgs:
     allow_down: bool = False
     lock_timeout: str | None = None
     statement_timeout: str | None = None
+    index_memory: str | None = None
     create_extension: bool = True
     superuser: bool = True
     policy: str = ENFORCE
@@ -100,6 +103,7 @@ CHECKS: Mapping[str, Callable[[Any], str | None]] = {
     "minimum_version": fault_of_version,
     "lock_timeout": fault_of_duration,
     "statement_timeout": fault_of_duration,
+    "index_memory": fault_of_size,
     "policy": one_of(ENFORCE, WARN),
 }
 

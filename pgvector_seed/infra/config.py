@@ -95,6 +95,7 @@ KEYS = {
     "allowDown": ConfigKey(_FLAG, "true"),
     "lockTimeout": ConfigKey(CHECKS["lock_timeout"], "5s"),
     "statementTimeout": ConfigKey(CHECKS["statement_timeout"], "30min"),
+    "indexMemory": ConfigKey(CHECKS["index_memory"], "2GB"),
 }
 PASSWORDS = ("password", "writerPassword", "readerPassword")
 # The component's arguments that are texts, and those that are booleans, by key.
@@ -104,5 +105,6 @@ ARGUMENTS = {
     "minimumVersion": "minimum_version",
     "lockTimeout": "lock_timeout",
     "statementTimeout": "statement_timeout",
+    "indexMemory": "index_memory",
 }
 FLAGS = {"allowDown": "allow_down", "createExtension": "create_extension", "superuser": "superuser"}

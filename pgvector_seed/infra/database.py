@@ -15,6 +15,7 @@ from pgvector_seed.infra import policy
 from pgvector_seed.infra.address import Address
 from pgvector_seed.infra.args import VectorDatabaseArgs
 from pgvector_seed.infra.grants import GrantScope, Rights
+from pgvector_seed.infra.indexes import Indexes
 from pgvector_seed.infra.migrations import Migrations
 from pgvector_seed.infra.preflight import enable, refuse_role
 from pgvector_seed.infra.provider import ServerAccess
@@ -59,14 +60,23 @@ class VectorDatabase(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self, provider=server.provider, retain_on_delete=retain)
         extension = [_extension(name, server, child)] if args.create_extension else []
         rights = _rights(name, args, server, child)
+        declaration = server.address.apply(lambda address: _declaration(args, address))
         migrations = Migrations(
             f"{name}-migrations",
             conninfo=server.owners_conninfo,
             directory=str(directory),
             migrations=files,
-            declaration=server.address.apply(lambda address: _declaration(args, address)),
+            declaration=declaration,
             options=args.options,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*extension, *(rights.declared if rights else ())]),
+        )
+        Indexes(
+            f"{name}-indexes",
+            conninfo=server.owners_conninfo,
+            declaration=declaration,
+            ledger=migrations.ledger,
+            memory=args.index_memory,
+            opts=pulumi.ResourceOptions(parent=self),
         )
         if rights:
             rights.declare_grants(migrations)

@@ -48,6 +48,7 @@ def test_an_output_is_a_connection_parameter_as_text_is() -> None:
         ({"minimum_version": "new"}, "minimum_version: must be a version such as 0.8.4"),
         ({"lock_timeout": ""}, "lock_timeout: must be like 500ms"),
         ({"statement_timeout": "5"}, "statement_timeout: must be like 500ms"),
+        ({"index_memory": "0MB"}, "index_memory: must be a size in kB, MB, GB or TB"),
         ({"tables": {"items": {"metric": "l3"}}}, 'tables["items"]: metric must be one of'),
         ({"tables": {"items": {"rows": -1}}}, 'tables["items"]: rows must be an integer'),
         ({"roles": Roles(Role("a"), Role("a"), Role("b"))}, "owner, writer and reader must be three different roles"),
@@ -99,7 +100,7 @@ TAKES = {
         **dict.fromkeys(("schema", "on_destroy", "minimum_version", "policy"), "text"),
         "tables": "map",
         "roles": "roles none",
-        **dict.fromkeys(("lock_timeout", "statement_timeout"), "text none"),
+        **dict.fromkeys(("lock_timeout", "statement_timeout", "index_memory"), "text none"),
         **dict.fromkeys(("allow_down", "create_extension", "superuser"), "flag"),
     },
     Roles: {

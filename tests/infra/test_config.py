@@ -47,6 +47,7 @@ def test_every_key_is_read() -> None:
         "allowDown": "true",
         "lockTimeout": "5s",
         "statementTimeout": "30min",
+        "indexMemory": "2GB",
         "createExtension": "false",
         "superuser": "false",
         "writerPassword": "wr1ter",
@@ -185,6 +186,7 @@ def test_a_key_that_is_near_to_none_suggests_nothing() -> None:
         ("allowDown", "yes"),
         ("lockTimeout", "5"),
         ("statementTimeout", "5 s"),
+        ("indexMemory", "2 gigabytes"),
     ],
 )
 def test_a_bad_value_names_its_key_and_the_command(key: str, value: str) -> None:
@@ -249,7 +251,7 @@ def test_declared_indexes_of_any_access_method_are_read() -> None:
         {"method": "hnsw", "m": 8, "column": "title", "as": "halfvec", "name": "small"},
         {"method": "diskann", "storage_layout": "memory_optimized", "max_alpha": 1.2},
     ]
-    declared = declarations(parse({"tables": json.dumps({"t": {"metric": "l2", "index": indexes}})}).tables)["t"].index
+    declared = declarations(parse({"tables": json.dumps({"t": {"metric": "l2", "index": indexes}})}).tables)["t"].index or ()
     assert as_data(declared[0]) == {
         "method": "hnsw",
         "column": "title",

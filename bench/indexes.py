@@ -1,0 +1,155 @@
+"""Compare the build of a declared index with builds by hand: ``python -m bench.indexes``.
+
+Each comparison alternates on one server of its own. The ratios are of times, turned so that more is better for us.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+
+from bench.clients import p95_while
+from bench.measure import own_server, seconds
+from pgvector_seed.data.bind import LoadOptions
+from pgvector_seed.data.load import load_files
+from pgvector_seed.postgres.connection import connect
+from pgvector_seed.vectors.definition import IndexDefinition
+from pgvector_seed.vectors.index_build import build_index
+
+ROUNDS = 3
+RESULTS = Path(__file__).parent / "results" / "index.json"
+# The best settings by hand that were found on 2 cores and 24 GB: the leader and one worker, all of the graph in memory.
+TUNED = """
+SET maintenance_work_mem = '4GB'; SET max_parallel_maintenance_workers = 1; SET min_parallel_table_scan_size = 0
+"""
+CREATE = "CREATE INDEX {} ON items USING hnsw (embedding vector_l2_ops) WITH (m = {})"
+
+
+def definition(m: int = 16) -> IndexDefinition:
+    """Return the definition of the index of every comparison."""
+    return IndexDefinition("public", "items", "items_embedding_hnsw", "embedding", "hnsw", "l2", {"m": m})
+
+
+def ours(m: int = 16) -> None:
+    """Build the index, or replace it."""
+    with connect() as connection:
+        build_index(connection, definition(m), lambda _line: None)
+
+
+def by_hand(settings: str = "", *, concurrently: bool = False, m: int = 16) -> None:
+    """Build an index with ``settings``. If ``concurrently``, beside the one that exists, which is then dropped."""
+    with psycopg.connect(autocommit=True) as connection:
+        if settings:
+            connection.execute(settings.encode())
+        name = "CONCURRENTLY items_other" if concurrently else "items_embedding_hnsw"
+        connection.execute(CREATE.format(name, m).encode())
+        if concurrently:
+            connection.execute("DROP INDEX CONCURRENTLY items_embedding_hnsw")
+            connection.execute("ALTER INDEX items_other RENAME TO items_embedding_hnsw")
+
+
+def table(folder: Path, rows: int, dimensions: int, *, load: bool = True) -> str:
+    """Create the table anew, and return the file with its vectors. ``load`` also fills the table."""
+    file = folder / f"{rows}-{dimensions}.npy"
+    if not file.exists():
+        np.save(file, np.random.default_rng(1).standard_normal((rows, dimensions), np.float32))
+    with psycopg.connect(autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS items")
+        connection.execute(f"CREATE TABLE items (id bigint PRIMARY KEY, embedding vector({dimensions}))".encode())
+    if load:
+        fill(str(file))
+    return str(file)
+
+
+def fill(file: str) -> None:
+    """Load the file into the table."""
+    load_files([file], LoadOptions("items", number_from=1))
+
+
+def drop() -> None:
+    """Drop the index, and write the server's dirty pages."""
+    with psycopg.connect(autocommit=True) as connection:
+        connection.execute("DROP INDEX IF EXISTS items_embedding_hnsw")
+        connection.execute("CHECKPOINT")
+
+
+def build_times(folder: Path, settings: str) -> list[tuple[float, float]]:
+    """Return the times of a build by hand and of ours, on 50,000 x 768."""
+    table(folder, 50_000, 768)
+    rounds = []
+    for _ in range(ROUNDS):
+        drop()
+        hand = seconds(lambda: by_hand(settings))
+        drop()
+        rounds.append((hand, seconds(ours)))
+    return rounds
+
+
+def times_until_searchable(folder: Path) -> list[tuple[float, float]]:
+    """Return the times of the index before the load, and of the load before the index, on 100,000 x 128."""
+    rounds = []
+    for _ in range(ROUNDS):
+        file = table(folder, 100_000, 128, load=False)
+        by_hand()
+        first = seconds(lambda file=file: fill(file))
+        file = table(folder, 100_000, 128, load=False)
+        rounds.append((first, seconds(lambda file=file: (fill(file), ours()))))
+    return rounds
+
+
+def latencies(folder: Path) -> list[tuple[float, float]]:
+    """Return the 95th percentile of 8 clients' queries during a build by hand, and during our replacement."""
+    table(folder, 50_000, 128)
+    ours()
+    rounds = []
+    m = 16
+    for _ in range(ROUNDS):
+        m = 24 - m  # 8 and 16
+        hand = p95_while(lambda m=m: by_hand(TUNED, concurrently=True, m=m))
+        m = 24 - m
+        rounds.append((hand, p95_while(lambda m=m: ours(m))))
+    return rounds
+
+
+COMPARISONS: list[tuple[str, int, Callable[[Path], list[tuple[float, float]]], float]] = [
+    ("build by hand, tuned / ours", 768, lambda folder: build_times(folder, TUNED), 1 / 1.05),
+    ("build with the server's defaults / ours", 768, lambda folder: build_times(folder, ""), 2.0),
+    ("index first / load first, until searchable", 128, times_until_searchable, 3.0),
+    ("p95 of 8 clients: build by hand / our replacement", 128, latencies, 1 / 1.25),
+]
+
+
+def compare(name: str, dimensions: int, rounds: list[tuple[float, float]], target: float) -> dict[str, Any]:
+    """Print a comparison, and return it for the results."""
+    ratios = sorted(other / own for other, own in rounds)
+    ratio, spread = statistics.median(ratios), ratios[-1] - ratios[0]
+    verdict = "met" if ratio + spread >= target else "MISSED"
+    other, own = (statistics.median(times) for times in zip(*rounds, strict=True))
+    print(
+        f"{name:50} {other:8.3f} s / {own:8.3f} s = {ratio:5.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})  "
+        f"target {target:.2f}: {verdict}",
+        flush=True,
+    )
+    return {"name": name, "dimensions": dimensions, "ratio": ratio, "spread": spread, "target": target}
+
+
+def main() -> None:
+    """Print the table, and write the results."""
+    with own_server() as folder:
+        with psycopg.connect(autocommit=True) as connection:
+            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        results = [
+            compare(name, dimensions, work(folder), target) for name, dimensions, work, target in COMPARISONS
+        ]
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

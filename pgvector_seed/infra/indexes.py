@@ -1,0 +1,106 @@
+"""The declared indexes as one Pulumi resource, built by the package ``migrate`` once their tables have the rows.
+
+The resource is always declared: a delete could not tell the removal of the last index from a destroy.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
+
+from pgvector_seed.common.sizes import parse_size
+from pgvector_seed.infra.process import end_with_engine, print_errors_in_one_line, report
+from pgvector_seed.infra.properties import Properties
+from pgvector_seed.infra.state import connect_to_read, read_expected_ledger
+from pgvector_seed.migrate.contract import as_data
+from pgvector_seed.migrate.declaration import Declaration
+from pgvector_seed.migrate.indexes import BuildOptions, DeclaredState, build, states
+from pgvector_seed.postgres.connection import connect
+
+_INPUTS = ("conninfo", "indexes", "ledger", "memory", "__provider")
+
+
+class IndexesProvider(ResourceProvider):
+    """Builds declared indexes on create and update, and shows their states on refresh. A delete leaves them."""
+
+    serialize_as_secret_always = False
+
+    def configure(self, _request: ConfigureRequest) -> None:
+        """Prepare the provider's process. The SDK calls this once, before any other method."""
+        end_with_engine()
+        print_errors_in_one_line()
+
+    def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
+        """Compare the inputs. An index that waits for rows is also a change: they may have been loaded since."""
+        waiting = olds.get("waiting") or {}
+        for name, reason in waiting.items():
+            report(f"{name}: {reason}; built by this up if the rows are there")
+        same = all(olds.get(name) == news.get(name) for name in _INPUTS)
+        return DiffResult(changes=bool(waiting) or not same)
+
+    def create(self, props: Properties) -> CreateResult:
+        """Build the indexes whose tables have their rows."""
+        return CreateResult(props["ledger"], build_indexes(props))
+
+    def update(self, _id: str, _olds: Properties, news: Properties) -> UpdateResult:
+        """Build what is missing, replace what differs, and drop what is no longer declared."""
+        return UpdateResult(build_indexes(news))
+
+    def read(self, id_: str, props: Properties) -> ReadResult:
+        """Return the indexes as they are now: one that was dropped or changed by hand is waiting to be built."""
+        with connect_to_read(props["conninfo"]) as connection:
+            ledger = read_expected_ledger(connection, props["ledger"])
+            if ledger is None:
+                return ReadResult(None, {})
+            return ReadResult(id_, {**props, **_outputs(states(connection, ledger))})
+
+
+def _build(props: Properties) -> Properties:
+    with connect(props["conninfo"]) as connection:
+        result = build(connection, report, BuildOptions(memory_bytes=parse_size(props["memory"] or "")))
+    inputs = {name: props[name] for name in _INPUTS if name in props}
+    return {**inputs, **_outputs(result.states)}
+
+
+def _outputs(declared: list[DeclaredState]) -> Properties:
+    return {
+        "built": {one.definition.name: one.definition.table for one in declared if one.is_ready},
+        "waiting": {one.definition.name: one.reason for one in declared if not one.is_ready},
+    }
+
+
+class Indexes(Resource, module="pgvector_seed", name="Indexes"):
+    """The indexes that a stack declares for its tables.
+
+    ``built`` maps the name of an index to its table; ``waiting`` maps a name to the reason why it is not built yet.
+    """
+
+    built: pulumi.Output[dict[str, str]]
+    waiting: pulumi.Output[dict[str, str]]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        conninfo: pulumi.Input[str],
+        declaration: pulumi.Input[Declaration],
+        ledger: pulumi.Input[str],
+        memory: str | None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "conninfo": pulumi.Output.secret(conninfo),
+            "indexes": pulumi.Output.from_input(declaration).apply(_as_text),
+            "ledger": ledger,
+            "memory": memory,
+        }
+        super().__init__(IndexesProvider(), name, {**inputs, "built": None, "waiting": None}, opts)
+
+
+def _as_text(declaration: Declaration) -> str:
+    """Return the parts of the declaration that concern indexes, as JSON with the keys in one order."""
+    tables: dict[str, Any] = {name: as_data(table) for name, table in declaration.tables.items() if table.index}
+    return json.dumps({"schema": declaration.schema, "tables": tables}, sort_keys=True)

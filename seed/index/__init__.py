@@ -1,0 +1,1 @@
+"""``python -m seed index``: the indexes that a stack declares."""
