@@ -10,8 +10,8 @@ from psycopg import errors, sql
 from pgvector_seed.common.errors import WrongResultError
 from pgvector_seed.data.session import AGAIN
 from pgvector_seed.data.target import Target
-from pgvector_seed.migrate.lock import SESSION, describe_session
 from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.sessions import SESSION, describe_session
 from pgvector_seed.postgres.snapshot import query_catalog
 
 # SELECT it in a transaction: its statements then wait for 10 seconds, unless the session has a limit of its own.

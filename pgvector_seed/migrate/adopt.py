@@ -13,7 +13,7 @@ from pgvector_seed.migrate.ledger import write
 from pgvector_seed.migrate.ledger.format import upgrade
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_ledger
-from pgvector_seed.migrate.lock import Progress, locked
+from pgvector_seed.migrate.lock import locked
 from pgvector_seed.migrate.provenance import refuse_another_schema, refuse_untrusted
 from pgvector_seed.migrate.runner import ApplyOptions, preview, refuse_not_applied
 from pgvector_seed.migrate.script import file_texts, refuse_faults
@@ -21,6 +21,7 @@ from pgvector_seed.migrate.session import DEFAULT_LIMITS, Limits
 from pgvector_seed.migrate.step import StepRunner
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import translated
+from pgvector_seed.postgres.sessions import Progress
 from pgvector_seed.vectors.definition import with_suffixes
 from pgvector_seed.vectors.extension import require_extension
 from pgvector_seed.vectors.tables import vector_tables

@@ -18,7 +18,7 @@ from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import REMEDIES, is_connection_lost, one_line
 
 if TYPE_CHECKING:
-    from pgvector_seed.migrate.watch import Watch
+    from pgvector_seed.postgres.watch import Watch
 
 Remedies = Mapping[str, str]  # SQLSTATE -> remedy; "" -> the remedy for all others; {id} is the migration's id
 

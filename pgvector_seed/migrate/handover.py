@@ -12,9 +12,9 @@ from psycopg import sql
 from pgvector_seed.migrate.ledger import write
 from pgvector_seed.migrate.ledger.facts import SCHEMA, read_facts
 from pgvector_seed.migrate.ledger.read import read_ledger
-from pgvector_seed.migrate.lock import Progress
 from pgvector_seed.migrate.provenance import refuse_another_schema
 from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.sessions import Progress
 from pgvector_seed.postgres.snapshot import query_catalog
 
 _ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"

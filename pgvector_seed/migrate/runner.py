@@ -18,7 +18,7 @@ from pgvector_seed.migrate.ledger import write
 from pgvector_seed.migrate.ledger.format import upgrade
 from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_ledger, read_own_ledger
-from pgvector_seed.migrate.lock import Progress, locked
+from pgvector_seed.migrate.lock import locked
 from pgvector_seed.migrate.plan import Plan, plan, refuse_irreversible
 from pgvector_seed.migrate.provenance import refuse_another_schema, refuse_untrusted
 from pgvector_seed.migrate.script import file_texts, refuse_faults
@@ -26,6 +26,7 @@ from pgvector_seed.migrate.session import DEFAULT_LIMITS, Limits, require_create
 from pgvector_seed.migrate.step import Step, StepRunner, apply_step, undo_step
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import translated
+from pgvector_seed.postgres.sessions import Progress
 
 BASE = "base"  # before the first migration
 

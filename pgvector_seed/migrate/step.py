@@ -12,14 +12,15 @@ from pgvector_seed.migrate.execute import Remedies, execute_all
 from pgvector_seed.migrate.files import Migration, down_file, up_file
 from pgvector_seed.migrate.ledger import write
 from pgvector_seed.migrate.ledger.model import AppliedMigration, Ledger
-from pgvector_seed.migrate.lock import Progress
+from pgvector_seed.migrate.lock import LOCK_KEY
 from pgvector_seed.migrate.reach import refuse_ledger_change
 from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.migrate.script import parse
 from pgvector_seed.migrate.session import Limits, reset_session
 from pgvector_seed.migrate.unfinished import Unfinished
-from pgvector_seed.migrate.watch import Watch
 from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.sessions import Progress
+from pgvector_seed.postgres.watch import Watch
 
 _BASELINE = (
     "The object existed before, and the ledger does not record that this migration made it. "
@@ -88,7 +89,7 @@ class StepRunner:
         self.limits = limits
         self.report = report
         self.ledger_is_missing = ledger is None
-        self.watch = Watch(connection, report)
+        self.watch = Watch(connection, report, LOCK_KEY)
         self.unfinished = Unfinished(
             connection, ledger.unfinished if ledger else {}, self._reset_session, report, self.watch
         )

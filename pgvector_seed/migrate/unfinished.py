@@ -14,11 +14,11 @@ from pgvector_seed.migrate.script import parse, refuse_faults
 from pgvector_seed.migrate.session import lift_limits
 
 if TYPE_CHECKING:
-    from pgvector_seed.migrate.lock import Progress
     from pgvector_seed.migrate.scanner import Statement
     from pgvector_seed.migrate.step import Step
-    from pgvector_seed.migrate.watch import Watch
     from pgvector_seed.postgres.connection import Connection
+    from pgvector_seed.postgres.sessions import Progress
+    from pgvector_seed.postgres.watch import Watch
 
 
 class Unfinished:

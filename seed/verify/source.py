@@ -16,7 +16,8 @@ from pgvector_seed.common.errors import InputError, UnreachableError
 from pgvector_seed.common.remedies import in_checkout
 from pgvector_seed.migrate.contract import CONTRACT, Contract, convert, parse
 from pgvector_seed.migrate.ledger.read import read_ledger
-from pgvector_seed.migrate.lock import WAIT, holders_pid
+from pgvector_seed.migrate.lock import LOCK_KEY, WAIT
+from pgvector_seed.postgres.advisory import holders_pid
 from pgvector_seed.postgres.catalog import parse_name
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import one_line
@@ -78,7 +79,7 @@ def from_database(connection: Connection) -> Contract:
         ledger = read_ledger(connection)
     except errors.InsufficientPrivilege as error:
         raise InputError(f"this login may not read this database's contract: {one_line(error)}", _REMEDY) from error
-    if not (ledger and ledger.contract) and (pid := holders_pid(connection)):
+    if not (ledger and ledger.contract) and (pid := holders_pid(connection, LOCK_KEY)):
         raise InputError(f"this database keeps no contract yet: server process {pid} is migrating it", WAIT)
     if ledger is None:
         raise InputError("this database keeps no contract: nothing is deployed in it", f"{_DEPLOY}\n{_REMEDY}")

@@ -12,17 +12,19 @@ import psycopg
 import pytest
 
 from pgvector_seed.common.errors import MigrationError
-from pgvector_seed.migrate import watch
 from pgvector_seed.migrate.files import load
-from pgvector_seed.migrate.lock import describe_session
+from pgvector_seed.migrate.lock import LOCK_KEY
 from pgvector_seed.migrate.runner import apply
+from pgvector_seed.postgres import watch
 from pgvector_seed.postgres.connection import Connection, connect
+from pgvector_seed.postgres.sessions import describe_session
 from tests.conftest import ask, declare, name_of, until
 from tests.migrate.helpers import MARK, run, undo_all, write
 
 TABLE = "CREATE TABLE a (v vector(64)); INSERT INTO a SELECT array_agg(random()) FROM generate_series(1, 2500) n, "
 TABLE += "generate_series(1, 64) GROUP BY n;"
 INDEX = "INDEX i ON a USING hnsw (v vector_l2_ops)"
+LEFT = ", about \\d+ (?:s|min) left"
 RAISE = "DO $$ BEGIN RAISE NOTICE '%'; END $$;"
 
 
@@ -62,12 +64,13 @@ def test_a_large_index_has_progress_and_the_servers_warning(database: str, folde
         "  hint: Increase maintenance_work_mem to speed up builds.",
     ]
     progress = [
-        re.fullmatch(r"0002_b.up.sql, line 2: building index: loading tuples, (\d+) % \(\d+ s\)", line)
+        re.fullmatch(rf"0002_b.up.sql, line 2: building index: loading tuples, (\d+) % \(\d+ s({LEFT})?\)", line)
         for line in lines
     ]
     percents = [int(match[1]) for match in progress if match]
     assert percents == sorted(percents)
     assert len(set(percents)) > 1, lines
+    assert any(match[2] for match in progress if match), lines
 
 
 def test_each_message_is_shown_with_its_own_line(database: str, folder: Path) -> None:
@@ -221,7 +224,7 @@ def test_an_interrupted_report_leaves_no_connection_and_no_thread(database: str)
 
     before = set(threading.enumerate())
     with connect(database) as connection:
-        watched = watch.Watch(connection, report)
+        watched = watch.Watch(connection, report, LOCK_KEY)
         slow = b"SELECT pg_sleep(0.3); " + RAISE.replace("%", "x").encode()
         with pytest.raises(KeyboardInterrupt), watched.running("here"):
             connection.execute(slow)

@@ -20,7 +20,7 @@ from pgvector_seed.postgres.errors import one_line
 from pgvector_seed.vectors.extension import is_older
 
 if TYPE_CHECKING:
-    from pgvector_seed.migrate.lock import Progress
+    from pgvector_seed.postgres.sessions import Progress
 
 FORMAT = 3
 

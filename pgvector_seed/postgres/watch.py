@@ -1,16 +1,16 @@
-"""The server's messages while a statement of a migration runs, and the progress of a slow statement.
+"""The server's messages while a statement runs, and the progress of a slow statement.
 
 A thread asks for the progress over a second connection, which is opened for a statement that takes longer than
-QUIET_SECONDS. The thread never fails a migration: without that connection it only says that the statement runs.
+QUIET_SECONDS. The thread never fails a statement: without that connection it only says that the statement runs.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 from typing import Any
 
@@ -19,9 +19,10 @@ from psycopg import sql
 from psycopg.errors import Diagnostic
 
 from pgvector_seed.common.errors import Error
-from pgvector_seed.common.text import printable
-from pgvector_seed.migrate.lock import HOLDERS_PID, LOCK_KEY, SESSION, Progress, describe_session
+from pgvector_seed.common.text import duration, printable
+from pgvector_seed.postgres.advisory import HOLDERS_PID
 from pgvector_seed.postgres.connection import Connection, connect, conninfo_of_server
+from pgvector_seed.postgres.sessions import SESSION, Progress, describe_session
 
 QUIET_SECONDS = 3.0
 EVERY_SECONDS = 5.0  # or a tenth of the statement's time, if that is more: 60 lines in an hour
@@ -38,9 +39,25 @@ SELECT ours.wait_event_type = 'Lock', p.phase,
        {session}
 FROM pg_stat_activity ours
 LEFT JOIN pg_stat_progress_create_index p ON p.pid = ours.pid
-LEFT JOIN pg_stat_activity a ON ours.wait_event_type = 'Lock' AND a.pid = (pg_blocking_pids(ours.pid))[1]
+LEFT JOIN pg_stat_activity a
+  ON ours.wait_event_type = 'Lock' AND a.pid = coalesce((pg_blocking_pids(ours.pid))[1], p.current_locker_pid)
 WHERE ours.pid = ({pid})
 """).format(session=SESSION, pid=HOLDERS_PID)
+
+
+class _Pace:
+    """The progress of a phase since it was first seen."""
+
+    def __init__(self) -> None:
+        self.phase: str | None = None
+        self.start = (0.0, 0.0)
+
+    def time_left(self, phase: str | None, percent: float, seconds: float) -> float | None:
+        """Return the seconds until this phase ends, after ``seconds`` of the statement; None at its first per cent."""
+        if phase != self.phase:
+            self.phase, self.start = phase, (percent, seconds)
+        done = percent - self.start[0]
+        return (100 - percent) * (seconds - self.start[1]) / done if done > 0 else None
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,7 @@ class _Running:
 
     place: str
     since: float
+    pace: _Pace = field(default_factory=_Pace)
 
     @property
     def seconds(self) -> float:
@@ -56,10 +74,22 @@ class _Running:
 
 
 class Watch:
-    """Reports messages and progress of the statements of the session that holds the migration lock."""
+    """Reports messages and progress of the statements of a session.
 
-    def __init__(self, connection: Connection, report: Progress) -> None:
+    The session holds the advisory lock ``key``, by which its server process is known: behind a proxy, the connection
+    has another process id. ``explain`` returns a line to add to a message of the server, or None.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        report: Progress,
+        key: int,
+        explain: Callable[[str], str | None] = lambda _message: None,
+    ) -> None:
         self.connection = connection
+        self.key = key
+        self.explain = explain
         self.report = report
         self._statement: _Running | None = None
         self._messages: deque[str] = deque()
@@ -113,7 +143,7 @@ class Watch:
         if statement:
             self._count += 1
             if self._count <= MESSAGES:
-                self._messages.extend(_lines(statement.place, message))
+                self._messages.extend(_lines(statement.place, message, self.explain(message.message_primary or "")))
 
     def _report_messages(self) -> None:
         while self._messages:
@@ -126,7 +156,7 @@ class Watch:
             if statement:
                 session = _open(self.connection, stack)
                 while not ended.is_set():
-                    self._tell(statement, _line(statement, _state(session)))
+                    self._tell(statement, _line(statement, _state(session, self.key)))
                     ended.wait(max(EVERY_SECONDS, statement.seconds / 10))
 
     def _slow_statement(self, ended: Event) -> _Running | None:
@@ -159,28 +189,30 @@ def _open(connection: Connection, stack: ExitStack) -> Connection | None:
     return session
 
 
-def _state(session: Connection | None) -> tuple[Any, ...] | None:
+def _state(session: Connection | None, key: int) -> tuple[Any, ...] | None:
     """Return the row of _STATE, or None if it cannot be read."""
     with suppress(psycopg.Error):
-        return session.execute(_STATE, (LOCK_KEY,)).fetchone() if session else None
+        return session.execute(_STATE, (key,)).fetchone() if session else None
     return None
 
 
 def _line(statement: _Running, state: tuple[Any, ...] | None) -> str:
     waiting, phase, percent, *session = state or (False, None, None)
-    does = phase or "still running"
+    does, left = phase or "still running", None
     if percent is not None:
         does += f", {percent} %"
+        left = statement.pace.time_left(phase, float(percent), statement.seconds)
     if waiting:
         does = f"waiting for a lock of {describe_session(session)}"
-    return f"{statement.place}: {does} ({statement.seconds:.0f} s)"
+    time_left = f", about {duration(left)} left" if left is not None else ""
+    return f"{statement.place}: {does} ({statement.seconds:.0f} s{time_left})"
 
 
-def _lines(place: str, message: Diagnostic) -> Iterator[str]:
+def _lines(place: str, message: Diagnostic, explanation: str | None) -> Iterator[str]:
     """Yield a message of the server in lines that are safe to print."""
     severity = message.severity_nonlocalized or message.severity
     parts = [(f"{place}: {severity}", message.message_primary)]
-    parts += [("  detail", message.message_detail), ("  hint", message.message_hint)]
+    parts += [("  detail", message.message_detail), ("  hint", message.message_hint), ("  remedy", explanation)]
     for label, text in parts:
         if text:
             yield printable(f"{label}: {' '.join(text.split())}")

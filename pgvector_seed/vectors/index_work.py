@@ -1,0 +1,168 @@
+"""The statements of a build, each with its report, its memory, and the other sessions that it waits for."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import LiteralString, TypeAlias
+
+import psycopg
+from psycopg import errors, sql
+
+from pgvector_seed.common.text import duration, printable
+from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.errors import is_connection_lost, one_line, translated
+from pgvector_seed.postgres.sessions import Progress
+from pgvector_seed.postgres.watch import Watch
+from pgvector_seed.vectors.index_catalog import CatalogIndex
+from pgvector_seed.vectors.index_lock import wait_for_builders, with_short_locks
+from pgvector_seed.vectors.index_memory import (
+    BuildSettings,
+    apply_settings,
+    estimate_memory,
+    lists_for,
+    megabytes,
+    plan_settings,
+)
+from pgvector_seed.vectors.index_rows import estimate_rows, vector_bytes
+from pgvector_seed.vectors.index_target import IndexTarget
+
+_CREATE: LiteralString = "CREATE INDEX CONCURRENTLY {name} ON {table}"
+_CREATE_ONLY: LiteralString = "CREATE INDEX {name} ON ONLY {table}"
+_NO_LONGER_FITS = re.compile(r"hnsw graph no longer fits into maintenance_work_mem after (\d+) tuples")
+
+Parameters: TypeAlias = Mapping[str, int | float | str | bool]
+
+
+class IndexWork:
+    """Creates and drops indexes in a session that holds the lock ``key`` of the index."""
+
+    def __init__(self, connection: Connection, shown: str, report: Progress, key: int) -> None:
+        self.connection = connection
+        self.shown = shown
+        self.report = report
+        self.watch = Watch(connection, report, key, self._explain)
+        self._settings: BuildSettings | None = None
+        self._rows = 0
+
+    def drop(self, index: CatalogIndex, relations: Sequence[int] = ()) -> None:
+        """Drop an index without blocking queries.
+
+        That of a partitioned table cannot be dropped concurrently: it is dropped once all its ``relations``, the
+        tables and indexes, are free at the same time.
+        """
+        name = printable(f"{index.schema}.{index.name}")
+        self.report(f"{name}: dropping the {'' if index.valid else 'invalid '}index")
+        with translated(f"dropping {name}"), self.watch.running(f"{name}: dropping"):
+            if relations:
+                drop = sql.SQL("DROP INDEX {}").format(index.sql_name)
+                self.with_short_locks(relations, drop)
+            else:
+                self.connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(index.sql_name))
+
+    def with_short_locks(self, relations: Sequence[int], *statements: sql.Composed) -> None:
+        """Execute statements in a transaction that waits briefly for locks, and is repeated until it succeeds."""
+
+        def work() -> None:
+            for statement in statements:
+                self.connection.execute(statement)
+
+        with_short_locks(self.connection, relations, self.shown, self.report, work)
+
+    def wait_for_builders(self, tables: Sequence[int]) -> None:
+        """Wait while another session builds an index on one of these tables."""
+        wait_for_builders(self.connection, tables, self.shown, self.report)
+
+    def _explain(self, message: str) -> str | None:
+        """Return the memory to set after the server's notice that the graph no longer fits."""
+        match, settings = _NO_LONGER_FITS.search(message), self._settings
+        if match is None or settings is None:
+            return None
+        by_progress = settings.memory * self._rows / max(1, int(match[1])) * 1.05
+        return f"set indexMemory to {megabytes(round(max(by_progress, settings.needed or 0)))}"
+
+
+class IndexBuild(IndexWork):
+    """Builds a declared index with its operator class, in at most ``memory_bytes``."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        target: IndexTarget,
+        operator_class: sql.Identifier,
+        report: Progress,
+        key: int,
+        memory_bytes: int | None,
+    ) -> None:
+        super().__init__(connection, target.shown, report, key)
+        self.target = target
+        self.operator_class = operator_class
+        self.memory_bytes = memory_bytes
+        self._workers: int | None = None  # 0 after the server had no memory for workers
+
+    def build(self, schema: str, name: str, table: sql.Identifier, oid: int) -> None:
+        """Build an index concurrently. ``table`` is the table or a partition, ``oid`` its oid.
+
+        Returns with an invalid index if the build can be tried again. After an error, drops the invalid index.
+        """
+        shown, started = printable(f"{schema}.{name}"), time.monotonic()
+        statement = self._prepare(shown, name, table, oid)
+        with translated(f"building {shown}"):
+            try:
+                with self.watch.running(f"{shown}: building"):
+                    self.connection.execute(statement)
+            except psycopg.Error as error:
+                if not self._can_retry(error):
+                    self._drop_leftover(error, sql.Identifier(schema, name))
+                    raise
+                self.report(f"{shown}: trying again{self._without()}, after: {one_line(error)}")
+                return
+        self.report(f"{shown}: built in {duration(time.monotonic() - started)}")
+
+    def _can_retry(self, error: psycopg.Error) -> bool:
+        """Return True after a deadlock, or if the server had no shared memory, or disk, for workers."""
+        if isinstance(error, errors.DiskFull | errors.OutOfMemory) and self._settings and self._settings.workers:
+            self._workers = 0
+            return True
+        return isinstance(error, errors.DeadlockDetected)
+
+    def _without(self) -> str:
+        return " without workers" if self._workers == 0 else ""
+
+    def _drop_leftover(self, error: psycopg.Error, name: sql.Identifier) -> None:
+        """Drop the index of a failed build, whose pages would stay on a full disk."""
+        if not is_connection_lost(error) and not isinstance(error, errors.QueryCanceled):
+            with suppress(psycopg.Error):  # the build's own error is the one to report
+                self.connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(name))
+
+    def create_only(self, name: str, table: sql.Identifier, oid: int) -> None:
+        """Create the index of a partitioned table, without those of its partitions."""
+        self.with_short_locks([oid], self._statement(_CREATE_ONLY, name, table, self.target.definition.parameters))
+
+    def _prepare(self, shown: str, name: str, table: sql.Identifier, oid: int) -> sql.Composed:
+        """Set and report the memory of a build, and return its statement."""
+        definition = self.target.definition
+        self._rows = estimate_rows(self.connection, [oid])
+        parameters = dict(definition.parameters)
+        if definition.method == "ivfflat":
+            parameters.setdefault("lists", lists_for(self._rows))
+        needed = estimate_memory(definition.method, self._rows, vector_bytes(self.connection, self.target), parameters)
+        self._settings = plan_settings(self.connection, needed, self.memory_bytes, workers=self._workers)
+        apply_settings(self.connection, self._settings)
+        self.report(f"{shown}: building, about {self._rows:,} rows; {self._settings}")
+        return self._statement(_CREATE, name, table, parameters)
+
+    def _statement(
+        self, create: LiteralString, name: str, table: sql.Identifier, parameters: Parameters
+    ) -> sql.Composed:
+        options = [sql.SQL("{} = {}").format(sql.Identifier(key), sql.Literal(parameters[key])) for key in parameters]
+        return sql.SQL(f"{create} USING {{method}} (({{expression}}) {{operator_class}}){{with_}}").format(
+            name=sql.Identifier(name),
+            table=table,
+            method=sql.Identifier(self.target.definition.method),
+            expression=self.target.expression,
+            operator_class=self.operator_class,
+            with_=sql.SQL(" WITH ({})").format(sql.SQL(", ").join(options)) if options else sql.SQL(""),
+        )

@@ -1,0 +1,379 @@
+"""Building, replacing and dropping an index on a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+from threading import Event, Thread
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from local.server import Server
+from pgvector_seed.common.errors import InputError, RefusedError
+from pgvector_seed.postgres import watch
+from pgvector_seed.postgres.connection import connect
+from pgvector_seed.vectors.index_build import build_index, drop_index
+from pgvector_seed.vectors.index_rows import LeftOut
+from tests.conftest import DISKANN, ask, until
+from tests.vectors.helpers import build, define, indexes, make_table, start_build, state
+
+NAME = "items_v_hnsw"
+ALONE = [(NAME, True)]
+QUERY = "EXPLAIN (ANALYZE, FORMAT JSON) SELECT id FROM items ORDER BY v <=> (SELECT v FROM items WHERE id = %s) LIMIT 5"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Report slow statements at once."""
+    monkeypatch.setattr(watch, "QUIET_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "EVERY_SECONDS", 0.1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"parameters": {"m": 8, "ef_construction": 40}},
+        {"cast": "halfvec", "metric": "ip"},
+        {"bits": True, "metric": "l2"},
+        {"bits": True, "metric": "jaccard"},
+        {"method": "ivfflat"},
+        {"method": "ivfflat", "metric": "l2", "parameters": {"lists": 5}},
+        {"method": "diskann"},
+    ],
+    ids=str,
+)
+def test_an_index_is_replaced_by_the_declared_one_and_stays(database: str, changes: dict[str, Any]) -> None:
+    ask(database, DISKANN)
+    make_table(database, 500)
+    assert build(database, define())[0]
+    assert state(database, define(**changes)).kind == "differs"
+    done, lines = build(database, define(**changes))
+    assert done
+    assert f"public.{NAME}: replaced" in lines
+    assert indexes(database) == ALONE
+    assert state(database, define(**changes)).kind == "ready"
+    assert build(database, define(**changes)) == (False, [])
+
+
+def test_left_out_parameters_start_no_rebuild(database: str) -> None:
+    make_table(database, 300)
+    build(database, define(method="ivfflat", parameters={"lists": 7}))
+    assert build(database, define(method="ivfflat")) == (False, [])
+    build(database, define(parameters={"m": 8}))
+    assert build(database, define()) == (False, [])
+    assert state(database, define(parameters={"m": 16})).differences == ["m is 8, not 16"]
+    ask(database, f"DROP INDEX {NAME}; CREATE INDEX {NAME} ON items USING hnsw (v vector_cosine_ops)")
+    assert build(database, define(parameters={"m": 16, "ef_construction": 64})) == (False, [])
+
+
+def test_lists_follow_the_rows(database: str) -> None:
+    """Also those of a table that was never analyzed."""
+    make_table(database, 4500, dimensions=3)
+    build(database, define(method="ivfflat"))
+    assert ask(database, f"SELECT reloptions FROM pg_class WHERE relname = '{NAME}'") == [(["lists=4"],)]
+
+
+def test_rows_that_the_index_leaves_out_are_counted(database: str) -> None:
+    make_table(database, 10, dimensions=3)
+    ask(database, "INSERT INTO items VALUES (11, NULL), (12, NULL), (13, '[0,0,0]')")
+    _, lines = build(database, define())
+    expected = "2 rows without a vector and 1 row with a zero vector will not be found through the index"
+    assert lines[0] == f"public.{NAME}: {expected}"
+    assert state(database, define(), count_rows=True).left_out == LeftOut(2, 1)
+    assert state(database, define(metric="l2"), count_rows=True).left_out == LeftOut(2, 0)
+
+
+@pytest.mark.parametrize(
+    ("type_", "changes", "message"),
+    [
+        ("vector(2001)", {}, r"hnsw indexes a vector of at most 2,000 .* it has 2,001\. Declare as: halfvec"),
+        ("vector(4001)", {"method": "ivfflat"}, r"at most 2,000 .* Declare bits: true, for up to 64,000"),
+        ("vector(4001)", {"cast": "halfvec"}, r"a halfvec of at most 4,000 dimensions.*Declare bits: true"),
+        ("halfvec(4001)", {}, "a halfvec of at most 4,000 dimensions.*Declare bits: true"),
+        ("vector", {}, "the column items.v has no dimensions"),
+        ("vector(3)", {"method": "ivfflat", "metric": "l1"}, "ivfflat cannot order vector by l1, only by l2, "),
+        ("vector(3)", {"method": "gin"}, "gin cannot order the type vector"),
+        ("vector(3)", {"method": "hsnw"}, r"there is no access method hsnw; did you mean hnsw\?"),
+        ("sparsevec(3)", {"bits": True}, "bits are of vector or halfvec, not of sparsevec"),
+        ("vector(3)", {"name": "n" * 60}, "more than 59 bytes"),
+        ("vector(3)", {"column": "w"}, "the table public.items has no column w"),
+        ("vector(3)", {"table": "a"}, "the table public.a does not exist"),
+    ],
+)
+@pytest.mark.newest
+def test_an_index_that_cannot_be_built_is_refused_first(
+    database: str, type_: str, changes: dict[str, Any], message: str
+) -> None:
+    ask(database, f"CREATE TABLE items (id bigint PRIMARY KEY, v {type_})")
+    with pytest.raises(InputError, match=message):
+        build(database, define(**changes))
+    assert indexes(database) == []
+
+
+@pytest.mark.newest
+def test_a_sparsevec_with_too_many_elements_is_refused(database: str) -> None:
+    ask(database, "CREATE TABLE items (id bigint PRIMARY KEY, v sparsevec(5000))")
+    many = "'{' || string_agg(d || ':1', ',') || '}/5000'"
+    ask(database, f"INSERT INTO items SELECT 1, ({many})::sparsevec FROM generate_series(1, 1001) d")
+    with pytest.raises(InputError, match="at most 1,000 elements that are not zero, and a row has 1,001"):
+        build(database, define())
+    ask(database, "DELETE FROM items")
+    assert build(database, define())[0]
+
+
+@pytest.mark.newest
+def test_a_login_without_the_right_is_refused(database: str) -> None:
+    make_table(database, 10)
+    ask(database, "DROP ROLE IF EXISTS poor; CREATE ROLE poor LOGIN PASSWORD 'p'")
+    try:
+        with pytest.raises(InputError, match="the role poor cannot index the table items: it is owned by postgres"):
+            build(make_conninfo(database, user="poor", password="p"), define())
+    finally:
+        ask(database, "DROP ROLE poor")
+
+
+@pytest.mark.parametrize("suffix", ["", "_new", "_old"])
+@pytest.mark.parametrize(
+    ("made", "fault"),
+    [
+        ("INDEX {} ON others (v)", "an index on another table, public.others"),
+        ("INDEX {} ON items (id)", "an index on another column of public.items"),
+        ("TABLE {} ()", "a relation of another kind"),
+    ],
+)
+@pytest.mark.newest
+def test_a_name_that_another_relation_has_is_refused(database: str, suffix: str, made: str, fault: str) -> None:
+    """Nothing is built or dropped, though it is invalid."""
+    make_table(database, 10)
+    ask(database, "CREATE TABLE others (v int)")
+    ask(database, "CREATE " + made.format(NAME + suffix))
+    ask(database, f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{NAME}{suffix}'::regclass")
+    with pytest.raises(RefusedError, match=f"public.{NAME}{suffix} is {fault}"):
+        build(database, define())
+    assert ask(database, f"SELECT to_regclass('{NAME}{suffix}') IS NOT NULL") == [(True,)]
+    assert not any(valid for name, valid in indexes(database) if name == f"{NAME}_new")
+
+
+@pytest.mark.parametrize("name", ["n" * 59, "é" * 29 + "n", 'odd "name" %s'])
+@pytest.mark.newest
+def test_long_and_odd_names(database: str, name: str) -> None:
+    """The longest has 63 bytes with its suffix."""
+    ask(database, 'CREATE SCHEMA "a b%"; CREATE TABLE "a b%"."c ""%" (id int, "user %" vector(3))')
+    values = {"schema": "a b%", "table": 'c "%', "name": name, "column": "user %"}
+    for changes in ({}, {"parameters": {"m": 8}}, {"cast": "halfvec"}, {"bits": True}):
+        assert build(database, define(**values, **changes))[0]
+        assert state(database, define(**values, **changes)).kind == "ready"
+    with connect(database) as connection:
+        assert drop_index(connection, "a b%", 'c "%', name, print)
+        assert not drop_index(connection, "a b%", 'c "%', name, print)
+    assert ask(database, 'SELECT 1 FROM pg_index WHERE indrelid = \'"a b%"."c ""%"\'::regclass') == []
+
+
+def test_drop_takes_the_leftovers_but_no_other_tables_index(database: str) -> None:
+    make_table(database, 10)
+    ask(database, "CREATE TABLE others (v int)")
+    ask(database, f"CREATE INDEX {NAME} ON items (v); CREATE INDEX {NAME}_new ON items USING hnsw (v vector_l2_ops)")
+    ask(database, f"CREATE INDEX {NAME}_old ON others (v)")
+    lines: list[str] = []
+    with connect(database) as connection:
+        assert drop_index(connection, "public", "items", NAME, lines.append)
+    assert f"public.{NAME}_old is not an index of this table, and stays" in lines
+    assert indexes(database) == []
+    assert ask(database, f"SELECT to_regclass('{NAME}_old') IS NOT NULL") == [(True,)]
+
+
+def test_settings_are_of_the_session_and_restored(database: str) -> None:
+    make_table(database, 10)
+    with connect(database) as connection:
+        connection.execute("SET statement_timeout TO '1h'")
+        query = "SELECT name, setting, source FROM pg_settings WHERE name !~ '[.]' ORDER BY 1"
+        before = connection.execute(query).fetchall()
+        assert build_index(connection, define(), print)
+        assert connection.execute(query).fetchall() == before
+
+
+@pytest.mark.newest
+def test_the_memory_that_the_client_set_is_kept(database: str) -> None:
+    make_table(database, 10)
+    options = "-c maintenance_work_mem=70MB -c max_parallel_maintenance_workers=0"
+    _, lines = build(make_conninfo(database, options=options), define(), memory_bytes=1 << 30)
+    assert lines[0].endswith("maintenance_work_mem 70 MB, 0 workers")
+
+
+@pytest.mark.newest
+def test_a_graph_that_does_not_fit_is_told_before_and_while_it_is_built(database: str) -> None:
+    make_table(database, 4000, dimensions=64)
+    _, lines = build(database, define(), memory_bytes=1 << 20)
+    assert "maintenance_work_mem 1 MB, " in lines[0]
+    assert lines[0].endswith("; it does not fit, which takes longer: set indexMemory to 5 MB")
+    notice = next(number for number, line in enumerate(lines) if "NOTICE: hnsw graph no longer fits" in line)
+    assert any(line.startswith("  remedy: set indexMemory to ") for line in lines[notice:]), lines
+    lines = build(database, define(parameters={"m": 8}), memory_bytes=5 << 20)[1]
+    assert not any("fit" in line for line in lines), lines
+
+
+@pytest.mark.newest
+def test_without_shared_memory_the_index_is_built_without_workers(database: str) -> None:
+    """The memory of the workers is that of the build, and taken at once."""
+    shared = os.statvfs("/dev/shm")
+    size = 2 * shared.f_frsize * shared.f_blocks // (1 << 20)
+    make_table(database, 2000)
+    _, lines = build(make_conninfo(database, options=f"-c maintenance_work_mem={size}MB"), define())
+    assert any("trying again without workers, after: could not resize shared memory" in line for line in lines), lines
+    assert "maintenance_work_mem" in lines[-3]
+    assert lines[-3].endswith(", 0 workers")
+    assert indexes(database) == ALONE
+
+
+@pytest.mark.newest
+def test_a_full_disk_leaves_nothing_behind(database: str, server: Server) -> None:
+    """The old index serves, and the space of the unfinished one is free again."""
+    if os.geteuid() != 0 or os.system("mount -t tmpfs -o size=1m tmpfs /mnt 2> /dev/null") != 0:  # noqa: S605
+        pytest.skip("a small disk cannot be mounted")
+    make_table(database, 4000, dimensions=64)
+    build(database, define(parameters={"m": 4}))
+    try:
+        owner = server.home.stat()
+        os.chown("/mnt", owner.st_uid, owner.st_gid)
+        ask(database, "CREATE TABLESPACE small LOCATION '/mnt'")
+        on_small = make_conninfo(database, options="-c default_tablespace=small")
+        with pytest.raises(Exception, match=r"SQLSTATE 53100.*Free some space on the server's disk"):
+            build(on_small, define(parameters={"m": 16}))
+        assert indexes(database) == ALONE
+        assert state(database, define(parameters={"m": 4})).kind == "ready"
+        ask(database, "CHECKPOINT")
+        assert ask(database, "SELECT pg_tablespace_size('small') < 100000") == [(True,)]
+        assert build(database, define(parameters={"m": 16}))[0]
+    finally:
+        ask(database, "DROP TABLESPACE IF EXISTS small")
+        os.system("umount -l /mnt")  # noqa: S605
+
+
+def test_replacement_under_eight_clients(database: str) -> None:
+    """No query fails, and an index answers each."""
+    make_table(database, 3000)
+    build(database, define())
+    ended, faults, counts = Event(), [], [0] * 8
+
+    def read(number: int) -> None:
+        try:
+            with psycopg.connect(database, autocommit=True) as connection:
+                while not ended.is_set():
+                    ((plan,),) = connection.execute(QUERY, (1 + counts[number] % 3000,)).fetchall()
+                    if NAME not in json.dumps(plan):
+                        faults.append(plan)
+                    counts[number] += 1
+        except psycopg.Error as error:
+            faults.append(error)
+
+    readers = [Thread(target=read, args=(number,)) for number in range(8)]
+    for reader in readers:
+        reader.start()
+    try:
+        until(lambda: all(counts))
+        before = sum(counts)
+        for m in (8, 16):
+            assert build(database, define(parameters={"m": m}))[0]
+        assert sum(counts) > before
+    finally:
+        ended.set()
+        for reader in readers:
+            reader.join()
+    assert faults == []
+    assert indexes(database) == ALONE
+
+
+def test_two_runs_at_once(database: str) -> None:
+    """The second one waits, and finds the index built."""
+    make_table(database, 3000)
+    with psycopg.connect(database) as writer:
+        writer.execute("INSERT INTO items VALUES (9999)")
+        processes = [start_build(database, define()) for _ in range(2)]
+        until(
+            lambda: ask(database, "SELECT 1 FROM pg_stat_progress_create_index WHERE phase LIKE 'waiting for writers%'")
+        )
+        building = state(database, define())
+        assert (building.kind, building.pid is not None) == ("building", True)
+        until(lambda: ask(database, "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_try_advisory_lock%'"))
+        writer.rollback()
+        outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    waited = [output for output in outputs if f"waiting for the lock of the index public.{NAME}, which " in output]
+    assert len(waited) == 1, outputs
+    assert "building" not in waited[0]
+    assert indexes(database) == ALONE
+
+
+def test_two_indexes_of_one_table_at_once(database: str) -> None:
+    make_table(database, 3000)
+    definitions = [define(name=f"i{number}", metric="l2") for number in range(3)]
+    processes = [start_build(database, definition) for definition in definitions]
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    assert indexes(database) == [("i0", True), ("i1", True), ("i2", True)]
+
+
+def test_a_build_by_hand_is_waited_for(database: str) -> None:
+    make_table(database, 1000)
+    hand = "CREATE INDEX CONCURRENTLY {}_new ON items USING hnsw (v vector_cosine_ops)".format(NAME)  # noqa: UP032
+    with psycopg.connect(database) as writer:
+        writer.execute("INSERT INTO items VALUES (9999)")
+        builder = Thread(target=ask, args=(database, hand))
+        builder.start()
+        until(lambda: indexes(database))
+
+        def report(line: str) -> None:
+            lines.append(line)
+            writer.rollback()
+
+        lines: list[str] = []
+        with connect(database) as connection:
+            assert build_index(connection, define(), report)
+        builder.join()
+    assert lines[0].startswith(f"public.{NAME}: waiting for the build of an index by postgres (")
+    assert lines[1:] == [f"public.{NAME}: ready"]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_old_transaction_is_named(database: str) -> None:
+    make_table(database, 100)
+    lines: list[str] = []
+    with psycopg.connect(database, application_name="the reader") as reader:
+        reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT 1")
+
+        def report(line: str) -> None:
+            lines.append(line)
+            if "waiting" in line:
+                reader.rollback()
+
+        with connect(database) as connection:
+            assert build_index(connection, define(), report)
+    waiting = f"public.{NAME}_new: building: waiting for a lock of postgres (the reader, "
+    assert any(line.startswith(waiting) for line in lines), lines
+
+
+def test_a_lock_that_is_held_blocks_no_query_and_is_named(database: str) -> None:
+    """The rename waits for it in short turns: a query would wait behind it."""
+    make_table(database, 100)
+    build(database, define())
+    lines: list[str] = []
+    with psycopg.connect(database, application_name="the holder") as holder:
+        holder.execute(f"COMMENT ON INDEX {NAME} IS 'mine'")
+
+        def report(line: str) -> None:
+            lines.append(line)
+            if "waiting" in line:
+                ask(
+                    database,
+                    "SET statement_timeout TO '5s'; SELECT id FROM items ORDER BY v <=> array_fill(1::real, "
+                    "ARRAY[16])::vector LIMIT 1; INSERT INTO items VALUES (1000)",
+                )
+                holder.rollback()
+
+        with connect(database) as connection:
+            assert build_index(connection, define(parameters={"m": 8}), report)
+    assert any(line.startswith(f"public.{NAME}: waiting for a lock of postgres (the holder, ") for line in lines), lines
+    assert indexes(database) == ALONE
