@@ -21,6 +21,7 @@ JOIN pg_operator o ON o.oid = s.amopopr
 WHERE t.typname = %s AND o.oprname = ANY (%s)
 ORDER BY 1, 2, 3
 """
+_METHOD = "SELECT FROM pg_am WHERE amname = %s"
 
 
 def operator_class(connection: Connection, definition: IndexDefinition, type_: str, dimensions: int) -> str:
@@ -37,7 +38,7 @@ def operator_class(connection: Connection, definition: IndexDefinition, type_: s
     if (definition.method, metric) not in classes:
         raise InputError(
             f"the access method {definition.method} has no operator class for {metric} on {indexed}",
-            _other(definition.method, metric, indexed, set(classes)),
+            _other(connection, definition.method, metric, indexed, set(classes)),
         )
     return str(classes[definition.method, metric])
 
@@ -57,11 +58,10 @@ def _refuse_dimensions(method: str, indexed: str, type_: str, dimensions: int) -
     )
 
 
-def _other(method: str, metric: str, indexed: str, classes: set[tuple[str, str]]) -> str:
+def _other(connection: Connection, method: str, metric: str, indexed: str, classes: set[tuple[str, str]]) -> str:
     """Return the remedy: the methods for the metric, or the metrics for the type."""
-    if methods := sorted(name for name, served in classes if served == metric):
-        if method in {name for name, _ in classes}:
-            return f"Use the method {' or '.join(methods)}."
-        return f"Use the method {' or '.join(methods)}, or create the extension that has {method}."
+    if methods := " or ".join(sorted(name for name, served in classes if served == metric)):
+        extension = "" if query_catalog(connection, _METHOD, (method,)) else ", or create the extension of " + method
+        return f"Use the method {methods}{extension}."
     metrics = sorted({served for name, served in classes if name == method} or {served for _, served in classes})
     return f"An index on {indexed} serves {', '.join(metrics)}."
