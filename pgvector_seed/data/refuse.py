@@ -25,6 +25,7 @@ def refuse_unloadable(connection: Connection, target: Target) -> None:
 def vector_indexes(connection: Connection, target: Target) -> list[str]:
     """Return a note for each vector index that the load must keep up to date."""
     return [
-        f"the {method} index {name} exists before the data: a load is about 4 times as fast if it is built afterwards"
-        for _, name, method in indexes_on_column(connection, target.oid, target.vector.number)
+        f"the {index.method} index {index.name} exists before the data: "
+        "a load is about 4 times as fast if it is built afterwards"
+        for index in indexes_on_column(connection, target.oid, target.vector.number)
     ]

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import query_catalog
+from pgvector_seed.vectors.keys import KEY
 
 # pgvector's defaults for the parameters of an index. Source: the sections "HNSW" and "IVFFlat" of its README.
 INDEX_DEFAULTS: dict[str, dict[str, int | str]] = {
@@ -16,13 +17,14 @@ INDEX_DEFAULTS: dict[str, dict[str, int | str]] = {
     "ivfflat": {"lists": 100},
 }
 # An index and the indexes of its partitions. Its ordering operators come from the operator class, not from a name.
-_INDEXES = """
+_INDEXES = sql.SQL("""
 SELECT format('%%I.%%I', n.nspname, x.relname), x.oid, i.indrelid, m.amname, i.indisvalid, i.indisready,
        pg_get_expr(i.indpred, i.indrelid),
        array_to_string(ARRAY(
-         SELECT CASE WHEN key = 0 THEN 'an expression' ELSE a.attname END
-         FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS keys (key, place)
-         LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = key ORDER BY place), ', '),
+         SELECT CASE WHEN number = 0 THEN coalesce(key.attname, 'an expression') ELSE a.attname END
+         FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS columns (number, place)
+         LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = number ORDER BY place), ', '),
+       key.halved, coalesce(key.bits, false),
        ARRAY(SELECT o.oprname
              FROM pg_opclass c
              JOIN pg_amop s ON s.amopfamily = c.opcfamily AND s.amoppurpose = 'o'
@@ -37,19 +39,20 @@ JOIN pg_class x ON x.oid = tree.relid
 JOIN pg_namespace n ON n.oid = x.relnamespace
 JOIN pg_index i ON i.indexrelid = x.oid
 JOIN pg_am m ON m.oid = x.relam
+LEFT JOIN {key} ON true
 WHERE root.relname = %s AND root.relkind IN ('i', 'I')
 ORDER BY x.oid <> root.oid, 1
-"""
-_ON_COLUMN = """
-SELECT n.nspname, x.relname, m.amname
+""").format(key=KEY)
+_ON_COLUMN = sql.SQL("""
+SELECT n.nspname, x.relname, m.amname, i.indisvalid, key.halved, key.bits
 FROM pg_index i
 JOIN pg_class x ON x.oid = i.indexrelid
 JOIN pg_namespace n ON n.oid = x.relnamespace
 JOIN pg_am m ON m.oid = x.relam
-WHERE i.indrelid = %s AND %s = ANY (i.indkey) AND m.amname <> 'btree'
+JOIN {key} ON key.attnum = %s
+WHERE i.indrelid = %s AND m.amname <> 'btree'
 ORDER BY 1, 2
-"""
-
+""").format(key=KEY)
 
 # For a query under a reader's search_path.
 _ON_TABLES = """
@@ -62,7 +65,10 @@ WHERE i.indrelid = ANY (%s)
 
 
 class VectorIndex(NamedTuple):
-    """An index in the system catalog. ``table`` is the oid of its table; ``operators`` are its ordering operators."""
+    """An index in the system catalog. ``table`` is the oid of its table; ``operators`` are its ordering operators.
+
+    ``cast`` and ``bits`` are as in IndexDefinition.
+    """
 
     name: str
     oid: int
@@ -72,8 +78,15 @@ class VectorIndex(NamedTuple):
     ready: bool
     predicate: str | None
     columns: str
+    cast: str | None
+    bits: bool
     operators: list[str]
     options: list[str]
+
+    @property
+    def is_broken(self) -> bool:
+        """True if no query may use the index: its build is under way or was interrupted."""
+        return not (self.valid and self.ready)
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -82,17 +95,28 @@ class VectorIndex(NamedTuple):
         return {key: str(value) for key, value in INDEX_DEFAULTS.get(self.method, {}).items()} | options
 
 
+class ColumnIndex(NamedTuple):
+    """An index on a vector column, its cast or its bits. ``cast`` and ``bits`` are as in IndexDefinition."""
+
+    schema: str
+    name: str
+    method: str
+    valid: bool
+    cast: str | None
+    bits: bool
+
+
 def indexes_named(connection: Connection, schema: str, name: str) -> list[VectorIndex]:
     """Return the index of that name, followed by the indexes of its partitions, or an empty list."""
     return [VectorIndex(*row) for row in connection.execute(_INDEXES, (schema, name))]
 
 
-def indexes_on_column(connection: Connection, table: int, column: int) -> list[tuple[str, str, str]]:
-    """Return schema, name and method of the indexes for searches on a column: all but B-trees.
+def indexes_on_column(connection: Connection, table: int, column: int) -> list[ColumnIndex]:
+    """Return the indexes for searches on a column, its cast or its bits: all but B-trees.
 
     ``table`` is the table's oid, ``column`` the column's number.
     """
-    return query_catalog(connection, _ON_COLUMN, (table, column))
+    return [ColumnIndex(*row) for row in query_catalog(connection, _ON_COLUMN, (column, table))]
 
 
 def vector_index_names(connection: Connection, tables: Sequence[int]) -> set[str]:
@@ -103,25 +127,27 @@ def vector_index_names(connection: Connection, tables: Sequence[int]) -> set[str
 def create_index(
     name: str,
     table: sql.Composable,
-    column: str,
+    key: sql.Composable,
     operator_class: str,
     *,
     method: str,
     parameters: Mapping[str, Any],
     concurrently: bool,
 ) -> sql.Composed:
-    """Return the statement that builds an index. ``parameters`` that are the method's defaults are left out.
+    """Return the statement that builds an index on ``key``, a column's name or the ``indexed_expression`` of it.
+
+    ``parameters`` that are the method's defaults are left out.
 
     PostgreSQL cannot build the index of a partitioned table ``concurrently``.
     """
     defaults = INDEX_DEFAULTS.get(method, {})
     settings = {key: value for key, value in parameters.items() if str(value) != str(defaults.get(key))}
-    return sql.SQL("CREATE INDEX {concurrently}{name} ON {table} USING {method} ({column} {ops}){with_};").format(
+    return sql.SQL("CREATE INDEX {concurrently}{name} ON {table} USING {method} ({key} {ops}){with_};").format(
         concurrently=sql.SQL("CONCURRENTLY " if concurrently else ""),
         name=sql.Identifier(name),
         table=table,
         method=sql.Identifier(method),
-        column=sql.Identifier(column),
+        key=key if isinstance(key, sql.Identifier) else sql.SQL("({})").format(key),
         ops=sql.Identifier(operator_class),
         with_=_with(settings),
     )

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from psycopg import sql
+
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import query_catalog
 from pgvector_seed.vectors.extension import EXTENSION
 from pgvector_seed.vectors.indexes import INDEX_DEFAULTS
+from pgvector_seed.vectors.keys import KEY
 from pgvector_seed.vectors.metrics import OPERATORS, metric_of
 
 # Partitions are left out, as verify checks them with their table. A bit column counts if an index orders it.
-_VECTOR_TABLES = """
+_VECTOR_TABLES = sql.SQL("""
 SELECT format('%%I.%%I', n.nspname, c.relname),
        c.relname,
        pg_get_userbyid(c.relowner),
@@ -26,6 +29,7 @@ SELECT format('%%I.%%I', n.nspname, c.relname),
        nullif(a.atttypmod, -1),
        ARRAY(SELECT jsonb_build_object(
                       'name', x.relname, 'method', m.amname, 'operator', o.oprname,
+                      'as', key.halved, 'bits', nullif(key.bits, false),
                       'parameters', (SELECT jsonb_object_agg(option_name, option_value)
                                      FROM pg_options_to_table(x.reloptions)))
              FROM pg_index i
@@ -34,7 +38,8 @@ SELECT format('%%I.%%I', n.nspname, c.relname),
              JOIN pg_opclass f ON f.oid = i.indclass[0]
              JOIN pg_amop s ON s.amopfamily = f.opcfamily AND s.amoppurpose = 'o' AND s.amoplefttype = f.opcintype
              JOIN pg_operator o ON o.oid = s.amopopr AND o.oprname = ANY (%s)
-             WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum
+             JOIN {key} ON key.attnum = a.attnum
+             WHERE i.indrelid = c.oid
              ORDER BY x.relname)
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -50,7 +55,7 @@ WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition
                                       JOIN pg_amop s ON s.amopfamily = f.opcfamily AND s.amoppurpose = 'o'
                                       WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum)))
 ORDER BY c.relname, a.attnum
-"""
+""").format(key=KEY)
 # pg_partition_tree returns no row for a plain table, which is its own leaf here.
 _LEAVES = """
 SELECT c.oid, pg_catalog.format('%%I.%%I', n.nspname, c.relname), c.relname, c.relkind, c.relpersistence, c.reltuples
@@ -86,12 +91,16 @@ def _entry(
 ) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": name, "table": table, "id": key, "vector": column, "type": kind}
     entry |= {"dimensions": dimensions, "owner": owner}
-    metrics = {metric_of(index["operator"]) for index in indexes}
+    metrics = {metric_of(index["operator"]) for index in indexes if not index["bits"]}
     entry["metric"] = metrics.pop() if len(metrics) == 1 else None
-    entry["indexes"] = [
-        {"name": index["name"], "method": index["method"], "parameters": _parameters(index)} for index in indexes
-    ]
+    entry["indexes"] = [_index(index) for index in indexes]
     return {field: value for field, value in entry.items() if value is not None}
+
+
+def _index(index: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry of the contract's ``indexes``."""
+    entry = {key: index[key] for key in ("name", "method", "as", "bits") if index[key] is not None}
+    return entry | {"parameters": _parameters(index)}
 
 
 def _parameters(index: dict[str, Any]) -> dict[str, int | str]:

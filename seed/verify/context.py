@@ -15,6 +15,7 @@ from pgvector_seed.postgres.catalog import Column, Relation, TableName, find_col
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.column import VectorColumn
 from pgvector_seed.vectors.extension import Extension, find_extension
+from pgvector_seed.vectors.indexes import indexes_on_column
 from pgvector_seed.vectors.reader import Reader
 from pgvector_seed.vectors.tables import Leaf, leaves, size_in_bytes
 
@@ -122,8 +123,31 @@ class Context:
         """The declared vector column as a query names it; None if it is not declared or does not exist."""
         if self.catalog_column is None or self.declared.vector is None or self.extension is None:
             return None
-        name, type_, schema = self.name, self.catalog_column.type, self.extension.schema
-        return VectorColumn(name.schema, name.table, self.declared.vector, type_, self.declared.metric, schema)
+        name, column = self.name, self.catalog_column
+        cast, bits = self._indexed_form(column)
+        return VectorColumn(
+            name.schema,
+            name.table,
+            self.declared.vector,
+            column.type,
+            self.declared.metric,
+            self.extension.schema,
+            column.modifier,
+            cast,
+            bits,
+        )
+
+    def _indexed_form(self, column: Column) -> tuple[str | None, bool]:
+        """Return ``cast`` and ``bits`` of the indexes that serve the readers: of the most exact, if there are several.
+
+        These are the declared indexes, or those in the catalog if none are declared.
+        """
+        forms: list[tuple[str | None, bool]]
+        forms = [(index.cast, bool(index.bits)) for index in self.declared.indexes or ()]
+        if not forms:
+            indexes = indexes_on_column(self.connection, self.table.oid, column.number)
+            forms = [(index.cast, index.bits) for index in indexes if index.valid]
+        return min(forms, key=lambda form: (form[1], form[0] is not None), default=(None, False))
 
     @cached_property
     def reader(self) -> Reader:

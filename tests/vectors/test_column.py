@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import psycopg
 import pytest
 
 from pgvector_seed.postgres.connection import connect
+from pgvector_seed.vectors import column
 from pgvector_seed.vectors.column import VectorColumn
 from pgvector_seed.vectors.exact import exact_distances
 from pgvector_seed.vectors.explain import plan_cached, plan_once
@@ -25,6 +28,23 @@ INSERT INTO points SELECT i, ARRAY[i % 100, i / 100, i % 7]::vector FROM generat
 CREATE INDEX points_at ON points USING hnsw (at vector_l2_ops) WITH (m = 4, ef_construction = 8);
 ANALYZE points
 """
+# 32 dimensions that depend on four: neighbors have most of their bits in common.
+LATENT = """
+SELECT setseed(0.5);
+CREATE TABLE latent (id int PRIMARY KEY, at vector(32));
+INSERT INTO latent
+SELECT i, array_agg(sin(37 * d) * z[1] + sin(11 * d + 1) * z[2] + sin(7 * d + 2) * z[3] + sin(3 * d + 3) * z[4]
+                    ORDER BY d)::vector
+FROM (SELECT i, array_agg(random() - 0.5) AS z
+      FROM generate_series(1, 3000) AS i, generate_series(1, 4) GROUP BY i) AS factors,
+     generate_series(1, 32) AS d
+GROUP BY i;
+CREATE INDEX half ON latent USING hnsw (CAST(at AS halfvec(32)) halfvec_cosine_ops);
+CREATE INDEX of_bits ON latent USING hnsw ((binary_quantize(at)::bit(32)) bit_hamming_ops);
+ANALYZE latent
+"""
+HALF = VectorColumn("public", "latent", "at", "vector", "cosine", "public", 32, cast="halfvec")
+BITS = replace(HALF, cast=None, bits=True)
 
 
 @pytest.fixture
@@ -147,3 +167,37 @@ def test_names_are_quoted(new_database: Callable[..., str]) -> None:
         assert sample_queries(connection, odd, 1, 5) == ["[1,2]", "[1,2]"]
         assert list(measure_recall(connection, odd, ["[1,2]"], 3)) == [1]
         assert plan_once(connection, odd, "[1,2]", 1)
+
+
+@pytest.mark.parametrize(("asked", "index"), [(HALF, "half"), (BITS, "of_bits")], ids=["half", "bits"])
+def test_a_cast_and_bits_are_searched_by_their_index(database: str, asked: VectorColumn, index: str) -> None:
+    """Recall is that of this query, against the neighbors by the full vectors."""
+    ask(database, LATENT)
+    with connect(database) as connection, connection.transaction():
+        queries = sample_queries(connection, asked, 1, 40)
+        assert {scan.index for scan in plan_once(connection, asked, queries[0], 10)} == {index}
+        assert {scan.index for scan in plan_cached(connection, asked, queries[0], 10)} == {index}
+        assert 0.9 < statistics.mean(measure_recall(connection, asked, queries, 10)) <= 1
+        connection.execute("SET LOCAL hnsw.ef_search = 1")
+        assert statistics.mean(measure_recall(connection, asked, queries, 10)) < 0.5, "the index gives the rows"
+
+
+def test_bits_need_the_second_ranking(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nearest by their bits alone are other rows than the nearest."""
+    ask(database, LATENT)
+    with connect(database) as connection, connection.transaction():
+        queries = sample_queries(connection, BITS, 1, 40)
+        ranked = statistics.mean(measure_recall(connection, BITS, queries, 10))
+        monkeypatch.setattr(column, "CANDIDATES", 1)
+        assert statistics.mean(measure_recall(connection, BITS, queries, 10)) < 0.5 < 0.9 < ranked
+
+
+def test_names_of_a_cast_and_of_bits_are_quoted(new_database: Callable[..., str]) -> None:
+    database = new_database()
+    ask(database, 'CREATE TABLE "100 %s" ("%(at)s" vector(2)); INSERT INTO "100 %s" VALUES (\'[1,2]\'), (\'[1,2]\')')
+    odd = VectorColumn("public", "100 %s", "%(at)s", "vector", "l2", "public", 2)
+    with connect(database) as connection, connection.transaction():
+        connection.execute("SET LOCAL search_path TO pg_catalog")
+        for asked in (replace(odd, cast="halfvec"), replace(odd, bits=True)):
+            assert list(measure_recall(connection, asked, ["[1,2]"], 3)) == [1]
+            assert plan_cached(connection, asked, "[1,2]", 1)

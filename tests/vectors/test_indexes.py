@@ -19,6 +19,12 @@ from pgvector_seed.vectors.indexes import create_index
 def test_defaults_are_left_out(parameters: dict[str, int | str], with_: str) -> None:
     """Regression: an index built by verify's remedy had them, and `migrate repair` saw another index."""
     statement = create_index(
-        "i", sql.Identifier("t"), "v", "vector_l2_ops", method="hnsw", parameters=parameters, concurrently=False
+        "i",
+        sql.Identifier("t"),
+        sql.Identifier("v"),
+        "vector_l2_ops",
+        method="hnsw",
+        parameters=parameters,
+        concurrently=False,
     )
     assert statement.as_string() == f'CREATE INDEX "i" ON "t" USING "hnsw" ("v" "vector_l2_ops"){with_};'

@@ -25,6 +25,17 @@ PARTED_CONTRACT = {
     "name": "public.parted",
     "indexes": [{"name": "parted_hnsw", "method": "hnsw", "parameters": {"m": 16}}],
 }
+# Keys of an index other than the column, and what the contract has for them.
+FORMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "a-cast": ("CAST(embedding AS halfvec(32)) halfvec_cosine_ops", {"as": "halfvec"}),
+    "bits": ("CAST(binary_quantize(embedding) AS bit(32)) bit_hamming_ops", {"bits": True}),
+}
+
+
+def on(method: str, form: str) -> dict[str, Any]:
+    """Return the entries of a contract with an index of this form."""
+    index = {"name": "items_embedding_hnsw", "method": method, **FORMS[form][1]}
+    return {"indexes": [index], "recall": {"k": 10, "minimum": 0.6}}
 
 
 @dataclass(frozen=True)
@@ -138,6 +149,64 @@ OWN = [
         "DROP INDEX items_embedding_hnsw; CREATE INDEX items_embedding_hnsw ON items "
         "USING hnsw ((embedding::halfvec(32)) halfvec_cosine_ops)",
         ("index",),
+    ),
+    *(
+        Fault(
+            f"index-on-{form}-by-{method}",
+            f"DROP INDEX items_embedding_hnsw; CREATE INDEX items_embedding_hnsw ON items USING {method} ({key})",
+            table=on(method, form),
+        )
+        for method in ("hnsw", "ivfflat")
+        for form, (key, _) in FORMS.items()
+    ),
+    *(
+        Fault(f"index-not-on-{form}-by-{method}", "", ("index",), table=on(method, form))
+        for method in ("hnsw", "ivfflat")
+        for form in FORMS
+    ),
+    Fault(
+        "index-on-a-cast-of-another-metric",
+        "DROP INDEX items_embedding_hnsw; "
+        "CREATE INDEX items_embedding_hnsw ON items USING hnsw (CAST(embedding AS halfvec(32)) halfvec_l2_ops)",
+        ("index",),
+        table=on("hnsw", "a-cast"),
+    ),
+    Fault(
+        "index-on-bits-by-jaccard",
+        "DROP INDEX items_embedding_hnsw; CREATE INDEX items_embedding_hnsw ON items "
+        "USING hnsw (CAST(binary_quantize(embedding) AS bit(32)) bit_jaccard_ops)",
+        ("index",),
+        table=on("hnsw", "bits"),
+    ),
+    Fault(
+        "plan-of-a-cast-the-reader-has-a-setting",
+        "ALTER ROLE items_reader SET enable_indexscan = off; DROP INDEX items_embedding_hnsw; "
+        "CREATE INDEX items_embedding_hnsw ON items USING hnsw (CAST(embedding AS halfvec(32)) halfvec_cosine_ops)",
+        ("plan",),
+        table=on("hnsw", "a-cast"),
+        undo="ALTER ROLE items_reader RESET enable_indexscan",
+    ),
+    Fault(
+        "recall-of-bits-the-reader-searches-little",
+        "ALTER ROLE items_reader SET hnsw.ef_search = 1; DROP INDEX items_embedding_hnsw; CREATE INDEX "
+        "items_embedding_hnsw ON items USING hnsw (CAST(binary_quantize(embedding) AS bit(32)) bit_hamming_ops)",
+        ("recall",),
+        table=on("hnsw", "bits"),
+        undo="ALTER ROLE items_reader RESET hnsw.ef_search",
+    ),
+    Fault(
+        "partitioned-on-a-cast",
+        PARTED
+        + FILL.format("parted")
+        + GRANTS.format("parted")
+        + "CREATE INDEX parted_hnsw ON parted USING hnsw (CAST(embedding AS halfvec(32)) halfvec_cosine_ops)",
+        table={**PARTED_CONTRACT, "indexes": [{"name": "parted_hnsw", "method": "hnsw", "as": "halfvec"}]},
+    ),
+    Fault(
+        "partitioned-not-on-bits",
+        PARTITIONED,
+        ("index",),
+        table={**PARTED_CONTRACT, "indexes": [{"name": "parted_hnsw", "method": "hnsw", "bits": True}]},
     ),
     Fault(
         "index-of-another-table",
@@ -438,9 +507,15 @@ FIXED_BY_REMEDY = {
     "extension-out-of-reach",
     "ids-not-unique",
     "index-in-another-schema",
+    "index-not-on-a-cast-by-hnsw",
+    "index-not-on-a-cast-by-ivfflat",
+    "index-not-on-bits-by-hnsw",
+    "index-not-on-bits-by-ivfflat",
     "index-not-ready",
     "index-of-another-table",
+    "index-on-a-cast-of-another-metric",
     "index-on-an-expression",
+    "index-on-bits-by-jaccard",
     "index-partial",
     "no-connections-allowed",
     "partition-never-analyzed",

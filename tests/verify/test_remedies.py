@@ -142,6 +142,108 @@ def test_an_index_that_is_being_built_is_waited_for(base: str, stranger: str) ->
             assert (result.outcome.message, result.outcome.remedy) == (words, "Wait until it is built.")
 
 
+def of_stack(**changes: Any) -> dict[str, Any]:
+    """Return a contract whose index the stack declares."""
+    index = {"name": "items_embedding_hnsw", "method": "hnsw", "column": "embedding", **changes}
+    return declared({"indexes": [index]})
+
+
+BUILD = "To build it, as the table's owner: python -m seed index build items_embedding_hnsw"
+
+
+@pytest.mark.parametrize("changes", [{}, {"as": "halfvec"}, {"bits": True}])
+def test_an_index_of_the_stack_that_is_absent_is_built_by_a_command(base: str, changes: dict[str, Any]) -> None:
+    """Regression: the statement of the remedy would have built it beside the stack."""
+    ask(base, WITHOUT_INDEX)
+    outcomes = {result.name: result.outcome for result in results(base, of_stack(**changes), "index", "plan", "recall")}
+    words = "the index items_embedding_hnsw is absent: it has not been built yet"
+    assert (outcomes["index"].message, outcomes["index"].remedy) == (words, BUILD)
+    assert {outcomes[name].message for name in ("plan", "recall")} == {"after index, which failed"}
+
+
+def test_the_command_quotes_a_name(base: str) -> None:
+    (result,) = results(base, of_stack(name="it's %s"), "index")
+    assert result.outcome.remedy.endswith("""python -m seed index build 'it'"'"'s %s'""")
+
+
+@pytest.mark.parametrize(
+    ("change", "changes", "difference"),
+    [
+        ("SELECT 1", {"parameters": {"m": 8}}, "has m = 16"),
+        ("SELECT 1", {"as": "halfvec"}, "is on embedding"),
+        ("SELECT 1", {"method": "ivfflat"}, "is hnsw"),
+        (
+            f"{WITHOUT_INDEX} CREATE INDEX items_embedding_hnsw ON items USING hnsw (embedding vector_l2_ops)",
+            {},
+            "serves <->, not <=>",
+        ),
+        (
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'items_embedding_hnsw'::regclass",
+            {},
+            "is not valid: its build was interrupted, or a partition lacks it",
+        ),
+    ],
+)
+def test_an_index_of_the_stack_that_differs_is_built_by_the_command(
+    base: str, change: str, changes: dict[str, Any], difference: str
+) -> None:
+    ask(base, change)
+    (result,) = results(base, of_stack(**changes), "index")
+    words = f"public.items_embedding_hnsw {difference}"
+    assert (result.outcome.message, result.outcome.remedy) == (words, BUILD)
+
+
+def test_the_build_of_an_index_of_the_stack_is_waited_for(base: str) -> None:
+    """While it is built it has another name. An invalid one that no process builds does not count."""
+    build = "CREATE INDEX CONCURRENTLY items_embedding_hnsw_new ON items USING hnsw (embedding vector_cosine_ops)"
+    building = (
+        "SELECT pid FROM pg_stat_progress_create_index WHERE index_relid = to_regclass('items_embedding_hnsw_new')"
+    )
+    with closing(psycopg.connect(base, autocommit=True)) as builder, psycopg.connect(base) as holder:
+        holder.execute("LOCK TABLE items IN ROW EXCLUSIVE MODE")
+        builder.pgconn.send_query(build.encode())
+        ((pid,),) = until(lambda: ask(base, building))
+        (other,) = results(base, of_stack(parameters={"m": 8}), "index")
+        successor = f"public.items_embedding_hnsw_new is being built, by server process {pid}"
+        assert other.outcome.message == f"public.items_embedding_hnsw has m = 16; {successor}"
+        assert failing(base, of_stack(), "index") == {}, "the index is as declared"
+        ask(base, "ALTER INDEX items_embedding_hnsw RENAME TO items_embedding_other")
+        (absent,) = results(base, of_stack(), "index")
+        assert absent.outcome.message == f"the index items_embedding_hnsw is absent; {successor}"
+        assert other.outcome.remedy == absent.outcome.remedy == "Wait until it is built."
+        ask(base, f"SELECT pg_terminate_backend({pid})")
+        until(lambda: not ask(base, building))
+        (left,) = results(base, of_stack(), "index")
+        assert left.outcome.remedy == BUILD
+
+
+TOO_WIDE = "hnsw takes at most 2,000 dimensions of vector, and the column has 3,072. "
+NO_CLASS = "the access method hnsw has no operator class for jaccard on halfvec. "
+
+
+@pytest.mark.parametrize("column_of_stack", [{}, {"column": "embedding"}], ids=["by hand", "of the stack"])
+def test_an_index_that_is_impossible_names_its_limit(base: str, column_of_stack: dict[str, str]) -> None:
+    """Regression: the remedy was a statement that the server refuses."""
+    ask(base, f"{WITHOUT_INDEX} TRUNCATE items; ALTER TABLE items ALTER embedding TYPE vector(3072)")
+    index = {"name": "wide", "method": "hnsw", **column_of_stack}
+    (result,) = results(base, declared({"dimensions": 3072, "indexes": [index]}), "index")
+    assert result.outcome.remedy == f"{TOO_WIDE}Use an index with as: halfvec (4,000) or bits: true (64,000)."
+    other = {"dimensions": 3072, "metric": "jaccard", "indexes": [index | {"as": "halfvec"}]}
+    (result,) = results(base, declared(other), "index")
+    assert result.outcome.remedy == f"{NO_CLASS}An index on halfvec serves cosine, ip, l1, l2."
+
+
+@pytest.mark.parametrize("method", ["hnsw", "ivfflat"])
+@pytest.mark.parametrize("form", [{"as": "halfvec"}, {"bits": True}], ids=["halfvec", "bits"])
+def test_a_wide_column_is_indexed_by_the_statement(base: str, method: str, form: dict[str, Any]) -> None:
+    """Between 2,001 and 4,000 dimensions."""
+    ask(base, f"{WITHOUT_INDEX} TRUNCATE items; ALTER TABLE items ALTER embedding TYPE vector(2001)")
+    contract = declared({"dimensions": 2001, "indexes": [{"name": "wide", "method": method, **form}]})
+    (result,) = results(base, contract, "index")
+    run_sql(base, result.outcome.remedy)
+    assert failing(base, contract, "index") == {}
+
+
 WEAK = "hnsw (embedding vector_cosine_ops) WITH (m = 2, ef_construction = 4)"
 REBUILT = f"{WITHOUT_INDEX}CREATE INDEX items_embedding_hnsw ON items USING {{}};"
 RECALL = {"recall": {"k": 10, "minimum": 1}}
@@ -174,6 +276,27 @@ def test_a_low_recall_is_raised_by_the_setting_of_the_index(
         run_sql(base, result.outcome.remedy)
         ask(base, f'ALTER ROLE "items_reader" IN DATABASE {dbname} RESET {setting}')
     assert ask(base, f"SELECT current_setting('{setting}')") == [(twice,)]
+
+
+ON_BITS = "hnsw ((binary_quantize(embedding)::bit(32)) bit_hamming_ops)"
+
+
+@pytest.mark.parametrize(("current", "raised"), [(20, 40), (40, 50), (50, None)])
+def test_recall_of_bits_is_raised_up_to_the_rows_that_the_query_takes(
+    base: str, current: int, raised: int | None
+) -> None:
+    """More of them would not be looked at, so the remedy is another index."""
+    run_sql(base, f"{REBUILT.format(ON_BITS)} ALTER ROLE items_reader SET hnsw.ef_search = {current}")
+    try:
+        indexes = [{"name": "items_embedding_hnsw", "method": "hnsw", "bits": True}]
+        (result,) = results(base, declared({"indexes": indexes, "recall": {"k": 5, "minimum": 1}}), "recall")
+    finally:
+        ask(base, "ALTER ROLE items_reader RESET hnsw.ef_search")
+    another = "se an index on the cast (as: halfvec) or on the column: bits tell too little of these vectors."
+    if raised:
+        assert f" SET hnsw.ef_search = {raised};\n-- If that is not enough, u{another}" in result.outcome.remedy
+    else:
+        assert result.outcome.remedy == f"U{another}"
 
 
 def test_recall_is_raised_by_a_login_that_is_no_superuser(base: str, stranger: str) -> None:

@@ -270,3 +270,37 @@ def test_an_index_of_another_access_method_is_checked_like_any(base: str) -> Non
     run_sql(base, missing.outcome.remedy)
     passed_ = with_status(results(base, contract, "index", "plan"), Status.PASS)
     assert passed_ == {"index": "valid and usable", "plan": f"uses {index['name']}"}
+
+
+PLAIN = "embedding vector_cosine_ops"
+HALF = "CAST(embedding AS halfvec(32)) halfvec_cosine_ops"
+BITS = "CAST(binary_quantize(embedding) AS bit(32)) bit_hamming_ops"
+KEYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "plain": (PLAIN, {}),
+    "half": (HALF, {"as": "halfvec"}),
+    "bits": (BITS, {"bits": True}),
+}
+
+
+@pytest.mark.parametrize("is_declared", [True, False], ids=["declared", "in the catalog"])
+@pytest.mark.parametrize(
+    ("names", "asked"),
+    [(["half"], "half"), (["bits"], "bits"), (["half", "bits"], "half"), (["bits", "plain"], "plain")],
+)
+def test_the_index_gives_the_query_its_form(base: str, names: list[str], asked: str, *, is_declared: bool) -> None:
+    """Regression: with an index on a cast alone the plain query was explained and measured, which no index serves.
+
+    ef_search shows which index serves: with 1, the index gives no more than one row.
+    """
+    run_sql(base, "DROP INDEX items_embedding_hnsw; ALTER ROLE items_reader SET hnsw.ef_search = 1")
+    run_sql(base, "".join(f"CREATE INDEX {name} ON items USING hnsw ({KEYS[name][0]});" for name in names))
+    indexes = [{"name": name, "method": "hnsw", **KEYS[name][1]} for name in names]
+    contract = declared({"indexes": indexes if is_declared else None})
+    try:
+        with connect(base) as connection:
+            outcomes, _ = run_checks(connection, convert(contract, "of the test"), ["plan", "recall"], Deadline(60))
+    finally:
+        ask(base, "ALTER ROLE items_reader RESET hnsw.ef_search")
+    assert with_status(outcomes, Status.FAIL).keys() == {"recall"}
+    if is_declared:
+        assert with_status(outcomes, Status.PASS) == {"plan": f"uses {asked}"}

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from psycopg import sql
-
 from pgvector_seed.migrate.contract import DeclaredIndex
 from pgvector_seed.postgres.catalog import IndexBuilder, find_builder
-from pgvector_seed.vectors.indexes import VectorIndex, create_index, indexes_named
+from pgvector_seed.vectors.indexes import VectorIndex, indexes_named
 from pgvector_seed.vectors.metrics import OPERATORS
 
 from ..context import Context
 from ..model import READER_CHECKS, Check, Fault, Outcome, failed_with, not_declared, passed, skipped
+from .rebuild import build_remedy, or_metric, replace_remedy
+
+_NEW = "_new"  # the suffix of an index of the stack until it is built
+_WAIT = "Wait until it is built."
 
 
 class _IndexFault(NamedTuple):
@@ -42,44 +44,60 @@ def run(context: Context) -> Outcome:
 
 def _describe(index: DeclaredIndex, metric: str | None) -> str:
     parameters = ", ".join(f"{name} = {value}" for name, value in (index.parameters or {}).items())
-    words = [index.name, index.method, metric and f"for {metric}", parameters and f"with {parameters}"]
-    return " ".join(filter(None, words))
+    key = _key("the column", cast=index.cast, bits=index.bits) if index.cast or index.bits else None
+    on = key and f"on {key}"
+    return " ".join(
+        filter(None, [index.name, index.method, on, metric and f"for {metric}", parameters and f"with {parameters}"])
+    )
+
+
+def _key(columns: str, *, cast: str | None, bits: bool | None) -> str:
+    """Return the key of an index in words."""
+    return f"the bits of {columns}" if bits else f"{columns} as {cast}" if cast else columns
 
 
 def _faults(context: Context, index: DeclaredIndex) -> Iterator[_IndexFault]:
     existing = indexes_named(context.connection, context.name.schema, index.name)
+    successor = _build_of_successor(context, index)
     if not existing or existing[0].table != context.table.oid:
-        create = _create(context, index)
-        if not existing:
-            yield _IndexFault(f"the index {index.name} does not exist", create, useless=True)
-        else:
-            rename = f"ALTER INDEX {existing[0].name} RENAME TO {context.quote(index.name + '_of_another')};"
-            yield _IndexFault(f"another table has the index {index.name}", f"{rename}\n{create}", useless=True)
+        yield _missing(context, index, successor, existing[0] if existing else None)
         return
     for actual in existing:
-        broken = not (actual.valid and actual.ready)
-        builder = find_builder(context.connection, actual.oid) if broken else None
-        can_rebuild = broken and len(existing) == 1
-        remedy = f"REINDEX INDEX CONCURRENTLY {actual.name};" if can_rebuild else _replace(context, index)
+        builder = find_builder(context.connection, actual.oid) if actual.is_broken else None
         differences = list(_differences(context, index, actual, builder))
-        if builder:  # a REINDEX or a DROP INDEX and the build would wait for each other
-            remedy = "Wait until it is built."
-        elif any(difference.startswith("serves") for difference, _ in differences):
-            remedy += _or_metric(context, actual)
+        if builder or successor:  # a REINDEX or a DROP INDEX and the build would wait for each other
+            remedy = _WAIT
+        else:
+            remedy = replace_remedy(context, index, actual, can_rebuild=actual.is_broken and len(existing) == 1)
+            if any(difference.startswith("serves") for difference, _ in differences):
+                remedy += or_metric(context, index, actual)
         for difference, useless in differences:
-            yield _IndexFault(f"{actual.name} {difference}", remedy, useless)
+            yield _IndexFault("; ".join(filter(None, [f"{actual.name} {difference}", successor])), remedy, useless)
 
 
-def _or_metric(context: Context, actual: VectorIndex) -> str:
-    """Return the other remedy as a comment in SQL: the index may be right, and the declared metric wrong.
+def _build_of_successor(context: Context, index: DeclaredIndex) -> str | None:
+    """Describe the build of the index that will get the name of this index of a stack; None if there is none."""
+    if index.column is None:
+        return None
+    for actual in indexes_named(context.connection, context.name.schema, index.name + _NEW):
+        if actual.is_broken and (builder := find_builder(context.connection, actual.oid)):
+            return f"{actual.name} {_being_built(builder)}"
+    return None
 
-    Returns "" if the contract has several vector columns of the table: a stack declares one metric for all of them.
-    """
-    if sum(table.name == context.declared.name for table in context.contract.tables or ()) > 1:
-        return ""
-    metrics = [metric for metric, operator in OPERATORS.items() if operator in actual.operators]
-    where = f"for {context.declared.name} in the stack's tables, and deploy again"
-    return f"\n-- Or, if the index is right: set metric: {metrics[0]} {where}." if metrics else ""
+
+def _missing(context: Context, index: DeclaredIndex, successor: str | None, other: VectorIndex | None) -> _IndexFault:
+    if successor:
+        return _IndexFault(f"the index {index.name} is absent; {successor}", _WAIT, useless=True)
+    if other:
+        rename = f"ALTER INDEX {other.name} RENAME TO {context.quote(index.name + '_of_another')};"
+        fault = f"another table has the index {index.name}"
+        return _IndexFault(fault, build_remedy(context, index, rename), useless=True)
+    state = "does not exist" if index.column is None else "is absent: it has not been built yet"
+    return _IndexFault(f"the index {index.name} {state}", build_remedy(context, index), useless=True)
+
+
+def _being_built(builder: IndexBuilder) -> str:
+    return f"{'is' if builder.certain else 'may be'} being built, by server process {builder.pid}"
 
 
 def _differences(
@@ -87,17 +105,19 @@ def _differences(
 ) -> Iterator[tuple[str, bool]]:
     """Yield each difference, and True if it makes the index useless to a reader's query."""
     if builder:
-        yield f"{'is' if builder.certain else 'may be'} being built, by server process {builder.pid}", True
+        yield _being_built(builder), True
     elif not actual.ready:
         yield "is not ready: its build was interrupted", True
     elif not actual.valid:
         yield "is not valid: its build was interrupted, or a partition lacks it", True
     if actual.predicate:
         yield f"covers only rows WHERE {actual.predicate}", True
-    if actual.columns != context.declared.vector and context.declared.vector is not None:
-        yield f"is on {actual.columns}", True
-    elif context.declared.metric is not None and OPERATORS[context.declared.metric] not in actual.operators:
-        yield f"serves {' '.join(actual.operators) or 'no distance'}, not {OPERATORS[context.declared.metric]}", True
+    column, metric = index.column or context.declared.vector, "hamming" if index.bits else context.declared.metric
+    key = _key(actual.columns, cast=actual.cast, bits=actual.bits)
+    if column is not None and key != _key(column, cast=index.cast, bits=index.bits):
+        yield f"is on {key}", True
+    elif metric is not None and OPERATORS[metric] not in actual.operators:
+        yield f"serves {' '.join(actual.operators) or 'no distance'}, not {OPERATORS[metric]}", True
     if index.method not in (None, actual.method):
         yield f"is {actual.method}", False
         return  # another method has other parameters
@@ -106,28 +126,10 @@ def _differences(
             yield f"has {name} = {actual.parameters.get(name, 'nothing')}", False
 
 
-def _replace(context: Context, index: DeclaredIndex) -> str:
-    drop = sql.SQL("DROP INDEX {};").format(sql.Identifier(context.name.schema, index.name)).as_string()
-    return f"{drop}\n{_create(context, index)}"
-
-
-def _create(context: Context, index: DeclaredIndex) -> str:
-    table = context.declared
-    type_ = table.type or (context.catalog_column.type if context.catalog_column else "vector")
-    return create_index(
-        index.name,
-        context.sql_name,
-        table.vector or "embedding",
-        f"{type_}_{table.metric or 'l2'}_ops",
-        method=index.method or "hnsw",
-        parameters=index.parameters or {},
-        concurrently=context.table.kind == "r",
-    ).as_string()
-
-
 CHECK = Check(
     "index",
-    "a declared index is missing, invalid, not ready, partial, or has another column, metric, method or parameters",
+    "a declared index is missing, invalid, not ready, partial, or has another column, cast, metric, method or "
+    "parameters",
     run,
     after=("extension", "table"),
 )

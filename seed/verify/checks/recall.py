@@ -8,7 +8,7 @@ from typing import NamedTuple
 from psycopg import sql
 
 from pgvector_seed.migrate.contract import DeclaredRecall
-from pgvector_seed.vectors.column import VectorColumn
+from pgvector_seed.vectors.column import CANDIDATES, VectorColumn
 from pgvector_seed.vectors.queries import sample_queries
 from pgvector_seed.vectors.recall import Recall, confidence_interval, measure_recall
 
@@ -35,6 +35,7 @@ _TUNINGS = {
     "hnsw": _Tuning("hnsw.ef_search", 1000, "rebuild the index with larger m and ef_construction."),
     "ivfflat": _Tuning("ivfflat.probes", 32768, "rebuild the index with other lists."),
 }
+_INSTEAD_OF_BITS = "use an index on the cast (as: halfvec) or on the column: bits tell too little of these vectors."
 _OTHER_METHOD = (
     "Raise the search settings of the index for the readers,\nor rebuild it with parameters for a higher recall."
 )
@@ -64,13 +65,12 @@ def run(context: Context) -> Outcome:
         actual = f"{recall.mean:.3f}, between {recall.low:.3f} and {recall.high:.3f}, by {recall.queries:,} queries"
         if recall.high >= declared.minimum:
             return passed(actual, expected)
-        return failed(expected, actual, _remedy(context, column))
+        return failed(expected, actual, _remedy(context, column, declared.k))
 
 
-def _remedy(context: Context, column: VectorColumn) -> str:
+def _remedy(context: Context, column: VectorColumn, k: int) -> str:
     """Return the statement that doubles the setting of the declared index for the readers. Needs their settings."""
-    methods = [index.method for index in context.declared.indexes or ()]
-    tuning = next((_TUNINGS[method] for method in methods if method in _TUNINGS), None)
+    tuning = _tuning(context, column, k)
     if tuning is None:
         return _OTHER_METHOD
     current = int(context.fetch_value("SELECT pg_catalog.current_setting(%s)", tuning.setting))
@@ -86,6 +86,20 @@ def _remedy(context: Context, column: VectorColumn) -> str:
         rebuild=sql.SQL(tuning.rebuild),
     )
     return remedy.as_string()
+
+
+def _tuning(context: Context, column: VectorColumn, k: int) -> _Tuning | None:
+    """Return the tuning of the declared index that serves the column's query; None for an unknown access method."""
+    form = (column.cast, column.bits)
+    methods = [index.method for index in context.declared.indexes or () if (index.cast, bool(index.bits)) == form]
+    method = next((method for method in methods if method in _TUNINGS), None)
+    if method is None:
+        return None
+    tuning = _TUNINGS[method]
+    if not column.bits:
+        return tuning
+    most = CANDIDATES * k if method == "hnsw" else tuning.maximum  # the query takes no more rows of the index
+    return tuning._replace(maximum=min(most, tuning.maximum), rebuild=_INSTEAD_OF_BITS)
 
 
 def _measure(context: Context, column: VectorColumn, queries: list[str], declared: DeclaredRecall) -> Recall | None:

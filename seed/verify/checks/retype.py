@@ -65,7 +65,9 @@ def _migration(context: Context, column: Column, new: str) -> str:
     # The operator class of an index keeps its column from another type.
     other_type = column.type != new.partition("(")[0]
     indexes = indexes_on_column(context.connection, context.table.oid, column.number) if other_type else ()
-    drops = [sql.SQL("DROP INDEX {};").format(sql.Identifier(*name)).as_string() for *name, _ in indexes]
+    drops = [
+        sql.SQL("DROP INDEX {};").format(sql.Identifier(index.schema, index.name)).as_string() for index in indexes
+    ]
     return "\n".join(["-- In a migration:", *drops, _alter(context, new)])
 
 
