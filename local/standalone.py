@@ -17,13 +17,20 @@ from local import consent, program
 from local.advice import without_pulumi
 from local.changes import changed_settings
 from local.program import Registered
-from local.pulumi_state import EXTENSION_TYPE, MIGRATIONS_TYPE
+from local.pulumi_state import EXTENSION_TYPE, MIGRATIONS_TYPE, READER_SETTINGS_TYPE
 from local.workspace import STACK
 from pgvector_seed.common.errors import Error, InputError
 from pgvector_seed.common.text import printable
 from pgvector_seed.infra.database import COMPONENT_TYPE
 from pgvector_seed.infra.preflight import enable, preflight
 from pgvector_seed.infra.properties import apply_inputs, declaration, irreversible, options
+from pgvector_seed.infra.reader_settings import (
+    change_settings,
+    declared_settings,
+    pending,
+    settings_of,
+    store_settings,
+)
 from pgvector_seed.migrate.contract import as_data
 from pgvector_seed.migrate.files import load, load_if_present
 from pgvector_seed.migrate.ledger.read import read_ledger
@@ -32,7 +39,9 @@ from pgvector_seed.migrate.runner import preview as compare
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.errors import translated
 from pgvector_seed.vectors.extension import EXTENSION, find_extension
+from pgvector_seed.vectors.settings import RoleSettings
 
+APPLIED = (EXTENSION_TYPE, READER_SETTINGS_TYPE, MIGRATIONS_TYPE)
 NOTHING_TO_APPLY = ("pulumi:providers:postgresql", COMPONENT_TYPE)
 
 SIGNS = {"create": "+", "update": "~", "delete": "-", "unchanged": " ", "retained": " "}
@@ -40,14 +49,15 @@ SIGNS = {"create": "+", "update": "~", "delete": "-", "unchanged": " ", "retaine
 
 @dataclass(frozen=True)
 class Stack:
-    """The two resources that a stack may have without Pulumi's engine."""
+    """The resources that a stack may have without Pulumi's engine."""
 
     extension: Registered
+    settings: Registered
     migrations: Registered
 
     @property
     def conninfo(self) -> str:
-        """The conninfo of both resources."""
+        """The conninfo of all resources."""
         return str(self.migrations.inputs["conninfo"])
 
 
@@ -56,7 +66,7 @@ def collect() -> Stack:
     resources: dict[str, Registered] = {}
 
     def handle(resource: Registered) -> dict[str, Any]:
-        if resource.type in resources or resource.type not in (EXTENSION_TYPE, MIGRATIONS_TYPE, *NOTHING_TO_APPLY):
+        if resource.type in resources or resource.type not in (*APPLIED, *NOTHING_TO_APPLY):
             raise InputError(
                 f"{resource.name} ({resource.type}) needs Pulumi's engine: stand-alone, a stack has one "
                 "VectorDatabase without roles, and nothing else",
@@ -66,21 +76,31 @@ def collect() -> Stack:
         return {}
 
     program.run(handle, preview=True)
-    if not {EXTENSION_TYPE, MIGRATIONS_TYPE} <= resources.keys():
+    if not {*APPLIED} <= resources.keys():
         raise InputError("the program declares no VectorDatabase", "Look at __main__.py")
-    return Stack(resources[EXTENSION_TYPE], resources[MIGRATIONS_TYPE])
+    return Stack(*(resources[type_] for type_ in APPLIED))
 
 
 def operations(stack: Stack) -> tuple[dict[str, str], Preview]:
-    """Return the operation of `up` on each type of resource, and the preview of the migrations."""
+    """Return the operation of `up` on each type of resource, and the preview of the migrations.
+
+    The reader's settings are left out if there are none, neither declared nor of the last `up`.
+    """
     preflight(stack.conninfo)
     with connect(stack.conninfo) as connection, translated("reading the catalog"):
         enabled = find_extension(connection) is not None
         migrations = load(Path(stack.migrations.inputs["directory"]))
         inputs = stack.migrations.inputs
         previewed = compare(connection, migrations, declaration(inputs), options(inputs))
+        earlier = [declared_settings(previewed.ledger.declaration)] if previewed.ledger else []
+        settings = settings_of(stack.settings.inputs)
+        statements = list(pending(connection, settings, earlier))
     operation = "create" if previewed.ledger is None else "unchanged" if previewed.nothing_to_do else "update"
-    return {EXTENSION_TYPE: "unchanged" if enabled else "create", MIGRATIONS_TYPE: operation}, previewed
+    planned = {EXTENSION_TYPE: "unchanged" if enabled else "create"}
+    if settings.values or statements:
+        is_new = not any(old.values for old in earlier)
+        planned[READER_SETTINGS_TYPE] = "create" if is_new else "update" if statements else "unchanged"
+    return {**planned, MIGRATIONS_TYPE: operation}, previewed
 
 
 def preview() -> None:
@@ -88,8 +108,9 @@ def preview() -> None:
     print(f"Previewing update ({STACK}), stand-alone:")
     stack = collect()
     planned, previewed = operations(stack)
-    for resource in (stack.extension, stack.migrations):
-        show(resource, planned[resource.type])
+    for resource in (stack.extension, stack.settings, stack.migrations):
+        if resource.type in planned:
+            show(resource, planned[resource.type])
     for line in previewed.plan.lines(irreversible(stack.migrations.inputs)):
         print(line)
     if previewed.ledger:
@@ -102,7 +123,8 @@ def up() -> None:
     """Apply what the program declares."""
     print(f"Updating ({STACK}), stand-alone:")
     stack = collect()
-    planned, _ = operations(stack)
+    planned, previewed = operations(stack)
+    earlier = [declared_settings(previewed.ledger.declaration)] if previewed.ledger else []
 
     def handle(resource: Registered) -> dict[str, Any]:
         outputs: dict[str, Any] = {}
@@ -110,6 +132,8 @@ def up() -> None:
             show(resource, planned[resource.type])
         if resource.type == EXTENSION_TYPE:
             enable(stack.conninfo)
+        elif resource.type == READER_SETTINGS_TYPE:
+            store_settings(stack.conninfo, settings_of(resource.inputs), earlier)
         elif resource.type == MIGRATIONS_TYPE:
             outputs = apply_inputs(resource.inputs)
         return outputs
@@ -138,9 +162,15 @@ def destroy(*, agreed: bool) -> None:
         )
         done = "retained"
         if ledger.declaration.on_destroy == "revert":
+            settings = declared_settings(ledger.declaration)
+
+            def at_end(connection: Connection) -> None:
+                change_settings(connection, RoleSettings(settings.role), [settings])
+                drop_extension(connection)
+
             inputs = stack.migrations.inputs
             migrations, limits = load_if_present(Path(inputs["directory"])), options(inputs).limits
-            revert(connection, migrations, today.schema, print, at_end=drop_extension, limits=limits)
+            revert(connection, migrations, today.schema, print, at_end=at_end, limits=limits)
             done = "delete"
     for resource in (stack.migrations, stack.extension):
         show(resource, done)
