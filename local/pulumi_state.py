@@ -14,6 +14,7 @@ from local.pulumi_cli import Pulumi
 
 MIGRATIONS_TYPE = "pulumi-python:dynamic/pgvector_seed:Migrations"
 INDEXES_TYPE = "pulumi-python:dynamic/pgvector_seed:Indexes"
+READER_SETTINGS_TYPE = "pulumi-python:dynamic/pgvector_seed:ReaderSettings"
 EXTENSION_TYPE = "postgresql:index/extension:Extension"
 STACK_TYPE = "pulumi:pulumi:Stack"
 ROLE_TYPE = "postgresql:index/role:Role"
@@ -34,13 +35,13 @@ class State:
         return next((resource for resource in self._resources(MIGRATIONS_TYPE) if "inputs" in resource), None)
 
     def forget(self, keep_roles: Container[str]) -> None:
-        """Delete the migrations, the extension, the roles not in ``keep_roles``, and their dependents, from the state.
+        """Delete the deployment's resources from the state, but for the roles in ``keep_roles``.
 
         The database is left alone.
         """
         while resources := [
             resource
-            for resource in self._resources(MIGRATIONS_TYPE, EXTENSION_TYPE, ROLE_TYPE)
+            for resource in self._resources(MIGRATIONS_TYPE, READER_SETTINGS_TYPE, EXTENSION_TYPE, ROLE_TYPE)
             if resource["type"] != ROLE_TYPE or resource["inputs"]["name"] not in keep_roles
         ]:
             self.pulumi.ask("state", "delete", resources[0]["urn"], "--yes", "--force", "--target-dependents")

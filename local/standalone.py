@@ -17,7 +17,7 @@ from local import consent, program
 from local.advice import without_pulumi
 from local.changes import changed_settings
 from local.program import Registered
-from local.pulumi_state import EXTENSION_TYPE, INDEXES_TYPE, MIGRATIONS_TYPE
+from local.pulumi_state import EXTENSION_TYPE, INDEXES_TYPE, MIGRATIONS_TYPE, READER_SETTINGS_TYPE
 from local.workspace import STACK
 from pgvector_seed.common.errors import Error, InputError
 from pgvector_seed.common.text import printable
@@ -25,6 +25,13 @@ from pgvector_seed.infra.database import COMPONENT_TYPE
 from pgvector_seed.infra.indexes import build_indexes
 from pgvector_seed.infra.preflight import enable, preflight
 from pgvector_seed.infra.properties import apply_inputs, declaration, irreversible, options
+from pgvector_seed.infra.reader_settings import (
+    change_settings,
+    declared_settings,
+    pending,
+    settings_of,
+    store_settings,
+)
 from pgvector_seed.migrate.contract import as_data
 from pgvector_seed.migrate.files import load, load_if_present
 from pgvector_seed.migrate.indexes import states
@@ -34,8 +41,9 @@ from pgvector_seed.migrate.runner import preview as compare
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.errors import translated
 from pgvector_seed.vectors.extension import EXTENSION, find_extension
+from pgvector_seed.vectors.settings import RoleSettings
 
-TYPES = (EXTENSION_TYPE, MIGRATIONS_TYPE, INDEXES_TYPE)
+APPLIED = (EXTENSION_TYPE, READER_SETTINGS_TYPE, MIGRATIONS_TYPE, INDEXES_TYPE)
 NOTHING_TO_APPLY = ("pulumi:providers:postgresql", COMPONENT_TYPE)
 
 SIGNS = {"create": "+", "update": "~", "delete": "-", "unchanged": " ", "retained": " "}
@@ -46,6 +54,7 @@ class Stack:
     """The resources that a stack may have without Pulumi's engine."""
 
     extension: Registered
+    settings: Registered
     migrations: Registered
     indexes: Registered
 
@@ -60,7 +69,7 @@ def collect() -> Stack:
     resources: dict[str, Registered] = {}
 
     def handle(resource: Registered) -> dict[str, Any]:
-        if resource.type in resources or resource.type not in (*TYPES, *NOTHING_TO_APPLY):
+        if resource.type in resources or resource.type not in (*APPLIED, *NOTHING_TO_APPLY):
             raise InputError(
                 f"{resource.name} ({resource.type}) needs Pulumi's engine: stand-alone, a stack has one "
                 "VectorDatabase without roles, and nothing else",
@@ -70,33 +79,45 @@ def collect() -> Stack:
         return {}
 
     program.run(handle, preview=True)
-    if not {*TYPES} <= resources.keys():
+    if not {*APPLIED} <= resources.keys():
         raise InputError("the program declares no VectorDatabase", "Look at __main__.py")
-    return Stack(*map(resources.__getitem__, TYPES))
+    return Stack(*(resources[type_] for type_ in APPLIED))
 
 
 def operations(stack: Stack) -> tuple[dict[str, str], Preview]:
-    """Return the operation of `up` on each type of resource, and the preview of the migrations."""
+    """Return the operation of `up` on each type of resource, and the preview of the migrations.
+
+    The reader's settings are left out if there are none, neither declared nor of the last `up`.
+    """
     preflight(stack.conninfo)
     with connect(stack.conninfo) as connection, translated("reading the catalog"):
         enabled = find_extension(connection) is not None
         migrations = load(Path(stack.migrations.inputs["directory"]))
         inputs = stack.migrations.inputs
         previewed = compare(connection, migrations, declaration(inputs), options(inputs))
-        has_work = not previewed.nothing_to_do or _has_index_to_build(connection, previewed)
-    new = previewed.ledger is None
-    operation = "create" if new else "unchanged" if previewed.nothing_to_do else "update"
-    return {
-        EXTENSION_TYPE: "unchanged" if enabled else "create",
-        MIGRATIONS_TYPE: operation,
-        INDEXES_TYPE: "create" if new else "update" if has_work else "unchanged",
-    }, previewed
+        earlier = [declared_settings(previewed.ledger.declaration)] if previewed.ledger else []
+        settings = settings_of(stack.settings.inputs)
+        statements = list(pending(connection, settings, earlier))
+        indexes = _operation_on_indexes(connection, previewed)
+    operation = "create" if previewed.ledger is None else "unchanged" if previewed.nothing_to_do else "update"
+    planned = {EXTENSION_TYPE: "unchanged" if enabled else "create"}
+    if settings.values or statements:
+        is_new = not any(old.values for old in earlier)
+        planned[READER_SETTINGS_TYPE] = "create" if is_new else "update" if statements else "unchanged"
+    planned[MIGRATIONS_TYPE] = operation
+    return ({**planned, INDEXES_TYPE: indexes} if indexes else planned), previewed
 
 
-def _has_index_to_build(connection: Connection, previewed: Preview) -> bool:
-    """Return True if an index that the ledger's declaration has is not built as declared."""
+def _operation_on_indexes(connection: Connection, previewed: Preview) -> str | None:
+    """Return the operation of `up` on the declared indexes, or None if no index is or was declared."""
     ledger = previewed.ledger
-    return bool(ledger and ledger.catalogue) and not all(one.is_ready for one in states(connection, ledger))
+    is_declared = any(table.index for table in previewed.declaration.tables.values())
+    if not (is_declared or (ledger and ledger.indexes)):
+        return None
+    if ledger is None or not ledger.catalogue:
+        return "create"
+    is_done = previewed.nothing_to_do and all(one.is_ready for one in states(connection, ledger))
+    return "unchanged" if is_done else "update"
 
 
 def preview() -> None:
@@ -104,8 +125,9 @@ def preview() -> None:
     print(f"Previewing update ({STACK}), stand-alone:")
     stack = collect()
     planned, previewed = operations(stack)
-    for resource in (stack.extension, stack.migrations, stack.indexes):
-        show(resource, planned[resource.type])
+    for resource in (stack.extension, stack.settings, stack.migrations, stack.indexes):
+        if resource.type in planned:
+            show(resource, planned[resource.type])
     for line in previewed.plan.lines(irreversible(stack.migrations.inputs)):
         print(line)
     if previewed.ledger:
@@ -118,7 +140,8 @@ def up() -> None:
     """Apply what the program declares."""
     print(f"Updating ({STACK}), stand-alone:")
     stack = collect()
-    planned, _ = operations(stack)
+    planned, previewed = operations(stack)
+    earlier = [declared_settings(previewed.ledger.declaration)] if previewed.ledger else []
 
     def handle(resource: Registered) -> dict[str, Any]:
         outputs: dict[str, Any] = {}
@@ -126,6 +149,8 @@ def up() -> None:
             show(resource, planned[resource.type])
         if resource.type == EXTENSION_TYPE:
             enable(stack.conninfo)
+        elif resource.type == READER_SETTINGS_TYPE:
+            store_settings(stack.conninfo, settings_of(resource.inputs), earlier)
         elif resource.type == MIGRATIONS_TYPE:
             outputs = apply_inputs(resource.inputs)
         elif resource.type == INDEXES_TYPE:
@@ -156,14 +181,19 @@ def destroy(*, agreed: bool) -> None:
         )
         done = "retained"
         if ledger.declaration.on_destroy == "revert":
+            settings = declared_settings(ledger.declaration)
+
+            def at_end(connection: Connection) -> None:
+                change_settings(connection, RoleSettings(settings.role), [settings])
+                drop_extension(connection)
+
             inputs = stack.migrations.inputs
             migrations, limits = load_if_present(Path(inputs["directory"])), options(inputs).limits
-            revert(connection, migrations, today.schema, print, at_end=drop_extension, limits=limits)
+            revert(connection, migrations, today.schema, print, at_end=at_end, limits=limits)
             done = "delete"
-    resources = (stack.indexes, stack.migrations, stack.extension)
-    for resource in resources:
+    for resource in (stack.migrations, stack.extension):
         show(resource, done)
-    summary({resource.type: done for resource in resources}, "")
+    summary({resource.type: done for resource in (stack.migrations, stack.extension)}, "")
 
 
 def drop_extension(connection: Connection) -> None:

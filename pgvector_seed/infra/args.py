@@ -13,6 +13,7 @@ from pgvector_seed.common.sizes import fault_of_size
 from pgvector_seed.common.text import fault_of_text
 from pgvector_seed.infra.policy import ENFORCE, WARN
 from pgvector_seed.infra.roles import Roles, faults_of_names
+from pgvector_seed.infra.settings import faults_of_settings
 from pgvector_seed.infra.tables import faults_of_table
 from pgvector_seed.infra.tls import SSLMODES
 from pgvector_seed.infra.validation import fault_of_port, fault_of_version, faults_of_types, one_of
@@ -39,6 +40,8 @@ class VectorDatabaseArgs:
     ``minimum_version`` is the oldest accepted pgvector. ``tables`` maps a table's name to the facts that the catalog
     does not have: ``metric``, ``rows`` (at least), ``recall`` (``k``, ``minimum``), and to its ``index``: a map, or a
     list of maps, of ``method`` and parameters. Without ``roles``, the login that deploys owns the tables.
+    ``reader_settings`` maps settings, such as hnsw.ef_search, to the values that the reader's sessions start with;
+    without ``roles``, all sessions in the database do.
 
     ``allow_down`` undoes the last migrations if their files are missing. ``lock_timeout`` and ``statement_timeout``
     limit a migration's statements: "5s", "2min"; None is the session's own limit. ``index_memory``, such as "2GB",
@@ -68,6 +71,7 @@ class VectorDatabaseArgs:
     minimum_version: str = NOTHING_DECLARED.minimum_version
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     roles: Roles | None = None
+    reader_settings: Mapping[str, bool | int | float | str] = field(default_factory=dict)
     allow_down: bool = False
     lock_timeout: str | None = None
     statement_timeout: str | None = None
@@ -117,6 +121,8 @@ def _faults(args: VectorDatabaseArgs) -> Iterator[str]:
             yield f"{name}: {fault}"
     if "tables" not in wrong_types:
         yield from (fault for name, table in args.tables.items() for fault, _ in faults_of_table(name, table))
+    if "reader_settings" not in wrong_types:
+        yield from (fault for fault, _ in faults_of_settings(args.reader_settings))
     if args.roles and not any(path.startswith("roles") for path in wrong_types):
         yield from _faults_of_roles(args.roles)
 

@@ -13,6 +13,7 @@ from pgvector_seed.common.text import did_you_mean, fault_of_text, nearest
 from pgvector_seed.infra.args import CHECKS, LIBPQ, VectorDatabaseArgs
 from pgvector_seed.infra.policy import WARN
 from pgvector_seed.infra.roles import read_roles
+from pgvector_seed.infra.settings import KEY, read_settings
 from pgvector_seed.infra.tables import read_tables
 from pgvector_seed.infra.validation import one_of, with_command
 
@@ -35,8 +36,9 @@ def parse(raw: Mapping[str, str], secret: Collection[str] = ()) -> VectorDatabas
     """
     tables, faults = read_tables(raw.get("tables", "{}"))
     roles, faults_of_roles = read_roles(raw)
-    faults += faults_of_roles
-    keys = {*KEYS, "tables", "roles"}
+    settings, faults_of_settings = read_settings(raw.get(KEY, "{}"))
+    faults += faults_of_roles + faults_of_settings
+    keys = {*KEYS, "tables", "roles", KEY}
     for key in sorted(raw.keys() - keys):
         unknown = f"{key}: no such key{did_you_mean(key, keys)}"
         faults.append(with_command(unknown, f"pulumi config rm {key}{_renamed(key, keys - raw.keys())}"))
@@ -53,7 +55,7 @@ def parse(raw: Mapping[str, str], secret: Collection[str] = ()) -> VectorDatabas
         raise pulumi.RunError("the stack's configuration is not valid:\n  " + "\n  ".join(sorted(faults)))
     texts = {ARGUMENTS[key]: raw[key] for key in raw.keys() & ARGUMENTS.keys()}
     flags = {name: raw[key] == "true" for key, name in FLAGS.items() if key in raw}
-    return VectorDatabaseArgs(tables=tables, roles=roles, **flags, **texts)  # type: ignore[arg-type]
+    return VectorDatabaseArgs(tables=tables, roles=roles, reader_settings=settings, **flags, **texts)  # type: ignore[arg-type]
 
 
 def _renamed(key: str, others: Collection[str]) -> str:

@@ -19,6 +19,7 @@ from pgvector_seed.infra.indexes import Indexes
 from pgvector_seed.infra.migrations import Migrations
 from pgvector_seed.infra.preflight import enable, refuse_role
 from pgvector_seed.infra.provider import ServerAccess
+from pgvector_seed.infra.reader_settings import ReaderSettings
 from pgvector_seed.infra.state import refuse_missing_tables_early
 from pgvector_seed.infra.tables import declarations
 from pgvector_seed.migrate.declaration import Declaration
@@ -60,6 +61,15 @@ class VectorDatabase(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self, provider=server.provider, retain_on_delete=retain)
         extension = [_extension(name, server, child)] if args.create_extension else []
         rights = _rights(name, args, server, child)
+        ready = [*extension, *(rights.declared if rights else ())]
+        # Before the migrations, which record the declaration: the ledger still has the settings of the last one.
+        settings = ReaderSettings(
+            f"{name}-reader-settings",
+            conninfo=server.owners_conninfo,
+            reader=args.roles.reader.name if args.roles else None,
+            settings=args.reader_settings,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=ready, retain_on_delete=retain),
+        )
         declaration = server.address.apply(lambda address: _declaration(args, address))
         migrations = Migrations(
             f"{name}-migrations",
@@ -68,7 +78,7 @@ class VectorDatabase(pulumi.ComponentResource):
             migrations=files,
             declaration=declaration,
             options=args.options,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[*extension, *(rights.declared if rights else ())]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*ready, settings]),
         )
         Indexes(
             f"{name}-indexes",
@@ -152,4 +162,5 @@ def _declaration(args: VectorDatabaseArgs, address: Address) -> Declaration:
         connection=address.declared(),
         tables=declarations(args.tables),
         roles={kind: role.name for kind, role in args.roles.by_kind().items()} if args.roles else {},
+        reader_settings=dict(args.reader_settings),
     )

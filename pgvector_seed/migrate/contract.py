@@ -15,6 +15,7 @@ from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.remedies import in_checkout
 from pgvector_seed.postgres.conninfo import SslMode
 from pgvector_seed.vectors.metrics import OPERATORS
+from pgvector_seed.vectors.settings import fault_of_setting
 
 CONTRACT: Literal[1] = 1  # the version of the format
 
@@ -146,6 +147,12 @@ class Contract(_Part, frozen=True, kw_only=True):
     ledger: DeclaredLedger = DeclaredLedger()
     tables: tuple[DeclaredTable, ...] | None = None
     roles: DeclaredRoles = DeclaredRoles()
+    reader_settings: Parameters | None = msgspec.field(default=None, name="readerSettings")
+
+    def __post_init__(self) -> None:
+        for name in self.reader_settings or ():
+            if fault := fault_of_setting(name):
+                raise ValueError(f"{name} {fault}")
 
 
 def parse(text: str | bytes, source: str) -> Contract:

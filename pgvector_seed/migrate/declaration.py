@@ -9,7 +9,15 @@ import msgspec
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.remedies import IN_CHECKOUT
-from pgvector_seed.migrate.contract import CONTRACT, Contract, DeclaredConnection, TableDeclaration, as_data, convert
+from pgvector_seed.migrate.contract import (
+    CONTRACT,
+    Contract,
+    DeclaredConnection,
+    Parameters,
+    TableDeclaration,
+    as_data,
+    convert,
+)
 from pgvector_seed.migrate.declared_indexes import declared_indexes, indexes_of_column
 from pgvector_seed.postgres.catalog import fault_of_identifier
 from pgvector_seed.vectors.definition import IndexDefinition
@@ -25,6 +33,7 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``tables`` maps a table's name, without its schema, to its declaration. ``connection`` holds no user and no secret.
     ``roles`` maps owner, writer and reader to their names, or is empty: then the deploying role owns the tables.
+    ``reader_settings`` maps the settings of the reader's sessions, or of all sessions without roles, to their values.
     """
 
     schema: str = "public"
@@ -34,6 +43,7 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connection: DeclaredConnection = DeclaredConnection()
     tables: Mapping[str, TableDeclaration] = msgspec.field(default_factory=dict)
     roles: Mapping[str, str] = msgspec.field(default_factory=dict)
+    reader_settings: Parameters = msgspec.field(default_factory=dict)
 
     def contract(self, ledger_id: str, migrations: Mapping[str, str], catalogue: Mapping[str, Any]) -> Contract:
         """Return the contract of a deployment with this declaration.
@@ -55,7 +65,8 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         }
         # The owner is in the entry of each table.
         roles = {kind: name for kind, name in self.roles.items() if kind != "owner"}
-        return convert({**data, "roles": roles} if roles else data, "of this deployment")
+        optional = {"roles": roles, "readerSettings": dict(self.reader_settings)}
+        return convert(data | {key: value for key, value in optional.items() if value}, "of this deployment")
 
     def _refuse_missing_tables(self, names: set[str]) -> None:
         missing = self.tables.keys() - names

@@ -64,6 +64,9 @@ def test_an_output_is_a_connection_parameter_as_text_is() -> None:
         ({"tables": {5: {}}}, "tables: a table's name must be text, not empty and without a NUL; got 5"),
         ({"tables": {"items": {"metric": []}}}, 'tables["items"]: metric must be one of'),
         ({"tables": {"items": {5: "l2"}}}, 'tables["items"]: no such key: 5'),
+        ({"reader_settings": {"search_path": "x"}}, '["search_path"]: must be a setting of an extension'),
+        ({"reader_settings": {"jit": None}}, '["jit"]: must be a number, true, false or a text'),
+        ({"reader_settings": {5: "x"}}, "[5]: must be a setting of an extension"),
         ({"roles": Roles(Role("a"), Role("b", password=""), Role("c"))}, "roles.writer.password: must be text, not"),
     ],
 )
@@ -98,7 +101,7 @@ TAKES = {
         **dict.fromkeys(("sslmode", "sslrootcert", "sslcert", "sslkey"), "text output none"),
         "port": "text number output none",
         **dict.fromkeys(("schema", "on_destroy", "minimum_version", "policy"), "text"),
-        "tables": "map",
+        **dict.fromkeys(("tables", "reader_settings"), "map"),
         "roles": "roles none",
         **dict.fromkeys(("lock_timeout", "statement_timeout", "index_memory"), "text none"),
         **dict.fromkeys(("allow_down", "create_extension", "superuser"), "flag"),

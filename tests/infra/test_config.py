@@ -57,8 +57,9 @@ def test_every_key_is_read() -> None:
         "policy": "warn",
         "roles": json.dumps({"owner": "o", "writer": "w", "reader": "r"}),
         "tables": json.dumps({"items": {"metric": "cosine", "rows": 5, "recall": {"k": 10, "minimum": 0.9}}}),
+        "readerSettings": json.dumps({"hnsw.ef_search": 100, "hnsw.iterative_scan": "strict_order", "jit": False}),
     }
-    assert raw.keys() == {*KEYS, "tables", "roles"}
+    assert raw.keys() == {*KEYS, "tables", "roles", "readerSettings"}
     settings = parse(raw, PASSWORDS)
     assert settings.connection == {
         "host": "db",
@@ -73,6 +74,7 @@ def test_every_key_is_read() -> None:
     }
     assert settings.options == ApplyOptions(Limits("5s", "30min"), allow_down=True)
     assert settings.tables["items"]["recall"] == {"k": 10, "minimum": 0.9}
+    assert settings.reader_settings == {"hnsw.ef_search": 100, "hnsw.iterative_scan": "strict_order", "jit": False}
     assert settings.password == "s3cret"
     assert not settings.create_extension
     assert not settings.superuser
@@ -154,6 +156,8 @@ def test_all_faults_are_reported_at_once() -> None:
         ({"table": "{}"}, "did you mean tables?"),
         ({"tables": '{"t": {"metrics": "l2"}}'}, "no such key: metrics; did you mean metric?"),
         ({"tables": '{"t": {"recall": {"k": 10, "minium": 0.9}}}'}, "no such key: minium; did you mean minimum?"),
+        ({"readersettings": "{}"}, "did you mean readerSettings?"),
+        ({"readerSettings": '{"ef_search": 1}'}, "did you mean hnsw.ef_search?"),
         ({"roles": '{"owner": "o", "writer": "w", "reeder": "r"}'}, "no such key: reeder; did you mean reader?"),
         ({"roles": '{"owner": {"exists": "o"}, "writer": "w", "reader": "r"}'}, "did you mean existing?"),
     ],
@@ -237,6 +241,29 @@ def test_a_bad_value_names_its_key_and_the_command(key: str, value: str) -> None
 )
 def test_a_bad_declaration_of_a_table_comes_with_the_whole_command(value: str, command: str) -> None:
     assert f"pulumi config {command}" in faults({"tables": value})
+
+
+@pytest.mark.parametrize(
+    ("value", "command"),
+    [
+        ("100", "rm readerSettings"),
+        ("hnsw.ef_search", "rm readerSettings"),
+        ('["hnsw.ef_search"]', "rm readerSettings"),
+        ('{"hnsw.ef_search": null}', "set --path 'readerSettings[\"hnsw.ef_search\"]' 1"),
+        ('{"hnsw.ef_search": ""}', "set --path 'readerSettings[\"hnsw.ef_search\"]' 1"),
+        ('{"hnsw.scan_mem_multiplier": NaN}', "set --path 'readerSettings[\"hnsw.scan_mem_multiplier\"]' 1"),
+        ('{"search_path": "evil"}', "rm --path 'readerSettings[\"search_path\"]'"),
+        ('{"role": "postgres"}', "rm --path 'readerSettings[\"role\"]'"),
+        ('{"it\'s": 1}', "rm --path 'readerSettings[\"it'\"'\"'s\"]'"),
+        (
+            '{"hnsw": {"ef_search": 100, "m": []}}',
+            "rm --path 'readerSettings[\"hnsw\"]'; pulumi config set --path 'readerSettings[\"hnsw.ef_search\"]' 100",
+        ),
+    ],
+)
+def test_a_bad_setting_of_the_reader_comes_with_the_command(value: str, command: str) -> None:
+    """The last case is what `pulumi config set --path readerSettings.hnsw.ef_search 100` stores."""
+    assert f"Run: pulumi config {command}" in faults({"readerSettings": value})
 
 
 def test_a_bad_declaration_of_a_table_says_what_it_got_and_what_it_wants() -> None:

@@ -16,7 +16,7 @@ from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mock
 
 from local import program
 from local.program import Registered
-from local.pulumi_state import EXTENSION_TYPE, MIGRATIONS_TYPE
+from local.pulumi_state import EXTENSION_TYPE, MIGRATIONS_TYPE, READER_SETTINGS_TYPE
 from local.server import Server
 from local.workspace import ROOT
 from pgvector_seed.infra.args import VectorDatabaseArgs
@@ -136,7 +136,7 @@ def test_the_password_is_a_secret_for_the_engine(monkeypatch: pytest.MonkeyPatch
     set_mocks(Watch())
     roles = Roles(Role("o"), Role("w", password="given-passw0rd"), Role("r"))
     declare(VectorDatabaseArgs(host="db", roles=roles, policy="warn"))
-    assert len([value for value in hidden if PASSWORD in value]) == 2
+    assert len([value for value in hidden if PASSWORD in value]) == 3
     assert len([value for value in hidden if "given-passw0rd" in value]) == 1
     assert not [value for value in plain if PASSWORD in value or "given-passw0rd" in value]
     assert json.dumps("db") in plain, "where the server is, a preview shows"
@@ -233,6 +233,17 @@ def test_a_stack_without_roles_declares_none(run_program: Any) -> None:
     inputs = run_program({"host": "127.0.0.1"})
     assert "database-owner" not in inputs
     assert "options" not in conninfo_to_dict(inputs[MIGRATIONS_TYPE]["conninfo"])
+
+
+@pytest.mark.parametrize(("config", "reader"), [({}, ""), ({"roles": ROLES}, "app_reader")])
+def test_the_readers_settings_are_declared_without_any(run_program: Any, config: dict[str, Any], reader: str) -> None:
+    """The resource exists before it has a setting, and as texts, which the engine does not turn into other numbers."""
+    inputs = run_program({"host": "127.0.0.1", **config})[READER_SETTINGS_TYPE]
+    assert (inputs["settings"], inputs["reader"]) == ({}, reader)
+    inputs = run_program({"host": "127.0.0.1", **config, "readerSettings": {"hnsw.ef_search": 100, "jit": False}})
+    assert inputs[READER_SETTINGS_TYPE]["settings"] == {"hnsw.ef_search": "100", "jit": "off"}
+    declaration = json.loads(inputs[MIGRATIONS_TYPE]["declaration"])
+    assert declaration["reader_settings"] == {"hnsw.ef_search": 100, "jit": False}
 
 
 def test_a_verifier_lets_in_who_knows_the_password(server: Server) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from local.advice import without_pulumi
 from local.server import Server
-from tests.conftest import ask, own_conninfo, remove, until
+from tests.conftest import ask, name_of, own_conninfo, remove, until
 from tests.e2e.conftest import copy_project, run, start
 
 ITEMS = "CREATE TABLE items (id bigint PRIMARY KEY, embedding vector(384));"
@@ -268,3 +268,39 @@ def test_stand_alone_no_command_of_pulumi_is_advised(copy: Path) -> None:
 )
 def test_the_commands_of_pulumi_are_replaced(advice: str, instead: str) -> None:
     assert without_pulumi(advice) == instead
+
+
+def test_the_readers_settings_without_the_engine(copy: Path) -> None:
+    """They follow the stack file, are shown in a preview, compared by verify, mended, and removed with their key."""
+    config = copy / "Pulumi.dev.yaml"
+    before = config.read_text()
+    local(copy, "up")
+    database = own_conninfo(Server(copy / ".local" / "18", 18))
+    stored = "SELECT setconfig FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase AND setrole = 0"
+    ask(database, f"ALTER DATABASE {name_of(database)} SET work_mem = '8MB'")
+
+    config.write_text(before + "  pgvector-seed:readerSettings: {hnsw.ef_search: 100, jit: false}\n")
+    shown = local(copy, "preview")
+    assert "ReaderSettings database-reader-settings create" in shown
+    assert "readerSettings.hnsw.ef_search: not set -> 100" in shown
+    assert "1 created" in local(copy, "up")
+    assert ask(database, stored) == [(["work_mem=8MB", "hnsw.ef_search=100", "jit=off"],)]
+    assert "3 unchanged" in local(copy, "up")
+
+    ask(database, f"ALTER DATABASE {name_of(database)} RESET jit")
+    assert "jit is not set for all sessions" in local(copy, "verify", code=1).replace("\n", " ")
+    assert "ReaderSettings database-reader-settings update" in local(copy, "up")
+    assert "fail" not in local(copy, "verify")
+
+    config.write_text(before)
+    shown = local(copy, "preview")
+    assert "ReaderSettings database-reader-settings update" in shown
+    assert "readerSettings.jit: false -> not set" in shown
+    local(copy, "up")
+    assert ask(database, stored) == [(["work_mem=8MB"],)]
+    assert "2 unchanged" in local(copy, "up")
+
+    config.write_text(before + "  pgvector-seed:readerSettings: {hnsw.ef_search: 100}\n")
+    local(copy, "up")
+    local(copy, "destroy", YES="1")
+    assert ask(database, stored) == [(["work_mem=8MB"],)]

@@ -41,7 +41,22 @@ def test_what_is_not_declared_is_left_out_and_an_empty_list_of_tables_is_not() -
         "connection": {},
         "tables": {},
         "roles": {},
+        "reader_settings": {},
     }
+
+
+def test_the_readers_settings_keep_their_types() -> None:
+    settings = {"hnsw.ef_search": 100, "hnsw.scan_mem_multiplier": 1.5, "jit": False, "work_mem": "64MB"}
+    contract = as_data(declare(reader_settings=settings).contract("the-id", {}, CATALOGUE))
+    assert json.dumps(contract["readerSettings"]) == json.dumps(settings)
+    assert as_data(convert(contract, "of the test")) == contract
+
+
+@pytest.mark.parametrize("name", ["role", "search_path", "hnsw.ef search"])
+def test_a_contract_with_another_setting_is_refused(name: str) -> None:
+    """A contract may come from an untrusted source, and verify lets the server judge the values."""
+    with pytest.raises(InputError, match=f"{name} must be a setting of an extension"):
+        convert({"contract": 1, "readerSettings": {name: "x"}}, "of the test")
 
 
 def test_a_whole_share_stays_whole() -> None:

@@ -322,7 +322,7 @@ def test_what_an_old_format_says_is_understood(old: str) -> None:
     assert ledger.declaration.tables["embeddings"].recall == DeclaredRecall(k=2, minimum=0.9)
     assert [migration.version for migration in ledger.migrations.values()] == ["0.1.0", "0.1.0"]
     ((declaration, contract),) = ask(old, "SELECT declaration, contract FROM pgvector_seed.deployment")
-    assert as_data(ledger.declaration) == declaration
+    assert as_data(ledger.declaration) == {**declaration, "reader_settings": {}}
     assert as_data(convert(contract, "of the test")) == ledger.contract == contract
     assert not declaration_changes(ledger, ledger.declaration)
 

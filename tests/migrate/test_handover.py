@@ -192,13 +192,14 @@ def test_a_schema_that_does_not_let_the_owner_in(database: str, folder: Path, ro
     assert ask(database, "SELECT to_regclass('closed.a')::text") == [("closed.a",)]
 
 
-def test_a_ledger_of_before_has_no_roles(database: str, folder: Path) -> None:
-    """A record without roles, as an older version wrote it, is read, and completed by the next apply."""
+@pytest.mark.parametrize("key", ["roles", "reader_settings"])
+def test_a_ledger_of_before_lacks_later_keys(database: str, folder: Path, key: str) -> None:
+    """A record without roles or settings, as an older version wrote it, is read and applied to."""
     write(folder, a1_up="CREATE TABLE a ()")
     run(database, folder)
-    ask(database, "UPDATE pgvector_seed.deployment SET declaration = declaration - 'roles'")
+    ask(database, "UPDATE pgvector_seed.deployment SET declaration = declaration - '" + key + "'")
     run(database, folder)
     with connect(database) as connection:
         record = read_ledger(connection)
     assert record is not None
-    assert record.declaration.roles == {}
+    assert getattr(record.declaration, key) == {}

@@ -15,6 +15,11 @@ ALTER TABLE {0} OWNER TO items_owner;
 FILL = "INSERT INTO {0} (id, label, embedding) SELECT id, label, embedding FROM public.items; ANALYZE {0};"
 HNSW = "CREATE INDEX {1} ON {0} USING hnsw (embedding vector_cosine_ops);"
 HERE = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I {0}', current_database()); END $$;"
+HERE_READER = (
+    "SELECT '[1]'::vector; "
+    "DO $$ BEGIN EXECUTE format('ALTER ROLE items_reader IN DATABASE %I {0}', current_database()); END $$;"
+)
+EF_100 = {"readerSettings": {"hnsw.ef_search": 100}}
 PARTED = """
 CREATE TABLE parted (id bigint PRIMARY KEY, label text, embedding vector(32) NOT NULL) PARTITION BY HASH (id);
 CREATE TABLE parted_0 PARTITION OF parted FOR VALUES WITH (MODULUS 2, REMAINDER 0);
@@ -495,6 +500,37 @@ OWN = [
         "ALTER TABLE items ENABLE ROW LEVEL SECURITY; "
         "CREATE POLICY tenants ON items USING (label = current_setting('app.tenant'))",
     ),
+    Fault("setting-missing", "", ("roles",), contract=EF_100),
+    Fault("setting-of-another-value", HERE_READER.format("SET hnsw.ef_search = 50"), ("roles",), contract=EF_100),
+    Fault("setting-as-declared", HERE_READER.format("SET hnsw.ef_search = 100"), contract=EF_100),
+    Fault(
+        "setting-in-another-unit",
+        HERE_READER.format("SET work_mem = ''65536kB''"),
+        contract={"readerSettings": {"work_mem": "64MB"}},
+    ),
+    Fault(
+        "setting-of-the-role-everywhere",
+        "SELECT '[1]'::vector; ALTER ROLE items_reader SET hnsw.ef_search = 100",
+        contract=EF_100,
+        undo="SELECT '[1]'::vector; ALTER ROLE items_reader RESET hnsw.ef_search",
+    ),
+    Fault(
+        "setting-of-the-database-without-roles",
+        "SELECT '[1]'::vector; " + HERE.format("SET hnsw.ef_search = 100"),
+        contract={**EF_100, "roles": {}},
+    ),
+    Fault(
+        "setting-missing-without-roles",
+        HERE_READER.format("SET hnsw.ef_search = 100"),
+        ("roles",),
+        contract={**EF_100, "roles": {}},
+    ),
+    Fault(
+        "setting-of-the-database-that-the-readers-overrides",
+        HERE_READER.format("SET jit = on") + HERE.format("SET jit = off"),
+        ("roles",),
+        contract={"readerSettings": {"jit": False}},
+    ),
 ]
 
 # Faults whose printed remedy is SQL that fixes them.
@@ -532,6 +568,10 @@ FIXED_BY_REMEDY = {
     "sequence-at-its-end",
     "sequence-of-another-table",
     "sequence-that-begins-again",
+    "setting-missing",
+    "setting-missing-without-roles",
+    "setting-of-another-value",
+    "setting-of-the-database-that-the-readers-overrides",
     "statistics-stale",
     "table-is-unlogged",
     "writer-cannot-delete",

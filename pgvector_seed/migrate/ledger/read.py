@@ -72,12 +72,12 @@ def _read_rows(connection: Connection, format_: int, writers: Writers) -> Ledger
 
 
 def _declaration(record: Any) -> Declaration:
-    """Return the recorded declaration, which must have every key. Older versions recorded no ``roles``."""
+    """Return the recorded declaration, which must have every key. Older versions recorded fewer of them."""
     try:
         declaration = msgspec.convert(record, Declaration)
     except msgspec.ValidationError as error:
         raise damaged_ledger(f"its declaration is not valid: {error}") from error
-    if not {*Declaration.__struct_fields__} <= {"roles", *record}:
+    if not {*Declaration.__struct_fields__} <= {"roles", "reader_settings", *record}:
         raise damaged_ledger("its declaration is not valid: a key is missing")
     return declaration
 

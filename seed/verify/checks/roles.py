@@ -1,8 +1,10 @@
-"""The check roles: the declared owner owns the table, reader and writer have the rights they need, and no more."""
+"""The check roles: the declared owner, the rights that the reader and the writer need and no more, the settings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+
+from pgvector_seed.vectors.settings import alter_setting, is_same_value, setting_texts, with_library
 
 from ..context import Context
 from ..model import READER_CHECKS, Check, Fault, Outcome, failed_with, not_declared, passed, skipped
@@ -14,15 +16,15 @@ _WRITER = {"TABLE": set(WRITE_COMMANDS), "SEQUENCE": {"SELECT", "USAGE", "UPDATE
 
 
 def run(context: Context) -> Outcome:
-    """Compare the owner, then look for missing rights of the roles, and for rights beyond the needed ones."""
+    """Compare the owner and the reader's settings; look for missing rights of the roles, and for needless ones."""
     roles, owner = context.contract.roles, context.declared.owner
-    if owner is None and roles.writer is None and roles.reader is None:
-        return not_declared("an owner or roles")
+    if not (owner or roles.writer or roles.reader or context.contract.reader_settings):
+        return not_declared("an owner, roles or settings")
     expected = ", ".join(filter(None, _expected(context)))
     reader, writer = context.existing_role(roles.reader), context.existing_role(roles.writer)
     reading = list(read_faults(context, reader)) if reader else []
     writing = list(write_faults(context, writer)) if writer else []
-    faults = [*_owner(context), *reading, *writing, *_excess(context, reader, writer)]
+    faults = [*_owner(context), *reading, *writing, *_excess(context, reader, writer), *_settings(context)]
     if faults:
         return failed_with(expected, faults, blocks=READER_CHECKS if reading else frozenset())
     if writer and context.fetch_value("SELECT pg_is_in_recovery()"):
@@ -35,6 +37,8 @@ def _expected(context: Context) -> Iterator[str | None]:
     yield context.declared.owner and f"owner {context.declared.owner}"
     yield roles.reader and f"{roles.reader} reads and no more"
     yield roles.writer and f"{roles.writer} reads and writes and no more"
+    for name, value in setting_texts(context.contract.reader_settings or {}).items():
+        yield f"{name} = {value} for {roles.reader or 'all sessions'}"
 
 
 def _owner(context: Context) -> Iterator[Fault]:
@@ -53,9 +57,24 @@ def _excess(context: Context, reader: str | None, writer: str | None) -> Iterato
             yield from role_excess(context.connection, role, scope, _WRITER if role == writer else _READER)
 
 
+def _settings(context: Context) -> Iterator[Fault]:
+    role = context.contract.roles.reader
+    if role is not None and context.reader.name is None:  # it does not exist
+        return
+    connection, actual = context.connection, context.reader.settings(context.connection)
+    for name, value in setting_texts(context.contract.reader_settings or {}).items():
+        if name in actual and is_same_value(connection, name, actual[name], value):
+            continue
+        who = role or "all sessions"
+        fault = f"{name} is {actual[name]} for {who}" if name in actual else f"{name} is not set for {who}"
+        statement = alter_setting(connection.info.dbname, role, name, value)
+        yield Fault(f"{fault}, {value} is declared", with_library(connection, name, statement))
+
+
 CHECK = Check(
     "roles",
-    "the table has another owner, the reader cannot read, the writer cannot write, or either has needless rights",
+    "the table has another owner, the reader cannot read, the writer cannot write, either has needless rights, or a "
+    "declared setting of the reader is missing or has another value",
     run,
     after=("table",),
 )
