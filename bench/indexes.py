@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def build_times(folder: Path, settings: str) -> list[tuple[float, float]]:
     rounds = []
     for _ in range(ROUNDS):
         drop()
-        hand = seconds(lambda: by_hand(settings))
+        hand = seconds(partial(by_hand, settings))
         drop()
         rounds.append((hand, seconds(ours)))
     return rounds
@@ -97,9 +98,9 @@ def times_until_searchable(folder: Path) -> list[tuple[float, float]]:
     for _ in range(ROUNDS):
         file = table(folder, 100_000, 128, load=False)
         by_hand()
-        first = seconds(lambda file=file: fill(file))
-        file = table(folder, 100_000, 128, load=False)
-        rounds.append((first, seconds(lambda file=file: (fill(file), ours()))))
+        index_first = seconds(partial(fill, file))
+        table(folder, 100_000, 128, load=False)
+        rounds.append((index_first, seconds(partial(fill, file)) + seconds(ours)))
     return rounds
 
 
@@ -111,9 +112,9 @@ def latencies(folder: Path) -> list[tuple[float, float]]:
     m = 16
     for _ in range(ROUNDS):
         m = 24 - m  # 8 and 16
-        hand = p95_while(lambda m=m: by_hand(TUNED, concurrently=True, m=m))
+        hand = p95_while(partial(by_hand, TUNED, concurrently=True, m=m))
         m = 24 - m
-        rounds.append((hand, p95_while(lambda m=m: ours(m))))
+        rounds.append((hand, p95_while(partial(ours, m))))
     return rounds
 
 
@@ -144,9 +145,7 @@ def main() -> None:
     with own_server() as folder:
         with psycopg.connect(autocommit=True) as connection:
             connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-        results = [
-            compare(name, dimensions, work(folder), target) for name, dimensions, work, target in COMPARISONS
-        ]
+        results = [compare(name, dimensions, work(folder), target) for name, dimensions, work, target in COMPARISONS]
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
 

@@ -34,7 +34,7 @@ from pgvector_seed.infra.reader_settings import (
 )
 from pgvector_seed.migrate.contract import as_data
 from pgvector_seed.migrate.files import load, load_if_present
-from pgvector_seed.migrate.indexes import states
+from pgvector_seed.migrate.index_states import states
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.runner import Preview, revert
 from pgvector_seed.migrate.runner import preview as compare

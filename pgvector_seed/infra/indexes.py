@@ -9,7 +9,15 @@ import json
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
+from pulumi.dynamic import (
+    ConfigureRequest,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    Resource,
+    ResourceProvider,
+    UpdateResult,
+)
 
 from pgvector_seed.common.sizes import parse_size
 from pgvector_seed.infra.process import end_with_engine, print_errors_in_one_line, report
@@ -17,7 +25,8 @@ from pgvector_seed.infra.properties import Properties
 from pgvector_seed.infra.state import connect_to_read, read_expected_ledger
 from pgvector_seed.migrate.contract import as_data
 from pgvector_seed.migrate.declaration import Declaration
-from pgvector_seed.migrate.indexes import BuildOptions, DeclaredState, build, states
+from pgvector_seed.migrate.index_states import DeclaredState, states
+from pgvector_seed.migrate.indexes import BuildOptions, build
 from pgvector_seed.postgres.connection import connect
 
 _INPUTS = ("conninfo", "indexes", "ledger", "memory", "__provider")
@@ -58,7 +67,8 @@ class IndexesProvider(ResourceProvider):
             return ReadResult(id_, {**props, **_outputs(states(connection, ledger))})
 
 
-def _build(props: Properties) -> Properties:
+def build_indexes(props: Properties) -> Properties:
+    """Build the indexes of the resource's inputs, and return its outputs."""
     with connect(props["conninfo"]) as connection:
         result = build(connection, report, BuildOptions(memory_bytes=parse_size(props["memory"] or "")))
     inputs = {name: props[name] for name in _INPUTS if name in props}

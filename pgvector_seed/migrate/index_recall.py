@@ -4,64 +4,94 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pgvector_seed.common.errors import WrongResultError
-from pgvector_seed.migrate.contract import DeclaredRecall
+from pgvector_seed.common.text import counted
+from pgvector_seed.migrate.index_states import DeclaredState
+from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.errors import translated
+from pgvector_seed.postgres.sessions import Progress
 from pgvector_seed.vectors.column import VectorColumn
 from pgvector_seed.vectors.definition import IndexDefinition
 from pgvector_seed.vectors.queries import sample_queries
 from pgvector_seed.vectors.recall import Recall, confidence_interval, measure_recall
 
 QUERIES = 400
-SECONDS = 30.0  # enough for a verdict on most tables; `verify` measures for longer if it is given the time
+SECONDS = 30.0  # enough for a verdict on most tables; `verify` takes longer if it is given the time
+_BYTES = "SELECT pg_catalog.pg_table_size(%s::pg_catalog.regclass)"
 
 
-def searched_column(definition: IndexDefinition, entry: Mapping[str, Any], extension: str) -> VectorColumn:
-    """Return the column as a query served by the index has it. ``entry`` is the column's of the catalog."""
+def refuse_low_recall(connection: Connection, ledger: Ledger, built: DeclaredState, report: Progress) -> None:
+    """Raise WrongResultError if the recall of an index is certainly below its table's declared minimum.
+
+    ``built`` is the index with its state before the build.
+    """
+    column = _searched_column(ledger, built.definition)
+    _judge(connection, ledger, built, column, "", report)
+
+
+def try_on_sample(connection: Connection, ledger: Ledger, planned: DeclaredState, rows: int, report: Progress) -> None:
+    """Build an index on a copy of ``rows`` rows, and raise WrongResultError if its recall is too low."""
+    with build_on_sample(connection, planned.definition, rows) as copy:
+        column = replace(_searched_column(ledger, planned.definition), schema=copy.schema, table=copy.table)
+        _judge(connection, ledger, planned, column, f" on a copy of {counted(rows, 'row')}", report)
+
+
+def _judge(
+    connection: Connection, ledger: Ledger, planned: DeclaredState, column: VectorColumn, where: str, report: Progress
+) -> None:
+    declared = ledger.declaration.tables[planned.definition.table].recall
+    if declared is None:
+        return
+    with translated("measuring the recall"):
+        recall = _measure(connection, column, declared.k, ledger.declaration.reader_settings)
+    if recall is None:
+        return
+    interval = f"{recall.mean:.3f}, between {recall.low:.3f} and {recall.high:.3f}"
+    words = f"{planned.definition.name}: recall@{declared.k}{where} is {interval}"
+    if recall.high < declared.minimum:
+        before = f" Before: {planned.reason}." if planned.state.kind == "differs" else ""
+        raise WrongResultError(
+            f"{words}; {declared.minimum:g} is declared",
+            f"Raise the search setting in readerSettings, or declare larger parameters of the index.{before}",
+        )
+    report(words)
+
+
+def _searched_column(ledger: Ledger, definition: IndexDefinition) -> VectorColumn:
+    """Return the column as a query that the index serves has it."""
+    entry = next(
+        entry
+        for entry in ledger.catalogue["tables"]
+        if (entry["table"], entry["vector"]) == (definition.table, definition.column)
+    )
     return VectorColumn(
         definition.schema,
         definition.table,
         definition.column,
         entry["type"],
         definition.metric,
-        extension,
+        ledger.catalogue["schema"],
         entry.get("dimensions", 0),
         definition.cast,
         definition.bits,
     )
 
 
-def refuse_low_recall(
-    connection: Connection,
-    column: VectorColumn,
-    declared: DeclaredRecall,
-    settings: Mapping[str, Any],
-    size: int,
-    before: str,
-) -> None:
-    """Raise WrongResultError if the recall is certainly below the declared minimum.
-
-    ``settings`` are the readers', ``size`` is the table's in bytes, and ``before`` tells what was replaced.
-    """
+def _measure(connection: Connection, column: VectorColumn, k: int, settings: Mapping[str, Any]) -> Recall | None:
+    """Return the recall with the readers' ``settings``, or None if no query has a neighbor."""
+    end = time.monotonic() + SECONDS
+    recalls: list[float] = []
     with connection.transaction(force_rollback=True):
         for name, value in settings.items():
             connection.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, str(value)))
-        recall = _measure(connection, column, declared, size)
-    if recall is not None and recall.high < declared.minimum:
-        raise WrongResultError(
-            f"{column.table}: recall@{declared.k} is {recall.mean:.3f}, between {recall.low:.3f} and {recall.high:.3f}, "
-            f"and must be {declared.minimum:g}",
-            f"Raise the search setting in readerSettings, or declare larger parameters. {before}",
-        )
-
-
-def _measure(connection: Connection, column: VectorColumn, declared: DeclaredRecall, size: int) -> Recall | None:
-    end = time.monotonic() + SECONDS
-    recalls: list[float] = []
-    for recall in measure_recall(connection, column, sample_queries(connection, column, size, QUERIES), declared.k):
-        recalls.append(recall)
-        if time.monotonic() > end:
-            break
+        ((size,),) = connection.execute(_BYTES, (column.relation.as_string(connection),)).fetchall()
+        queries = sample_queries(connection, column, size, QUERIES)
+        for recall in measure_recall(connection, column, queries, k):
+            recalls.append(recall)
+            if time.monotonic() > end:
+                break
     return confidence_interval(recalls) if recalls else None

@@ -7,8 +7,8 @@ from typing import Any
 
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.text import counted
-from pgvector_seed.migrate.contract import as_data
-from pgvector_seed.migrate.indexes import BuildResult, DeclaredState
+from pgvector_seed.migrate.index_states import DeclaredState
+from pgvector_seed.migrate.indexes import BuildResult
 
 
 def states_as_data(states: Sequence[DeclaredState]) -> dict[str, Any]:

@@ -278,7 +278,9 @@ def test_declared_indexes_of_any_access_method_are_read() -> None:
         {"method": "hnsw", "m": 8, "column": "title", "as": "halfvec", "name": "small"},
         {"method": "diskann", "storage_layout": "memory_optimized", "max_alpha": 1.2},
     ]
-    declared = declarations(parse({"tables": json.dumps({"t": {"metric": "l2", "index": indexes}})}).tables)["t"].index or ()
+    declared = (
+        declarations(parse({"tables": json.dumps({"t": {"metric": "l2", "index": indexes}})}).tables)["t"].index or ()
+    )
     assert as_data(declared[0]) == {
         "method": "hnsw",
         "column": "title",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from psycopg import errors, sql
@@ -123,7 +123,7 @@ def _read_catalogue(connection: Connection, declaration: Declaration, built: Seq
     return {"schema": require_extension(connection).schema, "tables": tables}
 
 
-def record_built(connection: Connection, names: Sequence[str]) -> None:
+def record_built(connection: Connection, names: Collection[str]) -> None:
     """Record the names of the declared indexes that exist or are about to be built."""
     connection.execute("UPDATE pgvector_seed.deployment SET indexes = %s", (Jsonb(sorted(names)),))
 
