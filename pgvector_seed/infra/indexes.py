@@ -70,7 +70,7 @@ class IndexesProvider(ResourceProvider):
 def build_indexes(props: Properties) -> Properties:
     """Build the indexes of the resource's inputs, and return its outputs."""
     with connect(props["conninfo"]) as connection:
-        result = build(connection, report, BuildOptions(memory_bytes=parse_size(props["memory"] or "")))
+        result = build(connection, report, BuildOptions(memory_bytes=parse_size(props.get("memory") or "")))
     inputs = {name: props[name] for name in _INPUTS if name in props}
     return {**inputs, **_outputs(result.states)}
 

@@ -100,7 +100,7 @@ def test_from_nothing_to_verified_and_back(shop: Shop, main: str) -> None:
     stack = shop.stack
     if main:
         shop.move_into(main)
-    assert "7 to create" in stack.pulumi("preview")
+    assert "8 to create" in stack.pulumi("preview")
     stack.pulumi("stack", "rm", "--yes", "--preserve-config")
     printed = shop.run("bash", "-euc", readme_block("run: component", README))
     assert f"{FIRST} applied in" in printed

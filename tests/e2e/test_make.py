@@ -279,8 +279,8 @@ def test_both_engines_share_the_ledger(clone: Path) -> None:
     """The engine that comes second finds everything in place."""
     first = make(clone, "up", ENGINE="pulumi")
     assert "applied in" not in first
-    assert "6 created" in first
-    assert "6 unchanged" in make(clone, "up", ENGINE="pulumi")
+    assert "7 created" in first
+    assert "7 unchanged" in make(clone, "up", ENGINE="pulumi")
     assert run(["git", "diff", "--stat"], clone).stdout == ""
     config = clone / ".local" / "18" / "Pulumi.dev.yaml"
     before = config.read_text()
@@ -288,7 +288,7 @@ def test_both_engines_share_the_ledger(clone: Path) -> None:
     refused = make(clone, "destroy", ENGINE="pulumi", YES="1", code=2)
     config.write_text(before)
     assert "destroying obeys the last up, which said revert" in refused
-    assert "6 deleted" in make(clone, "destroy", ENGINE="pulumi", YES="1")
+    assert "7 deleted" in make(clone, "destroy", ENGINE="pulumi", YES="1")
     assert "nothing to destroy" in make(clone, "destroy", ENGINE="pulumi")
     assert "2 created" in make(clone, "up")
 
@@ -313,13 +313,13 @@ def test_a_refused_up_does_not_look_as_if_its_outputs_were_removed(clone: Path) 
 @pytest.mark.usefixtures("cli")
 def test_what_one_engine_did_the_other_finds_out(clone: Path) -> None:
     """Pulumi's state does not hide that the other engine dropped or created the deployment."""
-    assert "6 created" in make(clone, "up", ENGINE="pulumi")
+    assert "7 created" in make(clone, "up", ENGINE="pulumi")
     make(clone, "destroy", YES="1")
-    assert "3 created" in make(clone, "up", ENGINE="pulumi")
+    assert "4 created" in make(clone, "up", ENGINE="pulumi")
     make(clone, "stop")
     shutil.rmtree((clone / ".local" / "18" / "home").resolve())
     with socket.create_server(("127.0.0.1", int((clone / ".local" / "18" / "port").read_text()))):
-        assert "3 created" in make(clone, "up", ENGINE="pulumi"), "a new server, and on another port"
+        assert "4 created" in make(clone, "up", ENGINE="pulumi"), "a new server, and on another port"
     make(clone, "destroy", ENGINE="pulumi", YES="1")
     make(clone, "up")
     refused = make(clone, "destroy", ENGINE="pulumi", YES="1", code=2)
@@ -347,7 +347,7 @@ def test_what_a_killed_cli_leaves_half_written_is_cleared_away(clone: Path) -> N
     lock = state / "locks" / "organization" / "pgvector-seed" / "dev" / "x.json"
     lock.parent.mkdir(parents=True, exist_ok=True)
     lock.write_text("")
-    assert "6 unchanged" in make(clone, "up", ENGINE="pulumi")
+    assert "7 unchanged" in make(clone, "up", ENGINE="pulumi")
 
 
 SLOW = "SELECT pg_sleep(600)"

@@ -49,12 +49,12 @@ def test_every_target_works(clone: Path) -> None:
     """Regression: every target but preview ended with advice that make itself undid."""
     assert "All 7 answers are the article's." in make(clone, "seed")
     assert "checks: 11 passed" in make(clone, "verify")
-    assert "29 unchanged" in make(clone, "preview")
-    assert "29 unchanged" in make(clone, "up")
+    assert "30 unchanged" in make(clone, "preview")
+    assert "30 unchanged" in make(clone, "up")
     assert "roles need Pulumi's engine" in make(clone, "up", code=2, ENGINE="standalone")
     strays: dict[str, Any] = {"PGPASSWORD": "stray", "PGOPTIONS": "-c role=stray", "PGHOSTADDR": "192.0.2.1"}
-    assert "29 deleted" in make(clone, "destroy", YES="1", **strays)
-    assert "29 created" in make(clone, "up"), "from nothing, with roles at once"
+    assert "30 deleted" in make(clone, "destroy", YES="1", **strays)
+    assert "30 created" in make(clone, "up"), "from nothing, with roles at once"
 
 
 def test_in_a_shell_of_make_env_the_advice_works(clone: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_stack_that_loses_the_key_gets_the_commands_that_set_it_again(clone: P
     advice = re.search(r"pulumi config set .*(?=\. To keep the data without roles)", refused)
     assert advice is not None, refused
     shell(clone, advice[0])
-    assert "29 unchanged" in make(clone, "up")
+    assert "30 unchanged" in make(clone, "up")
 
 
 def test_a_server_that_is_gone_is_filled_anew(clone: Path) -> None:
@@ -80,12 +80,12 @@ def test_a_server_that_is_gone_is_filled_anew(clone: Path) -> None:
     make(clone, "stop")
     shutil.rmtree((clone / ".local" / "18" / "home").resolve())
     assert "All 7 answers are the article's." in make(clone, "up")
-    assert "29 unchanged" in make(clone, "up")
+    assert "30 unchanged" in make(clone, "up")
 
 
 def test_a_stack_without_roles_again_keeps_the_data(clone: Path) -> None:
     """The commands of docs/roles.md remove the roles and keep the data."""
     commands = readme_block("run: without roles", "docs/roles.md").replace("app_owner", quoted(NAMES.owner))
     shell(clone, "export PULUMI_SKIP_CONFIRMATIONS=true\n" + commands)
-    assert "6 unchanged" in make(clone, "up")
+    assert "7 unchanged" in make(clone, "up")
     assert "checks: 11 passed" in make(clone, "verify")

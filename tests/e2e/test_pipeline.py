@@ -36,7 +36,7 @@ def failures(stack: Stack, name: str = "junit") -> list[str]:
 
 def test_preview_changes_nothing_and_keeps_its_text(stack: Stack) -> None:
     output = pipeline(stack, "preview")
-    assert "6 to create" in output
+    assert "7 to create" in output
     assert (stack.folder / "reports" / "preview.txt").read_text() == output
     assert ask(stack.conninfo, WHAT_IS_THERE) == NOTHING
 
@@ -51,7 +51,7 @@ def test_deploy_and_again(stack: Stack, tmp_path: Path) -> None:
     assert "### seed verify: passed" in summary.read_text()
     assert failures(stack) == []
     second = pipeline(stack, "deploy")
-    assert "6 unchanged" in second
+    assert "7 unchanged" in second
     assert "::notice" not in second
     assert "reports" not in run(["git", "status", "--porcelain"], stack.folder).stdout
 
@@ -59,7 +59,7 @@ def test_deploy_and_again(stack: Stack, tmp_path: Path) -> None:
 def test_the_documented_commands(stack: Stack) -> None:
     done = run(["bash", "-euc", readme_block("run: pipeline.sh", "docs/pipelines.md")], stack.folder, **stack.settings)
     assert done.returncode == 0, done.stdout
-    assert "6 to create" in done.stdout
+    assert "7 to create" in done.stdout
     assert "15 checks: 11 passed" in done.stdout
 
 
@@ -163,13 +163,13 @@ def test_three_roles_over_tls(stack: Stack, names: Names, server: Server, tmp_pa
     with encrypted(server, tmp_path) as tls:
         stack.settings |= {"PGHOST": "localhost", "PGPORT": str(tls.port)}
         stack.settings |= {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(tls.root)}
-        assert "29 to create" in pipeline(stack, "preview")
+        assert "30 to create" in pipeline(stack, "preview")
         output = pipeline(stack, "deploy")
         print(output)  # what an operator sees; pytest shows it with -s
         assert output.count("All 7 answers are the article's.") == 1
         assert re.findall(r"(?m)^tls +pass|pass +tls", output) == ["pass  tls"] * 3
         assert output.count("15 checks: 12 passed, 3 not declared") == 3
-        assert "29 unchanged" in pipeline(stack, "deploy")
+        assert "30 unchanged" in pipeline(stack, "deploy")
         for report in ("junit", "junit-reader", "junit-writer"):
             assert failures(stack, report) == []
         ask(stack.conninfo, f"ALTER ROLE {quoted(names.reader)} PASSWORD 'another'")

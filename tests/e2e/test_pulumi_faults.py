@@ -131,7 +131,7 @@ def test_a_host_that_is_unknown_at_preview(stack: Stack) -> None:
     """The address of a server created in the same program is unknown at preview, where Terraform cannot plan."""
     stack.write("__main__.py", HOST_OF_A_RESOURCE.format(host="127.0.0.1"))
     stack.write("made_here.py", MADE_HERE)
-    assert "7 to create" in stack.pulumi("preview")
+    assert "8 to create" in stack.pulumi("preview")
     stack.up()
     assert ask(stack.conninfo, WHAT_IS_THERE) == EVERYTHING
 

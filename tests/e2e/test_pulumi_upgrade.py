@@ -55,7 +55,7 @@ def test_providers_that_have_moved_are_learnt_by_one_up(stack: Stack, names: Nam
         assert "No module named 'infra'" in stack.pulumi(*VERBS[verb], code=1)
     updated = stack.up()
     assert "3 updated" in updated
-    assert "26 unchanged" in updated
+    assert "27 unchanged" in updated
     assert "applied in" not in updated
     assert (contents(), password(stack, "writer")) == (before, secret)
     assert_no_drift(stack)

@@ -153,7 +153,7 @@ def test_a_server_of_ones_own(machine: Machine, shell: str, empty_database: str,
     assert all(f"`{command}`" in TEXT.replace("\n", " ") for command in PIPELINE)
     output = machine.type(shell, "\n".join([deploy, *PIPELINE[:2], "python -m seed sample", PIPELINE[2]]), **engine)
     assert "0001_create_embeddings applied in" in output
-    assert "6 unchanged" in output
+    assert "7 unchanged" in output
     assert re.search(r"15 checks: \d+ passed, \d+ not declared", output)
 
     machine.type(shell, "pulumi stack rm --yes --force mine", **engine)

@@ -136,7 +136,7 @@ def test_the_password_is_a_secret_for_the_engine(monkeypatch: pytest.MonkeyPatch
     set_mocks(Watch())
     roles = Roles(Role("o"), Role("w", password="given-passw0rd"), Role("r"))
     declare(VectorDatabaseArgs(host="db", roles=roles, policy="warn"))
-    assert len([value for value in hidden if PASSWORD in value]) == 3
+    assert len([value for value in hidden if PASSWORD in value]) == 4
     assert len([value for value in hidden if "given-passw0rd" in value]) == 1
     assert not [value for value in plain if PASSWORD in value or "given-passw0rd" in value]
     assert json.dumps("db") in plain, "where the server is, a preview shows"
