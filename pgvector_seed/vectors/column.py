@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import RawCursor, sql
 
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.vectors.definition import indexed_expression
+from pgvector_seed.vectors.definition import indexed_expression, indexed_type
 from pgvector_seed.vectors.metrics import OPERATORS
 
 # Of an index on bits, this many candidates for each row of the result are ranked by their full vectors. Measured with
@@ -64,6 +64,13 @@ class VectorColumn:
     def relation(self) -> sql.Composable:
         """The quoted name of the table."""
         return sql.Identifier(self.schema, self.table)
+
+    @property
+    def distances(self) -> set[tuple[str, str]]:
+        """The metric and the type of each distance in the reader's query: of the vectors, and in the index."""
+        assert self.metric is not None
+        ordering = "hamming" if self.bits else self.metric
+        return {(self.metric, self.type), (ordering, indexed_type(self.type, cast=self.cast, bits=self.bits))}
 
     @property
     def operator(self) -> sql.Composable:

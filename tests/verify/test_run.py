@@ -21,6 +21,14 @@ from tests.conftest import DISKANN, ask
 from tests.verify.helpers import CONTRACT, declared, failing, results, run_sql, with_status
 
 LOGIN = "a_checker"
+PLAIN = "embedding vector_cosine_ops"
+HALF = "CAST(embedding AS halfvec(32)) halfvec_cosine_ops"
+BITS = "CAST(binary_quantize(embedding) AS bit(32)) bit_hamming_ops"
+KEYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "plain": (PLAIN, {}),
+    "half": (HALF, {"as": "halfvec"}),
+    "bits": (BITS, {"bits": True}),
+}
 
 
 @pytest.fixture
@@ -175,6 +183,21 @@ def test_a_right_that_only_the_query_misses(base: str) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("form", "function"),
+    [
+        ("half", "public.cosine_distance(public.halfvec,public.halfvec)"),
+        ("bits", "public.hamming_distance(bit,bit)"),
+    ],
+)
+def test_a_right_on_the_distance_in_the_index(base: str, form: str, function: str) -> None:
+    key, declaration = KEYS[form]
+    run_sql(base, f"DROP INDEX items_embedding_hnsw; CREATE INDEX of_form ON items USING hnsw ({key})")
+    run_sql(base, f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")
+    contract = declared({"indexes": [{"name": "of_form", **declaration}]})
+    assert failing(base, contract, "roles") == {"roles": f"items_reader lacks EXECUTE on the function {function}"}
+
+
 def test_what_the_server_refuses_the_reader_is_a_failure(base: str) -> None:
     """The reader's own query finds missing rights that no check tests by name."""
     run_sql(
@@ -270,16 +293,6 @@ def test_an_index_of_another_access_method_is_checked_like_any(base: str) -> Non
     run_sql(base, missing.outcome.remedy)
     passed_ = with_status(results(base, contract, "index", "plan"), Status.PASS)
     assert passed_ == {"index": "valid and usable", "plan": f"uses {index['name']}"}
-
-
-PLAIN = "embedding vector_cosine_ops"
-HALF = "CAST(embedding AS halfvec(32)) halfvec_cosine_ops"
-BITS = "CAST(binary_quantize(embedding) AS bit(32)) bit_hamming_ops"
-KEYS: dict[str, tuple[str, dict[str, Any]]] = {
-    "plain": (PLAIN, {}),
-    "half": (HALF, {"as": "halfvec"}),
-    "bits": (BITS, {"bits": True}),
-}
 
 
 @pytest.mark.parametrize("is_declared", [True, False], ids=["declared", "in the catalog"])

@@ -64,10 +64,11 @@ def read_faults(context: Context, reader: str) -> Iterator[Fault]:
     yield from _missing(context, reader, READ_COMMANDS)
     column = context.vector_column
     if column is not None and column.metric is not None:
-        values = (column.extension, OPERATORS[column.metric], column.type, reader)
-        for (name,) in context.connection.execute(_REVOKED_FUNCTION, values):
-            grant = f"GRANT EXECUTE ON FUNCTION {name} TO {context.quote(reader)};"
-            yield Fault(f"{reader} lacks EXECUTE on the function {name}", grant)
+        for metric, type_ in column.distances:
+            values = (column.extension, OPERATORS[metric], type_, reader)
+            for (name,) in context.connection.execute(_REVOKED_FUNCTION, values):
+                grant = f"GRANT EXECUTE ON FUNCTION {name} TO {context.quote(reader)};"
+                yield Fault(f"{reader} lacks EXECUTE on the function {name}", grant)
 
 
 def write_faults(context: Context, writer: str) -> Iterator[Fault]:

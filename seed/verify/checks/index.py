@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pgvector_seed.migrate.contract import DeclaredIndex
+from pgvector_seed.migrate.contract import DeclaredIndex, DeclaredTable
 from pgvector_seed.postgres.catalog import IndexBuilder, find_builder
 from pgvector_seed.vectors.indexes import VectorIndex, indexes_named
 from pgvector_seed.vectors.metrics import OPERATORS
@@ -33,7 +33,7 @@ def run(context: Context) -> Outcome:
         return not_declared("an index")
     if context.declared.vector is not None and context.catalog_column is None:
         return skipped(f"after column: the column {context.declared.vector} does not exist")
-    expected = ", ".join(_describe(index, context.declared.metric) for index in indexes)
+    expected = ", ".join(_describe(index, context.declared) for index in indexes)
     faults = [fault for index in indexes for fault in _faults(context, index)]
     if not faults:
         return passed(f"{len(indexes)} valid and usable" if len(indexes) > 1 else "valid and usable", expected)
@@ -42,18 +42,17 @@ def run(context: Context) -> Outcome:
     return failed_with(expected, plain, blocks=READER_CHECKS if useless else frozenset())
 
 
-def _describe(index: DeclaredIndex, metric: str | None) -> str:
+def _describe(index: DeclaredIndex, table: DeclaredTable) -> str:
     parameters = ", ".join(f"{name} = {value}" for name, value in (index.parameters or {}).items())
-    key = _key("the column", cast=index.cast, bits=index.bits) if index.cast or index.bits else None
-    on = key and f"on {key}"
-    return " ".join(
-        filter(None, [index.name, index.method, on, metric and f"for {metric}", parameters and f"with {parameters}"])
-    )
+    key = _key(index.column or table.vector or "the column", cast=index.cast, bits=index.bits)
+    is_plain = not (index.cast or index.bits)
+    words = [index.name, index.method, None if is_plain else f"on {key}", table.metric and f"for {table.metric}"]
+    return " ".join(filter(None, [*words, parameters and f"with {parameters}"]))
 
 
 def _key(columns: str, *, cast: str | None, bits: bool | None) -> str:
     """Return the key of an index in words."""
-    return f"the bits of {columns}" if bits else f"{columns} as {cast}" if cast else columns
+    return f"the bits of {columns}" if bits else f"{columns} cast to {cast}" if cast else columns
 
 
 def _faults(context: Context, index: DeclaredIndex) -> Iterator[_IndexFault]:
@@ -65,6 +64,8 @@ def _faults(context: Context, index: DeclaredIndex) -> Iterator[_IndexFault]:
     for actual in existing:
         builder = find_builder(context.connection, actual.oid) if actual.is_broken else None
         differences = list(_differences(context, index, actual, builder))
+        if not differences:
+            continue
         if builder or successor:  # a REINDEX or a DROP INDEX and the build would wait for each other
             remedy = _WAIT
         else:
