@@ -16,7 +16,7 @@ from pgvector_seed.vectors.index_drop import drop_index as drop_index
 from pgvector_seed.vectors.index_drop import drop_one, drop_unattached
 from pgvector_seed.vectors.index_limits import require_buildable
 from pgvector_seed.vectors.index_lock import index_locked
-from pgvector_seed.vectors.index_partitions import build_partitions, tables_of
+from pgvector_seed.vectors.index_partitions import build_partitions, refuse_foreign_tables, tables_of
 from pgvector_seed.vectors.index_rows import count_left_out
 from pgvector_seed.vectors.index_steps import CURRENT, NEW, OLD, SUFFIXES, Action, NamedIndex, Step, next_step
 from pgvector_seed.vectors.index_target import IndexTarget, resolve
@@ -39,6 +39,7 @@ def build_index(
     with translated(f"building the index {printable(definition.name)}"):
         target = resolve(connection, definition)
         operator_class = require_buildable(connection, target)
+        refuse_foreign_tables(connection, target.table, target.shown)
         with index_locked(connection, definition.schema, definition.name, report) as key:
             work = IndexBuild(connection, target, operator_class, report, key, memory_bytes)
             return _Steps(work).run()

@@ -90,10 +90,11 @@ def find_index_builder(connection: Connection, tables: Sequence[int]) -> tuple[i
 
 def wait_for_builders(connection: Connection, tables: Sequence[int], name: str, report: Progress) -> None:
     """Wait while another session builds an index on one of these tables: two builds of a table are a deadlock."""
-    builder: str | None = None
+    reported: int | None = None
     while row := find_index_builder(connection, tables):
-        if row[2] != builder:
-            builder = row[2]
+        _, _, builder, pid = row
+        if pid != reported:
+            reported = pid
             report(f"{name}: waiting for the build of an index by {builder}")
         pause(POLL_SECONDS)
 
@@ -105,18 +106,17 @@ def with_short_locks(
 
     ``relations`` are the oids that it locks: the session in the way is reported.
     """
-    holder: str | None = None
+    reported: int | None = None
     while True:
         try:
             with connection.transaction():
                 connection.execute("SELECT pg_catalog.set_config('lock_timeout', %s, true)", (LOCK_TIMEOUT,))
                 work()
         except (errors.LockNotAvailable, errors.DeadlockDetected):
-            rows = query_catalog(connection, _HOLDER, (list(relations),))
-            now = describe_session(rows[0]) if rows else "a session that has ended in the meantime"
-            if now != holder:
-                holder = now
-                report(f"{name}: waiting for a lock of {holder}")
+            for holder in query_catalog(connection, _HOLDER, (list(relations),)):
+                if holder[3] != reported:
+                    report(f"{name}: waiting for a lock of {describe_session(holder)}")
+                reported = holder[3]
             pause(RETRY_SECONDS)
         else:
             return

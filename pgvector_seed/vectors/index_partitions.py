@@ -60,6 +60,16 @@ def tables_of(connection: Connection, table: int) -> list[int]:
     return [table, *(part.oid for part in partitions(connection, table))]
 
 
+def refuse_foreign_tables(connection: Connection, table: int, shown: str) -> None:
+    """Raise InputError if a partition is a foreign table: the index of the table would never be valid."""
+    for part in partitions(connection, table):
+        if part.kind == "f":
+            raise InputError(
+                f"the index {shown}: the partition {printable(part.table)} is a foreign table, which has no index",
+                "Detach that partition, or declare an index for each of the others.",
+            )
+
+
 def build_partitions(work: IndexBuild, name: str) -> None:
     """Create the index ``name`` of a partitioned table if it is missing, build what its partitions lack, and attach it.
 
@@ -70,7 +80,6 @@ def build_partitions(work: IndexBuild, name: str) -> None:
     if not named_indexes(connection, schema, [name]):
         work.create_only(name, target.relation, target.table)
     parts = partitions(connection, target.table)
-    _refuse_foreign(parts, target.shown)
     root = named_indexes(connection, schema, [name])[name]
     attached = {index.table: index for index in (root, *indexes_below(connection, root.oid))}
     for part in parts:
@@ -100,7 +109,7 @@ def part_names(name: str, partition: str) -> list[str]:
 
 def _attach(work: IndexBuild, parent: CatalogIndex, part: Partition, index: CatalogIndex) -> None:
     attach = sql.SQL("ALTER INDEX {} ATTACH PARTITION {}").format(parent.sql_name, index.sql_name)
-    work.with_short_locks([part.oid, index.oid, parent.oid], attach)
+    work.with_short_locks([part.oid, part.parent, index.oid, parent.oid], attach)
 
 
 def _built(work: IndexBuild, part: Partition) -> CatalogIndex | None:
@@ -122,12 +131,3 @@ def _built(work: IndexBuild, part: Partition) -> CatalogIndex | None:
     else:
         work.create_only(free, part.sql_name, part.oid)
     return named_indexes(work.connection, part.schema, [free]).get(free)
-
-
-def _refuse_foreign(parts: list[Partition], shown: str) -> None:
-    for part in parts:
-        if part.kind == "f":
-            raise InputError(
-                f"the index {shown}: the partition {printable(part.table)} is a foreign table, which has no index",
-                "Detach that partition, or declare an index for each of the others.",
-            )

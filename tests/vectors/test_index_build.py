@@ -198,9 +198,9 @@ def test_settings_are_of_the_session_and_restored(database: str) -> None:
 @pytest.mark.newest
 def test_the_memory_that_the_client_set_is_kept(database: str) -> None:
     make_table(database, 10)
-    options = "-c maintenance_work_mem=70MB -c max_parallel_maintenance_workers=0"
+    options = "-c maintenance_work_mem=20MB -c max_parallel_maintenance_workers=0"
     _, lines = build(make_conninfo(database, options=options), define(), memory_bytes=1 << 30)
-    assert lines[0].endswith("maintenance_work_mem 70 MB, 0 workers")
+    assert lines[0].endswith("maintenance_work_mem 20 MB, 0 workers")
 
 
 @pytest.mark.newest
