@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg import errors, sql
@@ -74,6 +74,7 @@ class Target:
 
     ``equal`` has the schema and the name of the operator by which each column of the key is unique.
     ``metric`` is None if neither the contract nor an index tells it. ``extension`` is pgvector's schema.
+    ``declared_indexes`` are the names of the indexes that the stack declares and builds.
     """
 
     name: TableName
@@ -85,6 +86,7 @@ class Target:
     vector: TargetColumn
     metric: str | None
     extension: str
+    declared_indexes: tuple[str, ...] = ()
 
     @property
     def sql_name(self) -> sql.Identifier:
@@ -123,9 +125,11 @@ def find_target(connection: Connection, table: str | None = None, vector: str | 
         columns = {row[0]: TargetColumn(*row) for row in rows}
         keys = connection.execute(_KEY, (relation.oid,)).fetchall()
     column = _vector_column(name, columns, vector)
-    metric = _metric(connection, name, column.name, declared)
+    own = [entry for entry in declared if parse_name(connection, entry.name) == name]
+    metric = _metric(connection, name, column.name, own)
     key, equal = tuple(row[0] for row in keys), tuple((row[1], row[2]) for row in keys)
-    return Target(name, relation.oid, relation.owner, columns, key, equal, column, metric, extension.schema)
+    indexes = tuple(index.name for entry in own for index in entry.indexes or () if index.column)
+    return Target(name, relation.oid, relation.owner, columns, key, equal, column, metric, extension.schema, indexes)
 
 
 def _did_you_mean(connection: Connection, name: TableName) -> str:
@@ -176,10 +180,13 @@ def _vector_column(name: TableName, columns: Mapping[str, TargetColumn], vector:
     )
 
 
-def _metric(connection: Connection, name: TableName, column: str, declared: tuple[DeclaredTable, ...]) -> str | None:
-    """Return the metric that the contract declares for the column, or that of the column's indexes if they agree."""
+def _metric(connection: Connection, name: TableName, column: str, declared: Sequence[DeclaredTable]) -> str | None:
+    """Return the metric that the contract declares for the column, or that of the column's indexes if they agree.
+
+    ``declared`` are the contract's entries of the table.
+    """
     for table in declared:
-        if table.metric and table.vector == column and parse_name(connection, table.name) == name:
+        if table.metric and table.vector == column:
             return table.metric
     for entry in vector_tables(connection, name.schema):
         if entry["table"] == name.table and entry["vector"] == column:

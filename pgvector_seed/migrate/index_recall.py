@@ -35,6 +35,8 @@ def refuse_low_recall(connection: Connection, ledger: Ledger, built: DeclaredSta
 
 def try_on_sample(connection: Connection, ledger: Ledger, planned: DeclaredState, rows: int, report: Progress) -> None:
     """Build an index on a copy of ``rows`` rows, and raise WrongResultError if its recall is too low."""
+    from pgvector_seed.vectors.index_sample import build_on_sample
+
     with build_on_sample(connection, planned.definition, rows) as copy:
         column = replace(_searched_column(ledger, planned.definition), schema=copy.schema, table=copy.table)
         _judge(connection, ledger, planned, column, f" on a copy of {counted(rows, 'row')}", report)

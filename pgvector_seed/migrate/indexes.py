@@ -25,6 +25,8 @@ from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import translated
 from pgvector_seed.postgres.sessions import Progress
 from pgvector_seed.vectors.index_build import build_index, drop_index
+from pgvector_seed.vectors.index_limits import require_buildable
+from pgvector_seed.vectors.index_target import resolve
 
 _STATUS = f"The declared ones: {PROGRAM} index status"
 
@@ -61,6 +63,8 @@ def build(connection: Connection, report: Progress, options: BuildOptions) -> Bu
     chosen = _chosen(ledger, options.names)
     before = [state for state in states(connection, ledger) if state.definition.name in chosen and not state.waits]
     work = [state for state in before if not state.is_ready]
+    for state in work:
+        require_buildable(connection, resolve(connection, state.definition))
     _record(connection, ledger, {state.definition.name for state in work}, report)
     if options.sample_rows:
         for state in work:

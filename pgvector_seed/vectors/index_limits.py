@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+
 from psycopg import sql
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.text import did_you_mean
 from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.conninfo import escaped_role
 from pgvector_seed.postgres.snapshot import query_catalog
 from pgvector_seed.vectors.definition import LONGEST_NAME
 from pgvector_seed.vectors.index_target import IndexTarget
@@ -53,9 +56,10 @@ def require_owner(connection: Connection, oid: int, table: str, owner: str) -> N
     """Raise InputError if this session's role may not index the table: it is neither its owner nor a member of it."""
     ((may, role),) = query_catalog(connection, _MAY_BUILD, (oid,))
     if not may:
+        options = shlex.quote(f"-c role={escaped_role(owner)}")
         raise InputError(
             f"the role {role} cannot index the table {table}: it is owned by {owner}",
-            f"Connect as {owner}, or as a member of that role.",
+            f"Connect as {owner}, or as a member of it that takes its role: PGOPTIONS={options}",
         )
 
 

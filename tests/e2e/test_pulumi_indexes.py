@@ -89,7 +89,7 @@ def test_the_owner_builds_the_index_of_a_stack_with_roles(stack: Stack, names: N
 def test_a_bad_index_is_refused_at_preview(stack: Stack) -> None:
     set_index(stack, "index.method", "hnsw")
     set_index(stack, "index.m", "1000")
-    output = stack.pulumi("preview", code=255)
+    output = stack.pulumi("preview", code=1)
     assert "m must be an integer from 2 to 100" in output
     assert "pulumi config set --path 'tables[\"embeddings\"].index.m' 16" in output
 

@@ -33,9 +33,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def declared(*indexes: dict[str, Any], rows: int | None = 100) -> Declaration:
+def declared(*indexes: dict[str, Any], rows: int | None = 100, **facts: Any) -> Declaration:
     """Return a declaration of items with these indexes, or with one that has m = 8."""
-    table: dict[str, Any] = {"metric": "cosine", "index": indexes or [{"method": "hnsw", "parameters": {"m": 8}}]}
+    index = indexes or [{"method": "hnsw", "parameters": {"m": 8}}]
+    table: dict[str, Any] = {"metric": "cosine", "index": index, **facts}
     return declare(tables={"items": table if rows is None else {**table, "rows": rows}})
 
 
