@@ -62,6 +62,7 @@ JOIN pg_catalog.pg_opclass c ON c.oid = i.indclass[0]
 JOIN pg_catalog.pg_amop s ON s.amopfamily = c.opcfamily AND s.amoppurpose = 'o'
 WHERE i.indrelid = ANY (%s)
 """
+_BROKEN = "SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = ANY (%s) AND NOT (indisvalid AND indisready)"
 
 
 class VectorIndex(NamedTuple):
@@ -122,6 +123,11 @@ def indexes_on_column(connection: Connection, table: int, column: int) -> list[C
 def vector_index_names(connection: Connection, tables: Sequence[int]) -> set[str]:
     """Return the unqualified names of the indexes that can order by distance. ``tables`` are oids."""
     return {name for (name,) in connection.execute(_ON_TABLES, (tables,))}
+
+
+def broken_indexes(connection: Connection, tables: Sequence[int]) -> list[int]:
+    """Return the oids of the indexes that no query may use. ``tables`` are oids."""
+    return [oid for (oid,) in connection.execute(_BROKEN, (tables,))]
 
 
 def create_index(

@@ -584,8 +584,16 @@ def test_the_commands_of_the_docs(database: str, tmp_path: Path) -> None:
     assert (done.returncode, "1 row copied" in done.stdout) == (0, True), done.stdout
 
 
-def test_an_index_that_is_there_before_the_data_is_named(table: str, tmp_path: Path) -> None:
-    ask(table, "CREATE INDEX slow ON items USING hnsw (embedding vector_l2_ops)")
+@pytest.mark.parametrize(
+    "key",
+    [
+        "embedding vector_l2_ops",
+        "(embedding::halfvec(3)) halfvec_l2_ops",
+        "(binary_quantize(embedding)::bit(3)) bit_hamming_ops",
+    ],
+)
+def test_an_index_that_is_there_before_the_data_is_named(table: str, tmp_path: Path, key: str) -> None:
+    ask(table, f"CREATE INDEX slow ON items USING hnsw ({key})")
     output = load(table, save(tmp_path / "v.npy", vectors(20)), "--table", "items", "--number-from", "1")
     assert output.count("note: the hnsw index slow exists before the data") == 2, "first, and in the summary"
     bad = write_jsonl(tmp_path / "a.jsonl", [{"id": 1, "embedding": [1]}])

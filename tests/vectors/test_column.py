@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from pgvector_seed.postgres.connection import connect
 from pgvector_seed.vectors import column
-from pgvector_seed.vectors.column import VectorColumn
+from pgvector_seed.vectors.column import VectorColumn, fetch_all
 from pgvector_seed.vectors.exact import exact_distances
 from pgvector_seed.vectors.explain import plan_cached, plan_once
 from pgvector_seed.vectors.queries import sample_queries
@@ -171,12 +172,14 @@ def test_names_are_quoted(new_database: Callable[..., str]) -> None:
 
 @pytest.mark.parametrize(("asked", "index"), [(HALF, "half"), (BITS, "of_bits")], ids=["half", "bits"])
 def test_a_cast_and_bits_are_searched_by_their_index(database: str, asked: VectorColumn, index: str) -> None:
-    """Recall is that of this query, against the neighbors by the full vectors."""
+    """Recall is that of this query, whose distances are those of the full vectors."""
     ask(database, LATENT)
     with connect(database) as connection, connection.transaction():
         queries = sample_queries(connection, asked, 1, 40)
         assert {scan.index for scan in plan_once(connection, asked, queries[0], 10)} == {index}
         assert {scan.index for scan in plan_cached(connection, asked, queries[0], 10)} == {index}
+        nearest = fetch_all(connection, asked.nearest(sql.SQL("$1"), sql.SQL("$2")), queries[0], 10)
+        assert {row[0] for row in nearest} <= set(exact_distances(connection, asked, queries[0], 3000))
         assert 0.9 < statistics.mean(measure_recall(connection, asked, queries, 10)) <= 1
         connection.execute("SET LOCAL hnsw.ef_search = 1")
         assert statistics.mean(measure_recall(connection, asked, queries, 10)) < 0.5, "the index gives the rows"

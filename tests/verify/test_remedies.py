@@ -34,6 +34,10 @@ DROP TABLE items; CREATE TABLE items (id bigint PRIMARY KEY, embedding vector(32
 CREATE TABLE items_0 PARTITION OF items FOR VALUES WITH (MODULUS 1, REMAINDER 0);
 CREATE INDEX items_embedding_hnsw ON items USING hnsw (embedding vector_cosine_ops);
 """
+CAST_AND_BITS = """
+CREATE INDEX half ON items USING hnsw ((embedding::halfvec(32)) halfvec_l2_ops);
+CREATE INDEX of_bits ON items USING hnsw ((binary_quantize(embedding)::bit(32)) bit_hamming_ops)
+"""
 RUNNABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "empty, other dimensions": (EMPTY, {"dimensions": 384}),
     "no vector yet": (ONLY_NULL, {"dimensions": 384}),
@@ -43,6 +47,10 @@ RUNNABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "empty, from text": (f"{WITHOUT_INDEX}ALTER TABLE items ALTER embedding TYPE text; {EMPTY}", {}),
     "filled, other type": ("", {"type": "halfvec"}),
     "filled, other type back": (f"{HALF}CREATE INDEX i ON items USING hnsw (embedding halfvec_l2_ops)", {}),
+    "filled, indexes on a cast and on bits": (
+        f"{WITHOUT_INDEX} {CAST_AND_BITS}",
+        {"type": "sparsevec"},
+    ),
     "empty partitions": (PARTITIONED, {"type": "halfvec", "dimensions": 384}),
 }
 
@@ -215,6 +223,22 @@ def test_the_build_of_an_index_of_the_stack_is_waited_for(base: str) -> None:
         until(lambda: not ask(base, building))
         (left,) = results(base, of_stack(), "index")
         assert left.outcome.remedy == BUILD
+
+
+def test_the_build_of_a_partition_is_waited_for(base: str) -> None:
+    """The index of a partition has another name than that of its table."""
+    ask(base, f"{PARTITIONED} ALTER INDEX items_embedding_hnsw RENAME TO items_embedding_other")
+    ask(base, "CREATE INDEX items_embedding_hnsw_new ON ONLY items USING hnsw (embedding vector_cosine_ops)")
+    build = "CREATE INDEX CONCURRENTLY part ON items_0 USING hnsw (embedding vector_cosine_ops)"
+    building = "SELECT pid FROM pg_stat_progress_create_index WHERE index_relid = to_regclass('part')"
+    assert failing(base, of_stack(), "index").keys() == {"index"}
+    with closing(psycopg.connect(base, autocommit=True)) as builder, psycopg.connect(base) as holder:
+        holder.execute("LOCK TABLE items_0 IN ROW EXCLUSIVE MODE")
+        builder.pgconn.send_query(build.encode())
+        ((pid,),) = until(lambda: ask(base, building))
+        (result,) = results(base, of_stack(), "index")
+    words = f"public.items_embedding_hnsw_new is being built, by server process {pid}"
+    assert result.outcome.message == f"the index items_embedding_hnsw is absent; {words}"
 
 
 TOO_WIDE = "hnsw takes at most 2,000 dimensions of vector, and the column has 3,072. "

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pgvector_seed.migrate.contract import DeclaredIndex, DeclaredTable
 from pgvector_seed.postgres.catalog import IndexBuilder, find_builder
-from pgvector_seed.vectors.indexes import VectorIndex, indexes_named
+from pgvector_seed.vectors.indexes import VectorIndex, broken_indexes, indexes_named
 from pgvector_seed.vectors.metrics import OPERATORS
 
 from ..context import Context
@@ -78,12 +78,14 @@ def _faults(context: Context, index: DeclaredIndex) -> Iterator[_IndexFault]:
 
 def _build_of_successor(context: Context, index: DeclaredIndex) -> str | None:
     """Describe the build of the index that will get the name of this index of a stack; None if there is none."""
-    if index.column is None:
+    new = indexes_named(context.connection, context.name.schema, index.name + _NEW) if index.column else []
+    if not new or new[0].table != context.table.oid or not new[0].is_broken:
         return None
-    for actual in indexes_named(context.connection, context.name.schema, index.name + _NEW):
-        if actual.is_broken and (builder := find_builder(context.connection, actual.oid)):
-            return f"{actual.name} {_being_built(builder)}"
-    return None
+    # The index of a partition has a name of its own until it is attached.
+    partitions = [leaf.oid for leaf in context.leaves if leaf.oid != context.table.oid]
+    parts = broken_indexes(context.connection, partitions)
+    builders = (find_builder(context.connection, oid) for oid in (new[0].oid, *parts))
+    return next((f"{new[0].name} {_being_built(builder)}" for builder in builders if builder), None)
 
 
 def _missing(context: Context, index: DeclaredIndex, successor: str | None, other: VectorIndex | None) -> _IndexFault:
