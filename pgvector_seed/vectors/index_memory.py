@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 
 from pgvector_seed.common.text import counted
 from pgvector_seed.postgres.connection import Connection
@@ -25,7 +26,8 @@ _BYTES_OF_PROCESS = 32 * MEGABYTE  # the server starts no worker that gets less 
 _MOST = (2**31 - 1) * 1024  # bytes; the largest maintenance_work_mem
 # A build waits for old transactions, and no other session waits behind it. A small heap whose vectors are in TOAST
 # would get no worker. transaction_timeout is new in PostgreSQL 17.
-_LIFTED = ("statement_timeout", "lock_timeout", "transaction_timeout", "min_parallel_table_scan_size")
+_SCAN_SIZE = "min_parallel_table_scan_size"
+_LIFTED = ("statement_timeout", "lock_timeout", "transaction_timeout", _SCAN_SIZE)
 _CHANGED = (*_LIFTED, MEMORY, WORKERS, "client_connection_check_interval")
 _READ = "SELECT name, setting || coalesce(unit, ''), source FROM pg_settings WHERE name = ANY (%s)"
 _PLANNED = "SELECT name, setting::bigint, source FROM pg_settings WHERE name = ANY (%s)"
@@ -102,6 +104,26 @@ def apply_settings(connection: Connection, settings: BuildSettings) -> None:
     """Set the memory and the workers of the session, in a ``build_session``."""
     connection.execute(_SET, (MEMORY, f"{settings.memory // 1024}kB"))
     connection.execute(_SET, (WORKERS, str(settings.workers)))
+
+
+@contextmanager
+def settings_applied(connection: Connection, settings: BuildSettings) -> Iterator[None]:
+    """Build with these settings in the block, in a transaction or not, and reset them at its end.
+
+    A setting that the client or the session made before stays.
+    """
+    values = {MEMORY: f"{settings.memory // 1024}kB", WORKERS: str(settings.workers), _SCAN_SIZE: "0"}
+    sources = query_catalog(connection, _READ, (list(values),))
+    names = [name for name, _, source in sources if source not in ("client", "session")]
+    for name in names:
+        connection.execute(_SET, (name, values[name]))
+    try:
+        yield
+    finally:
+        # The end of a failed transaction restores the settings itself.
+        if connection.info.transaction_status in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
+            for name in names:
+                connection.execute(sql.SQL("RESET {}").format(sql.Identifier(name)))
 
 
 @contextmanager
