@@ -29,10 +29,13 @@ _MOST = (2**31 - 1) * 1024  # bytes; the largest maintenance_work_mem
 _SCAN_SIZE = "min_parallel_table_scan_size"
 _LIFTED = ("statement_timeout", "lock_timeout", "transaction_timeout", _SCAN_SIZE)
 _CHANGED = (*_LIFTED, MEMORY, WORKERS, "client_connection_check_interval")
-_READ = "SELECT name, setting || coalesce(unit, ''), source FROM pg_settings WHERE name = ANY (%s)"
+# set_config takes the bare number of a setting in blocks.
+_READ = """
+SELECT name, setting || CASE WHEN unit = '8kB' THEN '' ELSE coalesce(unit, '') END, source
+FROM pg_settings WHERE name = ANY (%s)
+"""
 _PLANNED = "SELECT name, setting::bigint, source FROM pg_settings WHERE name = ANY (%s)"
 _SET = "SELECT pg_catalog.set_config(%s, %s, false)"
-_BLOCK = "8kB"  # the unit of a setting in blocks: set_config takes the bare number
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class BuildSettings:
     def __str__(self) -> str:
         needed = f"needs about {megabytes(self.needed)}; " if self.needed is not None else ""
         short = self.needed is not None and self.needed > self.memory
-        slow = f"; it does not fit, which takes longer: set indexMemory to {megabytes(self.needed)}" if short else ""
+        slow = f"; it does not fit: set indexMemory to {megabytes(self.needed)}" if short else ""
         return f"{needed}{MEMORY} {megabytes(self.memory)}, {counted(self.workers, 'worker')}{slow}"
 
 
@@ -71,7 +74,8 @@ def estimate_memory(method: str, rows: int, vector: int, parameters: Mapping[str
     if method == "ivfflat":
         lists = int(values["lists"])
         samples = max(10_000, 50 * lists)
-        distances = 4 * (samples * lists + lists * lists + 2 * samples + 3 * lists)
+        drawn = min(rows, samples)
+        distances = 4 * (drawn * lists + lists * lists + 2 * drawn + 3 * lists)
         return round(((samples + 2 * lists) * (vector + 8) + distances) * 1.05)
     return None
 
@@ -143,7 +147,7 @@ def build_session(connection: Connection) -> Iterator[None]:
     finally:
         with suppress(psycopg.Error):  # of a lost connection; the first error is the one to report
             for name, value, source in settings:
-                _restore(connection, name, value.removesuffix(_BLOCK), is_sessions=source == "session")
+                _restore(connection, name, value, is_sessions=source == "session")
 
 
 def _restore(connection: Connection, name: str, value: str, *, is_sessions: bool) -> None:

@@ -31,6 +31,7 @@ from pgvector_seed.vectors.index_target import IndexTarget
 
 _CREATE: LiteralString = "CREATE INDEX CONCURRENTLY {name} ON {table}"
 _CREATE_ONLY: LiteralString = "CREATE INDEX {name} ON ONLY {table}"
+_SHARED_MEMORY = "dsm_impl.c"
 _NO_LONGER_FITS = re.compile(r"hnsw graph no longer fits into maintenance_work_mem after (\d+) tuples")
 
 Parameters: TypeAlias = Mapping[str, int | float | str | bool]
@@ -122,8 +123,10 @@ class IndexBuild(IndexWork):
         self.report(f"{shown}: built in {duration(time.monotonic() - started)}")
 
     def _can_retry(self, error: psycopg.Error) -> bool:
-        """Return True after a deadlock, or if the server had no shared memory, or disk, for workers."""
-        if isinstance(error, errors.DiskFull | errors.OutOfMemory) and self._settings and self._settings.workers:
+        """Return True after a deadlock, or if the server had no shared memory for workers."""
+        # A full /dev/shm is told as a full disk, from another file of the server's source.
+        no_memory = isinstance(error, errors.OutOfMemory) or error.diag.source_file == _SHARED_MEMORY
+        if no_memory and self._settings and self._settings.workers:
             self._workers = 0
             return True
         return isinstance(error, errors.DeadlockDetected)
@@ -144,7 +147,8 @@ class IndexBuild(IndexWork):
     def _prepare(self, shown: str, name: str, table: sql.Identifier, oid: int) -> sql.Composed:
         """Set and report the memory of a build, and return its statement."""
         definition = self.target.definition
-        self._rows = estimate_rows(self.connection, [oid])
+        with self.watch.running(f"{shown}: estimating the rows"):
+            self._rows = estimate_rows(self.connection, [oid])
         parameters = dict(definition.parameters)
         if definition.method == "ivfflat":
             parameters.setdefault("lists", lists_for(self._rows))
