@@ -60,12 +60,13 @@ class _Steps:
         """Perform the steps. Returns True if there were any."""
         step, tries, steps = None, 0, 0
         while True:
-            self.work.wait_for_builders(tables_of(self.connection, self.target.table))
             with self.work.watch.running(f"{self.work.shown}: reading the catalog"):
                 indexes = self._indexes()
                 following = next_step(*map(self._named, indexes), partitioned=self.target.partitioned)
             if following is None:
                 return drop_unattached(self.work, self.name, self.target.table) or steps > 0
+            if self.work.wait_for_builders(tables_of(self.connection, self.target.table)):
+                continue
             tries = tries + 1 if following == step else 1
             if tries > _MOST_TRIES:
                 raise WrongResultError(f"the index {self.work.shown}: {following.action.value} has no effect")

@@ -72,9 +72,9 @@ class IndexWork:
 
         with_short_locks(self.connection, relations, self.shown, self.report, work)
 
-    def wait_for_builders(self, tables: Sequence[int]) -> None:
-        """Wait while another session builds an index on one of these tables."""
-        wait_for_builders(self.connection, tables, self.shown, self.report)
+    def wait_for_builders(self, tables: Sequence[int]) -> bool:
+        """Wait while another session builds an index on one of these tables. Returns False if none does."""
+        return wait_for_builders(self.connection, tables, self.shown, self.report)
 
     def _explain(self, message: str) -> str | None:
         """Return the memory to set after the server's notice that the graph no longer fits."""
@@ -137,7 +137,8 @@ class IndexBuild(IndexWork):
     def _drop_leftover(self, error: psycopg.Error, name: sql.Identifier) -> None:
         """Drop the index of a failed build, whose pages would stay on a full disk."""
         if not is_connection_lost(error) and not isinstance(error, errors.QueryCanceled):
-            with suppress(psycopg.Error):  # the build's own error is the one to report
+            running = self.watch.running(f"{self.shown}: dropping the invalid index")
+            with suppress(psycopg.Error), running:  # the build's own error is the one to report
                 self.connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(name))
 
     def create_only(self, name: str, table: sql.Identifier, oid: int) -> None:

@@ -324,12 +324,15 @@ def test_two_indexes_of_one_table_at_once(database: str) -> None:
 
 def test_a_build_by_hand_is_waited_for(database: str) -> None:
     make_table(database, 1000)
+    ready = define(name="ready", metric="l2")
+    build(database, ready)
     hand = "CREATE INDEX CONCURRENTLY {}_new ON items USING hnsw (v vector_cosine_ops)".format(NAME)  # noqa: UP032
     with psycopg.connect(database) as writer:
         writer.execute("INSERT INTO items VALUES (9999)")
         builder = Thread(target=ask, args=(database, hand))
         builder.start()
-        until(lambda: indexes(database))
+        until(lambda: len(indexes(database)) > 1)
+        assert build(database, ready) == (False, [])  # a build of another index is not waited for
 
         def report(line: str) -> None:
             lines.append(line)
