@@ -18,7 +18,7 @@ from pgvector_seed.vectors.index_memory import BuildSettings, estimate_memory, p
 from pgvector_seed.vectors.index_rows import bytes_of, rows_without_analyze
 from pgvector_seed.vectors.tables import leaves
 
-# Most statements are not looked at as a whole.
+# Only these are split into tokens.
 _CREATES_INDEX = re.compile(r"CREATE\s+INDEX\b", re.IGNORECASE)
 # Of statements on one line, which are sent together, these would come after our settings and before their reset.
 _SETS = re.compile(r"(SET(?!\s+CONSTRAINTS)|RESET|DISCARD)\b", re.IGNORECASE)

@@ -27,8 +27,8 @@ _MOST = (2**31 - 1) * 1024  # bytes; the largest maintenance_work_mem
 # A build waits for old transactions, and no other session waits behind it. A small heap whose vectors are in TOAST
 # would get no worker. transaction_timeout is new in PostgreSQL 17.
 _SCAN_SIZE = "min_parallel_table_scan_size"
-_LIFTED = ("statement_timeout", "lock_timeout", "transaction_timeout", _SCAN_SIZE)
-_CHANGED = (*_LIFTED, MEMORY, WORKERS, "client_connection_check_interval")
+_LIFTED = ("statement_timeout", "lock_timeout", "transaction_timeout")
+_CHANGED = (*_LIFTED, "client_connection_check_interval")
 # set_config takes the bare number of a setting in blocks.
 _READ = """
 SELECT name, setting || CASE WHEN unit = '8kB' THEN '' ELSE coalesce(unit, '') END, source
@@ -100,39 +100,37 @@ def plan_settings(
     bound = memory_bytes or (total // 2 if total else None)
     if is_clients[MEMORY] or bound is None:
         return BuildSettings(own, workers, needed)
-    wanted = max(needed, own, _BYTES_OF_PROCESS * (workers + 1)) if needed is not None else memory_bytes or own
-    return BuildSettings(max(MEGABYTE, min(wanted, bound, _MOST)), workers, needed)
-
-
-def apply_settings(connection: Connection, settings: BuildSettings) -> None:
-    """Set the memory and the workers of the session, in a ``build_session``."""
-    connection.execute(_SET, (MEMORY, f"{settings.memory // 1024}kB"))
-    connection.execute(_SET, (WORKERS, str(settings.workers)))
+    of_processes = _BYTES_OF_PROCESS * (workers + 1) if workers else 0
+    enough = max(needed, own, of_processes) if needed is not None else memory_bytes or own
+    return BuildSettings(max(MEGABYTE, min(enough, bound, _MOST)), workers, needed)
 
 
 @contextmanager
 def settings_applied(connection: Connection, settings: BuildSettings) -> Iterator[None]:
-    """Build with these settings in the block, in a transaction or not, and reset them at its end.
+    """Build with these settings in the block, in a transaction or not, and restore the session's own at its end.
 
-    A setting that the client or the session made before stays.
+    A setting that the client or the session made before stays, except workers for which there is no memory.
     """
     values = {MEMORY: f"{settings.memory // 1024}kB", WORKERS: str(settings.workers), _SCAN_SIZE: "0"}
-    sources = query_catalog(connection, _READ, (list(values),))
-    names = [name for name, _, source in sources if source not in ("client", "session")]
-    for name in names:
+    before = [
+        (name, value, source == "session")
+        for name, value, source in query_catalog(connection, _READ, (list(values),))
+        if source not in ("client", "session") or (name == WORKERS and settings.workers == 0)
+    ]
+    for name, _, _ in before:
         connection.execute(_SET, (name, values[name]))
     try:
         yield
     finally:
         # The end of a failed transaction restores the settings itself.
         if connection.info.transaction_status in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
-            for name in names:
-                connection.execute(sql.SQL("RESET {}").format(sql.Identifier(name)))
+            for name, value, is_sessions in before:
+                _restore(connection, name, value, is_sessions=is_sessions)
 
 
 @contextmanager
 def build_session(connection: Connection) -> Iterator[None]:
-    """Lift the limits of a session in the block, and restore them and the settings of a build at the end.
+    """Lift the limits of a session in the block, and restore them at the end.
 
     The server ends the session's statements within a second of losing the client.
     """

@@ -20,11 +20,11 @@ from pgvector_seed.vectors.index_catalog import CatalogIndex
 from pgvector_seed.vectors.index_lock import wait_for_builders, with_short_locks
 from pgvector_seed.vectors.index_memory import (
     BuildSettings,
-    apply_settings,
     estimate_memory,
     lists_for,
     megabytes,
     plan_settings,
+    settings_applied,
 )
 from pgvector_seed.vectors.index_rows import estimate_rows, vector_bytes
 from pgvector_seed.vectors.index_target import IndexTarget
@@ -109,10 +109,10 @@ class IndexBuild(IndexWork):
         Returns with an invalid index if the build can be tried again. After an error, drops the invalid index.
         """
         shown, started = printable(f"{schema}.{name}"), time.monotonic()
-        statement = self._prepare(shown, name, table, oid)
+        settings, statement = self._prepare(shown, name, table, oid)
         with translated(f"building {shown}"):
             try:
-                with self.watch.running(f"{shown}: building"):
+                with settings_applied(self.connection, settings), self.watch.running(f"{shown}: building"):
                     self.connection.execute(statement)
             except psycopg.Error as error:
                 if not self._can_retry(error):
@@ -145,8 +145,8 @@ class IndexBuild(IndexWork):
         """Create the index of a partitioned table, without those of its partitions."""
         self.with_short_locks([oid], self._statement(_CREATE_ONLY, name, table, self.target.definition.parameters))
 
-    def _prepare(self, shown: str, name: str, table: sql.Identifier, oid: int) -> sql.Composed:
-        """Set and report the memory of a build, and return its statement."""
+    def _prepare(self, shown: str, name: str, table: sql.Identifier, oid: int) -> tuple[BuildSettings, sql.Composed]:
+        """Return the settings of a build, which are reported, and its statement."""
         definition = self.target.definition
         with self.watch.running(f"{shown}: estimating the rows"):
             self._rows = estimate_rows(self.connection, [oid])
@@ -154,10 +154,10 @@ class IndexBuild(IndexWork):
         if definition.method == "ivfflat":
             parameters.setdefault("lists", lists_for(self._rows))
         needed = estimate_memory(definition.method, self._rows, vector_bytes(self.connection, self.target), parameters)
-        self._settings = plan_settings(self.connection, needed, self.memory_bytes, workers=self._workers)
-        apply_settings(self.connection, self._settings)
-        self.report(f"{shown}: building, about {self._rows:,} rows; {self._settings}")
-        return self._statement(_CREATE, name, table, parameters)
+        settings = plan_settings(self.connection, needed, self.memory_bytes, workers=self._workers)
+        self._settings = settings
+        self.report(f"{shown}: building, about {self._rows:,} rows; {settings}")
+        return settings, self._statement(_CREATE, name, table, parameters)
 
     def _statement(
         self, create: LiteralString, name: str, table: sql.Identifier, parameters: Parameters

@@ -59,13 +59,16 @@ def test_an_index_on_rows_gets_memory_which_is_reset(database: str, folder: Path
 def test_a_setting_of_the_migration_or_the_client_stays(database: str, folder: Path) -> None:
     """Also that of a migration whose statements are on one line."""
     index, own = 'CREATE INDEX ON "A b" USING hnsw (v vector_l2_ops)', "SET LOCAL maintenance_work_mem TO '3MB'"
-    lines = f"{own};\n{index};\n{KEEP}"
+    statements = f"{own};\n{index};\n{KEEP}"
     write(
-        folder, a1_up=TABLE.replace("5000", "20"), b2_up=lines, c3_up=f"{index}; {own}; {KEEP.replace('used', 'one')}"
+        folder,
+        a1_up=TABLE.replace("5000", "20"),
+        b2_up=statements,
+        c3_up=f"{index}; {own}; {KEEP.replace('used', 'one')}",
     )
     _, report = run(make_conninfo(database, options="-c max_parallel_maintenance_workers=0"), folder)
-    told = [line for line in report if "needs" in line]
-    assert told == ["0002_b.up.sql, line 2: needs about 1 MB; maintenance_work_mem 3 MB, 0 workers"]
+    lines = [line for line in report if "needs" in line]
+    assert lines == ["0002_b.up.sql, line 2: needs about 1 MB; maintenance_work_mem 3 MB, 0 workers"]
     assert ask(database, "SELECT memory FROM used UNION ALL SELECT memory FROM one") == [("3MB",), ("3MB",)]
 
 

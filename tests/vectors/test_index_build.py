@@ -99,7 +99,7 @@ def test_rows_that_the_index_leaves_out_are_counted(database: str) -> None:
         ("vector", {}, "the column items.v has no dimensions"),
         ("vector(3)", {"method": "ivfflat", "metric": "l1"}, "ivfflat cannot order vector by l1, only by l2, "),
         ("vector(3)", {"method": "gin"}, "gin cannot order the type vector"),
-        ("vector(3)", {"method": "hsnw"}, r"there is no access method hsnw; did you mean hnsw\?"),
+        ("vector(3)", {"method": "hsnw"}, r"the access method hsnw does not exist; did you mean hnsw\?"),
         ("sparsevec(3)", {"bits": True}, "bits are of vector or halfvec, not of sparsevec"),
         ("vector(3)", {"name": "n" * 60}, "more than 59 bytes"),
         ("vector(3)", {"column": "w"}, "the table public.items has no column w"),
@@ -201,10 +201,12 @@ def test_settings_are_of_the_session_and_restored(database: str) -> None:
 
 @pytest.mark.newest
 def test_the_memory_that_the_client_set_is_kept(database: str) -> None:
-    make_table(database, 10)
-    options = "-c maintenance_work_mem=20MB -c max_parallel_maintenance_workers=0"
+    make_table(database, 2000)
+    options = "-c maintenance_work_mem=1MB -c max_parallel_maintenance_workers=0"
     _, lines = build(make_conninfo(database, options=options), define(), memory_bytes=1 << 30)
-    assert lines[0].endswith("maintenance_work_mem 20 MB, 0 workers")
+    assert lines[0].endswith(
+        "needs about 2 MB; maintenance_work_mem 1 MB, 0 workers; it does not fit: set indexMemory to 2 MB"
+    )
 
 
 @pytest.mark.newest
@@ -221,11 +223,13 @@ def test_a_graph_that_does_not_fit_is_told_before_and_while_it_is_built(database
 
 @pytest.mark.newest
 def test_without_shared_memory_the_index_is_built_without_workers(database: str) -> None:
-    """The memory of the workers is that of the build, and taken at once."""
+    """The memory of the workers is that of the build, and taken at once. Also if the client asked for them."""
+    workers = 1
     shared = os.statvfs("/dev/shm")
     size = 2 * shared.f_frsize * shared.f_blocks // (1 << 20)
     make_table(database, 2000)
-    _, lines = build(make_conninfo(database, options=f"-c maintenance_work_mem={size}MB"), define())
+    options = f"-c maintenance_work_mem={size}MB -c max_parallel_maintenance_workers={workers}"
+    _, lines = build(make_conninfo(database, options=options), define())
     assert any("trying again without workers, after: could not resize shared memory" in line for line in lines), lines
     assert "maintenance_work_mem" in lines[-3]
     assert lines[-3].endswith(", 0 workers")
@@ -410,17 +414,17 @@ def test_a_locked_table_is_waited_for_and_named(database: str) -> None:
 def test_a_remote_server_keeps_its_memory_unless_it_is_given_more(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half of this machine's memory means nothing there. No test has a server on another machine."""
+    """It may have less memory than this machine. No test has a server on another machine."""
     with connect(database) as connection:
         local = plan_settings(connection, 100 << 20, None)
         assert is_on_this_machine(connection)
         monkeypatch.setattr(index_memory, "is_on_this_machine", lambda _connection: False)
         remote = plan_settings(connection, 100 << 20, None)
-        given = plan_settings(connection, 100 << 20, 200 << 20)
+        limited = plan_settings(connection, 100 << 20, 200 << 20)
         assert plan_settings(connection, 300 << 20, 200 << 20).memory == 200 << 20
     assert local.memory >= 100 << 20
     assert (remote.memory, remote.workers) == (64 << 20, 2)
-    assert (given.memory, given.workers) == (100 << 20, 2)
+    assert (limited.memory, limited.workers) == (100 << 20, 2)
 
 
 def test_memory_is_estimated_by_method() -> None:
