@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -12,6 +12,7 @@ from psycopg import Cursor
 
 from pgvector_seed.common.errors import MigrationError
 from pgvector_seed.common.remedies import settings
+from pgvector_seed.migrate.index_settings import vector_index_settings
 from pgvector_seed.migrate.scanner import Statement
 from pgvector_seed.migrate.script import MARK
 from pgvector_seed.postgres.connection import Connection
@@ -48,7 +49,11 @@ def execute_all(
     for batch in _batches(statements):
         sent: list[Cursor[Any]] = []
         try:
-            with watch.running(_place(file, batch)), connection.pipeline():
+            with (
+                vector_index_settings(connection, batch, _place(file, batch), watch.report),
+                watch.running(_place(file, batch)),
+                connection.pipeline(),
+            ):
                 for statement in batch:
                     sent.append(connection.execute(statement.text.encode(), prepare=False))  # noqa: PERF401  # an error must leave those that were sent
         except psycopg.Error as error:
@@ -90,8 +95,12 @@ def execute_alone(
 
     Raises MigrationError as ``execute_all`` does.
     """
+    place = _place(file, [statement])
     try:
-        with watch.running(_place(file, [statement])) if watch else nullcontext():
+        with ExitStack() as stack:
+            if watch:
+                stack.enter_context(vector_index_settings(connection, [statement], place, watch.report))
+                stack.enter_context(watch.running(place))
             connection.execute(statement.text.encode(), prepare=False)
     except psycopg.Error as error:
         raise _refused(connection, error, file, statement, remedies) from error

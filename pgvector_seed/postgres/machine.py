@@ -38,6 +38,15 @@ def memory_bytes() -> int | None:
     return min(sizes, default=None)
 
 
+def shared_memory_bytes() -> int | None:
+    """Return the free bytes of /dev/shm, where a server on Linux has the memory of its workers; None elsewhere."""
+    try:
+        shared = os.statvfs("/dev/shm")  # noqa: S108  # no file is made there
+    except (OSError, AttributeError):
+        return None
+    return shared.f_frsize * shared.f_bavail
+
+
 def cores() -> int:
     """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):

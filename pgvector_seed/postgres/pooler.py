@@ -19,8 +19,8 @@ def refuse_pooler(connection: Connection) -> None:
     """
     if _process(connection) != connection.info.backend_pid and not _keeps_session(connection):
         raise RefusedError(
-            "the connection goes through a pooler that shares sessions, where the migration lock does not hold",
-            f"Connect to the server itself for migrations: PGHOST, PGPORT (Pulumi: {settings('host', 'port')}).",
+            "the connection goes through a pooler that shares sessions, where an advisory lock does not hold",
+            f"Connect to the server itself: PGHOST, PGPORT (Pulumi: {settings('host', 'port')}).",
         )
 
 

@@ -60,11 +60,13 @@ class _Steps:
         """Perform the steps. Returns True if there were any."""
         step, tries, steps = None, 0, 0
         while True:
-            self.work.wait_for_builders(tables_of(self.connection, self.target.table))
-            indexes = self._indexes()
-            following = next_step(*map(self._named, indexes), partitioned=self.target.partitioned)
+            with self.work.watch.running(f"{self.work.shown}: reading the catalog"):
+                indexes = self._indexes()
+                following = next_step(*map(self._named, indexes), partitioned=self.target.partitioned)
             if following is None:
                 return drop_unattached(self.work, self.name, self.target.table) or steps > 0
+            if self.work.wait_for_builders(tables_of(self.connection, self.target.table)):
+                continue
             tries = tries + 1 if following == step else 1
             if tries > _MOST_TRIES:
                 raise WrongResultError(f"the index {self.work.shown}: {following.action.value} has no effect")
@@ -97,7 +99,9 @@ class _Steps:
 
     def _build(self) -> None:
         if not self.is_counted:
-            if left_out := str(count_left_out(self.connection, self.target)):
+            with self.work.watch.running(f"{self.work.shown}: counting the rows"):
+                left_out = str(count_left_out(self.connection, self.target))
+            if left_out:
                 self.work.report(f"{self.work.shown}: {left_out} will not be found through the index")
             self.is_counted = True
         name = self.name + NEW

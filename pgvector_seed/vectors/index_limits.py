@@ -1,4 +1,4 @@
-"""What an access method can index: the operator class of a metric, and pgvector's limits of dimensions."""
+"""The operator class of a metric in an access method, and pgvector's limits of dimensions."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _operator_class(connection: Connection, target: IndexTarget) -> sql.Identifi
     if method in methods:
         raise _fault(target, f"{method} cannot order the type {type_}", "Declare another method.")
     remedy = f"Create the extension that has it, or declare one of: {', '.join(methods)}."
-    raise _fault(target, f"there is no access method {method}{did_you_mean(method, methods)}", remedy)
+    raise _fault(target, f"the access method {method} does not exist{did_you_mean(method, methods)}", remedy)
 
 
 def _refuse_dimensions(target: IndexTarget) -> None:

@@ -88,8 +88,11 @@ def find_index_builder(connection: Connection, tables: Sequence[int]) -> tuple[i
     return index, None if percent is None else int(percent), describe_session(session), session[3]
 
 
-def wait_for_builders(connection: Connection, tables: Sequence[int], name: str, report: Progress) -> None:
-    """Wait while another session builds an index on one of these tables: two builds of a table are a deadlock."""
+def wait_for_builders(connection: Connection, tables: Sequence[int], name: str, report: Progress) -> bool:
+    """Wait while another session builds an index on one of these tables: two builds of a table are a deadlock.
+
+    Returns False if there was nothing to wait for.
+    """
     reported: int | None = None
     while row := find_index_builder(connection, tables):
         _, _, builder, pid = row
@@ -97,6 +100,7 @@ def wait_for_builders(connection: Connection, tables: Sequence[int], name: str, 
             reported = pid
             report(f"{name}: waiting for the build of an index by {builder}")
         pause(POLL_SECONDS)
+    return reported is not None
 
 
 def with_short_locks(

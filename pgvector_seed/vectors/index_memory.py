@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 
 from pgvector_seed.common.text import counted
 from pgvector_seed.postgres.connection import Connection
@@ -25,12 +26,16 @@ _BYTES_OF_PROCESS = 32 * MEGABYTE  # the server starts no worker that gets less 
 _MOST = (2**31 - 1) * 1024  # bytes; the largest maintenance_work_mem
 # A build waits for old transactions, and no other session waits behind it. A small heap whose vectors are in TOAST
 # would get no worker. transaction_timeout is new in PostgreSQL 17.
-_LIFTED = ("statement_timeout", "lock_timeout", "transaction_timeout", "min_parallel_table_scan_size")
-_CHANGED = (*_LIFTED, MEMORY, WORKERS, "client_connection_check_interval")
-_READ = "SELECT name, setting || coalesce(unit, ''), source FROM pg_settings WHERE name = ANY (%s)"
+_SCAN_SIZE = "min_parallel_table_scan_size"
+_LIFTED = ("statement_timeout", "lock_timeout", "transaction_timeout")
+_CHANGED = (*_LIFTED, "client_connection_check_interval")
+# set_config takes the bare number of a setting in blocks.
+_READ = """
+SELECT name, setting || CASE WHEN unit = '8kB' THEN '' ELSE coalesce(unit, '') END, source
+FROM pg_settings WHERE name = ANY (%s)
+"""
 _PLANNED = "SELECT name, setting::bigint, source FROM pg_settings WHERE name = ANY (%s)"
 _SET = "SELECT pg_catalog.set_config(%s, %s, false)"
-_BLOCK = "8kB"  # the unit of a setting in blocks: set_config takes the bare number
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class BuildSettings:
     def __str__(self) -> str:
         needed = f"needs about {megabytes(self.needed)}; " if self.needed is not None else ""
         short = self.needed is not None and self.needed > self.memory
-        slow = f"; it does not fit, which takes longer: set indexMemory to {megabytes(self.needed)}" if short else ""
+        slow = f"; it does not fit: set indexMemory to {megabytes(self.needed)}" if short else ""
         return f"{needed}{MEMORY} {megabytes(self.memory)}, {counted(self.workers, 'worker')}{slow}"
 
 
@@ -69,7 +74,8 @@ def estimate_memory(method: str, rows: int, vector: int, parameters: Mapping[str
     if method == "ivfflat":
         lists = int(values["lists"])
         samples = max(10_000, 50 * lists)
-        distances = 4 * (samples * lists + lists * lists + 2 * samples + 3 * lists)
+        drawn = min(rows, samples)
+        distances = 4 * (drawn * lists + lists * lists + 2 * drawn + 3 * lists)
         return round(((samples + 2 * lists) * (vector + 8) + distances) * 1.05)
     return None
 
@@ -94,19 +100,37 @@ def plan_settings(
     bound = memory_bytes or (total // 2 if total else None)
     if is_clients[MEMORY] or bound is None:
         return BuildSettings(own, workers, needed)
-    wanted = max(needed, own, _BYTES_OF_PROCESS * (workers + 1)) if needed is not None else memory_bytes or own
-    return BuildSettings(max(MEGABYTE, min(wanted, bound, _MOST)), workers, needed)
+    of_processes = _BYTES_OF_PROCESS * (workers + 1) if workers else 0
+    enough = max(needed, own, of_processes) if needed is not None else memory_bytes or own
+    return BuildSettings(max(MEGABYTE, min(enough, bound, _MOST)), workers, needed)
 
 
-def apply_settings(connection: Connection, settings: BuildSettings) -> None:
-    """Set the memory and the workers of the session, in a ``build_session``."""
-    connection.execute(_SET, (MEMORY, f"{settings.memory // 1024}kB"))
-    connection.execute(_SET, (WORKERS, str(settings.workers)))
+@contextmanager
+def settings_applied(connection: Connection, settings: BuildSettings) -> Iterator[None]:
+    """Build with these settings in the block, in a transaction or not, and restore the session's own at its end.
+
+    A setting that the client or the session made before stays, except workers for which there is no memory.
+    """
+    values = {MEMORY: f"{settings.memory // 1024}kB", WORKERS: str(settings.workers), _SCAN_SIZE: "0"}
+    before = [
+        (name, value, source == "session")
+        for name, value, source in query_catalog(connection, _READ, (list(values),))
+        if source not in ("client", "session") or (name == WORKERS and settings.workers == 0)
+    ]
+    for name, _, _ in before:
+        connection.execute(_SET, (name, values[name]))
+    try:
+        yield
+    finally:
+        # The end of a failed transaction restores the settings itself.
+        if connection.info.transaction_status in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
+            for name, value, is_sessions in before:
+                _restore(connection, name, value, is_sessions=is_sessions)
 
 
 @contextmanager
 def build_session(connection: Connection) -> Iterator[None]:
-    """Lift the limits of a session in the block, and restore them and the settings of a build at the end.
+    """Lift the limits of a session in the block, and restore them at the end.
 
     The server ends the session's statements within a second of losing the client.
     """
@@ -121,7 +145,7 @@ def build_session(connection: Connection) -> Iterator[None]:
     finally:
         with suppress(psycopg.Error):  # of a lost connection; the first error is the one to report
             for name, value, source in settings:
-                _restore(connection, name, value.removesuffix(_BLOCK), is_sessions=source == "session")
+                _restore(connection, name, value, is_sessions=source == "session")
 
 
 def _restore(connection: Connection, name: str, value: str, *, is_sessions: bool) -> None:

@@ -15,7 +15,7 @@ from pgvector_seed.vectors.index_limits import MOST_ELEMENTS
 from pgvector_seed.vectors.index_target import IndexTarget
 
 _ESTIMATE = """
-SELECT c.reltuples >= 0 AND (c.relpages > 0 OR pages = 0), c.reltuples / greatest(c.relpages, 1) * pages
+SELECT pages = 0 OR (c.reltuples >= 0 AND c.relpages > 0), c.reltuples / greatest(c.relpages, 1) * pages
 FROM pg_catalog.pg_class c,
      LATERAL (SELECT pg_catalog.pg_relation_size(c.oid)
                      / pg_catalog.current_setting('block_size')::pg_catalog.int8) AS size (pages)
@@ -49,6 +49,16 @@ class LeftOut:
 def estimate_rows(connection: Connection, tables: Sequence[int]) -> int:
     """Return the estimated number of rows of these tables, oids of leaves. Analyzes each that never was."""
     return round(sum(_estimate(connection, table) for table in tables))
+
+
+def rows_without_analyze(connection: Connection, table: int) -> int:
+    """Return the estimated number of rows of a table, or count them if it was never analyzed."""
+    row = connection.execute(_ESTIMATE, (table,)).fetchone()
+    if row and not row[0]:
+        ((schema, name),) = query_catalog(connection, _NAME, (table,))
+        count = sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {}").format(sql.Identifier(schema, name))
+        row = (True, *(connection.execute(count).fetchone() or (0,)))
+    return round(max(0.0, row[1])) if row else 0
 
 
 def _estimate(connection: Connection, table: int) -> float:
@@ -86,12 +96,19 @@ def count_left_out(connection: Connection, target: IndexTarget) -> LeftOut:
     return LeftOut(null, zero)
 
 
+def bytes_of(type_: str, dimensions: int) -> int:
+    """Return the size of a vector in bytes; of a sparsevec, the largest that hnsw indexes."""
+    if type_ == "sparsevec":
+        return 16 + 8 * min(dimensions, MOST_ELEMENTS)
+    return 8 + {"halfvec": 2 * dimensions, "bit": (dimensions + 7) // 8}.get(type_, 4 * dimensions)
+
+
 def vector_bytes(connection: Connection, target: IndexTarget) -> int:
     """Return the size of an indexed value in bytes; of a sparsevec, the average if the table is analyzed."""
-    dimensions = target.dimensions or 0
     if target.type == "sparsevec":
         definition = target.definition
         names = (definition.schema, definition.table, definition.column)
         ((width,),) = query_catalog(connection, _WIDTH, names)
-        return int(width or 16 + 8 * min(dimensions, MOST_ELEMENTS))
-    return 8 + {"halfvec": 2 * dimensions, "bit": (dimensions + 7) // 8}.get(target.type, 4 * dimensions)
+        if width:
+            return int(width)
+    return bytes_of(target.type, target.dimensions or 0)

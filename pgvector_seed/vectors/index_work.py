@@ -20,17 +20,18 @@ from pgvector_seed.vectors.index_catalog import CatalogIndex
 from pgvector_seed.vectors.index_lock import wait_for_builders, with_short_locks
 from pgvector_seed.vectors.index_memory import (
     BuildSettings,
-    apply_settings,
     estimate_memory,
     lists_for,
     megabytes,
     plan_settings,
+    settings_applied,
 )
 from pgvector_seed.vectors.index_rows import estimate_rows, vector_bytes
 from pgvector_seed.vectors.index_target import IndexTarget
 
 _CREATE: LiteralString = "CREATE INDEX CONCURRENTLY {name} ON {table}"
 _CREATE_ONLY: LiteralString = "CREATE INDEX {name} ON ONLY {table}"
+_SHARED_MEMORY = "dsm_impl.c"
 _NO_LONGER_FITS = re.compile(r"hnsw graph no longer fits into maintenance_work_mem after (\d+) tuples")
 
 Parameters: TypeAlias = Mapping[str, int | float | str | bool]
@@ -71,9 +72,9 @@ class IndexWork:
 
         with_short_locks(self.connection, relations, self.shown, self.report, work)
 
-    def wait_for_builders(self, tables: Sequence[int]) -> None:
-        """Wait while another session builds an index on one of these tables."""
-        wait_for_builders(self.connection, tables, self.shown, self.report)
+    def wait_for_builders(self, tables: Sequence[int]) -> bool:
+        """Wait while another session builds an index on one of these tables. Returns False if none does."""
+        return wait_for_builders(self.connection, tables, self.shown, self.report)
 
     def _explain(self, message: str) -> str | None:
         """Return the memory to set after the server's notice that the graph no longer fits."""
@@ -108,10 +109,10 @@ class IndexBuild(IndexWork):
         Returns with an invalid index if the build can be tried again. After an error, drops the invalid index.
         """
         shown, started = printable(f"{schema}.{name}"), time.monotonic()
-        statement = self._prepare(shown, name, table, oid)
+        settings, statement = self._prepare(shown, name, table, oid)
         with translated(f"building {shown}"):
             try:
-                with self.watch.running(f"{shown}: building"):
+                with settings_applied(self.connection, settings), self.watch.running(f"{shown}: building"):
                     self.connection.execute(statement)
             except psycopg.Error as error:
                 if not self._can_retry(error):
@@ -122,8 +123,10 @@ class IndexBuild(IndexWork):
         self.report(f"{shown}: built in {duration(time.monotonic() - started)}")
 
     def _can_retry(self, error: psycopg.Error) -> bool:
-        """Return True after a deadlock, or if the server had no shared memory, or disk, for workers."""
-        if isinstance(error, errors.DiskFull | errors.OutOfMemory) and self._settings and self._settings.workers:
+        """Return True after a deadlock, or if the server had no shared memory for workers."""
+        # A full /dev/shm is told as a full disk, from another file of the server's source.
+        no_memory = isinstance(error, errors.OutOfMemory) or error.diag.source_file == _SHARED_MEMORY
+        if no_memory and self._settings and self._settings.workers:
             self._workers = 0
             return True
         return isinstance(error, errors.DeadlockDetected)
@@ -134,25 +137,27 @@ class IndexBuild(IndexWork):
     def _drop_leftover(self, error: psycopg.Error, name: sql.Identifier) -> None:
         """Drop the index of a failed build, whose pages would stay on a full disk."""
         if not is_connection_lost(error) and not isinstance(error, errors.QueryCanceled):
-            with suppress(psycopg.Error):  # the build's own error is the one to report
+            running = self.watch.running(f"{self.shown}: dropping the invalid index")
+            with suppress(psycopg.Error), running:  # the build's own error is the one to report
                 self.connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(name))
 
     def create_only(self, name: str, table: sql.Identifier, oid: int) -> None:
         """Create the index of a partitioned table, without those of its partitions."""
         self.with_short_locks([oid], self._statement(_CREATE_ONLY, name, table, self.target.definition.parameters))
 
-    def _prepare(self, shown: str, name: str, table: sql.Identifier, oid: int) -> sql.Composed:
-        """Set and report the memory of a build, and return its statement."""
+    def _prepare(self, shown: str, name: str, table: sql.Identifier, oid: int) -> tuple[BuildSettings, sql.Composed]:
+        """Return the settings of a build, which are reported, and its statement."""
         definition = self.target.definition
-        self._rows = estimate_rows(self.connection, [oid])
+        with self.watch.running(f"{shown}: estimating the rows"):
+            self._rows = estimate_rows(self.connection, [oid])
         parameters = dict(definition.parameters)
         if definition.method == "ivfflat":
             parameters.setdefault("lists", lists_for(self._rows))
         needed = estimate_memory(definition.method, self._rows, vector_bytes(self.connection, self.target), parameters)
-        self._settings = plan_settings(self.connection, needed, self.memory_bytes, workers=self._workers)
-        apply_settings(self.connection, self._settings)
-        self.report(f"{shown}: building, about {self._rows:,} rows; {self._settings}")
-        return self._statement(_CREATE, name, table, parameters)
+        settings = plan_settings(self.connection, needed, self.memory_bytes, workers=self._workers)
+        self._settings = settings
+        self.report(f"{shown}: building, about {self._rows:,} rows; {settings}")
+        return settings, self._statement(_CREATE, name, table, parameters)
 
     def _statement(
         self, create: LiteralString, name: str, table: sql.Identifier, parameters: Parameters

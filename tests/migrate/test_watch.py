@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from pgvector_seed.common.errors import MigrationError
 from pgvector_seed.migrate.files import load
@@ -49,11 +50,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_a_large_index_has_progress_and_the_servers_warning(database: str, folder: Path, build: str) -> None:
     write(folder, a1_up=TABLE, b2_up=build)
-    ask(
-        database,
-        f"ALTER DATABASE {name_of(database)} SET maintenance_work_mem = '1MB'",
-    )
-    _, lines = run(database, folder)
+    _, lines = run(make_conninfo(database, options="-c maintenance_work_mem=1MB"), folder)
     (notice,) = [number for number, line in enumerate(lines) if "NOTICE" in line]
     assert re.fullmatch(
         r"0002_b.up.sql, line 2: NOTICE: hnsw graph no longer fits into maintenance_work_mem after \d+ tuples",

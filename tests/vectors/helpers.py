@@ -46,9 +46,11 @@ def define(**changes: Any) -> IndexDefinition:
     return IndexDefinition(**{**values, "metric": "cosine", "parameters": {}, **changes})
 
 
-def build(database: str, definition: IndexDefinition, **options: Any) -> tuple[bool, list[str]]:
-    """Build an index, and return whether anything was done, and the lines of the report."""
-    lines: list[str] = []
+def build(
+    database: str, definition: IndexDefinition, lines: list[str] | None = None, **options: Any
+) -> tuple[bool, list[str]]:
+    """Build an index, and return whether anything was done, and the ``lines`` of the report."""
+    lines = [] if lines is None else lines
     with connect(database) as connection:
         return build_index(connection, definition, lines.append, **options), lines
 

@@ -12,10 +12,13 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from local.server import Server
-from pgvector_seed.common.errors import InputError, RefusedError
+from pgvector_seed.common.errors import InputError, RefusedError, WrongResultError
 from pgvector_seed.postgres import watch
 from pgvector_seed.postgres.connection import connect
+from pgvector_seed.postgres.machine import is_on_this_machine
+from pgvector_seed.vectors import index_memory
 from pgvector_seed.vectors.index_build import build_index, drop_index
+from pgvector_seed.vectors.index_memory import estimate_memory, lists_for, plan_settings
 from pgvector_seed.vectors.index_rows import LeftOut
 from tests.conftest import DISKANN, ask, until
 from tests.vectors.helpers import build, define, indexes, make_table, start_build, state
@@ -96,7 +99,7 @@ def test_rows_that_the_index_leaves_out_are_counted(database: str) -> None:
         ("vector", {}, "the column items.v has no dimensions"),
         ("vector(3)", {"method": "ivfflat", "metric": "l1"}, "ivfflat cannot order vector by l1, only by l2, "),
         ("vector(3)", {"method": "gin"}, "gin cannot order the type vector"),
-        ("vector(3)", {"method": "hsnw"}, r"there is no access method hsnw; did you mean hnsw\?"),
+        ("vector(3)", {"method": "hsnw"}, r"the access method hsnw does not exist; did you mean hnsw\?"),
         ("sparsevec(3)", {"bits": True}, "bits are of vector or halfvec, not of sparsevec"),
         ("vector(3)", {"name": "n" * 60}, "more than 59 bytes"),
         ("vector(3)", {"column": "w"}, "the table public.items has no column w"),
@@ -188,7 +191,8 @@ def test_drop_takes_the_leftovers_but_no_other_tables_index(database: str) -> No
 def test_settings_are_of_the_session_and_restored(database: str) -> None:
     make_table(database, 10)
     with connect(database) as connection:
-        connection.execute("SET statement_timeout TO '1h'")
+        connection.execute("SET statement_timeout TO '1h'; SET maintenance_work_mem TO '1048kB'")
+        connection.execute("SET min_parallel_table_scan_size TO 7")
         query = "SELECT name, setting, source FROM pg_settings WHERE name !~ '[.]' ORDER BY 1"
         before = connection.execute(query).fetchall()
         assert build_index(connection, define(), print)
@@ -197,10 +201,12 @@ def test_settings_are_of_the_session_and_restored(database: str) -> None:
 
 @pytest.mark.newest
 def test_the_memory_that_the_client_set_is_kept(database: str) -> None:
-    make_table(database, 10)
-    options = "-c maintenance_work_mem=20MB -c max_parallel_maintenance_workers=0"
+    make_table(database, 2000)
+    options = "-c maintenance_work_mem=1MB -c max_parallel_maintenance_workers=0"
     _, lines = build(make_conninfo(database, options=options), define(), memory_bytes=1 << 30)
-    assert lines[0].endswith("maintenance_work_mem 20 MB, 0 workers")
+    assert lines[0].endswith(
+        "needs about 2 MB; maintenance_work_mem 1 MB, 0 workers; it does not fit: set indexMemory to 2 MB"
+    )
 
 
 @pytest.mark.newest
@@ -208,7 +214,7 @@ def test_a_graph_that_does_not_fit_is_told_before_and_while_it_is_built(database
     make_table(database, 4000, dimensions=64)
     _, lines = build(database, define(), memory_bytes=1 << 20)
     assert "maintenance_work_mem 1 MB, " in lines[0]
-    assert lines[0].endswith("; it does not fit, which takes longer: set indexMemory to 5 MB")
+    assert lines[0].endswith("; it does not fit: set indexMemory to 5 MB")
     notice = next(number for number, line in enumerate(lines) if "NOTICE: hnsw graph no longer fits" in line)
     assert any(line.startswith("  remedy: set indexMemory to ") for line in lines[notice:]), lines
     lines = build(database, define(parameters={"m": 8}), memory_bytes=5 << 20)[1]
@@ -217,11 +223,13 @@ def test_a_graph_that_does_not_fit_is_told_before_and_while_it_is_built(database
 
 @pytest.mark.newest
 def test_without_shared_memory_the_index_is_built_without_workers(database: str) -> None:
-    """The memory of the workers is that of the build, and taken at once."""
+    """The memory of the workers is that of the build, and taken at once. Also if the client asked for them."""
+    workers = 1
     shared = os.statvfs("/dev/shm")
     size = 2 * shared.f_frsize * shared.f_blocks // (1 << 20)
     make_table(database, 2000)
-    _, lines = build(make_conninfo(database, options=f"-c maintenance_work_mem={size}MB"), define())
+    options = f"-c maintenance_work_mem={size}MB -c max_parallel_maintenance_workers={workers}"
+    _, lines = build(make_conninfo(database, options=options), define())
     assert any("trying again without workers, after: could not resize shared memory" in line for line in lines), lines
     assert "maintenance_work_mem" in lines[-3]
     assert lines[-3].endswith(", 0 workers")
@@ -235,13 +243,15 @@ def test_a_full_disk_leaves_nothing_behind(database: str, server: Server) -> Non
         pytest.skip("a small disk cannot be mounted")
     make_table(database, 4000, dimensions=64)
     build(database, define(parameters={"m": 4}))
+    lines: list[str] = []
     try:
         owner = server.home.stat()
         os.chown("/mnt", owner.st_uid, owner.st_gid)
         ask(database, "CREATE TABLESPACE small LOCATION '/mnt'")
         on_small = make_conninfo(database, options="-c default_tablespace=small")
         with pytest.raises(Exception, match=r"SQLSTATE 53100.*Free some space on the server's disk"):
-            build(on_small, define(parameters={"m": 16}))
+            build(on_small, define(parameters={"m": 16}), lines)
+        assert not any("trying again" in line for line in lines)
         assert indexes(database) == ALONE
         assert state(database, define(parameters={"m": 4})).kind == "ready"
         ask(database, "CHECKPOINT")
@@ -308,7 +318,7 @@ def test_two_runs_at_once(database: str) -> None:
 
 
 def test_two_indexes_of_one_table_at_once(database: str) -> None:
-    make_table(database, 3000)
+    make_table(database, 800)
     definitions = [define(name=f"i{number}", metric="l2") for number in range(3)]
     processes = [start_build(database, definition) for definition in definitions]
     outputs = [process.communicate()[0] for process in processes]
@@ -318,12 +328,15 @@ def test_two_indexes_of_one_table_at_once(database: str) -> None:
 
 def test_a_build_by_hand_is_waited_for(database: str) -> None:
     make_table(database, 1000)
+    ready = define(name="ready", metric="l2")
+    build(database, ready)
     hand = "CREATE INDEX CONCURRENTLY {}_new ON items USING hnsw (v vector_cosine_ops)".format(NAME)  # noqa: UP032
     with psycopg.connect(database) as writer:
         writer.execute("INSERT INTO items VALUES (9999)")
         builder = Thread(target=ask, args=(database, hand))
         builder.start()
-        until(lambda: indexes(database))
+        until(lambda: len(indexes(database)) > 1)
+        assert build(database, ready) == (False, [])  # a build of another index is not waited for
 
         def report(line: str) -> None:
             lines.append(line)
@@ -377,3 +390,56 @@ def test_a_lock_that_is_held_blocks_no_query_and_is_named(database: str) -> None
             assert build_index(connection, define(parameters={"m": 8}), report)
     assert any(line.startswith(f"public.{NAME}: waiting for a lock of postgres (the holder, ") for line in lines), lines
     assert indexes(database) == ALONE
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.newest
+def test_a_locked_table_is_waited_for_and_named(database: str) -> None:
+    make_table(database, 100)
+    lines: list[str] = []
+    with psycopg.connect(database, application_name="the holder") as holder:
+        holder.execute("LOCK TABLE items")
+
+        def report(line: str) -> None:
+            lines.append(line)
+            holder.rollback()
+
+        with connect(database) as connection:
+            assert build_index(connection, define(), report)
+    assert lines[0].startswith(f"public.{NAME}: counting the rows: waiting for a lock of postgres (the holder, "), lines
+    assert indexes(database) == ALONE
+
+
+@pytest.mark.newest
+def test_a_remote_server_keeps_its_memory_unless_it_is_given_more(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have less memory than this machine. No test has a server on another machine."""
+    with connect(database) as connection:
+        local = plan_settings(connection, 100 << 20, None)
+        assert is_on_this_machine(connection)
+        monkeypatch.setattr(index_memory, "is_on_this_machine", lambda _connection: False)
+        remote = plan_settings(connection, 100 << 20, None)
+        limited = plan_settings(connection, 100 << 20, 200 << 20)
+        assert plan_settings(connection, 300 << 20, 200 << 20).memory == 200 << 20
+    assert local.memory >= 100 << 20
+    assert (remote.memory, remote.workers) == (64 << 20, 2)
+    assert (limited.memory, limited.workers) == (100 << 20, 2)
+
+
+def test_memory_is_estimated_by_method() -> None:
+    assert estimate_memory("hnsw", 100_000, 4 * 768 + 8, {}) == round(100_000 * (3080 + 210 + 32 * 16) * 1.2)
+    assert [lists_for(rows) for rows in (0, 1999, 1_000_000, 4_000_000)] == [1, 1, 1000, 2000]
+    assert estimate_memory("diskann", 1000, 12, {}) is None
+
+
+@pytest.mark.newest
+def test_the_memory_of_ivfflat_is_enough_and_not_much_more(database: str) -> None:
+    """The server refuses a build without the memory for k-means."""
+    make_table(database, 3000, dimensions=64)
+    definition = define(method="ivfflat", parameters={"lists": 500})
+    needed = estimate_memory("ivfflat", 3000, 64 * 4 + 8, {"lists": 500})
+    assert needed
+    with pytest.raises(WrongResultError, match="memory required is"):
+        build(database, definition, memory_bytes=round(needed * 0.85))
+    assert build(database, definition, memory_bytes=needed)[0]

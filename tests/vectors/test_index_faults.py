@@ -19,8 +19,8 @@ pytestmark = pytest.mark.newest
 NAME = "items_v_hnsw"
 ALONE = [(NAME, True)]
 NEW = define(parameters={"m": 8})
-# What another session holds, so that the build waits at a step. CREATE INDEX CONCURRENTLY waits for writers, then for
-# snapshots; the drop for any lock on the table; the rename for a lock on the index.
+# The open transaction of another session, for which the build waits at a step. CREATE INDEX CONCURRENTLY waits for
+# writers, then for snapshots; the drop for any lock on the table; the rename for a lock on the index.
 BLOCKERS = {
     "before the build": "INSERT INTO items VALUES (9999)",
     "after the build": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT 1",

@@ -8,12 +8,13 @@ import time
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.postgres.connection import connect
 from pgvector_seed.vectors.index_build import build_index, drop_index
 from pgvector_seed.vectors.index_partitions import part_names
-from tests.conftest import ask, until
+from tests.conftest import ask, name_of, until
 from tests.vectors.helpers import build, define, indexes, insert, start_build, state
 
 NAME = "items_v_hnsw"
@@ -79,6 +80,17 @@ def test_an_index_of_one_partition_that_differs_is_replaced(table: str) -> None:
     assert state(table, NEW).differences == ["own_v: m is 5, not 8"]
     assert build(table, NEW)[0]
     assert is_complete(table, "own")
+
+
+@pytest.mark.newest
+def test_each_partition_gets_the_memory_for_its_rows(table: str) -> None:
+    """Regression: all had the memory of the first one, as if the client had set it."""
+    insert(table, 1001, 5000)
+    ask(table, f"ALTER DATABASE {name_of(table)} SET maintenance_work_mem TO '1MB'")
+    without_workers = make_conninfo(table, options="-c max_parallel_maintenance_workers=0")
+    _, lines = build(without_workers, define(parameters={"m": 4}))
+    memory = [line.split("; ")[2] for line in lines if "needs" in line]
+    assert memory == [f"maintenance_work_mem {size} MB, 0 workers" for size in (3, 1, 1, 1)]
 
 
 @pytest.mark.parametrize("victim", ["client", "server process"])
