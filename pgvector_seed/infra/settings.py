@@ -29,7 +29,7 @@ def read_settings(raw: str) -> tuple[dict[str, Any], list[str]]:
 def faults_of_settings(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield each fault of the settings, with the command that fixes the configuration."""
     for name, value in settings.items():
-        path = f"[{json.dumps(name)}]"
+        path = f"[{json.dumps(name, default=repr)}]"
         if fault := fault_of_setting(name):
             yield f"{setting_name(KEY)}{path}: {fault}", f"pulumi config rm --path {_path(name)}{_in_one(name, value)}"
         elif fault := fault_of_value(value):
@@ -42,7 +42,7 @@ def set_command(name: str) -> str:
 
 
 def _path(name: str) -> str:
-    return shlex.quote(f"{KEY}[{json.dumps(name)}]")
+    return shlex.quote(f"{KEY}[{json.dumps(name, default=repr)}]")
 
 
 def _in_one(name: str, value: Any) -> str:

@@ -67,6 +67,7 @@ def test_an_output_is_a_connection_parameter_as_text_is() -> None:
         ({"reader_settings": {"search_path": "x"}}, '["search_path"]: must be a setting of an extension'),
         ({"reader_settings": {"jit": None}}, '["jit"]: must be a number, true, false or a text'),
         ({"reader_settings": {5: "x"}}, "[5]: must be a setting of an extension"),
+        ({"reader_settings": {b"x": "x"}}, "must be a setting of an extension"),
         ({"roles": Roles(Role("a"), Role("b", password=""), Role("c"))}, "roles.writer.password: must be text, not"),
     ],
 )

@@ -18,8 +18,8 @@ WHERE category LIKE 'Query Tuning%' OR name IN ('work_mem', 'hash_mem_multiplier
 
 def test_exactly_the_settings_of_the_planner_are_accepted(database: str) -> None:
     """The rule has no name that another category of the server has, and lacks none of the planner's."""
-    known = {name for (name,) in ask(database, "SELECT name FROM pg_settings WHERE name NOT LIKE '%.%'")}
-    accepted = {name for name in known if fault_of_setting(name) is None}
+    names = {name for (name,) in ask(database, "SELECT name FROM pg_settings WHERE name NOT LIKE '%.%'")}
+    accepted = {name for name in names if fault_of_setting(name) is None}
     assert accepted == {name for (name,) in ask(database, PLANNER)}
 
 
