@@ -16,6 +16,7 @@ from pgvector_seed.postgres.errors import translated
 from pgvector_seed.postgres.sessions import Progress
 from pgvector_seed.vectors.column import VectorColumn
 from pgvector_seed.vectors.definition import IndexDefinition
+from pgvector_seed.vectors.index_sample import build_on_sample
 from pgvector_seed.vectors.queries import sample_queries
 from pgvector_seed.vectors.recall import Recall, confidence_interval, measure_recall
 
@@ -35,8 +36,6 @@ def refuse_low_recall(connection: Connection, ledger: Ledger, built: DeclaredSta
 
 def try_on_sample(connection: Connection, ledger: Ledger, planned: DeclaredState, rows: int, report: Progress) -> None:
     """Build an index on a copy of ``rows`` rows, and raise WrongResultError if its recall is too low."""
-    from pgvector_seed.vectors.index_sample import build_on_sample
-
     with build_on_sample(connection, planned.definition, rows) as copy:
         column = replace(_searched_column(ledger, planned.definition), schema=copy.schema, table=copy.table)
         _judge(connection, ledger, planned, column, f" on a copy of {counted(rows, 'row')}", report)

@@ -61,10 +61,8 @@ class IndexTarget:
 
     @property
     def operator(self) -> str:
-        """The operator that the index must order by. Bits of other vectors are compared by Hamming distance."""
-        if self.definition.bits and self.definition.metric != "jaccard":
-            return OPERATORS["hamming"]
-        return OPERATORS[self.definition.metric]
+        """The operator that the index must order by. Bits are compared by Hamming distance, whatever the metric is."""
+        return OPERATORS["hamming" if self.definition.bits else self.definition.metric]
 
     @property
     def expression(self) -> sql.Composable:

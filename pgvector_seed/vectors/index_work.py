@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import LiteralString, TypeAlias
 
 import psycopg
 from psycopg import errors, sql
@@ -27,14 +26,11 @@ from pgvector_seed.vectors.index_memory import (
     settings_applied,
 )
 from pgvector_seed.vectors.index_rows import estimate_rows, vector_bytes
+from pgvector_seed.vectors.index_statement import CONCURRENTLY, ONLY, create_statement
 from pgvector_seed.vectors.index_target import IndexTarget
 
-_CREATE: LiteralString = "CREATE INDEX CONCURRENTLY {name} ON {table}"
-_CREATE_ONLY: LiteralString = "CREATE INDEX {name} ON ONLY {table}"
 _SHARED_MEMORY = "dsm_impl.c"
 _NO_LONGER_FITS = re.compile(r"hnsw graph no longer fits into maintenance_work_mem after (\d+) tuples")
-
-Parameters: TypeAlias = Mapping[str, int | float | str | bool]
 
 
 class IndexWork:
@@ -143,7 +139,9 @@ class IndexBuild(IndexWork):
 
     def create_only(self, name: str, table: sql.Identifier, oid: int) -> None:
         """Create the index of a partitioned table, without those of its partitions."""
-        self.with_short_locks([oid], self._statement(_CREATE_ONLY, name, table, self.target.definition.parameters))
+        parameters = self.target.definition.parameters
+        statement = create_statement(self.target, self.operator_class, name, table, parameters, form=ONLY)
+        self.with_short_locks([oid], statement)
 
     def _prepare(self, shown: str, name: str, table: sql.Identifier, oid: int) -> tuple[BuildSettings, sql.Composed]:
         """Return the settings of a build, which are reported, and its statement."""
@@ -157,17 +155,5 @@ class IndexBuild(IndexWork):
         settings = plan_settings(self.connection, needed, self.memory_bytes, workers=self._workers)
         self._settings = settings
         self.report(f"{shown}: building, about {self._rows:,} rows; {settings}")
-        return settings, self._statement(_CREATE, name, table, parameters)
-
-    def _statement(
-        self, create: LiteralString, name: str, table: sql.Identifier, parameters: Parameters
-    ) -> sql.Composed:
-        options = [sql.SQL("{} = {}").format(sql.Identifier(key), sql.Literal(parameters[key])) for key in parameters]
-        return sql.SQL(f"{create} USING {{method}} (({{expression}}) {{operator_class}}){{with_}}").format(
-            name=sql.Identifier(name),
-            table=table,
-            method=sql.Identifier(self.target.definition.method),
-            expression=self.target.expression,
-            operator_class=self.operator_class,
-            with_=sql.SQL(" WITH ({})").format(sql.SQL(", ").join(options)) if options else sql.SQL(""),
-        )
+        form = CONCURRENTLY
+        return settings, create_statement(self.target, self.operator_class, name, table, parameters, form=form)

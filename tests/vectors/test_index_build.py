@@ -92,13 +92,17 @@ def test_rows_that_the_index_leaves_out_are_counted(database: str) -> None:
 @pytest.mark.parametrize(
     ("type_", "changes", "message"),
     [
-        ("vector(2001)", {}, r"hnsw indexes a vector of at most 2,000 .* it has 2,001\. Declare as: halfvec"),
-        ("vector(4001)", {"method": "ivfflat"}, r"at most 2,000 .* Declare bits: true, for up to 64,000"),
-        ("vector(4001)", {"cast": "halfvec"}, r"a halfvec of at most 4,000 dimensions.*Declare bits: true"),
-        ("halfvec(4001)", {}, "a halfvec of at most 4,000 dimensions.*Declare bits: true"),
+        ("vector(2001)", {}, r"at most 2,000 dimensions of vector, .* has 2,001\. Use an index with as: halfvec"),
+        ("vector(4001)", {"method": "ivfflat"}, r"at most 2,000 .* Use an index with bits: true \(64,000\)"),
+        ("vector(4001)", {"cast": "halfvec"}, "at most 4,000 dimensions of halfvec.*bits: true"),
+        ("halfvec(4001)", {}, "at most 4,000 dimensions of halfvec.*bits: true"),
         ("vector", {}, "the column items.v has no dimensions"),
-        ("vector(3)", {"method": "ivfflat", "metric": "l1"}, "ivfflat cannot order vector by l1, only by l2, "),
-        ("vector(3)", {"method": "gin"}, "gin cannot order the type vector"),
+        (
+            "vector(3)",
+            {"method": "ivfflat", "metric": "l1"},
+            "ivfflat has no operator class for l1 on vector",
+        ),
+        ("vector(3)", {"method": "gin"}, "the access method gin has no operator class for cosine on vector"),
         ("vector(3)", {"method": "hsnw"}, r"the access method hsnw does not exist; did you mean hnsw\?"),
         ("sparsevec(3)", {"bits": True}, "bits are of vector or halfvec, not of sparsevec"),
         ("vector(3)", {"name": "n" * 60}, "more than 59 bytes"),

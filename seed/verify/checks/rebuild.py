@@ -71,7 +71,7 @@ def _create(context: Context, index: DeclaredIndex) -> str:
         index.name,
         context.sql_name,
         indexed_expression(name, dimensions, schema, cast=definition.cast, bits=definition.bits),
-        operator_class(context.connection, definition, type_, dimensions),
+        operator_class(context.connection, definition, type_, dimensions)[1],
         method=definition.method,
         parameters=definition.parameters,
         concurrently=context.table.kind == "r",
