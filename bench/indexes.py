@@ -20,8 +20,8 @@ from bench.measure import own_server, seconds
 from pgvector_seed.data.bind import LoadOptions
 from pgvector_seed.data.load import load_files
 from pgvector_seed.postgres.connection import connect
-from pgvector_seed.vectors.definition import IndexDefinition
-from pgvector_seed.vectors.index_build import build_index
+from pgvector_seed.vectors.index.build import build_index
+from pgvector_seed.vectors.index.definition import IndexDefinition
 
 ROUNDS = 3
 RESULTS = Path(__file__).parent / "results" / "index.json"

@@ -10,8 +10,8 @@ import msgspec
 from pgvector_seed.common.text import nearest
 from pgvector_seed.infra.validation import shown
 from pgvector_seed.migrate.contract import IndexDeclaration
-from pgvector_seed.vectors.definition import LONGEST_NAME
-from pgvector_seed.vectors.parameters import RANGES, faults_of_parameters
+from pgvector_seed.vectors.index.definition import LONGEST_NAME
+from pgvector_seed.vectors.index.parameters import RANGES, faults_of_parameters
 
 # The valid values of each key; every other key is a parameter of the method.
 _KEYS = {

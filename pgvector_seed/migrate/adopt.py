@@ -22,8 +22,8 @@ from pgvector_seed.migrate.step import StepRunner
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import translated
 from pgvector_seed.postgres.sessions import Progress
-from pgvector_seed.vectors.definition import with_suffixes
 from pgvector_seed.vectors.extension import require_extension
+from pgvector_seed.vectors.index.definition import with_suffixes
 from pgvector_seed.vectors.tables import vector_tables
 
 REMEDY = "Change the files or the database until they agree; then run the same command again."

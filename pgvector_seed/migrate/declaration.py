@@ -20,8 +20,8 @@ from pgvector_seed.migrate.contract import (
 )
 from pgvector_seed.migrate.declared_indexes import declared_indexes, indexes_of_column
 from pgvector_seed.postgres.catalog import fault_of_identifier
-from pgvector_seed.vectors.definition import IndexDefinition
 from pgvector_seed.vectors.extension import EXTENSION
+from pgvector_seed.vectors.index.definition import IndexDefinition
 
 _TABLES = "the key tables of the configuration" if IN_CHECKOUT else "VectorDatabaseArgs(tables=...)"
 MISSING_TABLE_REMEDY = f"Add the migration that makes it, or fix its name in {_TABLES}"

@@ -8,7 +8,7 @@ from typing import Any
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.migrate.contract import IndexDeclaration, TableDeclaration
 from pgvector_seed.postgres.catalog import fault_of_identifier
-from pgvector_seed.vectors.definition import LONGEST_NAME, IndexDefinition
+from pgvector_seed.vectors.index.definition import LONGEST_NAME, IndexDefinition
 
 Entry = Mapping[str, Any]  # of a vector column: see vectors.tables.vector_tables
 

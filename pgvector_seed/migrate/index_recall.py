@@ -15,8 +15,8 @@ from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import translated
 from pgvector_seed.postgres.sessions import Progress
 from pgvector_seed.vectors.column import VectorColumn
-from pgvector_seed.vectors.definition import IndexDefinition
-from pgvector_seed.vectors.index_sample import build_on_sample
+from pgvector_seed.vectors.index.definition import IndexDefinition
+from pgvector_seed.vectors.index.sample import build_on_sample
 from pgvector_seed.vectors.queries import sample_queries
 from pgvector_seed.vectors.recall import Recall, confidence_interval, measure_recall
 

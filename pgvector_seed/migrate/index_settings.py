@@ -14,8 +14,8 @@ from pgvector_seed.postgres.machine import shared_memory_bytes
 from pgvector_seed.postgres.sessions import Progress
 from pgvector_seed.postgres.snapshot import query_catalog
 from pgvector_seed.vectors.extension import EXTENSION
-from pgvector_seed.vectors.index_memory import BuildSettings, estimate_memory, plan_settings, settings_applied
-from pgvector_seed.vectors.index_rows import bytes_of, rows_without_analyze
+from pgvector_seed.vectors.index.memory import BuildSettings, estimate_memory, plan_settings, settings_applied
+from pgvector_seed.vectors.index.rows import bytes_of, rows_without_analyze
 from pgvector_seed.vectors.tables import leaves
 
 # Only these are split into tokens.

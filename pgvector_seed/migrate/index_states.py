@@ -15,8 +15,8 @@ from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import translated
 from pgvector_seed.postgres.snapshot import query_catalog
-from pgvector_seed.vectors.definition import IndexDefinition
-from pgvector_seed.vectors.index_state import IndexState, index_state
+from pgvector_seed.vectors.index.definition import IndexDefinition
+from pgvector_seed.vectors.index.state import IndexState, index_state
 
 _TABLE_OF_INDEX = """
 SELECT t.relname FROM pg_index i

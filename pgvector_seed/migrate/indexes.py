@@ -24,9 +24,9 @@ from pgvector_seed.migrate.session import DEFAULT_LIMITS
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import translated
 from pgvector_seed.postgres.sessions import Progress
-from pgvector_seed.vectors.index_build import build_index, drop_index
-from pgvector_seed.vectors.index_limits import require_buildable
-from pgvector_seed.vectors.index_target import resolve
+from pgvector_seed.vectors.index.build import build_index, drop_index
+from pgvector_seed.vectors.index.conditions import require_buildable
+from pgvector_seed.vectors.index.target import resolve
 
 _STATUS = f"The declared ones: {PROGRAM} index status"
 

@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import RawCursor, sql
 
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.vectors.definition import indexed_expression, indexed_type
+from pgvector_seed.vectors.index.definition import indexed_expression, indexed_type
 from pgvector_seed.vectors.metrics import OPERATORS
 
 # Of an index on bits, this many candidates for each row of the result are ranked by their full vectors. Measured by an

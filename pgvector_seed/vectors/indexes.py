@@ -9,7 +9,7 @@ from psycopg import sql
 
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import query_catalog
-from pgvector_seed.vectors.keys import KEY
+from pgvector_seed.vectors.index.keys import KEY
 
 # pgvector's defaults for the parameters of an index. Source: the sections "HNSW" and "IVFFlat" of its README.
 INDEX_DEFAULTS: dict[str, dict[str, int | str]] = {

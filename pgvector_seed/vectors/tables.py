@@ -11,8 +11,8 @@ from psycopg import sql
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import query_catalog
 from pgvector_seed.vectors.extension import EXTENSION
+from pgvector_seed.vectors.index.keys import KEY
 from pgvector_seed.vectors.indexes import INDEX_DEFAULTS
-from pgvector_seed.vectors.keys import KEY
 from pgvector_seed.vectors.metrics import OPERATORS, metric_of
 
 # Partitions are left out, as verify checks them with their table. A bit column counts if an index orders it.

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from pgvector_seed.postgres.connection import connect
-from pgvector_seed.vectors.definition import IndexDefinition
-from pgvector_seed.vectors.index_build import build_index
-from pgvector_seed.vectors.index_state import IndexState, index_state
+from pgvector_seed.vectors.index.build import build_index
+from pgvector_seed.vectors.index.definition import IndexDefinition
+from pgvector_seed.vectors.index.state import IndexState, index_state
 from tests.conftest import Process, ask, pg_variables
 
 ROWS = """
@@ -21,8 +21,8 @@ FROM generate_series({first}, {last}) n
 BUILD = """
 import sys, msgspec
 from pgvector_seed.postgres.connection import connect
-from pgvector_seed.vectors.definition import IndexDefinition
-from pgvector_seed.vectors.index_build import build_index
+from pgvector_seed.vectors.index.definition import IndexDefinition
+from pgvector_seed.vectors.index.build import build_index
 definition = IndexDefinition(**msgspec.json.decode(sys.argv[1]))
 with connect() as connection:
     build_index(connection, definition, lambda line: print(line, flush=True))

@@ -17,8 +17,8 @@ from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.migrate.ledger.read import read_own_ledger
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import query_catalog
-from pgvector_seed.vectors.definition import with_suffixes
 from pgvector_seed.vectors.extension import require_extension
+from pgvector_seed.vectors.index.definition import with_suffixes
 from pgvector_seed.vectors.tables import vector_tables
 
 _INSERT = """

@@ -9,9 +9,9 @@ from psycopg import sql
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.migrate.contract import DeclaredIndex
-from pgvector_seed.vectors.definition import IndexDefinition, indexed_expression
+from pgvector_seed.vectors.index.definition import IndexDefinition, indexed_expression
+from pgvector_seed.vectors.index.limits import operator_class
 from pgvector_seed.vectors.indexes import VectorIndex, create_index
-from pgvector_seed.vectors.limits import operator_class
 from pgvector_seed.vectors.metrics import OPERATORS
 
 from ..context import Context

@@ -1,4 +1,4 @@
-"""Build, replace and drop an index without an outage: see ``index_steps``."""
+"""Build, replace and drop an index without an outage: see ``steps``."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pgvector_seed.common.text import printable
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import translated
 from pgvector_seed.postgres.sessions import Progress
-from pgvector_seed.vectors.definition import IndexDefinition
-from pgvector_seed.vectors.index_catalog import CatalogIndex, named_indexes
-from pgvector_seed.vectors.index_compare import all_differences, is_ours
-from pgvector_seed.vectors.index_drop import drop_index as drop_index
-from pgvector_seed.vectors.index_drop import drop_one, drop_unattached
-from pgvector_seed.vectors.index_limits import require_buildable
-from pgvector_seed.vectors.index_lock import index_locked
-from pgvector_seed.vectors.index_partitions import build_partitions, refuse_foreign_tables, tables_of
-from pgvector_seed.vectors.index_rows import count_left_out
-from pgvector_seed.vectors.index_steps import CURRENT, NEW, OLD, SUFFIXES, Action, NamedIndex, Step, next_step
-from pgvector_seed.vectors.index_target import IndexTarget, resolve
-from pgvector_seed.vectors.index_work import IndexBuild
+from pgvector_seed.vectors.index.catalog import CatalogIndex, named_indexes
+from pgvector_seed.vectors.index.compare import all_differences, is_ours
+from pgvector_seed.vectors.index.conditions import require_buildable
+from pgvector_seed.vectors.index.definition import IndexDefinition
+from pgvector_seed.vectors.index.drop import drop_index as drop_index
+from pgvector_seed.vectors.index.drop import drop_one, drop_unattached
+from pgvector_seed.vectors.index.lock import index_locked
+from pgvector_seed.vectors.index.partitions import build_partitions, refuse_foreign_tables, tables_of
+from pgvector_seed.vectors.index.rows import count_left_out
+from pgvector_seed.vectors.index.steps import CURRENT, NEW, OLD, SUFFIXES, Action, NamedIndex, Step, next_step
+from pgvector_seed.vectors.index.target import IndexTarget, resolve
+from pgvector_seed.vectors.index.work import IndexBuild
 
 _MOST_TRIES = 5  # of one step
 

@@ -10,12 +10,12 @@ from psycopg import sql
 from pgvector_seed.postgres.catalog import TableName
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import translated
-from pgvector_seed.vectors.definition import IndexDefinition
-from pgvector_seed.vectors.index_limits import require_buildable
-from pgvector_seed.vectors.index_memory import lists_for
-from pgvector_seed.vectors.index_rows import estimate_rows
-from pgvector_seed.vectors.index_statement import PLAIN, create_statement
-from pgvector_seed.vectors.index_target import resolve
+from pgvector_seed.vectors.index.conditions import require_buildable
+from pgvector_seed.vectors.index.definition import IndexDefinition
+from pgvector_seed.vectors.index.memory import lists_for
+from pgvector_seed.vectors.index.rows import estimate_rows
+from pgvector_seed.vectors.index.statement import PLAIN, create_statement
+from pgvector_seed.vectors.index.target import resolve
 
 _COPY = TableName("pg_temp", "pgvector_seed_sample")
 _CREATE = """

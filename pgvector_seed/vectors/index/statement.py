@@ -7,7 +7,7 @@ from typing import LiteralString
 
 from psycopg import sql
 
-from pgvector_seed.vectors.index_target import IndexTarget
+from pgvector_seed.vectors.index.target import IndexTarget
 
 # The forms of the statement: for a table in use, for a partitioned one without its partitions, and for a new one.
 CONCURRENTLY: LiteralString = "CREATE INDEX CONCURRENTLY {name} ON {table}"

@@ -16,10 +16,10 @@ from pgvector_seed.common.errors import InputError, RefusedError, WrongResultErr
 from pgvector_seed.postgres import watch
 from pgvector_seed.postgres.connection import connect
 from pgvector_seed.postgres.machine import is_on_this_machine
-from pgvector_seed.vectors import index_memory
-from pgvector_seed.vectors.index_build import build_index, drop_index
-from pgvector_seed.vectors.index_memory import estimate_memory, lists_for, plan_settings
-from pgvector_seed.vectors.index_rows import LeftOut
+from pgvector_seed.vectors.index import memory
+from pgvector_seed.vectors.index.build import build_index, drop_index
+from pgvector_seed.vectors.index.memory import estimate_memory, lists_for, plan_settings
+from pgvector_seed.vectors.index.rows import LeftOut
 from tests.conftest import DISKANN, ask, until
 from tests.vectors.helpers import build, define, indexes, make_table, start_build, state
 
@@ -422,7 +422,7 @@ def test_a_remote_server_keeps_its_memory_unless_it_is_given_more(
     with connect(database) as connection:
         local = plan_settings(connection, 100 << 20, None)
         assert is_on_this_machine(connection)
-        monkeypatch.setattr(index_memory, "is_on_this_machine", lambda _connection: False)
+        monkeypatch.setattr(memory, "is_on_this_machine", lambda _connection: False)
         remote = plan_settings(connection, 100 << 20, None)
         limited = plan_settings(connection, 100 << 20, 200 << 20)
         assert plan_settings(connection, 300 << 20, 200 << 20).memory == 200 << 20

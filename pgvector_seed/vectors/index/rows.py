@@ -11,8 +11,8 @@ from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.text import counted
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import query_catalog
-from pgvector_seed.vectors.index_limits import MOST_ELEMENTS
-from pgvector_seed.vectors.index_target import IndexTarget
+from pgvector_seed.vectors.index.conditions import MOST_ELEMENTS
+from pgvector_seed.vectors.index.target import IndexTarget
 
 _ESTIMATE = """
 SELECT pages = 0 OR (c.reltuples >= 0 AND c.relpages > 0), c.reltuples / greatest(c.relpages, 1) * pages

@@ -15,9 +15,9 @@ from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import is_connection_lost, one_line, translated
 from pgvector_seed.postgres.sessions import Progress
 from pgvector_seed.postgres.watch import Watch
-from pgvector_seed.vectors.index_catalog import CatalogIndex
-from pgvector_seed.vectors.index_lock import wait_for_builders, with_short_locks
-from pgvector_seed.vectors.index_memory import (
+from pgvector_seed.vectors.index.catalog import CatalogIndex
+from pgvector_seed.vectors.index.lock import wait_for_builders, with_short_locks
+from pgvector_seed.vectors.index.memory import (
     BuildSettings,
     estimate_memory,
     lists_for,
@@ -25,9 +25,9 @@ from pgvector_seed.vectors.index_memory import (
     plan_settings,
     settings_applied,
 )
-from pgvector_seed.vectors.index_rows import estimate_rows, vector_bytes
-from pgvector_seed.vectors.index_statement import CONCURRENTLY, ONLY, create_statement
-from pgvector_seed.vectors.index_target import IndexTarget
+from pgvector_seed.vectors.index.rows import estimate_rows, vector_bytes
+from pgvector_seed.vectors.index.statement import CONCURRENTLY, ONLY, create_statement
+from pgvector_seed.vectors.index.target import IndexTarget
 
 _SHARED_MEMORY = "dsm_impl.c"
 _NO_LONGER_FITS = re.compile(r"hnsw graph no longer fits into maintenance_work_mem after (\d+) tuples")

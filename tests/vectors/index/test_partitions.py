@@ -12,8 +12,8 @@ from psycopg.conninfo import make_conninfo
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.postgres.connection import connect
-from pgvector_seed.vectors.index_build import build_index, drop_index
-from pgvector_seed.vectors.index_partitions import part_names
+from pgvector_seed.vectors.index.build import build_index, drop_index
+from pgvector_seed.vectors.index.partitions import part_names
 from tests.conftest import ask, name_of, until
 from tests.vectors.helpers import build, define, indexes, insert, start_build, state
 

@@ -8,8 +8,8 @@ import pytest
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.postgres.connection import connect
-from pgvector_seed.vectors.definition import IndexDefinition
-from pgvector_seed.vectors.limits import operator_class
+from pgvector_seed.vectors.index.definition import IndexDefinition
+from pgvector_seed.vectors.index.limits import operator_class
 from tests.conftest import DISKANN, ask
 
 

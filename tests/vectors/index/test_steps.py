@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from pgvector_seed.vectors.index_steps import SUFFIXES, Action, NamedIndex, Step, next_step
+from pgvector_seed.vectors.index.steps import SUFFIXES, Action, NamedIndex, Step, next_step
 
 Names = dict[str, NamedIndex | None]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from pgvector_seed.common.text import printable
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.vectors.index_catalog import CatalogIndex, indexes_below
-from pgvector_seed.vectors.index_target import IndexTarget
+from pgvector_seed.vectors.index.catalog import CatalogIndex, indexes_below
+from pgvector_seed.vectors.index.target import IndexTarget
 from pgvector_seed.vectors.indexes import INDEX_DEFAULTS
 from pgvector_seed.vectors.metrics import OPERATORS
 

@@ -10,9 +10,9 @@ from pgvector_seed.common.errors import InputError
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.conninfo import escaped_role
 from pgvector_seed.postgres.snapshot import query_catalog
-from pgvector_seed.vectors.definition import LONGEST_NAME
-from pgvector_seed.vectors.index_target import IndexTarget
-from pgvector_seed.vectors.limits import operator_class
+from pgvector_seed.vectors.index.definition import LONGEST_NAME
+from pgvector_seed.vectors.index.limits import operator_class
+from pgvector_seed.vectors.index.target import IndexTarget
 
 MOST_ELEMENTS = 1000  # not zero, of a sparsevec in an hnsw index: the section "Sparse Vectors" of pgvector's README
 _MAY_BUILD = "SELECT pg_has_role((SELECT relowner FROM pg_class WHERE oid = %s), 'USAGE'), current_user::text"

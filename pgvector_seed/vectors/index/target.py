@@ -11,8 +11,8 @@ from pgvector_seed.common.text import printable
 from pgvector_seed.postgres.catalog import Column, TableName, find_column, find_relation
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import catalog_snapshot
-from pgvector_seed.vectors.definition import IndexDefinition, indexed_expression, indexed_type
 from pgvector_seed.vectors.extension import require_extension
+from pgvector_seed.vectors.index.definition import IndexDefinition, indexed_expression, indexed_type
 from pgvector_seed.vectors.metrics import OPERATORS
 
 _BITS = """

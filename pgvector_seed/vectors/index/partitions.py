@@ -16,10 +16,10 @@ from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.text import printable
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import query_catalog
-from pgvector_seed.vectors.definition import LONGEST_NAME
-from pgvector_seed.vectors.index_catalog import CatalogIndex, indexes_below, named_indexes
-from pgvector_seed.vectors.index_compare import differences
-from pgvector_seed.vectors.index_work import IndexBuild
+from pgvector_seed.vectors.index.catalog import CatalogIndex, indexes_below, named_indexes
+from pgvector_seed.vectors.index.compare import differences
+from pgvector_seed.vectors.index.definition import LONGEST_NAME
+from pgvector_seed.vectors.index.work import IndexBuild
 
 _TREE = """
 SELECT c.oid, t.parentrelid::oid, t.isleaf, n.nspname, c.relname, c.relkind

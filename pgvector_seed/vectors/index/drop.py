@@ -7,12 +7,12 @@ from pgvector_seed.postgres.catalog import TableName, find_relation
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import translated
 from pgvector_seed.postgres.sessions import Progress
-from pgvector_seed.vectors.index_catalog import CatalogIndex, indexes_below, named_indexes
-from pgvector_seed.vectors.index_limits import require_owner
-from pgvector_seed.vectors.index_lock import index_locked
-from pgvector_seed.vectors.index_partitions import partitions, tables_of, unattached
-from pgvector_seed.vectors.index_steps import CURRENT, NEW, OLD
-from pgvector_seed.vectors.index_work import IndexWork
+from pgvector_seed.vectors.index.catalog import CatalogIndex, indexes_below, named_indexes
+from pgvector_seed.vectors.index.conditions import require_owner
+from pgvector_seed.vectors.index.lock import index_locked
+from pgvector_seed.vectors.index.partitions import partitions, tables_of, unattached
+from pgvector_seed.vectors.index.steps import CURRENT, NEW, OLD
+from pgvector_seed.vectors.index.work import IndexWork
 
 
 def drop_index(connection: Connection, schema: str, table: str, name: str, report: Progress) -> bool:

@@ -17,7 +17,7 @@ from pgvector_seed.postgres.interrupt import pause, stoppable
 from pgvector_seed.postgres.pooler import refuse_pooler
 from pgvector_seed.postgres.sessions import SESSION, Progress, describe_session
 from pgvector_seed.postgres.snapshot import query_catalog
-from pgvector_seed.vectors.index_memory import build_session
+from pgvector_seed.vectors.index.memory import build_session
 
 LOCK_TIMEOUT = "500ms"  # the queries of a table wait behind a statement that waits for a lock on it
 RETRY_SECONDS = 1.0

@@ -6,8 +6,8 @@ from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.text import did_you_mean
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import query_catalog
-from pgvector_seed.vectors.definition import IndexDefinition, indexed_type
 from pgvector_seed.vectors.extension import EXTENSION
+from pgvector_seed.vectors.index.definition import IndexDefinition, indexed_type
 from pgvector_seed.vectors.metrics import OPERATORS, metric_of
 
 # By method and type of the indexed expression. Source: the sections "HNSW" and "IVFFlat" of pgvector's README. That of

@@ -1,0 +1,1 @@
+"""Build, replace and drop a declared index, and tell its state."""
