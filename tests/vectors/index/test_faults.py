@@ -35,7 +35,8 @@ LEFT = {
     "the drop": [(NAME, True), (f"{NAME}_old", False)],
 }
 BACKEND = "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgvector-seed' AND datname = current_database() "
-WAITS = BACKEND + "AND wait_event_type = 'Lock' AND (query LIKE 'CREATE INDEX%' OR query LIKE 'DROP INDEX%')"
+# For this session, and not for an instant for another one's snapshot.
+WAITS = BACKEND + "AND query LIKE '{} INDEX%' AND pg_blocking_pids(pid) = '{{{}}}'"
 ENDED = f"SELECT count(*) = 0 FROM ({BACKEND}) AS build"
 
 
@@ -68,7 +69,8 @@ def test_kill_9_at_each_step(own: Server, table: str, victim: str, step: str) ->
             line = next(line for line in process.stdout if "waiting for a lock" in line)
             assert f"public.{NAME}: waiting for a lock of" in line
         else:
-            until(lambda: ask(table, WAITS))
+            verb = "DROP" if step == "the drop" else "CREATE"
+            until(lambda: ask(table, WAITS.format(verb, blocker.info.backend_pid)))
         pid = ask(table, BACKEND + "ORDER BY backend_start LIMIT 1")[0][0]
         if victim == "server":
             kill(own)
@@ -123,7 +125,7 @@ def test_ctrl_c_ends_the_build_and_the_next_run_goes_on(table: str) -> None:
     with psycopg.connect(table) as reader:
         reader.execute(BLOCKERS["after the build"])
         with start_build(table, NEW) as process:
-            until(lambda: ask(table, WAITS))
+            until(lambda: ask(table, WAITS.format("CREATE", reader.info.backend_pid)))
             process.send_signal(signal.SIGINT)
             output = process.communicate(timeout=30)[0]
     assert f"the index public.{NAME} is not finished. Run the same command again." in output

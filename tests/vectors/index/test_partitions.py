@@ -33,7 +33,7 @@ ATTACHED = (
     "JOIN pg_class c ON c.oid = i.indrelid WHERE i.indisvalid ORDER BY 1"
 )
 PROCESS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgvector-seed' AND datname = current_database()"
-BUILDS = f"{PROCESS} AND wait_event_type = 'Lock' AND query LIKE 'CREATE INDEX CONCURRENTLY%'"
+BUILDS = PROCESS + " AND query LIKE 'CREATE INDEX CONCURRENTLY%' AND pg_blocking_pids(pid) = '{{{}}}'"
 LATER = "CREATE TABLE later PARTITION OF items FOR VALUES FROM (10000) TO (20000)"
 
 
@@ -101,7 +101,7 @@ def test_a_killed_build_goes_on(table: str, victim: str) -> None:
     with psycopg.connect(table) as blocker:
         blocker.execute("INSERT INTO low VALUES (1)")  # the second of the partitions, in the order of their names
         process = start_build(table, NEW)
-        pid = until(lambda: ask(table, BUILDS))[0][0]
+        pid = until(lambda: ask(table, BUILDS.format(blocker.info.backend_pid)))[0][0]
         building = state(table, NEW)
         assert (building.kind, building.pid) == ("building", pid)
         if victim == "client":
@@ -125,7 +125,7 @@ def test_what_a_killed_build_left_goes_if_the_definition_returns(table: str) -> 
     with psycopg.connect(table) as blocker:
         blocker.execute("INSERT INTO low VALUES (1)")
         process = start_build(table, NEW)
-        until(lambda: ask(table, BUILDS))
+        until(lambda: ask(table, BUILDS.format(blocker.info.backend_pid)))
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
         until(lambda: not ask(table, PROCESS))
