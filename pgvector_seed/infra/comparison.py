@@ -72,7 +72,7 @@ def faults_of_declaration(olds: Properties, news: Properties) -> Iterator[str]:
         if before.connection.dbname != after.connection.dbname:
             yield ANOTHER_DATABASE.format(before.connection.dbname, after.connection.dbname)
         if before.roles and not after.roles:
-            yield _without_owner(before.roles)
+            yield fault_of_removed_roles(before.roles)
 
 
 def _are_known(olds: Properties, news: Properties) -> bool:
@@ -80,7 +80,8 @@ def _are_known(olds: Properties, news: Properties) -> bool:
     return all(isinstance(side.get("declaration"), str) for side in (olds, news))
 
 
-def _without_owner(roles: Mapping[str, str]) -> str:
+def fault_of_removed_roles(roles: Mapping[str, str]) -> str:
+    """Return the fault of a stack that has lost its ``roles``, by kind, with the commands that set them again."""
     if IN_CHECKOUT:
         again = [f"pulumi config set --path roles.{kind} {shlex.quote(name)}" for kind, name in roles.items()]
         return _WITHOUT_OWNER.format(roles["owner"], _AGAIN, "; ".join(again))

@@ -66,7 +66,7 @@ class VectorDatabase(pulumi.ComponentResource):
         settings = ReaderSettings(
             f"{name}-reader-settings",
             conninfo=server.owners_conninfo,
-            reader=args.roles.reader.name if args.roles else None,
+            roles=_role_names(args),
             settings=args.reader_settings,
             opts=pulumi.ResourceOptions(parent=self, depends_on=ready, retain_on_delete=retain),
         )
@@ -154,6 +154,10 @@ def _load(directory: Path) -> list[Migration]:
         raise pulumi.RunError(str(error)) from error
 
 
+def _role_names(args: VectorDatabaseArgs) -> dict[str, str]:
+    return {kind: role.name for kind, role in args.roles.by_kind().items()} if args.roles else {}
+
+
 def _declaration(args: VectorDatabaseArgs, address: Address) -> Declaration:
     return Declaration(
         schema=args.schema,
@@ -161,6 +165,6 @@ def _declaration(args: VectorDatabaseArgs, address: Address) -> Declaration:
         minimum_version=args.minimum_version,
         connection=address.declared(),
         tables=declarations(args.tables),
-        roles={kind: role.name for kind, role in args.roles.by_kind().items()} if args.roles else {},
+        roles=_role_names(args),
         reader_settings=dict(args.reader_settings),
     )

@@ -13,6 +13,8 @@ import psycopg
 import pulumi
 from psycopg import errors, sql
 from pulumi.dynamic import (
+    CheckFailure,
+    CheckResult,
     ConfigureRequest,
     CreateResult,
     DiffResult,
@@ -24,6 +26,7 @@ from pulumi.dynamic import (
 
 from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.common.remedies import IN_CHECKOUT, setting_name
+from pgvector_seed.infra.comparison import fault_of_removed_roles
 from pgvector_seed.infra.process import end_with_engine, print_errors_in_one_line, report
 from pgvector_seed.infra.settings import KEY, set_command
 from pgvector_seed.infra.state import connect_to_read
@@ -47,7 +50,7 @@ from pgvector_seed.vectors.settings import (
 )
 
 Properties = dict[str, Any]
-INPUTS = ("conninfo", "reader", "settings")
+INPUTS = ("conninfo", "roles", "settings")
 
 
 class ReaderSettingsProvider(ResourceProvider):
@@ -59,6 +62,11 @@ class ReaderSettingsProvider(ResourceProvider):
         """Prepare the provider's process. The SDK calls this once, before any other method."""
         end_with_engine()
         print_errors_in_one_line()
+
+    def check(self, olds: Properties, news: Properties) -> CheckResult:
+        """Refuse a removal of the roles, as the migrations do, which come later: the settings would move before."""
+        removed = olds.get("roles") and not news["roles"]
+        return CheckResult(news, [CheckFailure("roles", fault_of_removed_roles(olds["roles"]))] if removed else [])
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
         """Compare the inputs with those of the last ``up``, or with the settings as a refresh has read them."""
@@ -94,7 +102,7 @@ class ReaderSettingsProvider(ResourceProvider):
 
 def settings_of(props: Properties) -> RoleSettings:
     """Return the settings in the resource's inputs."""
-    return RoleSettings(props["reader"] or None, props["settings"])
+    return RoleSettings(props["roles"].get("reader"), props["settings"])
 
 
 def declared_settings(declaration: Declaration) -> RoleSettings:
@@ -168,9 +176,10 @@ def _execute(connection: Connection, name: str, statement: sql.Composed) -> None
 
 
 class ReaderSettings(Resource, module="pgvector_seed", name="ReaderSettings"):
-    """The settings of the reader's sessions in the database, or of all sessions in it if ``reader`` is None.
+    """The settings of the reader's sessions in the database, or of all sessions in it if there are no ``roles``.
 
-    Declared even without settings: to Pulumi, the removal of a resource is the same as its destruction.
+    ``roles`` maps owner, writer and reader to their names. Declared even without settings: to Pulumi, the removal of a
+    resource is the same as its destruction.
     """
 
     def __init__(
@@ -178,13 +187,13 @@ class ReaderSettings(Resource, module="pgvector_seed", name="ReaderSettings"):
         name: str,
         *,
         conninfo: pulumi.Input[str],
-        reader: str | None,
+        roles: Mapping[str, str],
         settings: Mapping[str, bool | int | float | str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         inputs = {
             "conninfo": pulumi.Output.secret(conninfo),
-            "reader": reader or "",
+            "roles": dict(roles),
             "settings": setting_texts(settings),
         }
         super().__init__(ReaderSettingsProvider(), name, inputs, opts)

@@ -235,11 +235,13 @@ def test_a_stack_without_roles_declares_none(run_program: Any) -> None:
     assert "options" not in conninfo_to_dict(inputs[MIGRATIONS_TYPE]["conninfo"])
 
 
-@pytest.mark.parametrize(("config", "reader"), [({}, ""), ({"roles": ROLES}, "app_reader")])
-def test_the_readers_settings_are_declared_without_any(run_program: Any, config: dict[str, Any], reader: str) -> None:
+@pytest.mark.parametrize(("config", "reader"), [({}, None), ({"roles": ROLES}, "app_reader")])
+def test_the_readers_settings_are_declared_without_any(
+    run_program: Any, config: dict[str, Any], reader: str | None
+) -> None:
     """The resource exists before it has a setting, and as texts, which the engine does not turn into other numbers."""
     inputs = run_program({"host": "127.0.0.1", **config})[READER_SETTINGS_TYPE]
-    assert (inputs["settings"], inputs["reader"]) == ({}, reader)
+    assert (inputs["settings"], inputs["roles"].get("reader")) == ({}, reader)
     inputs = run_program({"host": "127.0.0.1", **config, "readerSettings": {"hnsw.ef_search": 100, "jit": False}})
     assert inputs[READER_SETTINGS_TYPE]["settings"] == {"hnsw.ef_search": "100", "jit": "off"}
     declaration = json.loads(inputs[MIGRATIONS_TYPE]["declaration"])

@@ -33,7 +33,8 @@ def names(server: Server) -> Iterator[Names]:
 
 
 def props(login: str, settings: dict[str, str], reader: str = "") -> dict[str, Any]:
-    return {"conninfo": login, "reader": reader, "settings": settings}
+    roles = {"owner": "o", "writer": "w", "reader": reader}
+    return {"conninfo": login, "roles": roles if reader else {}, "settings": settings}
 
 
 def create(news: dict[str, Any]) -> dict[str, Any]:
@@ -144,6 +145,16 @@ def test_another_reader_gets_them_and_the_first_loses_them(database: str, names:
     outs = create(props(database, EF, names.reader))
     update(outs, props(database, EF, names.writer))
     assert (stored(database, names.reader), stored(database, names.writer)) == ({}, EF)
+
+
+def test_a_removal_of_the_roles_is_refused_before_the_settings_move(names: Names) -> None:
+    """Regression: the reader lost its settings before the migrations refused the same removal."""
+    before, after = props("", EF, names.reader), props("", EF)
+    (failure,) = PROVIDER.check(before, after).failures
+    assert "roles.reader" in failure.reason
+    assert "the stack has no roles any more" in failure.reason
+    for olds, news in ((after, before), (before, before), (after, after), ({}, before), ({}, after)):
+        assert not PROVIDER.check(olds, news).failures
 
 
 def test_a_role_that_is_gone_has_none(database: str, names: Names) -> None:
