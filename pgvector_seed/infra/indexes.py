@@ -6,6 +6,7 @@ The resource is always declared: a delete could not tell the removal of the last
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pulumi
@@ -19,6 +20,7 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
+from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.sizes import parse_size
 from pgvector_seed.infra.process import end_with_engine, print_errors_in_one_line, report
 from pgvector_seed.infra.properties import Properties
@@ -45,8 +47,8 @@ class IndexesProvider(ResourceProvider):
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
         """Compare the inputs. An index that waits for rows is also a change: they may have been loaded since."""
         waiting = olds.get("waiting") or {}
-        for name, reason in waiting.items():
-            report(f"{name}: {reason}; built by this up if the rows are there")
+        for line in [*map(": ".join, waiting.items()), *_changed_metrics(olds, news)]:
+            report(line)
         same = all(olds.get(name) == news.get(name) for name in _INPUTS)
         return DiffResult(changes=bool(waiting) or not same)
 
@@ -71,6 +73,9 @@ def build_indexes(props: Properties) -> Properties:
     """Build the indexes of the resource's inputs, and return its outputs."""
     with connect(props["conninfo"]) as connection:
         result = build(connection, report, BuildOptions(memory_bytes=parse_size(props.get("memory") or "")))
+    for one in result.states:
+        if one.waits:
+            report(f"{one.definition.name}: {one.reason}. When they are loaded: {PROGRAM} index build, or up again")
     inputs = {name: props[name] for name in _INPUTS if name in props}
     return {**inputs, **_outputs(result.states)}
 
@@ -80,6 +85,15 @@ def _outputs(declared: list[DeclaredState]) -> Properties:
         "built": {one.definition.name: one.definition.table for one in declared if one.is_ready},
         "waiting": {one.definition.name: one.reason for one in declared if not one.is_ready},
     }
+
+
+def _changed_metrics(olds: Properties, news: Properties) -> Iterator[str]:
+    """Yield a line for each table with indexes whose metric changes: its queries must change, too."""
+    sides = [json.loads(side.get("indexes") or "{}").get("tables", {}) for side in (olds, news)]
+    for table in sides[0].keys() & sides[1].keys():
+        before, after = (side[table].get("metric") for side in sides)
+        if before != after:
+            yield f"{table}: the metric {before} becomes {after}: queries by {before} will have no index of the stack"
 
 
 class Indexes(Resource, module="pgvector_seed", name="Indexes"):

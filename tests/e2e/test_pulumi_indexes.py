@@ -31,7 +31,7 @@ def test_an_index_waits_for_its_rows_and_is_then_built_by_up(stack: Stack) -> No
     set_index(stack, "rows", "100")
     set_index(stack, "index.method", "hnsw")
     set_index(stack, "index.m", "8")
-    stack.up()
+    assert "waits: embeddings has 0 of 100 rows. When they are loaded: python -m seed index build" in stack.up()
     assert "waits: embeddings has 0 of 100 rows" in index(stack, "status", code=1)
     assert "waits: embeddings has 0 of 100 rows" in stack.pulumi("preview")
     ask(stack.conninfo, ROWS.format(103))
@@ -56,6 +56,8 @@ def test_a_changed_a_removed_and_a_dropped_index(stack: Stack) -> None:
     assert "is not built" in stack.pulumi("preview")
     stack.up()
     assert ask(stack.conninfo, INDEXES) == [(NAME, ["m=4"])]
+    set_index(stack, "metric", "cosine")
+    assert "the metric l2 becomes cosine: queries by l2 will have no index of the stack" in stack.pulumi("preview")
     stack.pulumi("config", "rm", "--path", "tables.embeddings.index")
     stack.up()
     assert ask(stack.conninfo, INDEXES) == []

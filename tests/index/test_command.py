@@ -106,3 +106,20 @@ def test_a_recall_below_the_declared_minimum(database: str, folder: Path) -> Non
     assert "recall@40 is 0." in output
     assert "1 is declared" in output
     assert "Before: differs: m is 8, not 2" in output
+
+
+def test_a_sample_is_built_and_measured_first(database: str, folder: Path) -> None:
+    """With --sample, an index whose recall is too low on a copy leaves the table's own as it is."""
+    run(database, folder, declared(rows=2000))
+    rows = "INSERT INTO items SELECT i, ARRAY[sin(i), cos(i * 7), sin(i * 3)]::vector FROM generate_series(1, 5000) i"
+    ask(database, rows)
+    index(database, "build")
+    low = {"method": "hnsw", "parameters": {"m": 2, "ef_construction": 4}}
+    run(database, folder, declared(low, rows=2000, recall={"k": 40, "minimum": 1.0}))
+    output = index(database, "build", "--sample", "4000", code=1)
+    assert "recall@40 on a copy of 4,000 rows is 0." in output
+    assert ask(database, f"SELECT reloptions FROM pg_class WHERE relname = '{NAME}'") == [(["m=8"],)]
+    run(database, folder, declared(low, rows=2000, recall={"k": 2, "minimum": 0.01}))
+    output = index(database, "build", "--sample", "4000")
+    assert "recall@2 on a copy of 4,000 rows is" in output
+    assert f"{NAME} is built" in output
