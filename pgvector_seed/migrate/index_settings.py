@@ -14,7 +14,7 @@ from pgvector_seed.postgres.machine import shared_memory_bytes
 from pgvector_seed.postgres.sessions import Progress
 from pgvector_seed.postgres.snapshot import query_catalog
 from pgvector_seed.vectors.extension import EXTENSION
-from pgvector_seed.vectors.index.memory import BuildSettings, estimate_memory, plan_settings, settings_applied
+from pgvector_seed.vectors.index.memory import MEMORY, BuildSettings, estimate_memory, plan_settings, settings_applied
 from pgvector_seed.vectors.index.rows import bytes_of, rows_without_analyze
 from pgvector_seed.vectors.tables import leaves
 
@@ -50,7 +50,7 @@ def vector_index_settings(
     if settings is None:
         yield
         return
-    report(f"{place}: {settings}")
+    report(f"{place}: {settings.shown(MEMORY)}")
     with settings_applied(connection, settings):
         yield
 

@@ -46,10 +46,11 @@ class BuildSettings:
     workers: int
     needed: int | None
 
-    def __str__(self) -> str:
+    def shown(self, setting: str) -> str:
+        """Return the settings in words, and if the build does not fit, the value of ``setting`` with which it would."""
         needed = f"needs about {megabytes(self.needed)}; " if self.needed is not None else ""
         short = self.needed is not None and self.needed > self.memory
-        slow = f"; it does not fit: set indexMemory to {megabytes(self.needed)}" if short else ""
+        slow = f"; it does not fit: set {setting} to {megabytes(self.needed)}" if short else ""
         return f"{needed}{MEMORY} {megabytes(self.memory)}, {counted(self.workers, 'worker')}{slow}"
 
 

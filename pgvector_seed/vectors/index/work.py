@@ -29,6 +29,7 @@ from pgvector_seed.vectors.index.rows import estimate_rows, vector_bytes
 from pgvector_seed.vectors.index.statement import CONCURRENTLY, ONLY, create_statement
 from pgvector_seed.vectors.index.target import IndexTarget
 
+_SETTING = "indexMemory (--memory)"
 _SHARED_MEMORY = "dsm_impl.c"
 _NO_LONGER_FITS = re.compile(r"hnsw graph no longer fits into maintenance_work_mem after (\d+) tuples")
 
@@ -78,7 +79,7 @@ class IndexWork:
         if match is None or settings is None:
             return None
         by_progress = settings.memory * self._rows / max(1, int(match[1])) * 1.05
-        return f"set indexMemory to {megabytes(round(max(by_progress, settings.needed or 0)))}"
+        return f"set {_SETTING} to {megabytes(round(max(by_progress, settings.needed or 0)))}"
 
 
 class IndexBuild(IndexWork):
@@ -154,6 +155,6 @@ class IndexBuild(IndexWork):
         needed = estimate_memory(definition.method, self._rows, vector_bytes(self.connection, self.target), parameters)
         settings = plan_settings(self.connection, needed, self.memory_bytes, workers=self._workers)
         self._settings = settings
-        self.report(f"{shown}: building, about {self._rows:,} rows; {settings}")
+        self.report(f"{shown}: building, about {self._rows:,} rows; {settings.shown(_SETTING)}")
         form = CONCURRENTLY
         return settings, create_statement(self.target, self.operator_class, name, table, parameters, form=form)

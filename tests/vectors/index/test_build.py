@@ -209,7 +209,7 @@ def test_the_memory_that_the_client_set_is_kept(database: str) -> None:
     options = "-c maintenance_work_mem=1MB -c max_parallel_maintenance_workers=0"
     _, lines = build(make_conninfo(database, options=options), define(), memory_bytes=1 << 30)
     assert lines[0].endswith(
-        "needs about 2 MB; maintenance_work_mem 1 MB, 0 workers; it does not fit: set indexMemory to 2 MB"
+        "needs about 2 MB; maintenance_work_mem 1 MB, 0 workers; it does not fit: set indexMemory (--memory) to 2 MB"
     )
 
 
@@ -218,9 +218,9 @@ def test_a_graph_that_does_not_fit_is_told_before_and_while_it_is_built(database
     make_table(database, 4000, dimensions=64)
     _, lines = build(database, define(), memory_bytes=1 << 20)
     assert "maintenance_work_mem 1 MB, " in lines[0]
-    assert lines[0].endswith("; it does not fit: set indexMemory to 5 MB")
+    assert lines[0].endswith("; it does not fit: set indexMemory (--memory) to 5 MB")
     notice = next(number for number, line in enumerate(lines) if "NOTICE: hnsw graph no longer fits" in line)
-    assert any(line.startswith("  remedy: set indexMemory to ") for line in lines[notice:]), lines
+    assert any(line.startswith("  remedy: set indexMemory (--memory) to ") for line in lines[notice:]), lines
     lines = build(database, define(parameters={"m": 8}), memory_bytes=5 << 20)[1]
     assert not any("fit" in line for line in lines), lines
 
