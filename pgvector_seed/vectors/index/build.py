@@ -12,13 +12,13 @@ from pgvector_seed.postgres.sessions import Progress
 from pgvector_seed.vectors.index.catalog import CatalogIndex, named_indexes
 from pgvector_seed.vectors.index.compare import all_differences, is_ours
 from pgvector_seed.vectors.index.conditions import require_buildable
-from pgvector_seed.vectors.index.definition import IndexDefinition
+from pgvector_seed.vectors.index.definition import NEW, OLD, IndexDefinition
 from pgvector_seed.vectors.index.drop import drop_index as drop_index
 from pgvector_seed.vectors.index.drop import drop_one, drop_unattached
 from pgvector_seed.vectors.index.lock import index_locked
 from pgvector_seed.vectors.index.partitions import build_partitions, refuse_foreign_tables, tables_of
 from pgvector_seed.vectors.index.rows import count_left_out
-from pgvector_seed.vectors.index.steps import CURRENT, NEW, OLD, SUFFIXES, Action, NamedIndex, Step, next_step
+from pgvector_seed.vectors.index.steps import CURRENT, SUFFIXES, Action, NamedIndex, Step, next_step
 from pgvector_seed.vectors.index.target import IndexTarget, resolve
 from pgvector_seed.vectors.index.work import IndexBuild
 

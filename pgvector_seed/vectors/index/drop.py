@@ -9,9 +9,10 @@ from pgvector_seed.postgres.errors import translated
 from pgvector_seed.postgres.sessions import Progress
 from pgvector_seed.vectors.index.catalog import CatalogIndex, indexes_below, named_indexes
 from pgvector_seed.vectors.index.conditions import require_owner
+from pgvector_seed.vectors.index.definition import NEW, OLD
 from pgvector_seed.vectors.index.lock import index_locked
 from pgvector_seed.vectors.index.partitions import partitions, tables_of, unattached
-from pgvector_seed.vectors.index.steps import CURRENT, NEW, OLD
+from pgvector_seed.vectors.index.steps import CURRENT
 from pgvector_seed.vectors.index.work import IndexWork
 
 

@@ -11,11 +11,11 @@ from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import query_catalog
 from pgvector_seed.vectors.index.catalog import CatalogIndex, indexes_below, named_indexes
 from pgvector_seed.vectors.index.compare import all_differences, is_ours
-from pgvector_seed.vectors.index.definition import IndexDefinition
+from pgvector_seed.vectors.index.definition import NEW, OLD, IndexDefinition
 from pgvector_seed.vectors.index.lock import find_index_builder
 from pgvector_seed.vectors.index.partitions import partitions, tables_of, unattached
 from pgvector_seed.vectors.index.rows import LeftOut, count_left_out
-from pgvector_seed.vectors.index.steps import CURRENT, NEW, OLD
+from pgvector_seed.vectors.index.steps import CURRENT
 from pgvector_seed.vectors.index.target import IndexTarget, resolve
 
 _BYTES = "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM unnest(%s::oid[]) AS oid"

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-CURRENT, NEW, OLD = "", "_new", "_old"
+from pgvector_seed.vectors.index.definition import NEW, OLD
+
+CURRENT = ""
 SUFFIXES = (CURRENT, NEW, OLD)
 
 

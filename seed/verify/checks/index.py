@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from pgvector_seed.migrate.contract import DeclaredIndex, DeclaredTable
 from pgvector_seed.postgres.catalog import IndexBuilder, find_builder
+from pgvector_seed.vectors.index.definition import NEW
 from pgvector_seed.vectors.indexes import VectorIndex, broken_indexes, indexes_named
 from pgvector_seed.vectors.metrics import OPERATORS
 
@@ -14,7 +15,6 @@ from ..context import Context
 from ..model import READER_CHECKS, Check, Fault, Outcome, failed_with, not_declared, passed, skipped
 from .rebuild import build_remedy, or_metric, replace_remedy
 
-_NEW = "_new"  # the suffix of an index of the stack until it is built
 _WAIT = "Wait until it is built."
 
 
@@ -78,7 +78,7 @@ def _faults(context: Context, index: DeclaredIndex) -> Iterator[_IndexFault]:
 
 def _build_of_successor(context: Context, index: DeclaredIndex) -> str | None:
     """Describe the build of the index that will get the name of this index of a stack; None if there is none."""
-    new = indexes_named(context.connection, context.name.schema, index.name + _NEW) if index.column else []
+    new = indexes_named(context.connection, context.name.schema, index.name + NEW) if index.column else []
     if not new or new[0].table != context.table.oid or not new[0].is_broken:
         return None
     # The index of a partition has a name of its own until it is attached.
