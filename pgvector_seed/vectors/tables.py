@@ -29,7 +29,7 @@ SELECT format('%%I.%%I', n.nspname, c.relname),
        nullif(a.atttypmod, -1),
        ARRAY(SELECT jsonb_build_object(
                       'name', x.relname, 'method', m.amname, 'operator', o.oprname,
-                      'as', key.halved, 'bits', nullif(key.bits, false),
+                      'partial', i.indpred IS NOT NULL, 'as', key.halved, 'bits', nullif(key.bits, false),
                       'parameters', (SELECT jsonb_object_agg(option_name, option_value)
                                      FROM pg_options_to_table(x.reloptions)))
              FROM pg_index i
@@ -93,7 +93,7 @@ def _entry(
     entry |= {"dimensions": dimensions, "owner": owner}
     metrics = {metric_of(index["operator"]) for index in indexes if not index["bits"]}
     entry["metric"] = metrics.pop() if len(metrics) == 1 else None
-    entry["indexes"] = [_index(index) for index in indexes]
+    entry["indexes"] = [_index(index) for index in indexes if not index["partial"]]  # that one serves a part alone
     return {field: value for field, value in entry.items() if value is not None}
 
 
