@@ -66,6 +66,8 @@ class IndexesProvider(ResourceProvider):
             ledger = read_expected_ledger(connection, props["ledger"])
             if ledger is None:
                 return ReadResult(None, {})
+            if not ledger.catalogue:  # a migration is not finished: the next up applies it first
+                return ReadResult(id_, props)
             return ReadResult(id_, {**props, **_outputs(states(connection, ledger))})
 
 

@@ -119,7 +119,7 @@ def _refuse_differences(
     schema = declaration.schema
     tables = vector_tables(connection, schema)
     names = [definition.name for definition in declared_indexes(schema, declaration.tables, tables)]
-    ignored = with_suffixes([*names, *(ledger.indexes if ledger else ())])
+    ignored = with_suffixes([*names, *(index.name for index in (ledger.indexes if ledger else ()))])
     faults = differences(connection, migrations, schema, require_extension(connection).schema, limits, ignored)
     if faults:
         raise RefusedError("the database differs from the migrations: " + "; ".join(faults), REMEDY)

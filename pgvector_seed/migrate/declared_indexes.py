@@ -8,7 +8,8 @@ from typing import Any
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.migrate.contract import IndexDeclaration, TableDeclaration
 from pgvector_seed.postgres.catalog import fault_of_identifier
-from pgvector_seed.vectors.index.definition import LONGEST_NAME, IndexDefinition
+from pgvector_seed.vectors.index.compare import comparable
+from pgvector_seed.vectors.index.definition import LONGEST_NAME, IndexDefinition, with_suffixes
 
 Entry = Mapping[str, Any]  # of a vector column: see vectors.tables.vector_tables
 
@@ -25,18 +26,26 @@ def declared_indexes(
         for table, declared in tables.items()
         for index in declared.index or ()
     ]
-    names = [definition.name for definition in definitions]
-    for definition in definitions:
-        if names.count(definition.name) > 1:
-            raise _fault(definition.table, f"two indexes have the name {definition.name}", "Give one another name.")
+    for place, definition in enumerate(definitions):
+        names = with_suffixes([definition.name])
+        for other in definitions[:place]:
+            if names & with_suffixes([other.name]):
+                words = f"two indexes have the name {other.name}" + _or_suffix(definition.name, other.name)
+                raise _fault(definition.table, words, "Give one of them another name.")
         _refuse_taken(definition, entries)
     return definitions
+
+
+def _or_suffix(name: str, other: str) -> str:
+    return "" if name == other else f" or {name}, which a replacement has for a time"
 
 
 def _definition(
     schema: str, table: str, metric: str | None, index: IndexDeclaration, entries: Sequence[Entry]
 ) -> IndexDefinition:
     columns = [entry["vector"] for entry in entries]
+    if not columns:
+        raise _fault(table, "it has no vector column", "Add the migration that makes it, or take the index out.")
     if index.column is None and len(columns) > 1:
         raise _fault(table, f"which column? It has {', '.join(columns)}", "Add column to the declared index.")
     column = columns[0] if index.column is None else index.column
@@ -57,13 +66,15 @@ def _definition(
 
 
 def _refuse_taken(definition: IndexDefinition, entries: Sequence[Entry]) -> None:
-    """Raise InputError if an index of the migrations has the name and is not equal."""
+    """Raise InputError if an index of the migrations has the name, or that of a replacement, and is not equal."""
+    names = with_suffixes([definition.name])
     for entry in entries:
         for other in entry.get("indexes", ()):
-            if other["name"] == definition.name and not _is_equal(definition, entry, other):
+            is_same = other["name"] == definition.name and _is_equal(definition, entry, other)
+            if other["name"] in names and not is_same:
                 raise _fault(
                     definition.table,
-                    f"a migration makes another index with the name {definition.name}",
+                    f"a migration makes another index with the name {other['name']}",
                     "Give the declared index another name, or declare it as the migration makes it.",
                 )
 
@@ -75,7 +86,11 @@ def _is_equal(definition: IndexDefinition, entry: Entry, other: Mapping[str, Any
         and (other["method"], other.get("as"), bool(other.get("bits")))
         == (definition.method, definition.cast, definition.bits)
         and entry.get("metric") in (None, definition.metric)
-        and all(str(parameters.get(name)) == str(value) for name, value in definition.parameters.items())
+        and "partial" not in other
+        and all(
+            name in parameters and comparable(parameters[name], value) == comparable(value, value)
+            for name, value in definition.parameters.items()
+        )
     )
 
 
@@ -89,7 +104,7 @@ def of_contract(definition: IndexDefinition) -> dict[str, Any]:
 def indexes_of_column(definitions: Sequence[IndexDefinition], entry: Entry) -> Iterator[dict[str, Any]]:
     """Yield the contract's entries of the indexes of a column: the migrations', then the declared."""
     names = {definition.name for definition in definitions}
-    yield from (index for index in entry.get("indexes", ()) if index["name"] not in names)
+    yield from (index for index in entry.get("indexes", ()) if index["name"] not in names and "partial" not in index)
     for definition in definitions:
         if (definition.table, definition.column) == (entry["table"], entry["vector"]):
             yield of_contract(definition)

@@ -10,49 +10,53 @@ from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.remedies import in_checkout
 from pgvector_seed.common.sizes import shown_size
 from pgvector_seed.common.text import counted, printable
-from pgvector_seed.migrate.ledger.model import Ledger
+from pgvector_seed.migrate.ledger.model import BuiltIndex, Ledger
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import translated
-from pgvector_seed.postgres.snapshot import query_catalog
 from pgvector_seed.vectors.index.definition import IndexDefinition
+from pgvector_seed.vectors.index.owned import owned_names
 from pgvector_seed.vectors.index.state import IndexState, index_state
+from pgvector_seed.vectors.index.target import IndexTarget, resolve
 
-_TABLE_OF_INDEX = """
-SELECT t.relname FROM pg_index i
-JOIN pg_class x ON x.oid = i.indexrelid
-JOIN pg_class t ON t.oid = i.indrelid
-JOIN pg_namespace n ON n.oid = x.relnamespace
-WHERE n.nspname = %s AND x.relname = %s
+# At most ``rows`` rows are returned. A table that was made anew may have another owner's policies: they are not run.
+_OFF = "SELECT pg_catalog.set_config('row_security', 'off', true)"
+_ROWS = """
+SELECT pg_catalog.count(*) FROM (SELECT FROM {only}{table} WHERE {column} IS NOT NULL LIMIT {rows}) AS present
 """
-# At most ``rows`` rows are read.
-_ROWS = "SELECT pg_catalog.count(*) FROM (SELECT FROM {table} LIMIT {rows}) AS present"
 _DEPLOY = "Run: pulumi up" + in_checkout(" (make up)")
 
 
 @dataclass(frozen=True)
 class DeclaredState:
-    """A declared index and its state. ``rows`` is the number that its table must have before the index is built."""
+    """A declared index and its state.
+
+    ``rows`` is the number of vectors that its column must have before the index is built or replaced. ``fault`` is the
+    reason why it has no state, such as a missing table.
+    """
 
     definition: IndexDefinition
     state: IndexState
     rows: int
-    missing_rows: int
+    missing_rows: int = 0
+    fault: InputError | None = None
 
     @property
     def is_ready(self) -> bool:
         """True if the index exists as declared."""
-        return self.state.kind == "ready"
+        return self.state.kind == "ready" and self.fault is None
 
     @property
     def waits(self) -> bool:
-        """True if the index is not built yet, because its table has too few rows."""
-        return self.missing_rows > 0 and self.state.kind == "absent"
+        """True if the index is not built or replaced yet, because its column has too few vectors."""
+        return self.missing_rows > 0
 
     @property
     def reason(self) -> str:
         """The state in words."""
         state = self.state
+        if self.fault is not None:
+            return self.fault.message
         if self.waits:
             table = printable(self.definition.table)
             return f"waits: {table} has {self.rows - self.missing_rows:,} of {counted(self.rows, 'row')}"
@@ -91,18 +95,34 @@ def states(connection: Connection, ledger: Ledger) -> list[DeclaredState]:
 def _state(connection: Connection, ledger: Ledger, definition: IndexDefinition) -> DeclaredState:
     declared = ledger.declaration.tables[definition.table].rows
     rows = 1 if declared is None else declared
-    table = sql.Identifier(definition.schema, definition.table)
-    statement = sql.SQL(_ROWS).format(table=table, rows=sql.Literal(rows))
-    ((present,),) = connection.execute(statement).fetchall()
-    return DeclaredState(definition, index_state(connection, definition), rows, rows - present)
+    try:
+        target = resolve(connection, definition)
+        state = index_state(connection, definition)
+    except InputError as error:
+        return DeclaredState(definition, IndexState("absent"), rows, fault=error)
+    present = rows if state.kind in ("ready", "building") else _count(connection, target, rows)
+    return DeclaredState(definition, state, rows, rows - present)
 
 
-def undeclared(connection: Connection, ledger: Ledger) -> dict[str, str]:
-    """Return the names of the indexes that were built and are no longer declared, each with its table."""
-    declared = {definition.name for definition in definitions_of(ledger)}
-    return {
-        name: table
-        for name in ledger.indexes
-        if name not in declared
-        for (table,) in query_catalog(connection, _TABLE_OF_INDEX, (ledger.declaration.schema, name))
-    }
+def _count(connection: Connection, target: IndexTarget, most: int) -> int:
+    """Return the number of vectors in the column, but ``most`` at most. Inherited rows are in no index of the table."""
+    statement = sql.SQL(_ROWS).format(
+        only=sql.SQL("" if target.partitioned else "ONLY "),
+        table=target.relation,
+        column=sql.Identifier(target.definition.column),
+        rows=sql.Literal(most),
+    )
+    with connection.transaction():
+        connection.execute(_OFF)
+        ((present,),) = connection.execute(statement).fetchall()
+    return int(present)
+
+
+def undeclared(connection: Connection, ledger: Ledger) -> list[BuiltIndex]:
+    """Return the indexes that were built and are no longer declared, those that exist on their table and column."""
+    schema, declared = ledger.declaration.schema, {definition.name for definition in definitions_of(ledger)}
+    return [
+        index
+        for index in ledger.indexes
+        if index.name not in declared and owned_names(connection, schema, index.table, index.column, index.name)
+    ]

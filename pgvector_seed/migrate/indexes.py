@@ -6,9 +6,10 @@ The migration lock is held only to record names: a build may take hours, and has
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from psycopg import sql
+from psycopg import errors, sql
 
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import InputError
@@ -16,7 +17,7 @@ from pgvector_seed.common.text import did_you_mean
 from pgvector_seed.migrate.index_recall import refuse_low_recall, try_on_sample
 from pgvector_seed.migrate.index_states import DeclaredState, definitions_of, read_declared, states, undeclared
 from pgvector_seed.migrate.ledger.format import upgrade
-from pgvector_seed.migrate.ledger.model import Ledger
+from pgvector_seed.migrate.ledger.model import BuiltIndex, Ledger
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.ledger.write import record_built
 from pgvector_seed.migrate.lock import locked
@@ -24,8 +25,9 @@ from pgvector_seed.migrate.session import DEFAULT_LIMITS
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import translated
 from pgvector_seed.postgres.sessions import Progress
-from pgvector_seed.vectors.index.build import build_index, drop_index
+from pgvector_seed.vectors.index.build import build_index, drop_index, require_own_names
 from pgvector_seed.vectors.index.conditions import require_buildable
+from pgvector_seed.vectors.index.definition import IndexDefinition
 from pgvector_seed.vectors.index.target import resolve
 
 _STATUS = f"The declared ones: {PROGRAM} index status"
@@ -60,24 +62,27 @@ def build(connection: Connection, report: Progress, options: BuildOptions) -> Bu
     if its recall is below the declared minimum.
     """
     ledger = read_declared(connection)
-    chosen = _chosen(ledger, options.names)
-    before = [state for state in states(connection, ledger) if state.definition.name in chosen and not state.waits]
-    work = [state for state in before if not state.is_ready]
-    for state in work:
+    chosen = [state for state in states(connection, ledger) if state.definition.name in _names(ledger, options.names)]
+    work = [state for state in chosen if not (state.fault or state.waits)]
+    missing = [state for state in work if not state.is_ready]
+    for state in missing:
         require_buildable(connection, resolve(connection, state.definition))
-    _record(connection, ledger, {state.definition.name for state in work}, report)
-    if options.sample_rows:
-        for state in work:
-            try_on_sample(connection, ledger, state, options.sample_rows, report)
+        require_own_names(connection, state.definition)
+    _record(connection, ledger, [state.definition for state in missing], report)
+    for state in missing if options.sample_rows else ():
+        try_on_sample(connection, ledger, state, options.sample_rows or 0, report)
     built = [
         state.definition.name
-        for state in before
+        for state in work
         if build_index(connection, state.definition, report, memory_bytes=options.memory_bytes)
     ]
     after = states(connection, ledger)
     dropped = [] if options.names else _drop_undeclared(connection, ledger, after, report)
-    for state in work:
+    _analyze(connection, ledger)
+    for state in missing:
         refuse_low_recall(connection, ledger, state, report)
+    for fault in (state.fault for state in chosen if state.fault):
+        raise fault
     return BuildResult(built, dropped, after)
 
 
@@ -87,20 +92,30 @@ def drop(connection: Connection, name: str, report: Progress) -> bool:
     Raises InputError for another index.
     """
     ledger = read_declared(connection)
-    tables = {definition.name: definition.table for definition in definitions_of(ledger)}
-    tables |= undeclared(connection, ledger)
-    _require_declared(name, tables)
-    return drop_index(connection, ledger.declaration.schema, tables[name], name, report)
+    declared = [_built(definition) for definition in definitions_of(ledger)]
+    indexes = {index.name: index for index in (*undeclared(connection, ledger), *declared)}
+    _require_declared(name, indexes)
+    index, schema = indexes[name], ledger.declaration.schema
+    dropped = drop_index(connection, schema, index.table, name, report, column=index.column)
+    if index in ledger.indexes:
+        _write(connection, lambda recorded: recorded - {index}, report)
+    return dropped
 
 
-def analyze(connection: Connection, ledger: Ledger) -> None:
+def _built(definition: IndexDefinition) -> BuiltIndex:
+    return BuiltIndex(definition.name, definition.table, definition.column)
+
+
+def _analyze(connection: Connection, ledger: Ledger) -> None:
     """Analyze the tables with vectors, so that the planner knows their sizes."""
+    schema = ledger.declaration.schema
     with translated("analyzing the tables"):
         for table in dict.fromkeys(entry["table"] for entry in ledger.catalogue["tables"]):
-            connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(ledger.declaration.schema, table)))
+            with suppress(errors.UndefinedTable):  # it was dropped or renamed by hand: verify tells
+                connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(schema, table)))
 
 
-def _chosen(ledger: Ledger, names: Sequence[str]) -> set[str]:
+def _names(ledger: Ledger, names: Sequence[str]) -> set[str]:
     declared = [definition.name for definition in definitions_of(ledger)]
     for name in names:
         _require_declared(name, declared)
@@ -116,29 +131,32 @@ def _drop_undeclared(
     connection: Connection, ledger: Ledger, after: Sequence[DeclaredState], report: Progress
 ) -> list[str]:
     """Drop the indexes that are no longer declared, of tables whose declared indexes are all ready."""
+    schema = ledger.declaration.schema
     unready = {state.definition.table for state in after if not state.is_ready}
-    candidates = undeclared(connection, ledger)
+    existing = undeclared(connection, ledger)
     dropped = [
-        name
-        for name, table in candidates.items()
-        if table not in unready and drop_index(connection, ledger.declaration.schema, table, name, report)
+        index
+        for index in existing
+        if index.table not in unready
+        and drop_index(connection, schema, index.table, index.name, report, column=index.column)
     ]
     declared = {state.definition.name for state in after}
-    gone = {*ledger.indexes} - declared - (candidates.keys() - {*dropped})
+    kept = {index for index in existing if index not in dropped}
+    gone = {index for index in ledger.indexes if index.name not in declared} - kept
     if gone:
-        _write(connection, lambda names: names - gone, report)
-    return dropped
+        _write(connection, lambda recorded: recorded - gone, report)
+    return [index.name for index in dropped]
 
 
-def _record(connection: Connection, ledger: Ledger, names: set[str], report: Progress) -> None:
-    """Record the names of the indexes that are built from now on, but not of a migration's."""
+def _record(connection: Connection, ledger: Ledger, definitions: Sequence[IndexDefinition], report: Progress) -> None:
+    """Record the indexes that are built from now on, but not a migration's."""
     migrations = {index["name"] for entry in ledger.catalogue["tables"] for index in entry.get("indexes", ())}
-    new = names - migrations - {*ledger.indexes}
-    if new:
+    new = {_built(definition) for definition in definitions if definition.name not in migrations}
+    if not new <= {*ledger.indexes}:
         _write(connection, lambda recorded: recorded | new, report)
 
 
-def _write(connection: Connection, change: Callable[[set[str]], set[str]], report: Progress) -> None:
+def _write(connection: Connection, change: Callable[[set[BuiltIndex]], set[BuiltIndex]], report: Progress) -> None:
     with translated("recording the indexes"), locked(connection, report):
         ledger = read_ledger(connection, to_write=True)
         if ledger is not None:

@@ -29,7 +29,8 @@ SELECT format('%%I.%%I', n.nspname, c.relname),
        nullif(a.atttypmod, -1),
        ARRAY(SELECT jsonb_build_object(
                       'name', x.relname, 'method', m.amname, 'operator', o.oprname,
-                      'partial', i.indpred IS NOT NULL, 'as', key.halved, 'bits', nullif(key.bits, false),
+                      'as', key.halved, 'bits', nullif(key.bits, false),
+                      'partial', nullif(i.indpred IS NOT NULL, false),
                       'parameters', (SELECT jsonb_object_agg(option_name, option_value)
                                      FROM pg_options_to_table(x.reloptions)))
              FROM pg_index i
@@ -81,7 +82,10 @@ class Leaf:
 
 
 def vector_tables(connection: Connection, schema: str) -> list[dict[str, Any]]:
-    """Return the vector columns of the tables in ``schema``, as entries of the contract's ``tables``."""
+    """Return the vector columns of the tables in ``schema``, as entries of the contract's ``tables``.
+
+    A partial index has the key ``partial``: a contract has none.
+    """
     parameters = (list(OPERATORS.values()), schema, EXTENSION)
     return [_entry(*row) for row in query_catalog(connection, _VECTOR_TABLES, parameters)]
 
@@ -93,13 +97,13 @@ def _entry(
     entry |= {"dimensions": dimensions, "owner": owner}
     metrics = {metric_of(index["operator"]) for index in indexes if not index["bits"]}
     entry["metric"] = metrics.pop() if len(metrics) == 1 else None
-    entry["indexes"] = [_index(index) for index in indexes if not index["partial"]]  # that one serves a part alone
+    entry["indexes"] = [_index(index) for index in indexes]
     return {field: value for field, value in entry.items() if value is not None}
 
 
 def _index(index: dict[str, Any]) -> dict[str, Any]:
-    """Return an entry of the contract's ``indexes``."""
-    entry = {key: index[key] for key in ("name", "method", "as", "bits") if index[key] is not None}
+    """Return an entry of the contract's ``indexes``, or of a partial index."""
+    entry = {key: index[key] for key in ("name", "method", "as", "bits", "partial") if index[key] is not None}
     return entry | {"parameters": _parameters(index)}
 
 

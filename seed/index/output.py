@@ -10,6 +10,8 @@ from pgvector_seed.common.text import counted
 from pgvector_seed.migrate.index_states import DeclaredState
 from pgvector_seed.migrate.indexes import BuildResult
 
+REMOVED = f"is no longer declared: dropped by the next {PROGRAM} index build"
+
 
 def states_as_data(states: Sequence[DeclaredState]) -> dict[str, Any]:
     """Return every declared index with its state. ``right`` is True if all are built as declared."""

@@ -11,17 +11,22 @@ import click
 from pgvector_seed.common.sizes import fault_of_size, parse_size
 from pgvector_seed.common.text import lines, printable
 from pgvector_seed.migrate import indexes
-from pgvector_seed.migrate.index_states import read_declared, states
+from pgvector_seed.migrate.index_states import read_declared, states, undeclared
 from pgvector_seed.postgres.connection import connect
 
-from .output import result_as_data, result_as_text, states_as_data, states_as_text
+from .output import REMOVED, result_as_data, result_as_text, states_as_data, states_as_text
 
 
 def status(*, as_json: bool) -> None:
     """Print the declared indexes, and exit with 1 if one is not built as declared."""
     with connect() as connection:
-        declared = states(connection, read_declared(connection))
-    _print(states_as_data(declared) if as_json else states_as_text(declared))
+        ledger = read_declared(connection)
+        declared = states(connection, ledger)
+        removed = [index.name for index in undeclared(connection, ledger)]
+    if as_json:
+        _print({**states_as_data(declared), "to_drop": removed})
+    else:
+        _print("\n".join([states_as_text(declared), *(f"{name}  {REMOVED}" for name in removed)]))
     if not all(state.is_ready for state in declared):
         raise SystemExit(1)
 
@@ -33,7 +38,6 @@ def build(*, names: Sequence[str], memory: str | None, sample: int | None, as_js
     options = indexes.BuildOptions(names, parse_size(memory or ""), sample)
     with connect() as connection:
         result = indexes.build(connection, _reporter(as_json=as_json), options)
-        indexes.analyze(connection, read_declared(connection))
     _print(result_as_data(result) if as_json else result_as_text(result))
 
 

@@ -56,6 +56,14 @@ class AppliedMigration(msgspec.Struct, frozen=True):
     by: str
 
 
+class BuiltIndex(msgspec.Struct, frozen=True):
+    """An index that was built, or was about to be built, because a stack declared it."""
+
+    name: str
+    table: str
+    column: str
+
+
 class Writers(msgspec.Struct, frozen=True):
     """Roles other than the owner that may write to the ledger. Their names are quoted for SQL.
 
@@ -87,7 +95,7 @@ class Ledger(msgspec.Struct, frozen=True):
     ``unfinished`` is the migration that was begun outside of a transaction and not recorded as done: ``file``,
     ``text``, and ``index``, the oid of an index that a failed build left; empty if there is none. ``migrations`` maps
     id to applied migration, in the order of application. ``writers`` could have changed any of the record.
-    ``indexes`` are the names of the indexes that were built because they were declared.
+    ``indexes`` were built because they were declared.
     """
 
     format: int
@@ -99,7 +107,7 @@ class Ledger(msgspec.Struct, frozen=True):
     contract: dict[str, Any]
     migrations: dict[str, AppliedMigration]
     writers: Writers
-    indexes: list[str]
+    indexes: tuple[BuiltIndex, ...]
 
     @property
     def checksums(self) -> dict[str, str]:

@@ -9,7 +9,14 @@ import msgspec
 from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.ledger.facts import read_facts
 from pgvector_seed.migrate.ledger.format import FORMAT, read_format
-from pgvector_seed.migrate.ledger.model import AppliedMigration, Ledger, Writers, damaged_ledger, has_needed_columns
+from pgvector_seed.migrate.ledger.model import (
+    AppliedMigration,
+    BuiltIndex,
+    Ledger,
+    Writers,
+    damaged_ledger,
+    has_needed_columns,
+)
 from pgvector_seed.migrate.ledger.trust import find_writers, refuse_to_read, refuse_to_write
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import catalog_snapshot
@@ -64,11 +71,10 @@ def _read_rows(connection: Connection, format_: int, writers: Writers) -> Ledger
         raise damaged_ledger("a part of it is missing")
     migrations = {applied[0]: AppliedMigration(*applied) for applied in connection.execute(_MIGRATIONS)}
     id_, declaration, schema_created, unfinished, catalogue, contract, indexes = row
-    is_record = _is_unfinished(unfinished) and _is_catalogue(catalogue) and isinstance(contract, dict)
-    if not (is_record and isinstance(indexes, list) and all(isinstance(name, str) for name in indexes)):
+    if not (_is_unfinished(unfinished) and _is_catalogue(catalogue) and isinstance(contract, dict)):
         raise damaged_ledger("its record is not valid")
-    declared = _declaration(declaration)
-    return Ledger(format_, id_, declared, schema_created, unfinished, catalogue, contract, migrations, writers, indexes)
+    declared, built = _declaration(declaration), _built(indexes)
+    return Ledger(format_, id_, declared, schema_created, unfinished, catalogue, contract, migrations, writers, built)
 
 
 def _declaration(record: Any) -> Declaration:
@@ -80,6 +86,13 @@ def _declaration(record: Any) -> Declaration:
     if not {*Declaration.__struct_fields__} <= {"roles", "reader_settings", *record}:
         raise damaged_ledger("its declaration is not valid: a key is missing")
     return declaration
+
+
+def _built(record: Any) -> tuple[BuiltIndex, ...]:
+    try:
+        return msgspec.convert(record, tuple[BuiltIndex, ...])
+    except msgspec.ValidationError as error:
+        raise damaged_ledger(f"its indexes are not valid: {error}") from error
 
 
 def _is_unfinished(record: Any) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
@@ -13,7 +14,7 @@ from pgvector_seed.migrate.contract import as_data
 from pgvector_seed.migrate.declaration import Declaration
 from pgvector_seed.migrate.files import Migration
 from pgvector_seed.migrate.ledger.format import FORMAT, create_tables
-from pgvector_seed.migrate.ledger.model import Ledger
+from pgvector_seed.migrate.ledger.model import BuiltIndex, Ledger
 from pgvector_seed.migrate.ledger.read import read_own_ledger
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import query_catalog
@@ -113,19 +114,20 @@ def record_declaration(connection: Connection, declaration: Declaration) -> None
     )
 
 
-def _read_catalogue(connection: Connection, declaration: Declaration, built: Sequence[str]) -> dict[str, Any]:
+def _read_catalogue(connection: Connection, declaration: Declaration, built: Sequence[BuiltIndex]) -> dict[str, Any]:
     """Return the extension's schema and the tables, without the indexes that were ``built`` as declared."""
-    names = with_suffixes(built)
+    names = {(index.table, name) for index in built for name in with_suffixes([index.name])}
     tables = [
-        {**entry, "indexes": [index for index in entry["indexes"] if index["name"] not in names]}
+        {**entry, "indexes": [index for index in entry["indexes"] if (entry["table"], index["name"]) not in names]}
         for entry in vector_tables(connection, declaration.schema)
     ]
     return {"schema": require_extension(connection).schema, "tables": tables}
 
 
-def record_built(connection: Connection, names: Collection[str]) -> None:
-    """Record the names of the declared indexes that exist or are about to be built."""
-    connection.execute("UPDATE pgvector_seed.deployment SET indexes = %s", (Jsonb(sorted(names)),))
+def record_built(connection: Connection, indexes: Iterable[BuiltIndex]) -> None:
+    """Record the declared indexes that exist or are about to be built."""
+    record = [msgspec.structs.asdict(index) for index in sorted(indexes, key=lambda index: index.name)]
+    connection.execute("UPDATE pgvector_seed.deployment SET indexes = %s", (Jsonb(record),))
 
 
 def declaration_changes(ledger: Ledger, declaration: Declaration) -> bool:

@@ -45,6 +45,15 @@ def build_index(
             return _Steps(work).run()
 
 
+def require_own_names(connection: Connection, definition: IndexDefinition) -> None:
+    """Raise RefusedError if NAME, NAME_new or NAME_old is that of another index or relation."""
+    target = resolve(connection, definition)
+    names = [definition.name + suffix for suffix in SUFFIXES]
+    for index in named_indexes(connection, definition.schema, names).values():
+        if not is_ours(target, index):
+            raise _refusal(target, index)
+
+
 class _Steps:
     """Performs the steps of one index until nothing is left to do."""
 

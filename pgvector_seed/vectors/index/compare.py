@@ -58,11 +58,11 @@ def _different_parameters(target: IndexTarget, index: CatalogIndex) -> Iterator[
     for name, declared in target.definition.parameters.items():
         if name not in values:
             yield f"{name} is not set, not {_text(declared)}"
-        elif _comparable(values[name], declared) != _comparable(declared, declared):
+        elif comparable(values[name], declared) != comparable(declared, declared):
             yield f"{name} is {values[name]}, not {_text(declared)}"
 
 
-def _comparable(value: Value, declared: Value) -> Value:
+def comparable(value: Value, declared: Value) -> Value:
     """Return a parameter's value such that equal values of the type of ``declared`` are equal."""
     text = _text(value)
     if isinstance(declared, bool):

@@ -16,7 +16,9 @@ from pgvector_seed.vectors.index.steps import CURRENT
 from pgvector_seed.vectors.index.work import IndexWork
 
 
-def drop_index(connection: Connection, schema: str, table: str, name: str, report: Progress) -> bool:
+def drop_index(
+    connection: Connection, schema: str, table: str, name: str, report: Progress, column: str | None = None
+) -> bool:
     """Drop the index, and what an interrupted build of it left. Returns True if there was anything to drop.
 
     Indexes of these names on other tables stay, and are reported.
