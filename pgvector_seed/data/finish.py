@@ -7,7 +7,6 @@ from typing import Any
 
 from psycopg import errors, sql
 
-from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.data.target import Target
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.sequences import Sequence, find_sequence
@@ -39,8 +38,7 @@ def flush(connection: Connection) -> None:
 def finish(connection: Connection, target: Target, *, changed: bool) -> Iterator[str]:
     """Move the sequence past the ids, and analyze the table if it was ``changed`` or never analyzed.
 
-    Yields a note for each of the two that the login may not do, with the role that may, and for each declared index
-    that is not built yet.
+    Yields a note for each of the two that the login may not do, with the role that may.
     """
     sequence = _key_sequence(connection, target)
     if sequence is not None:
@@ -52,11 +50,12 @@ def finish(connection: Connection, target: Target, *, changed: bool) -> Iterator
     never = connection.execute(_NEVER_ANALYZED, (target.oid,)).fetchone() == (True,)
     if (changed or never) and not _analyze(connection, target):
         yield f"not analyzed: {target.owner} may, with ANALYZE {target.shown}; autovacuum will in time"
-    for name in target.declared_indexes:
-        with catalog_snapshot(connection):
-            is_built = bool(indexes_named(connection, target.name.schema, name))
-        if not is_built:
-            yield f"the declared index {name} is not built; as {target.owner}: {PROGRAM} index build"
+
+
+def unbuilt_indexes(connection: Connection, target: Target) -> list[str]:
+    """Return the declared indexes that do not exist yet."""
+    with catalog_snapshot(connection):
+        return [name for name in target.declared_indexes if not indexes_named(connection, target.name.schema, name)]
 
 
 def _key_sequence(connection: Connection, target: Target) -> Sequence | None:

@@ -9,7 +9,7 @@ from itertools import chain
 from pgvector_seed.common.errors import InputError, InterruptError
 from pgvector_seed.common.text import os_error
 from pgvector_seed.data.bind import LoadOptions, generates, offsets
-from pgvector_seed.data.finish import finish
+from pgvector_seed.data.finish import finish, unbuilt_indexes
 from pgvector_seed.data.formats import Unit, expand, format_of
 from pgvector_seed.data.generated import is_empty, load_generated
 from pgvector_seed.data.parallel import load_parts
@@ -83,7 +83,7 @@ def _load(
     session: Session, parts: Sequence[Part], options: LoadOptions, work: Work, rejects: Rejects, tally: Tally
 ) -> None:
     target = session.run(lambda connection, _: _checked_target(connection, options))
-    tally.loaded.table = target.shown
+    tally.loaded.table, tally.loaded.is_declared = target.shown, target.is_declared
     tally.note(vector_indexes(session.connection, target))
     is_generated = _generates(target, parts)
     if is_generated and (work.jobs > 1 or work.shard != (0, 1)):
@@ -104,6 +104,10 @@ def _load(
                 load_part(session, part, options, rejects, tally.count, fresh=fresh)
     changed = tally.loaded.counts.copied + tally.loaded.counts.changed > 0
     tally.loaded.notes += session.run(lambda connection, _: list(finish(connection, target, changed=changed)))
+    tally.loaded.unbuilt = session.run(lambda connection, _: unbuilt_indexes(connection, target))
+    tally.loaded.notes += [
+        f"the declared index {name} is not built: {target.owner} may" for name in tally.loaded.unbuilt
+    ]
 
 
 def _checked_target(connection: Connection, options: LoadOptions) -> Target:

@@ -26,6 +26,6 @@ def vector_indexes(connection: Connection, target: Target) -> list[str]:
     """Return a note for each vector index that the load must keep up to date."""
     return [
         f"the {index.method} index {index.name} exists before the data: "
-        "a load is about 4 times as fast if it is built afterwards"
+        "a load is several times as fast if it is built afterwards"
         for index in indexes_on_column(connection, target.oid, target.vector.number)
     ]

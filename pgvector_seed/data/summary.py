@@ -30,6 +30,7 @@ class Loaded:
 
     ``expected`` is the number of rows if it is known, ``bytes`` the size of the values that were sent or compared.
     ``seconds`` are wall time, ``cpu_seconds`` those of this process. ``notes`` are sentences for the user.
+    ``is_declared`` is True if the contract has the table, ``unbuilt`` has its declared indexes that are missing.
     """
 
     table: str = ""
@@ -40,6 +41,8 @@ class Loaded:
     cpu_seconds: float = 0.0
     rejected: int = 0
     notes: list[str] = field(default_factory=list)
+    is_declared: bool = False
+    unbuilt: list[str] = field(default_factory=list)
 
     @property
     def rows(self) -> int:

@@ -74,7 +74,8 @@ class Target:
 
     ``equal`` has the schema and the name of the operator by which each column of the key is unique.
     ``metric`` is None if neither the contract nor an index tells it. ``extension`` is pgvector's schema.
-    ``declared_indexes`` are the names of the indexes that the stack declares and builds.
+    ``is_declared`` is True if the contract has the table, and ``declared_indexes`` are the names of the indexes that
+    the stack declares and builds.
     """
 
     name: TableName
@@ -86,6 +87,7 @@ class Target:
     vector: TargetColumn
     metric: str | None
     extension: str
+    is_declared: bool = False
     declared_indexes: tuple[str, ...] = ()
 
     @property
@@ -129,7 +131,9 @@ def find_target(connection: Connection, table: str | None = None, vector: str | 
     metric = _metric(connection, name, column.name, own)
     key, equal = tuple(row[0] for row in keys), tuple((row[1], row[2]) for row in keys)
     indexes = tuple(index.name for entry in own for index in entry.indexes or () if index.column)
-    return Target(name, relation.oid, relation.owner, columns, key, equal, column, metric, extension.schema, indexes)
+    return Target(
+        name, relation.oid, relation.owner, columns, key, equal, column, metric, extension.schema, bool(own), indexes
+    )
 
 
 def _did_you_mean(connection: Connection, name: TableName) -> str:

@@ -6,7 +6,7 @@ The resource is always declared: a delete could not tell the removal of the last
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pulumi
@@ -47,7 +47,7 @@ class IndexesProvider(ResourceProvider):
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
         """Compare the inputs. An index that waits for rows is also a change: they may have been loaded since."""
         waiting = olds.get("waiting") or {}
-        for line in [*map(": ".join, waiting.items()), *_changed_metrics(olds, news)]:
+        for line in [*map(": ".join, waiting.items()), *_changed_queries(olds, news)]:
             report(line)
         same = all(olds.get(name) == news.get(name) for name in _INPUTS)
         return DiffResult(changes=bool(waiting) or not same)
@@ -89,13 +89,21 @@ def _outputs(declared: list[DeclaredState]) -> Properties:
     }
 
 
-def _changed_metrics(olds: Properties, news: Properties) -> Iterator[str]:
-    """Yield a line for each table with indexes whose metric changes: its queries must change, too."""
+def _changed_queries(olds: Properties, news: Properties) -> Iterator[str]:
+    """Yield a line for each table with indexes whose queries must change, too: the metric or the cast is another."""
     sides = [json.loads(side.get("indexes") or "{}").get("tables", {}) for side in (olds, news)]
     for table in sides[0].keys() & sides[1].keys():
         before, after = (side[table].get("metric") for side in sides)
         if before != after:
             yield f"{table}: the metric {before} becomes {after}: queries by {before} will have no index of the stack"
+        forms = [{_form(index) for index in side[table]["index"]} for side in sides]
+        for form in sorted(forms[0] - forms[1]):
+            yield f"{table}: queries {form} will have no index of the stack"
+
+
+def _form(index: Mapping[str, Any]) -> str:
+    """Return the queries that an index serves, in words."""
+    return "by the bits" if index.get("bits") else f"by a cast to {index['as']}" if "as" in index else "without a cast"
 
 
 class Indexes(Resource, module="pgvector_seed", name="Indexes"):

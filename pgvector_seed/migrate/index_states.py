@@ -63,12 +63,14 @@ class DeclaredState:
         if state.kind == "building":
             percent = "" if state.percent is None else f", {state.percent} %"
             return f"is being built, by server process {state.pid}{percent}"
-        return {
+        words = {
             "ready": f"ready, {shown_size(state.bytes)}",
             "absent": "is not built",
             "invalid": "is not valid: its build was interrupted",
             "differs": "differs: " + "; ".join(state.differences),
         }[state.kind]
+        leftovers = ", ".join(map(printable, state.leftovers))
+        return f"{words}; the next build completes or drops {leftovers}" if leftovers else words
 
 
 def read_declared(connection: Connection) -> Ledger:

@@ -65,9 +65,10 @@ def build(connection: Connection, report: Progress, options: BuildOptions) -> Bu
     chosen = [state for state in states(connection, ledger) if state.definition.name in _names(ledger, options.names)]
     work = [state for state in chosen if not (state.fault or state.waits)]
     missing = [state for state in work if not state.is_ready]
-    for state in missing:
-        require_buildable(connection, resolve(connection, state.definition))
-        require_own_names(connection, state.definition)
+    for state in chosen:
+        if not (state.fault or state.is_ready):
+            require_buildable(connection, resolve(connection, state.definition))
+            require_own_names(connection, state.definition)
     _record(connection, ledger, [state.definition for state in missing], report)
     for state in missing if options.sample_rows else ():
         try_on_sample(connection, ledger, state, options.sample_rows or 0, report)
@@ -79,7 +80,7 @@ def build(connection: Connection, report: Progress, options: BuildOptions) -> Bu
     after = states(connection, ledger)
     dropped = [] if options.names else _drop_undeclared(connection, ledger, after, report)
     _analyze(connection, ledger)
-    for state in missing:
+    for state in work:
         refuse_low_recall(connection, ledger, state, report)
     for fault in (state.fault for state in chosen if state.fault):
         raise fault

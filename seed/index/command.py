@@ -14,7 +14,7 @@ def index() -> None:
     A declared index waits until its table has the declared rows (one, if none are declared). Connect as the owner of
     the tables: the declaration is in the ledger, which `pulumi up` writes.
 
-    Exit codes: 0 success; 1 an index is missing or differs, could not be built, or has too low a recall; 2 bad usage
+    Exit codes: 0 all indexes are built; 1 an index waits, could not be built, or has too low a recall; 2 bad usage
     or a bad declaration; 3 the database cannot be reached or refuses the login; 130 interrupted.
     """
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from pgvector_seed.common.commands import PROGRAM
-from pgvector_seed.common.text import counted
 from pgvector_seed.migrate.index_states import DeclaredState
 from pgvector_seed.migrate.indexes import BuildResult
 
@@ -40,21 +39,22 @@ def states_as_text(states: Sequence[DeclaredState]) -> str:
     """Return a line for each declared index, and the next command if one is not ready."""
     if not states:
         return "The stack declares no index."
-    width = max(len(state.definition.name) for state in states)
-    lines = [f"{state.definition.name:{width}}  {_shown(state)}" for state in states]
-    if any(not (state.is_ready or state.waits) for state in states):
+    lines = [line for state in states for line in (f"{state.definition.name}  {state.reason}", f"  {_kind(state)}")]
+    if any(state.state.kind == "building" for state in states):
+        lines.append("Wait until it is built.")
+    elif any(not (state.is_ready or state.waits) for state in states):
         lines.append(f"Next: {PROGRAM} index build")
     elif not all(state.is_ready for state in states):
-        lines.append(f"Load the rows, then: {PROGRAM} index build")
+        lines.append(f"Load the rows, or declare fewer; then: {PROGRAM} index build")
     return "\n".join(lines)
 
 
-def _shown(declared: DeclaredState) -> str:
+def _kind(declared: DeclaredState) -> str:
+    """Return the declaration of an index in words."""
     definition = declared.definition
     form = f" as {definition.cast}" if definition.cast else " by bits" if definition.bits else ""
     parameters = "".join(f", {name} = {value}" for name, value in definition.parameters.items())
-    kind = f"{definition.method} for {definition.metric} on {definition.table} ({definition.column}{form}){parameters}"
-    return f"{kind}: {declared.reason}"
+    return f"{definition.method} for {definition.metric} on {definition.table} ({definition.column}{form}){parameters}"
 
 
 def result_as_data(result: BuildResult) -> dict[str, Any]:
@@ -67,5 +67,6 @@ def result_as_text(result: BuildResult) -> str:
     lines = [f"{name} is built" for name in result.built] + [f"{name} is dropped" for name in result.dropped]
     unready = [state for state in result.states if not state.is_ready]
     if not lines and not unready:
-        return f"Nothing to build: {counted(len(result.states), 'declared index')} ready."
+        ready = [state.definition.name for state in result.states]
+        return f"Nothing to build: {', '.join(ready)} ready." if ready else "The stack declares no index."
     return "\n".join([*lines, *([states_as_text(unready)] if unready else [])])

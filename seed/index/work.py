@@ -39,6 +39,8 @@ def build(*, names: Sequence[str], memory: str | None, sample: int | None, as_js
     with connect() as connection:
         result = indexes.build(connection, _reporter(as_json=as_json), options)
     _print(result_as_data(result) if as_json else result_as_text(result))
+    if not all(state.is_ready for state in result.states):
+        raise SystemExit(1)
 
 
 def drop(*, name: str, as_json: bool) -> None:

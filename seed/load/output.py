@@ -74,7 +74,10 @@ def as_text(loaded: Loaded, *, rejects: str | None, dry_run: bool) -> str:
 
 
 def _next(loaded: Loaded) -> str:
-    return f"{PROGRAM} verify --table {shlex.quote(loaded.table)}"
+    """Return the next command: the contract declares more of the table than ``--table`` can tell."""
+    if loaded.unbuilt:
+        return f"{PROGRAM} index build"
+    return f"{PROGRAM} verify" if loaded.is_declared else f"{PROGRAM} verify --table {shlex.quote(loaded.table)}"
 
 
 def _rejected(loaded: Loaded, rejects: str | None) -> list[str]:

@@ -56,6 +56,8 @@ def test_a_changed_a_removed_and_a_dropped_index(stack: Stack) -> None:
     assert "is not built" in stack.pulumi("preview")
     stack.up()
     assert ask(stack.conninfo, INDEXES) == [(NAME, ["m=4"])]
+    set_index(stack, "index.as", "halfvec")
+    assert "embeddings: queries without a cast will have no index of the stack" in stack.pulumi("preview")
     set_index(stack, "metric", "cosine")
     assert "the metric l2 becomes cosine: queries by l2 will have no index of the stack" in stack.pulumi("preview")
     stack.pulumi("config", "rm", "--path", "tables.embeddings.index")

@@ -76,13 +76,16 @@ def _remedy(context: Context, column: VectorColumn, k: int) -> str:
     current = int(context.fetch_value("SELECT pg_catalog.current_setting(%s)", tuning.setting))
     if current >= tuning.maximum:
         return tuning.rebuild.capitalize()
+    value = min(2 * current, tuning.maximum)
+    if tuning.setting in (context.contract.reader_settings or {}):
+        return f"Set {tuning.setting} to {value} in the stack's readerSettings, and deploy again.\nOr {tuning.rebuild}"
     database = sql.Identifier(context.fetch_value("SELECT pg_catalog.current_database()"))
     of_role = sql.SQL("ROLE {} IN ").format(sql.Identifier(context.reader.name)) if context.reader.name else sql.SQL("")
     remedy = sql.SQL(_RAISE.strip()).format(
         type=sql.Identifier(column.extension, "vector"),
         sessions=sql.SQL("{}DATABASE {}").format(of_role, database),
         setting=sql.SQL(tuning.setting),
-        value=sql.Literal(min(2 * current, tuning.maximum)),
+        value=sql.Literal(value),
         rebuild=sql.SQL(tuning.rebuild),
     )
     return remedy.as_string()
