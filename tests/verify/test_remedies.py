@@ -334,6 +334,17 @@ def test_recall_is_raised_by_a_login_that_is_no_superuser(base: str, stranger: s
     run_sql(stranger, result.outcome.remedy)
 
 
+def test_a_declared_setting_is_raised_in_the_stack(base: str) -> None:
+    """Regression: the statement of the remedy made the check of the declared settings fail."""
+    run_sql(base, f"{REBUILT.format(WEAK)} ALTER ROLE items_reader SET hnsw.ef_search = 20")
+    try:
+        (result,) = results(base, declared(RECALL, readerSettings={"hnsw.ef_search": 20}), "recall")
+    finally:
+        ask(base, "ALTER ROLE items_reader RESET hnsw.ef_search")
+    expected = "Set hnsw.ef_search to 40 in the stack's readerSettings, and deploy again."
+    assert result.outcome.remedy.splitlines()[0] == expected
+
+
 def test_a_setting_at_its_maximum_is_not_raised(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tunings = recall._TUNINGS  # at the real maximum, 1000, this small table has no low recall
     monkeypatch.setitem(tunings, "hnsw", tunings["hnsw"]._replace(maximum=40))
