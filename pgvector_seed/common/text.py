@@ -43,8 +43,13 @@ def lines(text: str) -> list[str]:
 def fault_of_text(value: object) -> str | None:
     """Return the fault of a text or a path, which may be a secret, or None."""
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
-    good = isinstance(text, str) and text != "" and "\0" not in text
+    good = isinstance(text, str) and text != "" and "\0" not in text and _can_be_encoded(text)
     return None if good else "must be text, not empty and without a NUL"
+
+
+def _can_be_encoded(text: str) -> bool:
+    """Return True if the text has no lone surrogate, which no database holds."""
+    return text.isascii() or text == text.encode(errors="replace").decode()
 
 
 def os_error(error: OSError) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from pgvector_seed.common.text import nearest
+from pgvector_seed.common.text import fault_of_text, nearest
 from pgvector_seed.infra.validation import shown
 from pgvector_seed.migrate.contract import IndexDeclaration
 from pgvector_seed.vectors.index.definition import LONGEST_NAME
@@ -21,7 +23,9 @@ _KEYS = {
     "as": "halfvec",
     "bits": "true or false",
 }
-_EXAMPLES = {"method": "hnsw", "name": "items_embedding_hnsw", "column": "embedding", "as": "halfvec", "bits": "true"}
+_USUAL = {"m": 16, "ef_construction": 64, "lists": 100}
+_MOST = 2**63  # of a number, as JSON has it in the ledger
+_EXAMPLES = {"method": "hnsw", "column": "embedding", "as": "halfvec", "bits": "true"}
 _EXAMPLE = "{method: hnsw, m: 16}"
 
 
@@ -41,7 +45,7 @@ def faults_of_index(path: str, table: str, value: Any) -> Iterator[tuple[str, st
     indexes = {f"{path}[{place}]": index for place, index in enumerate(value)} if is_list else {path: value}
     if not indexes or not all(isinstance(index, Mapping) for index in indexes.values()):
         fault = f"{table}: index must be a map, as in {_EXAMPLE}, or a list of maps; got {shown(value)}"
-        yield fault, f"pulumi config rm --path '{path}'; pulumi config set --path '{path}.method' hnsw"
+        yield fault, f"pulumi config rm --path {_quoted(path)}; pulumi config set --path {_quoted(path, 'method')} hnsw"
         return
     for place, index in indexes.items():
         for key, fault in _faults(index):
@@ -52,17 +56,34 @@ def faults_of_index(path: str, table: str, value: Any) -> Iterator[tuple[str, st
 def _faults(index: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield each key with a fault, and the fault."""
     if "method" not in index:
-        yield "method", "index: method is missing"
+        yield "method", f"index: method is missing{_instead_of(index)}"
     for key in _KEYS.keys() & index.keys():
         if not _fits(key, index[key]):
             yield key, f"{key} must be {_KEYS[key]}"
     if index.get("as") and index.get("bits") is True:
         yield "bits", "an index has as or bits, not both"
-    parameters = {str(key): value for key, value in index.items() if key not in _KEYS}
-    for key, value in parameters.items():
-        if index.get("method") not in RANGES and not isinstance(value, bool | int | float | str):
-            yield key, f"{key} must be a number, text, true or false"
-    yield from faults_of_parameters(str(index.get("method")), parameters)
+    parameters = {key: value for key, value in index.items() if key not in _KEYS}
+    for key in parameters:
+        if fault := fault_of_text(key):
+            yield key, f"the name of a parameter {fault}"
+    if index.get("method") in RANGES:
+        yield from faults_of_parameters(str(index["method"]), {str(key): parameters[key] for key in parameters})
+    else:
+        yield from ((key, f"{key} {fault}") for key, value in parameters.items() if (fault := _fault_of_value(value)))
+
+
+def _instead_of(index: Mapping[str, Any]) -> str:
+    """Return the key that may be a misspelled ``method``, or ""."""
+    other = nearest("method", map(str, index))
+    return f"; did you mean method by {other}?" if other else ""
+
+
+def _fault_of_value(value: Any) -> str | None:
+    """Return the fault of a parameter that only the server knows, or None."""
+    if isinstance(value, str):
+        return fault_of_text(value)
+    is_number = isinstance(value, int | float) and abs(value) < _MOST  # false for NaN
+    return None if is_number else "must be a number, text, true or false"
 
 
 def _fits(key: str, value: Any) -> bool:
@@ -73,16 +94,35 @@ def _fits(key: str, value: Any) -> bool:
     return value is not None and (key != "name" or len(value.encode(errors="replace")) <= LONGEST_NAME)
 
 
+def _quoted(path: str, key: object = None) -> str:
+    """Return a path of the configuration, quoted for a shell."""
+    if key is None:
+        return shlex.quote(path)
+    is_plain = isinstance(key, str) and key.isidentifier()
+    return shlex.quote(f"{path}.{key}" if is_plain else f"{path}[{json.dumps(key, default=repr)}]")
+
+
 def _command(path: str, key: str, index: Mapping[str, Any]) -> str:
     """Return the command that sets a valid value, or removes a parameter that the method does not have."""
     ranges = RANGES.get(str(index.get("method")), {})
     if key in ranges:
-        least, most = ranges[key]
-        twice = 2 * index["m"] if key == "ef_construction" and type(index.get("m")) is int else least
-        default = {"m": 16, "ef_construction": max(64, twice), "lists": 100}[key]
-        return f"pulumi config set --path '{path}.{key}' {min(default, most)}"
-    if key in _KEYS and not (key == "bits" and index.get("as")):
-        return f"pulumi config set --path '{path}.{key}' {_EXAMPLES[key]}"
-    intended = nearest(key, ranges.keys() - index.keys())
-    renamed = f"; pulumi config set --path '{path}.{intended}' {ranges[intended][0]}" if intended else ""
-    return f"pulumi config rm --path '{path}.{key}'{renamed}"
+        return f"pulumi config set --path {_quoted(path, key)} {_good(key, index)}"
+    if key == "method" and (other := nearest("method", map(str, index))):
+        return f"pulumi config rm --path {_quoted(path, other)}; pulumi config set --path {_quoted(path, key)} hnsw"
+    if key in _EXAMPLES and not (key == "bits" and index.get("as")):
+        return f"pulumi config set --path {_quoted(path, key)} {_EXAMPLES[key]}"
+    intended = nearest(str(key), ranges.keys() - index.keys())
+    value = _good(intended, {**index, intended: index[key]}) if intended else ""
+    renamed = f"; pulumi config set --path {_quoted(path, intended)} {value}" if intended else ""
+    return f"pulumi config rm --path {_quoted(path, key)}{renamed}"
+
+
+def _good(key: str, index: Mapping[str, Any]) -> int:
+    """Return the value of a parameter if it is a number in its range, and a usual one otherwise."""
+    least, most = RANGES[index["method"]][key]
+    if key == "ef_construction" and type(index.get("m")) is int:
+        least = max(least, 2 * index["m"])
+    value = index.get(key)
+    if isinstance(value, str | int) and str(value).isdecimal() and least <= int(value) <= most:
+        return int(value)
+    return min(max(_USUAL[key], least), most)

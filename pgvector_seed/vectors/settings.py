@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ _SUGGESTED = (
     *(f"ivfflat.{name}" for name in ("probes", "iterative_scan", "max_probes")),
     *("work_mem", "hash_mem_multiplier", "random_page_cost", "enable_seqscan", "max_parallel_workers_per_gather"),
 )
+_MOST = 2**63  # of a number, as JSON has it in the ledger
 _STORED = """
 SELECT lower(split_part(entry, '=', 1)), substr(entry, strpos(entry, '=') + 1)
 FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase CROSS JOIN unnest(s.setconfig) AS entry
@@ -56,7 +56,7 @@ def fault_of_setting(name: Any) -> str | None:
 
 def fault_of_value(value: Any) -> str | None:
     """Return the fault of a setting's value, or None."""
-    good = math.isfinite(value) if isinstance(value, int | float) else fault_of_text(value) is None
+    good = abs(value) < _MOST if isinstance(value, int | float) else fault_of_text(value) is None  # false for NaN
     return None if good else "must be a number, true, false or a text that is not empty"
 
 

@@ -34,7 +34,11 @@ def status() -> None:
 
 @index.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--memory", metavar="SIZE", help="Memory for the build, as in 2GB. [default: see docs/indexes.md]")
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="Memory of a build, such as 2GB. [default: half of that of a server on this machine]",
+)
 @click.option(
     "--sample",
     type=click.IntRange(min=1),

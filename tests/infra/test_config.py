@@ -229,14 +229,28 @@ def test_a_bad_value_names_its_key_and_the_command(key: str, value: str) -> None
         ('{"t": {"index": {"method": "hnsw", "m": 101}}}', "set --path 'tables[\"t\"].index.m' 16"),
         ('{"t": {"index": {"method": "hnsw", "m": 40}}}', "set --path 'tables[\"t\"].index.ef_construction' 80"),
         ('{"t": {"index": {"method": "hnsw", "list": 9}}}', "rm --path 'tables[\"t\"].index.list'"),
-        ('{"t": {"index": {"method": "ivfflat", "list": 9}}}', "set --path 'tables[\"t\"].index.lists' 1"),
+        ('{"t": {"index": {"method": "ivfflat", "list": 9}}}', "set --path 'tables[\"t\"].index.lists' 9"),
         ('{"t": {"index": [{"method": "hnsw", "as": "vector"}]}}', "set --path 'tables[\"t\"].index[0].as' halfvec"),
         (
             '{"t": {"index": {"method": "hnsw", "as": "halfvec", "bits": true}}}',
             "rm --path 'tables[\"t\"].index.bits'",
         ),
         ('{"t": {"index": {"method": "diskann", "deep": []}}}', "rm --path 'tables[\"t\"].index.deep'"),
-        (f'{{"t": {{"index": {{"method": "hnsw", "name": "{"x" * 60}"}}}}}}', "set --path 'tables[\"t\"].index.name'"),
+        (f'{{"t": {{"index": {{"method": "hnsw", "name": "{"x" * 60}"}}}}}}', "rm --path 'tables[\"t\"].index.name'"),
+        ('{"t": {"index": {"method": "hnsw", "m": "8"}}}', "set --path 'tables[\"t\"].index.m' 8"),
+        (
+            '{"t": {"index": {"method": "hnsw", "ef_constuction": 100}}}',
+            "set --path 'tables[\"t\"].index.ef_construction' 100",
+        ),
+        ('{"t": {"index": {"metod": "hnsw"}}}', "rm --path 'tables[\"t\"].index.metod'; pulumi config set --path"),
+        ('{"t": {"index": {"method": "hnsw", "a.b": 1}}}', 'rm --path \'tables["t"].index["a.b"]\''),
+        ('{"t": {"index": {"method": "diskann", "d": NaN}}}', "rm --path 'tables[\"t\"].index.d'"),
+        ('{"t": {"index": {"method": "diskann", "": 1}}}', 'rm --path \'tables["t"].index[""]\''),
+        ('{"t": {"index": {"method": "diskann", "d": "\\u0000"}}}', "rm --path 'tables[\"t\"].index.d'"),
+        (
+            """{"t": {"index": {"method": "diskann", "x'; touch p; '": []}}}""",
+            """rm --path 'tables["t"].index["x'"'"'; touch p; '"'"'"]'""",
+        ),
     ],
 )
 def test_a_bad_declaration_of_a_table_comes_with_the_whole_command(value: str, command: str) -> None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 import psycopg
 from psycopg import errors, sql
 
+from pgvector_seed.common.remedies import setting_name
 from pgvector_seed.common.text import duration, printable
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import is_connection_lost, one_line, translated
@@ -29,7 +30,7 @@ from pgvector_seed.vectors.index.rows import estimate_rows, vector_bytes
 from pgvector_seed.vectors.index.statement import CONCURRENTLY, ONLY, create_statement
 from pgvector_seed.vectors.index.target import IndexTarget
 
-_SETTING = "indexMemory (--memory)"
+_SETTING = f"{setting_name('indexMemory')} (--memory)"
 _SHARED_MEMORY = "dsm_impl.c"
 _NO_LONGER_FITS = re.compile(r"hnsw graph no longer fits into maintenance_work_mem after (\d+) tuples")
 
