@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from pgvector_seed.common.errors import WrongResultError
+from pgvector_seed.common.remedies import setting_name
 from pgvector_seed.common.text import counted
 from pgvector_seed.migrate.index_states import DeclaredState
 from pgvector_seed.migrate.ledger.model import Ledger
@@ -57,7 +58,7 @@ def _judge(
         before = f" Before: {planned.reason}." if planned.state.kind == "differs" else ""
         raise WrongResultError(
             f"{words}; {declared.minimum:g} is declared",
-            f"Raise the search setting in readerSettings, or declare larger parameters of the index.{before}",
+            f"Raise the search setting in {setting_name('readerSettings')}, or declare larger parameters.{before}",
         )
     report(words)
 

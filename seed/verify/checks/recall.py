@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from psycopg import sql
 
+from pgvector_seed.common.remedies import setting_name
 from pgvector_seed.migrate.contract import DeclaredRecall
 from pgvector_seed.vectors.column import CANDIDATES, VectorColumn
 from pgvector_seed.vectors.queries import sample_queries
@@ -78,7 +79,8 @@ def _remedy(context: Context, column: VectorColumn, k: int) -> str:
         return tuning.rebuild.capitalize()
     value = min(2 * current, tuning.maximum)
     if tuning.setting in (context.contract.reader_settings or {}):
-        return f"Set {tuning.setting} to {value} in the stack's readerSettings, and deploy again.\nOr {tuning.rebuild}"
+        key = setting_name("readerSettings")
+        return f"Set {tuning.setting} to {value} in the stack's {key}, and deploy again.\nOr {tuning.rebuild}"
     database = sql.Identifier(context.fetch_value("SELECT pg_catalog.current_database()"))
     of_role = sql.SQL("ROLE {} IN ").format(sql.Identifier(context.reader.name)) if context.reader.name else sql.SQL("")
     remedy = sql.SQL(_RAISE.strip()).format(
