@@ -53,11 +53,10 @@ def rows_without_analyze(connection: Connection, table: int) -> int:
     """Return the estimated number of rows of a table, or count them if it was never analyzed."""
     for is_known, rows in query_catalog(connection, _ESTIMATE, (table,)):
         if is_known:
-            return round(max(0.0, rows))
+            return round(max(0.0, float(rows)))
         ((schema, name),) = query_catalog(connection, _NAME, (table,))
         count = sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {}").format(sql.Identifier(schema, name))
-        ((rows,),) = connection.execute(count).fetchall()
-        return int(rows)
+        return sum(number for (number,) in connection.execute(count))
     return 0
 
 
