@@ -15,6 +15,7 @@ from pgvector_seed.migrate.ledger.model import Ledger
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import translated
 from pgvector_seed.postgres.sessions import Progress
+from pgvector_seed.postgres.snapshot import set_search_path
 from pgvector_seed.vectors.column import VectorColumn
 from pgvector_seed.vectors.index.definition import IndexDefinition
 from pgvector_seed.vectors.index.sample import build_on_sample
@@ -88,6 +89,7 @@ def _measure(connection: Connection, column: VectorColumn, k: int, settings: Map
     end = time.monotonic() + SECONDS
     recalls: list[float] = []
     with connection.transaction(force_rollback=True):
+        set_search_path(connection, "pg_catalog", "pg_temp")
         for name, value in settings.items():
             connection.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, str(value)))
         ((size,),) = connection.execute(_BYTES, (column.relation.as_string(connection),)).fetchall()

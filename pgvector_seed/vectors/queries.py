@@ -15,7 +15,7 @@ _SAMPLE = """
 SELECT CAST({column} AS pg_catalog.text)
 FROM (SELECT {column} FROM {table} TABLESAMPLE SYSTEM ($1) WHERE {column} IS NOT NULL
       ORDER BY pg_catalog.random() LIMIT $2) AS picked
-WHERE {size} > 0
+WHERE {size} OPERATOR(pg_catalog.>) 0
 LIMIT $3
 """
 

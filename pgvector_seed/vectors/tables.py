@@ -59,10 +59,10 @@ ORDER BY c.relname, a.attnum
 """).format(key=KEY)
 # pg_partition_tree returns no row for a plain table, which is its own leaf here.
 _LEAVES = """
-SELECT c.oid, pg_catalog.format('%%I.%%I', n.nspname, c.relname), c.relname, c.relkind, c.relpersistence, c.reltuples
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind <> 'p' AND (c.oid = %(oid)s OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(%(oid)s)))
+SELECT c.oid, format('%%I.%%I', n.nspname, c.relname), c.relname, c.relkind, c.relpersistence, c.reltuples
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind <> 'p' AND (c.oid = %(oid)s OR c.oid IN (SELECT relid FROM pg_partition_tree(%(oid)s)))
 ORDER BY 2
 """
 # Waits while another session holds an ACCESS EXCLUSIVE lock on one of the tables.
@@ -116,7 +116,7 @@ def _parameters(index: dict[str, Any]) -> dict[str, int | str]:
 
 def leaves(connection: Connection, oid: int) -> tuple[Leaf, ...]:
     """Return the leaf partitions of a table in the order of their names, or the table itself if it has none."""
-    return tuple(Leaf(*row) for row in connection.execute(_LEAVES, {"oid": oid}))
+    return tuple(Leaf(*row) for row in query_catalog(connection, _LEAVES, {"oid": oid}))
 
 
 def size_in_bytes(connection: Connection, parts: Sequence[Leaf]) -> int:

@@ -11,6 +11,7 @@ from pgvector_seed.migrate.files import load
 from pgvector_seed.postgres.connection import connect
 from tests.conftest import ask, declare, name_of
 from tests.migrate.helpers import MARK, run, write
+from tests.migrate.test_indexes import NAME, ROWS, TABLE, build_all, declared
 
 # Better matches than the operators of pg_catalog, none of which has exactly these types.
 IN_PUBLIC = [
@@ -21,15 +22,21 @@ IN_PUBLIC = [
         for left, right in (("text", "name"), ("name", "text"), ("text", "int2"), ("text", '"char"'))
     ),
     *((operator, "name", "name") for operator in ("~~", "!~~")),
+    *(("=", "oid", kind) for kind in ("int2", "int8")),
+    *(("/", "float4", "int4"), (">=", "float4", "int4"), ("*", "float8", "int8"), (">", "float8", "int4")),
 ]
 # The same types, in a schema that the database's search_path names before pg_catalog.
-BEFORE_PG_CATALOG = [("=", kind, kind) for kind in ("text", "name", "oid", '"char"', "bool")] + [("~", "text", "text")]
+BEFORE_PG_CATALOG = [
+    *(("=", kind, kind) for kind in ("text", "name", "oid", '"char"', "bool")),
+    *(("~", "text", "text"), ("<>", '"char"', '"char"')),
+    *((operator, "float8", "float8") for operator in ("/", "*", ">", ">=")),
+]
 
 
 def plant(conninfo: str, schema: str, operators: list[tuple[str, str, str]]) -> None:
     """Create operators that raise an error when they are used."""
     for number, (operator, left_type, right) in enumerate(operators):
-        result = "text" if operator == "||" else "bool"
+        result = {"||": "text", "/": "float8", "*": "float8"}.get(operator, "bool")
         ask(
             conninfo,
             f"CREATE FUNCTION {schema}.trap_{number}({left_type}, {right}) RETURNS {result} LANGUAGE plpgsql AS "
@@ -57,12 +64,14 @@ MIGRATIONS = {
     "CREATE FUNCTION f(x int) RETURNS int LANGUAGE sql RETURN 1; DROP TABLE IF EXISTS other",
     "b2_up": MARK + "CREATE INDEX CONCURRENTLY i ON a USING hnsw (v vector_l2_ops)",
     "b2_down": MARK + "DROP INDEX CONCURRENTLY i",
+    "c3_up": "INSERT INTO a (v) SELECT '[1,2,3]' FROM generate_series(1, 9);\n"
+    "CREATE INDEX j ON a USING hnsw (v vector_l2_ops)",
 }
 
 
 def test_migrations_are_applied_without_them(trapped: str, folder: Path) -> None:
     write(folder, **MIGRATIONS)
-    run(trapped, folder)
+    assert any("needs about" in message for message in run(trapped, folder)[1])
     assert run(trapped, folder)[1] == []
 
 
@@ -71,4 +80,13 @@ def test_a_database_is_taken_over_without_them(trapped: str, folder: Path) -> No
     run(trapped, folder)
     ask(trapped, "DROP SCHEMA pgvector_seed CASCADE")
     with connect(trapped) as connection:
-        assert baseline(connection, load(folder), declare(), "0002_b", lambda _line: None) == ["0001_a", "0002_b"]
+        assert baseline(connection, load(folder), declare(), "0003_c", lambda _line: None) == [
+            *("0001_a", "0002_b", "0003_c")
+        ]
+
+
+def test_an_index_is_built_and_measured_without_them(trapped: str, folder: Path) -> None:
+    write(folder, a1_up=TABLE)
+    run(trapped, folder, declared(recall={"k": 2, "minimum": 0.1}))
+    ask(trapped, ROWS.format(1, 200))
+    assert build_all(trapped, sample_rows=100).built == [NAME]

@@ -68,12 +68,13 @@ class _Steps:
     def run(self) -> bool:
         """Perform the steps. Returns True if there were any."""
         step, tries, steps = None, 0, 0
+        column = self.target.definition.column
         while True:
             with self.work.watch.running(f"{self.work.shown}: reading the catalog"):
                 indexes = self._indexes()
                 following = next_step(*map(self._named, indexes), partitioned=self.target.partitioned)
             if following is None:
-                return drop_unattached(self.work, self.name, self.target.table) or steps > 0
+                return drop_unattached(self.work, self.target.table, self.name, column) or steps > 0
             if self.work.wait_for_builders(tables_of(self.connection, self.target.table)):
                 continue
             tries = tries + 1 if following == step else 1

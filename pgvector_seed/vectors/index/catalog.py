@@ -14,9 +14,11 @@ from pgvector_seed.postgres.snapshot import query_catalog
 # An index depends on its columns, those of its expressions included; that of a constraint depends on the constraint.
 _INDEXES = sql.SQL("""
 SELECT x.oid, n.nspname, x.relname, i.indrelid, coalesce(quote_ident(tn.nspname) || '.' || quote_ident(t.relname), ''),
-       ARRAY(SELECT refobjsubid FROM pg_depend
-             WHERE classid = 'pg_class'::regclass AND objid = x.oid AND refobjid = i.indrelid
-             UNION SELECT unnest(i.indkey)),
+       ARRAY(SELECT a.attname::text FROM pg_attribute a
+             WHERE a.attrelid = i.indrelid
+               AND a.attnum IN (SELECT refobjsubid FROM pg_depend
+                                WHERE classid = 'pg_class'::regclass AND objid = x.oid AND refobjid = i.indrelid
+                                UNION SELECT unnest(i.indkey))),
        m.amname, coalesce(i.indisvalid, false), i.indpred IS NOT NULL, coalesce(i.indnkeyatts, 0),
        pg_get_expr(i.indexprs, i.indrelid),
        ARRAY(SELECT o.oprname
@@ -44,8 +46,8 @@ _BELOW = _INDEXES.format(sql.SQL("x.oid IN (SELECT relid FROM pg_partition_tree(
 class CatalogIndex:
     """A relation that has the name of an index. ``table`` is None if it is not an index.
 
-    ``columns`` are the numbers of the columns that it is on, 0 for an expression; ``operators`` order by distance;
-    ``parent`` is the oid of the partitioned index that it is attached to.
+    ``columns`` are the names of the columns that it is on, those of its expressions included; ``operators`` order by
+    distance; ``parent`` is the oid of the partitioned index that it is attached to.
     """
 
     oid: int
@@ -53,7 +55,7 @@ class CatalogIndex:
     name: str
     table: int | None
     table_name: str
-    columns: Sequence[int]
+    columns: Sequence[str]
     method: str | None
     valid: bool
     partial: bool
@@ -67,6 +69,10 @@ class CatalogIndex:
     def sql_name(self) -> sql.Identifier:
         """The quoted name with the schema."""
         return sql.Identifier(self.schema, self.name)
+
+    def serves(self, column: str | None) -> bool:
+        """Return True if the index can order by a distance of the column, or of any column if it is None."""
+        return bool(self.operators) and (column is None or column in self.columns)
 
 
 def named_indexes(connection: Connection, schema: str, names: Sequence[str]) -> dict[str, CatalogIndex]:

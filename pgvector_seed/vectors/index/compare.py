@@ -18,7 +18,7 @@ _BOOLEANS = {"on": "true", "yes": "true", "1": "true", "off": "false", "no": "fa
 
 def is_ours(target: IndexTarget, index: CatalogIndex) -> bool:
     """Return True if ``index`` is an index on the declared table and column."""
-    return index.table == target.table and target.column.number in index.columns
+    return index.table == target.table and target.definition.column in index.columns
 
 
 def differences(target: IndexTarget, index: CatalogIndex) -> list[str]:

@@ -92,10 +92,15 @@ def build_partitions(work: IndexBuild, name: str) -> None:
             attached[part.oid] = index
 
 
-def unattached(connection: Connection, name: str, part: Partition) -> Iterator[CatalogIndex]:
-    """Yield the indexes of a partition that a build of the index ``name`` left, and did not attach."""
+def unattached(connection: Connection, name: str, part: Partition, column: str | None) -> Iterator[CatalogIndex]:
+    """Yield the indexes of a partition that a build of the index ``name`` left, and did not attach.
+
+    ``column`` is the indexed one, or None if it is unknown.
+    """
     indexes = named_indexes(connection, part.schema, part_names(name, part.table))
-    yield from (index for index in indexes.values() if index.table == part.oid and index.parent is None)
+    for index in indexes.values():
+        if index.table == part.oid and index.parent is None and index.serves(column):
+            yield index
 
 
 def part_names(name: str, partition: str) -> list[str]:
@@ -114,11 +119,12 @@ def _attach(work: IndexBuild, parent: CatalogIndex, part: Partition, index: Cata
 
 def _built(work: IndexBuild, part: Partition) -> CatalogIndex | None:
     """Return the unattached index of a partition, built if it is missing, or dropped and built if it differs."""
-    for index in unattached(work.connection, work.target.definition.name, part):
+    definition = work.target.definition
+    for index in unattached(work.connection, definition.name, part, definition.column):
         if (index.valid or not part.leaf) and not differences(work.target, index):
             return index
         work.drop(index, () if part.leaf else (part.oid, index.oid))
-    names = part_names(work.target.definition.name, part.table)
+    names = part_names(definition.name, part.table)
     taken = named_indexes(work.connection, part.schema, names)
     free = next((candidate for candidate in names if candidate not in taken), None)
     if free is None:

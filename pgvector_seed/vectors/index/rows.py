@@ -16,9 +16,7 @@ from pgvector_seed.vectors.index.target import IndexTarget
 
 _ESTIMATE = """
 SELECT pages = 0 OR (c.reltuples >= 0 AND c.relpages > 0), c.reltuples / greatest(c.relpages, 1) * pages
-FROM pg_catalog.pg_class c,
-     LATERAL (SELECT pg_catalog.pg_relation_size(c.oid)
-                     / pg_catalog.current_setting('block_size')::pg_catalog.int8) AS size (pages)
+FROM pg_class c, LATERAL (SELECT pg_relation_size(c.oid) / current_setting('block_size')::bigint) AS size (pages)
 WHERE c.oid = %s
 """
 _NAME = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s"
@@ -53,21 +51,22 @@ def estimate_rows(connection: Connection, tables: Sequence[int]) -> int:
 
 def rows_without_analyze(connection: Connection, table: int) -> int:
     """Return the estimated number of rows of a table, or count them if it was never analyzed."""
-    row = connection.execute(_ESTIMATE, (table,)).fetchone()
-    if row and not row[0]:
+    for is_known, rows in query_catalog(connection, _ESTIMATE, (table,)):
+        if is_known:
+            return round(max(0.0, float(rows)))
         ((schema, name),) = query_catalog(connection, _NAME, (table,))
         count = sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {}").format(sql.Identifier(schema, name))
-        row = (True, *(connection.execute(count).fetchone() or (0,)))
-    return round(max(0.0, row[1])) if row else 0
+        return sum(number for (number,) in connection.execute(count))
+    return 0
 
 
 def _estimate(connection: Connection, table: int) -> float:
-    row = connection.execute(_ESTIMATE, (table,)).fetchone()
-    if row and not row[0]:
+    rows = query_catalog(connection, _ESTIMATE, (table,))
+    if rows and not rows[0][0]:
         ((schema, name),) = query_catalog(connection, _NAME, (table,))
         connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(schema, name)))
-        row = connection.execute(_ESTIMATE, (table,)).fetchone()
-    return max(0.0, float(row[1])) if row else 0.0
+        rows = query_catalog(connection, _ESTIMATE, (table,))
+    return max(0.0, float(rows[0][1])) if rows else 0.0
 
 
 def count_left_out(connection: Connection, target: IndexTarget) -> LeftOut:

@@ -57,7 +57,7 @@ def index_state(connection: Connection, definition: IndexDefinition, *, count_ro
         return IndexState("absent", leftovers=leftovers, left_out=left_out)
     words = _differences(connection, target, index)
     kind: Literal["invalid", "differs", "ready"] = "ready"
-    if not index.valid:
+    if not index.valid and is_ours(target, index):
         kind = "invalid"
     elif words:
         kind = "differs"
@@ -88,5 +88,5 @@ def _builder(connection: Connection, target: IndexTarget, indexes: list[CatalogI
     built, percent, _, pid = row
     oids = [index.oid for index in indexes]
     for part in partitions(connection, target.table):
-        oids += [index.oid for index in unattached(connection, target.definition.name, part)]
+        oids += [index.oid for index in unattached(connection, target.definition.name, part, target.definition.column)]
     return (pid, percent) if built is None or built in oids else None

@@ -16,7 +16,7 @@ from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import is_connection_lost, one_line, translated
 from pgvector_seed.postgres.sessions import Progress
 from pgvector_seed.postgres.watch import Watch
-from pgvector_seed.vectors.index.catalog import CatalogIndex
+from pgvector_seed.vectors.index.catalog import CatalogIndex, named_indexes
 from pgvector_seed.vectors.index.lock import wait_for_builders, with_short_locks
 from pgvector_seed.vectors.index.memory import (
     BuildSettings,
@@ -114,7 +114,7 @@ class IndexBuild(IndexWork):
                     self.connection.execute(statement)
             except psycopg.Error as error:
                 if not self._can_retry(error):
-                    self._drop_leftover(error, sql.Identifier(schema, name))
+                    self._drop_leftover(error, schema, name, oid)
                     raise
                 self.report(f"{shown}: trying again{self._without()}, after: {one_line(error)}")
                 return
@@ -132,12 +132,15 @@ class IndexBuild(IndexWork):
     def _without(self) -> str:
         return " without workers" if self._workers == 0 else ""
 
-    def _drop_leftover(self, error: psycopg.Error, name: sql.Identifier) -> None:
-        """Drop the index of a failed build, whose pages would stay on a full disk."""
-        if not is_connection_lost(error) and not isinstance(error, errors.QueryCanceled):
-            running = self.watch.running(f"{self.shown}: dropping the invalid index")
-            with suppress(psycopg.Error), running:  # the build's own error is the one to report
-                self.connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(name))
+    def _drop_leftover(self, error: psycopg.Error, schema: str, name: str, table: int) -> None:
+        """Drop the index of a failed build, whose pages would stay on a full disk. ``table`` is the table's oid."""
+        if is_connection_lost(error) or isinstance(error, errors.QueryCanceled | errors.DuplicateTable):
+            return
+        with suppress(psycopg.Error):  # the build's own error is the one to report
+            index = named_indexes(self.connection, schema, [name]).get(name)
+            if index and index.table == table and not index.valid:
+                with self.watch.running(f"{self.shown}: dropping the invalid index"):
+                    self.connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(index.sql_name))
 
     def create_only(self, name: str, table: sql.Identifier, oid: int) -> None:
         """Create the index of a partitioned table, without those of its partitions."""

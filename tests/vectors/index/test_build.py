@@ -25,6 +25,10 @@ from tests.vectors.helpers import build, define, indexes, make_table, start_buil
 
 NAME = "items_v_hnsw"
 ALONE = [(NAME, True)]
+WAITING = (
+    "SELECT pid FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%' "
+    "AND pg_blocking_pids(pid) = '{{{}}}'"
+)
 QUERY = "EXPLAIN (ANALYZE, FORMAT JSON) SELECT id FROM items ORDER BY v <=> (SELECT v FROM items WHERE id = %s) LIMIT 5"
 
 
@@ -182,7 +186,8 @@ def test_long_and_odd_names(database: str, name: str) -> None:
 def test_drop_takes_the_leftovers_but_no_other_tables_index(database: str) -> None:
     make_table(database, 10)
     ask(database, "CREATE TABLE others (v int)")
-    ask(database, f"CREATE INDEX {NAME} ON items (v); CREATE INDEX {NAME}_new ON items USING hnsw (v vector_l2_ops)")
+    for suffix in ("", "_new"):
+        ask(database, f"CREATE INDEX {NAME}{suffix} ON items USING hnsw (v vector_l2_ops)")
     ask(database, f"CREATE INDEX {NAME}_old ON others (v)")
     lines: list[str] = []
     with connect(database) as connection:
@@ -190,6 +195,86 @@ def test_drop_takes_the_leftovers_but_no_other_tables_index(database: str) -> No
     assert f"public.{NAME}_old is not an index of this table, and stays" in lines
     assert indexes(database) == []
     assert ask(database, f"SELECT to_regclass('{NAME}_old') IS NOT NULL") == [(True,)]
+
+
+@pytest.mark.parametrize("suffix", ["", "_new", "_old"])
+@pytest.mark.parametrize("column", ["v", None])
+@pytest.mark.newest
+def test_drop_refuses_an_index_on_another_column(database: str, suffix: str, column: str | None) -> None:
+    """Nothing is dropped, not even the index of the declared column."""
+    make_table(database, 10)
+    ask(database, f"CREATE INDEX {NAME}{suffix} ON items (id)")
+    other = NAME if suffix else f"{NAME}_new"
+    ask(database, f"CREATE INDEX {other} ON items USING hnsw (v vector_l2_ops)")
+    with connect(database) as connection:
+        with pytest.raises(RefusedError, match=f"the index public.{NAME}{suffix} cannot order by a distance"):
+            drop_index(connection, "public", "items", NAME, print, column=column)
+        assert indexes(database) == [(other, True)]
+        connection.execute(f"DROP INDEX {NAME}{suffix}".encode())
+        assert drop_index(connection, "public", "items", NAME, print, column=column)
+    assert indexes(database) == []
+
+
+@pytest.mark.newest
+def test_drop_refuses_an_index_of_another_vector_column(database: str) -> None:
+    make_table(database, 10)
+    ask(database, f"ALTER TABLE items ADD w vector(3); CREATE INDEX {NAME} ON items USING hnsw (w vector_l2_ops)")
+    with connect(database) as connection:
+        with pytest.raises(RefusedError, match=f"the index public.{NAME} is not on the column v"):
+            drop_index(connection, "public", "items", NAME, print, column="v")
+        assert drop_index(connection, "public", "items", NAME, print)
+
+
+@pytest.mark.newest
+def test_drop_takes_an_invalid_index(database: str) -> None:
+    make_table(database, 10)
+    ask(database, f"CREATE INDEX {NAME} ON items USING hnsw (v vector_l2_ops)")
+    ask(database, f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{NAME}'::regclass")
+    with connect(database) as connection:
+        assert drop_index(connection, "public", "items", NAME, print, column="v")
+    assert indexes(database) == []
+
+
+@pytest.mark.newest
+def test_an_index_that_another_session_made_meanwhile_stays(database: str) -> None:
+    """Regression: the build that found its name taken dropped the index of the other table."""
+    make_table(database, 10)
+    ask(database, "CREATE TABLE orders (id int)")
+    with psycopg.connect(database) as blocker:
+        blocker.execute("ANALYZE items; LOCK TABLE items IN SHARE UPDATE EXCLUSIVE MODE")
+
+        def take_name() -> None:
+            until(lambda: ask(database, WAITING.format(blocker.info.backend_pid)))
+            ask(database, f"CREATE INDEX {NAME}_new ON orders (id)")
+            blocker.commit()
+
+        other = Thread(target=take_name)
+        other.start()
+        with pytest.raises(WrongResultError, match="already exists"):
+            build(database, define())
+        other.join()
+    assert ask(database, f"SELECT to_regclass('{NAME}_new') IS NOT NULL") == [(True,)]
+
+
+@pytest.mark.newest
+def test_a_build_that_left_nothing_reports_no_drop(database: str) -> None:
+    make_table(database, 10)
+    lines: list[str] = []
+    with pytest.raises(WrongResultError, match="no_such"):
+        build(database, define(parameters={"no_such": 1}), lines)
+    assert not any("dropping" in line for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    "made", ["INDEX {} ON others (v)", "INDEX {} ON items (id)", "TABLE {} ()"], ids=["table", "column", "kind"]
+)
+@pytest.mark.newest
+def test_a_foreign_relation_of_the_name_differs_and_is_not_an_interrupted_build(database: str, made: str) -> None:
+    make_table(database, 10)
+    ask(database, "CREATE TABLE others (v int)")
+    ask(database, "CREATE " + made.format(NAME))
+    ask(database, f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{NAME}'::regclass")
+    assert state(database, define()).kind == "differs"
 
 
 def test_settings_are_of_the_session_and_restored(database: str) -> None:

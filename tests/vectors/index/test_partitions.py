@@ -159,6 +159,21 @@ def test_long_readers_delay_the_change_and_block_no_query(table: str) -> None:
 
 
 @pytest.mark.newest
+def test_an_index_of_a_partition_on_another_column_stays(table: str) -> None:
+    """Its name is one that a build gives; the other name is taken for the build."""
+    ask(table, f"CREATE INDEX {NAME}_low_1 ON low (id)")
+    stays = f"SELECT 1 FROM pg_indexes WHERE indexname = '{NAME}_low_1'"
+    assert build(table, define())[0]
+    assert ask(table, stays)
+    assert build(table, define()) == (False, [])
+    with connect(table) as connection:
+        assert drop_index(connection, "public", "items", NAME, print, column="v")
+        assert not drop_index(connection, "public", "items", NAME, print)
+    assert ask(table, stays)
+    assert indexes(table) == []
+
+
+@pytest.mark.newest
 def test_a_foreign_partition_is_refused(table: str) -> None:
     ask(table, "CREATE FOREIGN DATA WRAPPER none; CREATE SERVER far FOREIGN DATA WRAPPER none")
     ask(table, "CREATE FOREIGN TABLE away PARTITION OF items FOR VALUES FROM (10000) TO (20000) SERVER far")
