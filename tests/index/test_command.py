@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from local.workspace import ROOT
-from tests.conftest import ask, pg_variables
+from tests.conftest import ask, declare, pg_variables
 from tests.data.helpers import load
 from tests.migrate.helpers import run
 from tests.migrate.test_indexes import NAME, ROWS, declared
@@ -124,3 +124,23 @@ def test_a_sample_is_built_and_measured_first(database: str, folder: Path) -> No
     output = index(database, "build", "--sample", "4000")
     assert "recall@2 on a copy of 4,000 rows is" in output
     assert f"{NAME} is built" in output
+
+
+def test_the_readers_switches_are_measured_as_they_are_stored(database: str, folder: Path) -> None:
+    """Regression: YAML's false was given to the server as "False", which no setting but a boolean accepts."""
+    table = {"metric": "cosine", "index": [{"method": "hnsw"}], "recall": {"k": 2, "minimum": 0.01}}
+    run(database, folder, declare(tables={"items": table}, reader_settings={"hnsw.iterative_scan": False}))
+    ask(database, ROWS.format(1, 100))
+    assert "recall@2 is" in index(database, "build")
+
+
+def test_the_sample_of_an_index_with_lists_of_its_own_refuses_nothing(database: str, folder: Path) -> None:
+    """The copy has the lists of the table with fewer rows in each, so that its recall is lower than the table's."""
+    recall = {"k": 20, "minimum": 1.0}
+    run(database, folder, declared({"method": "ivfflat", "name": NAME}, recall=recall))
+    rows = "INSERT INTO items SELECT i, ARRAY[sin(i), cos(i * 7), sin(i * 3)]::vector FROM generate_series(1, 9000) i"
+    ask(database, rows)
+    output = index(database, "build", "--sample", "300", code=1)
+    assert "recall@20 on a copy of 300 rows is 0." in output
+    assert "1 is declared; with more rows in each list it is higher" in output
+    assert ask(database, f"SELECT 1 FROM pg_class WHERE relname = '{NAME}'")

@@ -8,6 +8,7 @@ import pytest
 
 from pgvector_seed.migrate.adopt import baseline
 from pgvector_seed.migrate.files import load
+from pgvector_seed.migrate.indexes import drop
 from pgvector_seed.postgres.connection import connect
 from tests.conftest import ask, declare, name_of
 from tests.migrate.helpers import MARK, run, write
@@ -90,3 +91,5 @@ def test_an_index_is_built_and_measured_without_them(trapped: str, folder: Path)
     run(trapped, folder, declared(recall={"k": 2, "minimum": 0.1}))
     ask(trapped, ROWS.format(1, 200))
     assert build_all(trapped, sample_rows=100).built == [NAME]
+    with connect(trapped) as connection:
+        assert drop(connection, NAME, lambda _line: None)
