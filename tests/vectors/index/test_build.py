@@ -21,6 +21,7 @@ from pgvector_seed.vectors.index.build import build_index, drop_index
 from pgvector_seed.vectors.index.memory import estimate_memory, lists_for, plan_settings
 from pgvector_seed.vectors.index.rows import LeftOut
 from tests.conftest import DISKANN, ask, until
+from tests.conftest import WAITING as WAITING_FOR_LOCK
 from tests.vectors.helpers import build, define, indexes, make_table, start_build, state
 
 NAME = "items_v_hnsw"
@@ -396,7 +397,7 @@ def test_two_runs_at_once(database: str) -> None:
         )
         building = state(database, define())
         assert (building.kind, building.pid is not None) == ("building", True)
-        until(lambda: ask(database, "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_try_advisory_lock%'"))
+        until(lambda: ask(database, WAITING_FOR_LOCK))
         writer.rollback()
         outputs = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
