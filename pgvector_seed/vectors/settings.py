@@ -56,8 +56,15 @@ def fault_of_setting(name: Any) -> str | None:
 
 def fault_of_value(value: Any) -> str | None:
     """Return the fault of a setting's value, or None."""
-    good = math.isfinite(value) if isinstance(value, int | float) else fault_of_text(value) is None
+    good = _is_finite(value) if isinstance(value, int | float) else fault_of_text(value) is None
     return None if good else "must be a number, true, false or a text that is not empty"
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # of an integer that no setting can have
+        return False
 
 
 def setting_texts(settings: Mapping[str, bool | int | float | str]) -> dict[str, str]:
