@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 
-from pgvector_seed.common.text import nearest
-from pgvector_seed.infra.validation import shown
+from pgvector_seed.common.text import fault_of_text, nearest, printable
+from pgvector_seed.infra.validation import path_of, remove_at, set_at, shown
 from pgvector_seed.migrate.contract import IndexDeclaration
 from pgvector_seed.vectors.index.definition import LONGEST_NAME
 from pgvector_seed.vectors.index.parameters import RANGES, faults_of_parameters
+from pgvector_seed.vectors.settings import fault_of_value
 
 # The valid values of each key; every other key is a parameter of the method.
 _KEYS = {
@@ -41,12 +42,12 @@ def faults_of_index(path: str, table: str, value: Any) -> Iterator[tuple[str, st
     indexes = {f"{path}[{place}]": index for place, index in enumerate(value)} if is_list else {path: value}
     if not indexes or not all(isinstance(index, Mapping) for index in indexes.values()):
         fault = f"{table}: index must be a map, as in {_EXAMPLE}, or a list of maps; got {shown(value)}"
-        yield fault, f"pulumi config rm --path '{path}'; pulumi config set --path '{path}.method' hnsw"
+        yield fault, f"{remove_at(path)}; {set_at(f'{path}.method', 'hnsw')}"
         return
     for place, index in indexes.items():
         for key, fault in _faults(index):
             shown_fault = f"{table}: index: {fault}; got {shown(index[key])}" if key in index else f"{table}: {fault}"
-            yield shown_fault, _command(place, key, index)
+            yield printable(shown_fault), _command(place, str(key), index)
 
 
 def _faults(index: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -58,11 +59,19 @@ def _faults(index: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield key, f"{key} must be {_KEYS[key]}"
     if index.get("as") and index.get("bits") is True:
         yield "bits", "an index has as or bits, not both"
-    parameters = {str(key): value for key, value in index.items() if key not in _KEYS}
+    parameters = {key: value for key, value in index.items() if key not in _KEYS}
+    if index.get("method") not in RANGES:
+        yield from _faults_of_unknown(parameters)
+    yield from faults_of_parameters(str(index.get("method")), {str(key): value for key, value in parameters.items()})
+
+
+def _faults_of_unknown(parameters: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the faults of the parameters of a method that only the server knows."""
     for key, value in parameters.items():
-        if index.get("method") not in RANGES and not isinstance(value, bool | int | float | str):
+        if fault := fault_of_text(key):
+            yield key, f"a parameter's name {fault}, and is {shown(key)}"
+        elif value != "" and fault_of_value(value):
             yield key, f"{key} must be a number, text, true or false"
-    yield from faults_of_parameters(str(index.get("method")), parameters)
 
 
 def _fits(key: str, value: Any) -> bool:
@@ -70,7 +79,9 @@ def _fits(key: str, value: Any) -> bool:
         msgspec.convert({"method": "hnsw", key: value}, IndexDeclaration)
     except msgspec.ValidationError:
         return False
-    return value is not None and (key != "name" or len(value.encode(errors="replace")) <= LONGEST_NAME)
+    if isinstance(value, str) and fault_of_text(value):
+        return False
+    return value is not None and (key != "name" or len(value.encode()) <= LONGEST_NAME)
 
 
 def _command(path: str, key: str, index: Mapping[str, Any]) -> str:
@@ -80,9 +91,9 @@ def _command(path: str, key: str, index: Mapping[str, Any]) -> str:
         least, most = ranges[key]
         twice = 2 * index["m"] if key == "ef_construction" and type(index.get("m")) is int else least
         default = {"m": 16, "ef_construction": max(64, twice), "lists": 100}[key]
-        return f"pulumi config set --path '{path}.{key}' {min(default, most)}"
+        return set_at(f"{path}.{key}", min(default, most))
     if key in _KEYS and not (key == "bits" and index.get("as")):
-        return f"pulumi config set --path '{path}.{key}' {_EXAMPLES[key]}"
+        return set_at(f"{path}.{key}", _EXAMPLES[key])
     intended = nearest(key, ranges.keys() - index.keys())
-    renamed = f"; pulumi config set --path '{path}.{intended}' {ranges[intended][0]}" if intended else ""
-    return f"pulumi config rm --path '{path}.{key}'{renamed}"
+    renamed = f"; {set_at(f'{path}.{intended}', ranges[intended][0])}" if intended else ""
+    return f"{remove_at(path_of(path, key))}{renamed}"
