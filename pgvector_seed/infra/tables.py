@@ -10,7 +10,7 @@ import msgspec
 
 from pgvector_seed.common.text import did_you_mean, fault_of_text, nearest
 from pgvector_seed.infra.index_config import faults_of_index, indexes_of
-from pgvector_seed.infra.validation import shown, with_command
+from pgvector_seed.infra.validation import path_of, remove_at, set_at, shown, with_command
 from pgvector_seed.migrate.contract import DeclaredRecall, TableDeclaration
 from pgvector_seed.vectors.metrics import OPERATORS
 
@@ -47,14 +47,14 @@ def faults_of_table(name: Any, table: Any) -> Iterator[tuple[str, str]]:
         return
     path = f"tables[{json.dumps(name)}]"
     if not isinstance(table, Mapping):
-        yield f"{path}: must be a map; got {shown(table)}", f"pulumi config rm --path '{path}'"
+        yield f"{path}: must be a map; got {shown(table)}", remove_at(path)
         return
     for key, value in table.items():
         if key not in _KEYS:
             fault = f"{path}: no such key: {key}{did_you_mean(str(key), _KEYS)}"
             intended = nearest(str(key), _KEYS.keys() - table.keys())
-            renamed = f"; pulumi config set --path '{path}.{intended}'" if intended else ""
-            yield fault, f"pulumi config rm --path '{path}.{key}'{renamed}"
+            renamed = f"; {set_at(f'{path}.{intended}', '')}".rstrip() if intended else ""
+            yield fault, f"{remove_at(path_of(path, key))}{renamed}"
         elif key == "index":
             yield from faults_of_index(f"{path}.index", path, value)
         elif not _fits(key, value):
@@ -76,16 +76,16 @@ def _commands(path: str, key: str, value: Any) -> Iterator[str]:
     if key == "recall":
         parts = value if isinstance(value, Mapping) else {}
         if parts is not value:
-            yield f"pulumi config rm --path '{path}'"
-        yield from (f"pulumi config rm --path '{path}.{part}'" for part in parts if part not in _GOOD)
+            yield remove_at(path)
+        yield from (remove_at(path_of(path, part)) for part in parts if part not in _GOOD)
         for part, example in _EXAMPLE.items():
             if part not in parts or not _fits("recall", {**_GOOD, part: parts[part]}):
-                yield f"pulumi config set --path '{path}.{part}' {example}"
+                yield set_at(f"{path}.{part}", example)
     elif key == "rows":
-        yield f"pulumi config set --path '{path}' 1000"
+        yield set_at(path, 1000)
     else:
         metric = nearest(value, OPERATORS) if isinstance(value, str) else None
-        yield f"pulumi config set --path '{path}' {metric or 'l2'}"
+        yield set_at(path, metric or "l2")
 
 
 def _unknown_part(key: str, value: Any) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import reprlib
+import shlex
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
@@ -24,6 +27,9 @@ _WORDS = {
     pulumi.Output: "an Output",
     NoneType: "None",
 }
+
+
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # which a path has without quotes
 
 
 def faults_of_types(arguments: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -70,6 +76,22 @@ def shown(value: Any) -> str:
     short = reprlib.Repr()
     short.maxlevel, short.maxstring, short.maxother = 3, 80, 80
     return short.repr(value)
+
+
+def path_of(path: str, key: object) -> str:
+    """Return the path of a key in the map at ``path``, for the option --path of pulumi config."""
+    name = str(key)
+    return f"{path}.{name}" if _PLAIN_KEY.fullmatch(name) else f"{path}[{json.dumps(name)}]"
+
+
+def set_at(path: str, value: object) -> str:
+    """Return the command that sets the value at a path."""
+    return f"pulumi config set --path {shlex.quote(path)} {value}"
+
+
+def remove_at(path: str) -> str:
+    """Return the command that removes the value at a path."""
+    return f"pulumi config rm --path {shlex.quote(path)}"
 
 
 def with_command(fault: str, command: str) -> str:

@@ -107,7 +107,7 @@ class IndexBuilder(NamedTuple):
 
 def fault_of_identifier(name: str) -> str | None:
     """Return the fault of a name that PostgreSQL would refuse or cut off, or None."""
-    is_long = len(name.encode()) > _LONGEST_NAME
+    is_long = len(name.encode(errors="replace")) > _LONGEST_NAME
     return f"must have at most {_LONGEST_NAME} bytes, PostgreSQL's limit for a name" if is_long else fault_of_text(name)
 
 

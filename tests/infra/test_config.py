@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pulumi
 import pytest
@@ -10,6 +11,7 @@ import yaml
 
 from local.workspace import ROOT
 from pgvector_seed.infra.config import KEYS, PASSWORDS, parse
+from pgvector_seed.infra.index_config import faults_of_index
 from pgvector_seed.infra.roles import Role, Roles
 from pgvector_seed.infra.tables import declarations
 from pgvector_seed.migrate.contract import TableDeclaration, as_data
@@ -303,6 +305,42 @@ def test_declared_indexes_of_any_access_method_are_read() -> None:
         "parameters": {"m": 8},
     }
     assert declared[1].parameters == {"storage_layout": "memory_optimized", "max_alpha": 1.2}
+
+
+@pytest.mark.parametrize("key", ["x'; touch /tmp/pwn; '", "a.b", 'a"b', "a b"])
+@pytest.mark.parametrize("method", ["hnsw", "diskann"])
+@pytest.mark.parametrize("table", ["t", "it's"])
+def test_a_command_names_the_key_whatever_it_is(key: str, method: str, table: str) -> None:
+    """Regression: a quote in a key ended the shell's word, and a dot was one of the path."""
+    errors = faults({"tables": json.dumps({table: {"index": {"method": method, key: []}}})})
+    words = shlex.split(errors.partition("Run: ")[2])
+    assert words == ["pulumi", "config", "rm", "--path", f"tables[{json.dumps(table)}].index[{json.dumps(key)}]"]
+
+
+@pytest.mark.parametrize("value", [{"key'; x": 1}, {"metric'; x": "l2"}, 5, {"rows": -1}, {"recall": {"k'; x": 1}}])
+def test_a_command_for_a_table_is_quoted(value: object) -> None:
+    for command in faults({"tables": json.dumps({"it's": value})}).partition("Run: ")[2].split("; pulumi"):
+        assert any(word.startswith('tables["it\'s"]') for word in shlex.split(command))
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", "null", '"a\\u0000b"', '"\\ud800"', "1" + "0" * 400])
+def test_a_parameter_that_no_server_takes_is_refused(value: str) -> None:
+    errors = faults({"tables": f'{{"t": {{"index": {{"method": "diskann", "deep": {value}}}}}}}'})
+    assert "index: deep must be a number, text, true or false; got " in errors
+    assert "pulumi config rm --path 'tables[\"t\"].index.deep'" in errors
+
+
+@pytest.mark.parametrize("key", ["", "a\0b", "\ud800", 5, None])
+def test_a_parameter_without_a_name_is_refused(key: object) -> None:
+    """The program of a user may have keys of any type."""
+    (fault,) = faults_of_index("tables.t.index", "t", {"method": "diskann", key: 1})
+    assert "a parameter's name must be text" in fault[0]
+
+
+@pytest.mark.parametrize("key", ["name", "column", "method"])
+def test_a_text_that_is_no_unicode_is_refused(key: str) -> None:
+    errors = faults({"tables": json.dumps({"t": {"index": {"method": "hnsw", key: "\ud800"}}})})
+    assert f"index: {key} must be " in errors
 
 
 def test_only_the_wrong_part_of_a_recall_is_to_be_set() -> None:
