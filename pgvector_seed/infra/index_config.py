@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from pgvector_seed.common.text import fault_of_text, nearest
-from pgvector_seed.infra.validation import shown
+from pgvector_seed.common.text import fault_of_text, nearest, printable
+from pgvector_seed.infra.validation import path_of, remove_at, set_at, shown
 from pgvector_seed.migrate.contract import IndexDeclaration
 from pgvector_seed.vectors.index.definition import LONGEST_NAME
 from pgvector_seed.vectors.index.parameters import RANGES, faults_of_parameters
+from pgvector_seed.vectors.settings import fault_of_value
 
 # The valid values of each key; every other key is a parameter of the method.
 _KEYS = {
@@ -24,7 +23,6 @@ _KEYS = {
     "bits": "true or false",
 }
 _USUAL = {"m": 16, "ef_construction": 64, "lists": 100}
-_MOST = 2**63  # of a number, as JSON has it in the ledger
 _EXAMPLES = {"method": "hnsw", "column": "embedding", "as": "halfvec", "bits": "true"}
 _EXAMPLE = "{method: hnsw, m: 16}"
 
@@ -45,45 +43,36 @@ def faults_of_index(path: str, table: str, value: Any) -> Iterator[tuple[str, st
     indexes = {f"{path}[{place}]": index for place, index in enumerate(value)} if is_list else {path: value}
     if not indexes or not all(isinstance(index, Mapping) for index in indexes.values()):
         fault = f"{table}: index must be a map, as in {_EXAMPLE}, or a list of maps; got {shown(value)}"
-        yield fault, f"pulumi config rm --path {_quoted(path)}; pulumi config set --path {_quoted(path, 'method')} hnsw"
+        yield fault, f"{remove_at(path)}; {set_at(f'{path}.method', 'hnsw')}"
         return
     for place, index in indexes.items():
         for key, fault in _faults(index):
             shown_fault = f"{table}: index: {fault}; got {shown(index[key])}" if key in index else f"{table}: {fault}"
-            yield shown_fault, _command(place, key, index)
+            yield printable(shown_fault), _command(place, str(key), index)
 
 
 def _faults(index: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield each key with a fault, and the fault."""
     if "method" not in index:
-        yield "method", f"index: method is missing{_instead_of(index)}"
+        yield "method", "index: method is missing"
     for key in _KEYS.keys() & index.keys():
         if not _fits(key, index[key]):
             yield key, f"{key} must be {_KEYS[key]}"
     if index.get("as") and index.get("bits") is True:
         yield "bits", "an index has as or bits, not both"
     parameters = {key: value for key, value in index.items() if key not in _KEYS}
-    for key in parameters:
+    if index.get("method") not in RANGES:
+        yield from _faults_of_unknown(parameters)
+    yield from faults_of_parameters(str(index.get("method")), {str(key): value for key, value in parameters.items()})
+
+
+def _faults_of_unknown(parameters: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the faults of the parameters of a method that only the server knows."""
+    for key, value in parameters.items():
         if fault := fault_of_text(key):
-            yield key, f"the name of a parameter {fault}"
-    if index.get("method") in RANGES:
-        yield from faults_of_parameters(str(index["method"]), {str(key): parameters[key] for key in parameters})
-    else:
-        yield from ((key, f"{key} {fault}") for key, value in parameters.items() if (fault := _fault_of_value(value)))
-
-
-def _instead_of(index: Mapping[str, Any]) -> str:
-    """Return the key that may be a misspelled ``method``, or ""."""
-    other = nearest("method", map(str, index))
-    return f"; did you mean method by {other}?" if other else ""
-
-
-def _fault_of_value(value: Any) -> str | None:
-    """Return the fault of a parameter that only the server knows, or None."""
-    if isinstance(value, str):
-        return fault_of_text(value)
-    is_number = isinstance(value, int | float) and abs(value) < _MOST  # false for NaN
-    return None if is_number else "must be a number, text, true or false"
+            yield key, f"a parameter's name {fault}, and is {shown(key)}"
+        elif value != "" and fault_of_value(value):
+            yield key, f"{key} must be a number, text, true or false"
 
 
 def _fits(key: str, value: Any) -> bool:
@@ -91,30 +80,25 @@ def _fits(key: str, value: Any) -> bool:
         msgspec.convert({"method": "hnsw", key: value}, IndexDeclaration)
     except msgspec.ValidationError:
         return False
-    return value is not None and (key != "name" or len(value.encode(errors="replace")) <= LONGEST_NAME)
-
-
-def _quoted(path: str, key: object = None) -> str:
-    """Return a path of the configuration, quoted for a shell."""
-    if key is None:
-        return shlex.quote(path)
-    is_plain = isinstance(key, str) and key.isidentifier()
-    return shlex.quote(f"{path}.{key}" if is_plain else f"{path}[{json.dumps(key, default=repr)}]")
+    if isinstance(value, str) and fault_of_text(value):
+        return False
+    return value is not None and (key != "name" or len(value.encode()) <= LONGEST_NAME)
 
 
 def _command(path: str, key: str, index: Mapping[str, Any]) -> str:
     """Return the command that sets a valid value, or removes a parameter that the method does not have."""
     ranges = RANGES.get(str(index.get("method")), {})
     if key in ranges:
-        return f"pulumi config set --path {_quoted(path, key)} {_good(key, index)}"
+        return set_at(f"{path}.{key}", _good(key, index))
     if key == "method" and (other := nearest("method", map(str, index))):
-        return f"pulumi config rm --path {_quoted(path, other)}; pulumi config set --path {_quoted(path, key)} hnsw"
+        return f"{remove_at(path_of(path, other))}; {set_at(f'{path}.{key}', 'hnsw')}"
     if key in _EXAMPLES and not (key == "bits" and index.get("as")):
-        return f"pulumi config set --path {_quoted(path, key)} {_EXAMPLES[key]}"
+        return set_at(f"{path}.{key}", _EXAMPLES[key])
     intended = nearest(str(key), ranges.keys() - index.keys())
-    value = _good(intended, {**index, intended: index[key]}) if intended else ""
-    renamed = f"; pulumi config set --path {_quoted(path, intended)} {value}" if intended else ""
-    return f"pulumi config rm --path {_quoted(path, key)}{renamed}"
+    if intended is None:
+        return remove_at(path_of(path, key))
+    renamed = set_at(f"{path}.{intended}", _good(intended, {**index, intended: index[key]}))
+    return f"{remove_at(path_of(path, key))}; {renamed}"
 
 
 def _good(key: str, index: Mapping[str, Any]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,7 +30,6 @@ _SUGGESTED = (
     *(f"ivfflat.{name}" for name in ("probes", "iterative_scan", "max_probes")),
     *("work_mem", "hash_mem_multiplier", "random_page_cost", "enable_seqscan", "max_parallel_workers_per_gather"),
 )
-_MOST = 2**63  # of a number, as JSON has it in the ledger
 _STORED = """
 SELECT lower(split_part(entry, '=', 1)), substr(entry, strpos(entry, '=') + 1)
 FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase CROSS JOIN unnest(s.setconfig) AS entry
@@ -56,8 +56,15 @@ def fault_of_setting(name: Any) -> str | None:
 
 def fault_of_value(value: Any) -> str | None:
     """Return the fault of a setting's value, or None."""
-    good = abs(value) < _MOST if isinstance(value, int | float) else fault_of_text(value) is None  # false for NaN
+    good = _is_finite(value) if isinstance(value, int | float) else fault_of_text(value) is None
     return None if good else "must be a number, true, false or a text that is not empty"
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # of an integer that no setting can have
+        return False
 
 
 def setting_texts(settings: Mapping[str, bool | int | float | str]) -> dict[str, str]:
