@@ -51,7 +51,7 @@ bench-load: ## compare load with COPY and with other loaders; PEERS=the Python o
 	@$(READY) requirements-dev.txt
 	$(VENV) -m bench.load $(if $(PEERS),--peers $(PEERS))
 
-bench-index: ## compare the build of a declared index with builds by hand, and with an index that is there before the data
+bench-index: ## compare the build of a declared index with builds by hand, and with an index before the data
 	@$(READY) requirements-dev.txt
 	$(VENV) -m bench.indexes
 
