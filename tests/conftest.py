@@ -72,7 +72,7 @@ for name in list(os.environ):
 
 
 # Where the versions' catalogs and SQL differ most. All other tests run on the newest PostgreSQL in make test.
-ON_BOTH = ("tests/test_servers.py", "tests/vectors/", "tests/migrate/test_adopt.py")
+ON_BOTH = ("tests/test_servers.py", "tests/vectors/test_", "tests/migrate/test_adopt.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

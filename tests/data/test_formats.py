@@ -23,6 +23,7 @@ from pgvector_seed.data.formats.lines import LONGEST_LINE
 from pgvector_seed.data.load import load_files
 from tests.conftest import ask, tries
 from tests.data.helpers import Array, make_table, same, save, vectors, write_csv, write_jsonl
+from tests.e2e.conftest import server as server  # the newest PostgreSQL alone: these tests are slow
 
 NUMBERS = arrays.arrays(
     np.float32,

@@ -18,6 +18,7 @@ import pytest
 from local.workspace import ROOT
 from tests.conftest import ask, pg_variables
 from tests.data.helpers import Array, make_table, save, vectors
+from tests.e2e.conftest import server as server  # the newest PostgreSQL alone: these tests are slow
 
 pytestmark = pytest.mark.newest
 

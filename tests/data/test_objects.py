@@ -15,6 +15,7 @@ from tests.conftest import ask
 from tests.data.helpers import Array, load, make_table, same, save, vectors
 from tests.data.object_store import BUCKET, CREDENTIALS, SECRET, FailingStore, store, upload
 from tests.data.test_formats import WRITERS
+from tests.e2e.conftest import server as server  # the newest PostgreSQL alone: these tests are slow
 
 pytestmark = pytest.mark.newest
 

@@ -14,6 +14,7 @@ import pytest
 from local.workspace import ROOT
 from tests.conftest import ask, declare, pg_variables
 from tests.data.helpers import load
+from tests.e2e.conftest import server as server  # the newest PostgreSQL alone: these tests are slow
 from tests.migrate.helpers import run
 from tests.migrate.test_indexes import NAME, ROWS, declared
 from tests.migrate.test_indexes import folder as folder

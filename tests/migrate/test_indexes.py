@@ -17,6 +17,7 @@ from pgvector_seed.migrate.index_states import read_declared, states
 from pgvector_seed.migrate.indexes import BuildOptions, BuildResult, build, drop
 from pgvector_seed.postgres.connection import connect
 from tests.conftest import ask, declare
+from tests.e2e.conftest import server as server  # the newest PostgreSQL alone: these tests are slow
 from tests.migrate.helpers import ledger_of, run, undo_all, write
 
 pytestmark = pytest.mark.newest

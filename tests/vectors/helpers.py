@@ -19,7 +19,9 @@ INSERT INTO {table} SELECT n, (SELECT array_agg(sin(n * 7919 + d * n))::{type} F
 FROM generate_series({first}, {last}) n
 """
 BUILD = """
-import sys, msgspec
+import signal, sys, msgspec
+from pgvector_seed.common import console
+signal.signal(signal.SIGINT, console._interrupt)  # as every command
 from pgvector_seed.postgres.connection import connect
 from pgvector_seed.vectors.index.definition import IndexDefinition
 from pgvector_seed.vectors.index.build import build_index

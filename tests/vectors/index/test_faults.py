@@ -12,6 +12,7 @@ import pytest
 
 from local.server import Server
 from tests.conftest import TEMPLATE, ask, conninfo, kill, new_server, remove, tries, until
+from tests.e2e.conftest import server as server  # the newest PostgreSQL alone: these tests are slow
 from tests.vectors.helpers import build, define, indexes, make_table, start_build, state
 
 pytestmark = pytest.mark.newest

@@ -15,6 +15,7 @@ from pgvector_seed.postgres.connection import connect
 from pgvector_seed.vectors.index.build import build_index, drop_index
 from pgvector_seed.vectors.index.partitions import part_names
 from tests.conftest import ask, name_of, until
+from tests.e2e.conftest import server as server  # the newest PostgreSQL alone: these tests are slow
 from tests.vectors.helpers import build, define, indexes, insert, start_build, state
 
 NAME = "items_v_hnsw"
