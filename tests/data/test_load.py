@@ -23,6 +23,7 @@ from pgvector_seed.data.formats import format_of
 from tests.conftest import ask, pg_variables
 from tests.data.helpers import WORDS, load, make_table, same, save, stored, vectors, write_csv, write_jsonl
 from tests.e2e.conftest import readme_block, run
+from tests.e2e.conftest import server as server  # the newest PostgreSQL alone: these tests are slow
 
 pytestmark = pytest.mark.newest
 

@@ -33,6 +33,7 @@ from tests.data.helpers import (
     write_jsonl,
     write_parquet,
 )
+from tests.e2e.conftest import server as server  # the newest PostgreSQL alone: these tests are slow
 from tests.proxies import Link, Proxy, read_message
 from tests.roles import new_names, quoted
 

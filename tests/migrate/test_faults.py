@@ -19,6 +19,7 @@ from pgvector_seed.migrate.runner import ApplyOptions, apply
 from pgvector_seed.migrate.session import Limits
 from pgvector_seed.postgres.connection import connect
 from tests.conftest import WAITING, ask, conninfo, declare, kill, name_of, new_server, remove, tries, until
+from tests.e2e.conftest import server as server  # the newest PostgreSQL alone: these tests are slow
 from tests.migrate.helpers import LEDGER_SQL, applied, applier, run, undo_all, write
 
 TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1"

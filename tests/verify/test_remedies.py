@@ -14,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 from seed.verify.checks import recall
 from seed.verify.model import Outcome
 from tests.conftest import ask, until
+from tests.e2e.conftest import server as server  # the newest PostgreSQL alone: these tests are slow
 from tests.verify.helpers import CONTRACT, declared, failing, results, run_sql
 
 SECTION = "Change the dimensions"
