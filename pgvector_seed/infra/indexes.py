@@ -91,7 +91,10 @@ def _outputs(declared: list[DeclaredState]) -> Properties:
 
 def _changed_queries(olds: Properties, news: Properties) -> Iterator[str]:
     """Yield a line for each table with indexes whose queries must change, too: the metric or the cast is another."""
-    sides = [json.loads(side.get("indexes") or "{}").get("tables", {}) for side in (olds, news)]
+    texts = [side.get("indexes") for side in (olds, news)]
+    if not all(isinstance(text, str) for text in texts):  # an Output is not known at preview
+        return
+    sides = [json.loads(str(text))["tables"] for text in texts]
     for table in sides[0].keys() & sides[1].keys():
         before, after = (side[table].get("metric") for side in sides)
         if before != after:

@@ -70,8 +70,9 @@ def build(connection: Connection, report: Progress, options: BuildOptions) -> Bu
             require_buildable(connection, resolve(connection, state.definition))
             require_own_names(connection, state.definition)
     _record(connection, ledger, [state.definition for state in missing], report)
-    for state in missing if options.sample_rows else ():
-        try_on_sample(connection, ledger, state, options.sample_rows or 0, report)
+    if options.sample_rows is not None:
+        for state in missing:
+            try_on_sample(connection, ledger, state, options.sample_rows, report)
     built = [
         state.definition.name
         for state in work

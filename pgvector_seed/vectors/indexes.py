@@ -155,11 +155,12 @@ def create_index(
         method=sql.Identifier(method),
         key=key if isinstance(key, sql.Identifier) else sql.SQL("({})").format(key),
         ops=sql.Identifier(operator_class),
-        with_=_with(settings),
+        with_=with_clause(settings),
     )
 
 
-def _with(parameters: Mapping[str, Any]) -> sql.Composable:
+def with_clause(parameters: Mapping[str, Any]) -> sql.Composable:
+    """Return the parameters of an index for its statement, with a space before, or nothing without any."""
     if not parameters:
         return sql.SQL("")
     pairs = (sql.SQL("{} = {}").format(sql.Identifier(key), sql.Literal(value)) for key, value in parameters.items())

@@ -8,6 +8,7 @@ from typing import LiteralString
 from psycopg import sql
 
 from pgvector_seed.vectors.index.target import IndexTarget
+from pgvector_seed.vectors.indexes import with_clause
 
 # The forms of the statement: for a table in use, for a partitioned one without its partitions, and for a new one.
 CONCURRENTLY: LiteralString = "CREATE INDEX CONCURRENTLY {name} ON {table}"
@@ -25,12 +26,11 @@ def create_statement(
     form: LiteralString,
 ) -> sql.Composed:
     """Return CREATE INDEX for the declared index of ``target``, on ``table``, with these parameters."""
-    options = [sql.SQL("{} = {}").format(sql.Identifier(key), sql.Literal(parameters[key])) for key in parameters]
     return sql.SQL(f"{form} USING {{method}} (({{expression}}) {{operator_class}}){{with_}}").format(
         name=sql.Identifier(name),
         table=table,
         method=sql.Identifier(target.definition.method),
         expression=target.expression,
         operator_class=operator_class,
-        with_=sql.SQL(" WITH ({})").format(sql.SQL(", ").join(options)) if options else sql.SQL(""),
+        with_=with_clause(parameters),
     )
