@@ -11,18 +11,17 @@ from typing import Any
 
 import pulumi
 from pulumi.dynamic import (
-    ConfigureRequest,
     CreateResult,
     DiffResult,
     ReadResult,
     Resource,
-    ResourceProvider,
     UpdateResult,
 )
 
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.sizes import parse_size
-from pgvector_seed.infra.process import end_with_engine, print_errors_in_one_line, report
+from pgvector_seed.infra.dynamic import ConnectingProvider
+from pgvector_seed.infra.process import report
 from pgvector_seed.infra.properties import Properties
 from pgvector_seed.infra.state import connect_to_read, read_expected_ledger
 from pgvector_seed.migrate.contract import as_data
@@ -34,15 +33,8 @@ from pgvector_seed.postgres.connection import connect
 _INPUTS = ("conninfo", "indexes", "ledger", "memory", "__provider")
 
 
-class IndexesProvider(ResourceProvider):
+class IndexesProvider(ConnectingProvider):
     """Builds declared indexes on create and update, and shows their states on refresh. A delete leaves them."""
-
-    serialize_as_secret_always = False
-
-    def configure(self, _request: ConfigureRequest) -> None:
-        """Prepare the provider's process. The SDK calls this once, before any other method."""
-        end_with_engine()
-        print_errors_in_one_line()
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
         """Compare the inputs. An index that waits for rows is also a change: they may have been loaded since."""

@@ -15,19 +15,18 @@ import pulumi
 from pulumi.dynamic import (
     CheckFailure,
     CheckResult,
-    ConfigureRequest,
     CreateResult,
     DiffResult,
     ReadResult,
     Resource,
-    ResourceProvider,
     UpdateResult,
 )
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.infra.address import LED_ASTRAY_BY
 from pgvector_seed.infra.comparison import changed_on_destroy, edited, faults_of_declaration, is_applied, planned
-from pgvector_seed.infra.process import end_with_engine, print_errors_in_one_line, report
+from pgvector_seed.infra.dynamic import ConnectingProvider
+from pgvector_seed.infra.process import report
 from pgvector_seed.infra.properties import (
     INPUTS,
     Properties,
@@ -54,15 +53,8 @@ from pgvector_seed.migrate.script import file_texts, refuse_faults
 from pgvector_seed.postgres.connection import connect
 
 
-class MigrationsProvider(ResourceProvider):
+class MigrationsProvider(ConnectingProvider):
     """Applies missing migrations on create and update, reads the ledger, and obeys ``on_destroy`` on delete."""
-
-    serialize_as_secret_always = False
-
-    def configure(self, _request: ConfigureRequest) -> None:
-        """Prepare the provider's process. The SDK calls this once, before any other method."""
-        end_with_engine()
-        print_errors_in_one_line()
 
     def check(self, olds: Properties, news: Properties) -> CheckResult:
         """Refuse invalid files, another database and a removal of the roles, at preview already, without connecting."""

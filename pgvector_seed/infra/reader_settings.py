@@ -15,19 +15,18 @@ from psycopg import errors, sql
 from pulumi.dynamic import (
     CheckFailure,
     CheckResult,
-    ConfigureRequest,
     CreateResult,
     DiffResult,
     ReadResult,
     Resource,
-    ResourceProvider,
     UpdateResult,
 )
 
 from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.common.remedies import IN_CHECKOUT, setting_name
 from pgvector_seed.infra.comparison import fault_of_removed_roles
-from pgvector_seed.infra.process import end_with_engine, print_errors_in_one_line, report
+from pgvector_seed.infra.dynamic import ConnectingProvider
+from pgvector_seed.infra.process import report
 from pgvector_seed.infra.settings import KEY, set_command
 from pgvector_seed.infra.state import connect_to_read
 from pgvector_seed.migrate.declaration import Declaration
@@ -53,15 +52,8 @@ Properties = dict[str, Any]
 INPUTS = ("conninfo", "roles", "settings")
 
 
-class ReaderSettingsProvider(ResourceProvider):
+class ReaderSettingsProvider(ConnectingProvider):
     """Stores the settings on create and update, removes them on delete, and reads them from the catalog."""
-
-    serialize_as_secret_always = False
-
-    def configure(self, _request: ConfigureRequest) -> None:
-        """Prepare the provider's process. The SDK calls this once, before any other method."""
-        end_with_engine()
-        print_errors_in_one_line()
 
     def check(self, olds: Properties, news: Properties) -> CheckResult:
         """Refuse a removal of the roles, as the migrations do, which come later: the settings would move before."""
