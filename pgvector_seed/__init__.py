@@ -3,12 +3,13 @@
 TYPE_CHECKING = False  # importing typing would slow down every command
 if TYPE_CHECKING:
     from pgvector_seed.data.arrays import load
+    from pgvector_seed.data.nearest import nearest
     from pgvector_seed.infra.args import VectorDatabaseArgs
     from pgvector_seed.infra.database import VectorDatabase
     from pgvector_seed.infra.process import leave_quietly_on_interrupt
     from pgvector_seed.infra.roles import Role, Roles
 
-__all__ = ["Role", "Roles", "VectorDatabase", "VectorDatabaseArgs", "leave_quietly_on_interrupt", "load"]
+__all__ = ["Role", "Roles", "VectorDatabase", "VectorDatabaseArgs", "leave_quietly_on_interrupt", "load", "nearest"]
 _HOMES = {
     "Role": "infra.roles",
     "Roles": "infra.roles",
@@ -16,6 +17,7 @@ _HOMES = {
     "VectorDatabaseArgs": "infra.args",
     "leave_quietly_on_interrupt": "infra.process",
     "load": "data.arrays",
+    "nearest": "data.nearest",
 }
 # The package that is missing -> its name, and the extra that has it.
 _EXTRAS = {

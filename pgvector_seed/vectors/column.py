@@ -19,18 +19,25 @@ CANDIDATES = 10
 
 # The distance is that of the full vectors, even if an index on a cast gives the order.
 _NEAREST = """
-SELECT {column} OPERATOR({operator}) {query} AS distance
-FROM {table}
+SELECT {column} OPERATOR({operator}) {query} AS distance{columns}
+FROM {table}{where}
 ORDER BY {indexed_column} OPERATOR({operator}) {indexed_query}
 LIMIT {k}
 """
 _NEAREST_OF_CANDIDATES = """
-SELECT {column} OPERATOR({operator}) {query} AS distance
-FROM (SELECT {column} FROM {table}
+SELECT embedding OPERATOR({operator}) {query} AS distance{aliases}
+FROM (SELECT {column} AS embedding{columns} FROM {table}{where}
       ORDER BY {indexed_column} OPERATOR({hamming}) {indexed_query}
       LIMIT CAST({k} AS pg_catalog.int8) OPERATOR(pg_catalog.*) {candidates}) AS candidates
 ORDER BY distance
 LIMIT {k}
+"""
+# Iterative scans in relaxed order, and the order of a cast, are sorted again. Without an index, a vector that is NULL,
+# or that has no direction under cosine, could be among the rows.
+_ANSWER = """
+SELECT * FROM ({nearest}) AS nearest
+WHERE distance OPERATOR(pg_catalog.<>) 'NaN'::pg_catalog.float8
+ORDER BY distance
 """
 # pgvector's function for the Euclidean length, by type.
 _SIZES = {"vector": "vector_norm", "halfvec": "l2_norm", "sparsevec": "l2_norm"}
@@ -39,6 +46,45 @@ _SIZES = {"vector": "vector_norm", "halfvec": "l2_norm", "sparsevec": "l2_norm"}
 def fetch_all(connection: Connection, statement: sql.Composed, *values: object) -> list[tuple[Any, ...]]:
     """Return the rows of a query with ``values`` for $1, $2, ...: %s would clash with a percent sign in a name."""
     return RawCursor(connection).execute(statement, values).fetchall()
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The columns that a search returns beside the distance, and the condition on the rows that it searches, if any.
+
+    ``condition`` is SQL without parameters of its own above those that the caller binds first.
+    """
+
+    columns: tuple[str, ...] = ()
+    condition: sql.Composable | None = None
+
+    @property
+    def named(self) -> sql.Composable:
+        """The columns for a select list, after a comma, under names that no column of a user can have."""
+        pairs = zip(map(sql.Identifier, self.columns), self._aliases, strict=True)
+        return sql.SQL("").join(sql.SQL(", {} AS {}").format(column, alias) for column, alias in pairs)
+
+    @property
+    def aliases(self) -> sql.Composable:
+        """The names of ``named`` for a query around it, after a comma."""
+        return sql.SQL("").join(sql.SQL(", {}").format(alias) for alias in self._aliases)
+
+    @property
+    def _aliases(self) -> list[sql.Identifier]:
+        return [sql.Identifier(f"column{number}") for number in range(len(self.columns))]
+
+    @property
+    def where(self) -> sql.Composable:
+        """The WHERE clause, with a space before, or nothing without a condition."""
+        return sql.SQL("") if self.condition is None else sql.SQL(" WHERE {}").format(self.conjunct(self.condition))
+
+    @staticmethod
+    def conjunct(condition: sql.Composable) -> sql.Composed:
+        """Return a condition in parentheses. It may end with a comment."""
+        return sql.SQL("({}\n)").format(condition)
+
+
+ALL_ROWS = Selection()
 
 
 @dataclass(frozen=True)
@@ -104,23 +150,30 @@ class VectorColumn:
             type=self.type_name, operator=self.operator
         )
 
-    def nearest(self, query: sql.Composable, k: sql.Composable) -> sql.Composed:
-        """Return the reader's query: the distances of the ``k`` nearest to ``query``, a vector in text form.
+    def nearest(self, query: sql.Composable, k: sql.Composable, selection: Selection = ALL_ROWS) -> sql.Composed:
+        """Return the reader's query: the distances of the ``k`` nearest to ``query``, a vector in text or binary form.
 
         An index on bits gives CANDIDATES x ``k`` rows, of which the full vectors' distances tell the ``k`` nearest.
         """
         vector = sql.SQL("CAST({} AS {})").format(query, self.type_name)
         return sql.SQL(_NEAREST_OF_CANDIDATES if self.bits else _NEAREST).format(
             column=sql.Identifier(self.name),
+            columns=selection.named,
+            aliases=selection.aliases,
             indexed_column=self._indexed(sql.Identifier(self.name)),
             operator=self.operator,
             hamming=self._operator("hamming"),
             query=vector,
             indexed_query=self._indexed(vector),
             table=self.relation,
+            where=selection.where,
             candidates=sql.Literal(CANDIDATES),
             k=k,
         )
+
+    def answer(self, query: sql.Composable, k: sql.Composable, selection: Selection = ALL_ROWS) -> sql.Composed:
+        """Return the query of ``nearest`` in the order of the distances, without rows that have no distance."""
+        return sql.SQL(_ANSWER).format(nearest=self.nearest(query, k, selection))
 
     def _indexed(self, vector: sql.Composable) -> sql.Composable:
         return indexed_expression(vector, self.dimensions, self.extension, cast=self.cast, bits=self.bits)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 from psycopg import sql
 
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.vectors.column import VectorColumn, fetch_all
+from pgvector_seed.vectors.column import ALL_ROWS, Selection, VectorColumn, fetch_all
 
 # OFFSET 0 keeps the subquery from being pulled up, so that no index can give the order, whatever the planner's settings
 # and cached plans.
 _EXACT = """
-SELECT distance
-FROM (SELECT {column} OPERATOR({operator}) CAST($1 AS {type}) AS distance
-      FROM {table} WHERE {column} IS NOT NULL OFFSET 0) AS every_row
+SELECT distance{aliases}
+FROM (SELECT {column} OPERATOR({operator}) CAST({query} AS {type}) AS distance{columns}
+      FROM {table} WHERE {column} IS NOT NULL{also} OFFSET 0) AS every_row
+WHERE distance OPERATOR(pg_catalog.<>) 'NaN'::pg_catalog.float8
 ORDER BY distance
-LIMIT $2
+LIMIT {k}
 """
 # One core of the server at most, and no JIT compilation, which would take longer than it saves.
 _BOUNDED = """
@@ -24,14 +23,32 @@ SELECT pg_catalog.set_config('max_parallel_workers_per_gather', '0', true), pg_c
 """
 
 
-def exact_distances(connection: Connection, column: VectorColumn, query: str, k: int) -> list[float]:
-    """Return the distances of the ``k`` nearest neighbors of ``query``, nearest first; fewer if the table has fewer.
+def exact(
+    column: VectorColumn, query: sql.Composable, k: sql.Composable, selection: Selection = ALL_ROWS
+) -> sql.Composed:
+    """Return the query for the ``k`` nearest of all rows, nearest first, without an index.
 
-    Rows with a NULL vector or a NaN distance do not count. Call it in a transaction: it changes settings until its end.
+    Rows with a NULL vector or a NaN distance do not count. Its rows are those of ``VectorColumn.answer``.
+    """
+    condition = selection.condition
+    return sql.SQL(_EXACT).format(
+        column=sql.Identifier(column.name),
+        columns=selection.named,
+        aliases=selection.aliases,
+        operator=column.operator,
+        query=query,
+        type=column.type_name,
+        table=column.relation,
+        also=sql.SQL("") if condition is None else sql.SQL(" AND {}").format(selection.conjunct(condition)),
+        k=k,
+    )
+
+
+def exact_distances(connection: Connection, column: VectorColumn, query: str, k: int) -> list[float]:
+    """Return the distances of the rows of ``exact``; fewer than ``k`` if the table has fewer.
+
+    Call it in a transaction: it changes settings until its end.
     """
     connection.execute(_BOUNDED)
-    statement = sql.SQL(_EXACT).format(
-        column=sql.Identifier(column.name), operator=column.operator, type=column.type_name, table=column.relation
-    )
-    rows = fetch_all(connection, statement, query, k)
-    return [distance for (distance,) in rows if not math.isnan(distance)]
+    statement = exact(column, sql.SQL("$1"), sql.SQL("$2"))
+    return [distance for (distance,) in fetch_all(connection, statement, query, k)]

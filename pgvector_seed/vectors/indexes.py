@@ -44,7 +44,12 @@ WHERE root.relname = %s AND root.relkind IN ('i', 'I')
 ORDER BY x.oid <> root.oid, 1
 """).format(key=KEY)
 _ON_COLUMN = sql.SQL("""
-SELECT n.nspname, x.relname, m.amname, i.indisvalid, key.halved, key.bits
+SELECT n.nspname, x.relname, m.amname, i.indisvalid, key.halved, key.bits, i.indpred IS NOT NULL,
+       ARRAY(SELECT o.oprname
+             FROM pg_opclass c
+             JOIN pg_amop s ON s.amopfamily = c.opcfamily AND s.amoppurpose = 'o'
+             JOIN pg_operator o ON o.oid = s.amopopr
+             WHERE c.oid = i.indclass[0])
 FROM pg_index i
 JOIN pg_class x ON x.oid = i.indexrelid
 JOIN pg_namespace n ON n.oid = x.relnamespace
@@ -97,7 +102,10 @@ class VectorIndex(NamedTuple):
 
 
 class ColumnIndex(NamedTuple):
-    """An index on a vector column, its cast or its bits. ``cast`` and ``bits`` are as in IndexDefinition."""
+    """An index on a vector column, its cast or its bits. ``cast`` and ``bits`` are as in IndexDefinition.
+
+    ``operators`` are the distance operators by which it can order, such as <=>.
+    """
 
     schema: str
     name: str
@@ -105,6 +113,8 @@ class ColumnIndex(NamedTuple):
     valid: bool
     cast: str | None
     bits: bool
+    partial: bool
+    operators: list[str]
 
 
 def indexes_named(connection: Connection, schema: str, name: str) -> list[VectorIndex]:

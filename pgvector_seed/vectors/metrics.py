@@ -5,6 +5,9 @@ Source: the sections "Querying" and "Binary Vectors" of pgvector's README.
 
 OPERATORS = {"l2": "<->", "ip": "<#>", "cosine": "<=>", "l1": "<+>", "hamming": "<~>", "jaccard": "<%>"}
 
+METRICS_OF_VECTORS = ("l2", "ip", "cosine", "l1")
+METRICS_OF_BITS = ("hamming", "jaccard")
+
 _METRICS = {operator: metric for metric, operator in OPERATORS.items()}
 
 

@@ -1,0 +1,115 @@
+"""Asking the server: the statements of a search in one transaction, which one pipeline carries.
+
+A piece of work is a generator: it yields a ``Batch``, gets its rows, and returns an answer. ``run`` and ``run_async``
+share all but the driver's calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection, AsyncRawCursor, RawCursor, errors, pq
+from psycopg.rows import tuple_row
+
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.postgres.errors import one_line, translated
+from pgvector_seed.postgres.interrupt import raise_if_stopped
+
+Rows = list[tuple[Any, ...]]
+T = TypeVar("T")
+
+_BAD_INPUT = ("22", "42")  # classes of SQLSTATE: data exceptions, and syntax errors or unknown names
+_BAD_RIGHTS = "42501"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A statement with its parameters, after the statement that gives the transaction its settings.
+
+    If it ``may_time_out``, the rows are None after the statement_timeout.
+    """
+
+    settings: bytes
+    statement: bytes
+    parameters: tuple[Any, ...]
+    may_time_out: bool = False
+
+
+Work = Generator[Batch, "Rows | None", T]
+
+
+def run(connection: psycopg.Connection[Any], work: Work[T]) -> T:
+    """Perform the work on a connection. Raises InputError for bad parameters, and as ``translated``."""
+    with _searching():
+        try:
+            batch = next(work)
+            while True:
+                batch = work.send(_perform(connection, batch))
+        except StopIteration as end:
+            answer: T = end.value
+            return answer
+
+
+async def run_async(connection: AsyncConnection[Any], work: Work[T]) -> T:
+    """Perform the work on an asynchronous connection. Raises as ``run``."""
+    with _searching():
+        try:
+            batch = next(work)
+            while True:
+                batch = work.send(await _perform_async(connection, batch))
+        except StopIteration as end:
+            answer: T = end.value
+            return answer
+
+
+def _perform(connection: psycopg.Connection[Any], batch: Batch) -> Rows | None:
+    cursor = RawCursor(connection, row_factory=tuple_row)
+    with _timing_out(batch):
+        with connection.pipeline(), connection.transaction(force_rollback=_is_inside(connection)):
+            RawCursor(connection).execute(batch.settings)
+            cursor.execute(batch.statement, batch.parameters)
+        return cursor.fetchall()
+    return None
+
+
+async def _perform_async(connection: AsyncConnection[Any], batch: Batch) -> Rows | None:
+    cursor = AsyncRawCursor(connection, row_factory=tuple_row)
+    with _timing_out(batch):
+        async with connection.pipeline(), connection.transaction(force_rollback=_is_inside(connection)):
+            await AsyncRawCursor(connection).execute(batch.settings)
+            await cursor.execute(batch.statement, batch.parameters)
+        return await cursor.fetchall()
+    return None
+
+
+def _is_inside(connection: psycopg.BaseConnection[Any]) -> bool:
+    """Return True in a transaction of the caller: only a rollback to a savepoint ends the settings there."""
+    return connection.info.transaction_status != pq.TransactionStatus.IDLE
+
+
+@contextmanager
+def _timing_out(batch: Batch) -> Iterator[None]:
+    """End the block without an error after the statement_timeout, if the batch may time out."""
+    try:
+        yield
+    except errors.QueryCanceled:
+        raise_if_stopped()
+        if not batch.may_time_out:
+            raise
+
+
+@contextmanager
+def _searching() -> Iterator[None]:
+    """Raise the server's errors about parameters and names as InputError, and the others as ``translated``."""
+    with translated("searching"):
+        try:
+            yield
+        except psycopg.Error as error:
+            state = error.sqlstate or ""
+            if state.startswith(_BAD_INPUT) and state != _BAD_RIGHTS:
+                raise InputError(f"the server refuses the question: {one_line(error)}") from error
+            raise

@@ -1,0 +1,127 @@
+"""Searching from Python: the nearest rows of a table, on a connection of the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypedDict, Unpack, overload
+from weakref import WeakKeyDictionary
+
+import psycopg
+from psycopg import AsyncConnection, BaseConnection
+
+from pgvector_seed.common.errors import Error
+from pgvector_seed.data.answer import Neighbor, answering
+from pgvector_seed.data.asking import run, run_async
+from pgvector_seed.data.query_vector import register
+from pgvector_seed.data.search import Question, Search, find_search
+from pgvector_seed.postgres.errors import translated
+from pgvector_seed.postgres.sharing import in_thread
+
+_MOST_SEARCHES = 256  # kept for a connection; a program that puts values into its conditions would keep ever more
+_searches: WeakKeyDictionary[BaseConnection[Any], dict[Question, Search]] = WeakKeyDictionary()
+
+
+class SearchOptions(TypedDict, total=False):
+    """The keyword arguments of ``nearest``."""
+
+    k: int
+    where: str | None
+    values: Sequence[Any]
+    columns: Sequence[str] | None
+    column: str | None
+    metric: str | None
+    ef_search: int | None
+    probes: int | None
+    exact_fallback: bool
+
+
+@overload
+def nearest(
+    connection: psycopg.Connection[Any], table: str, vector: Any, **options: Unpack[SearchOptions]
+) -> list[Neighbor]: ...
+
+
+@overload
+def nearest(
+    connection: AsyncConnection[Any], table: str, vector: Any, **options: Unpack[SearchOptions]
+) -> Awaitable[list[Neighbor]]: ...
+
+
+def nearest(
+    connection: psycopg.Connection[Any] | AsyncConnection[Any],
+    table: str,
+    vector: Any,
+    *,
+    k: int = 10,
+    where: str | None = None,
+    values: Sequence[Any] = (),
+    columns: Sequence[str] | None = None,
+    column: str | None = None,
+    metric: str | None = None,
+    ef_search: int | None = None,
+    probes: int | None = None,
+    exact_fallback: bool = False,
+) -> list[Neighbor] | Awaitable[list[Neighbor]]:
+    """Return the ``k`` rows of a table that are nearest to ``vector``, nearest first; await it on an AsyncConnection.
+
+    ``table`` is a name as in SQL. ``vector`` is a list or an array of numbers, an object of the package pgvector, or
+    the text form of one. ``where`` is an SQL condition with $1, $2 and so on for ``values``: never put a value into it.
+    ``columns`` are those of the result beside the key, or None for all but the vectors. ``column`` names the vector
+    column if there are several. ``metric`` is l2, ip, cosine or l1, or hamming or jaccard for bits; if it is None, that
+    of the contract or of the column's index. ``ef_search`` is for an HNSW index, ``probes`` for an IVFFlat one.
+
+    An index is scanned until it has given ``k`` rows, or pgvector's limits end the scan. With ``exact_fallback``, all
+    rows are then searched, for 30 seconds at most.
+
+    The search is read-only, and its settings end with its transaction, or its savepoint in a transaction of the caller.
+    The table is looked up at its first search on a connection, and again after an error.
+
+    Raises InputError for a bad argument, UnreachableError if the connection is lost, WrongResultError if the server
+    fails.
+    """
+    question = Question(
+        table, column, metric, where, len(values), None if columns is None else tuple(columns), ef_search, probes
+    )
+    if isinstance(connection, AsyncConnection):
+        return _nearest_async(connection, question, vector, k, values, fallback=exact_fallback)
+    with _forgetting(connection):
+        search = _known(connection, question)
+        if search is None:
+            search = _keep(connection, question, find_search(connection, question))
+        return run(connection, answering(search, vector, k, values, fallback=exact_fallback)).neighbors
+
+
+async def _nearest_async(
+    connection: AsyncConnection[Any], question: Question, vector: Any, k: int, values: Sequence[Any], *, fallback: bool
+) -> list[Neighbor]:
+    with _forgetting(connection):
+        search = _known(connection, question)
+        if search is None:
+            search = _keep(connection, question, await in_thread(connection, find_search, question))
+        return (await run_async(connection, answering(search, vector, k, values, fallback=fallback))).neighbors
+
+
+def _known(connection: BaseConnection[Any], question: Question) -> Search | None:
+    return _searches.get(connection, {}).get(question)
+
+
+def _keep(connection: BaseConnection[Any], question: Question, search: Search) -> Search:
+    """Keep a search for the next question on this connection, and return it."""
+    register(connection)
+    searches = _searches.setdefault(connection, {})
+    if len(searches) >= _MOST_SEARCHES:
+        searches.clear()
+    searches[question] = search
+    return search
+
+
+@contextmanager
+def _forgetting(connection: BaseConnection[Any]) -> Iterator[None]:
+    """Forget the searches of a connection after an error: the table may have another shape now."""
+    try:
+        with translated("searching"):
+            yield
+    except Error:
+        _searches.pop(connection, None)
+        raise

@@ -1,0 +1,73 @@
+"""A query vector as a parameter of a search, in the binary form of its column's type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pgvector import Bit, HalfVector, SparseVector, Vector
+from psycopg import BaseConnection, pq
+from psycopg.adapt import Dumper
+
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.data.target import TargetColumn
+
+_CLASSES: dict[str, Any] = {"vector": Vector, "halfvec": HalfVector, "sparsevec": SparseVector, "bit": Bit}
+_EXAMPLES = {"sparsevec": "{1:0.5,3:0.25}/4", "bit": "0101"}
+_EXAMPLE = "[0.3, 0.1, 0.6, 0.5]"
+
+
+@dataclass(frozen=True)
+class QueryVector:
+    """A vector in the server's binary form."""
+
+    data: bytes
+
+
+class _QueryVectorDumper(Dumper):
+    """Sends a QueryVector as it is. The server takes its type from the cast around the parameter."""
+
+    format = pq.Format.BINARY
+
+    def dump(self, obj: QueryVector) -> bytes:
+        return obj.data
+
+
+def register(connection: BaseConnection[Any]) -> None:
+    """Let a connection send a QueryVector. Nothing else changes for its other statements."""
+    connection.adapters.register_dumper(QueryVector, _QueryVectorDumper)
+
+
+def query_vector(column: TargetColumn, metric: str | None, vector: Any) -> QueryVector:
+    """Return a query vector: numbers in a list or an array, an object of the package pgvector, or its text form.
+
+    Raises InputError if it does not fit the type and the dimensions of the column, or has no distance by the metric.
+    """
+    value = _as_value(column, vector)
+    numbers = value.to_list()
+    declared = column.modifier
+    if declared > 0 and len(numbers) != declared:
+        raise InputError(f"the query has {len(numbers):,} dimensions, {column.name} has {declared:,}")
+    if not numbers:
+        raise InputError("the query has no dimensions")
+    if not math.isfinite(sum(numbers)):
+        raise InputError(f"the query has a number that {column.type} cannot hold: NaN, infinite or too large")
+    if metric == "cosine" and not any(numbers):
+        raise InputError("the query is a zero vector, which has no direction and so no cosine distance to any row")
+    return QueryVector(value.to_binary())
+
+
+def _as_value(column: TargetColumn, vector: Any) -> Any:
+    of_type = _CLASSES[column.type]
+    if isinstance(vector, of_type):
+        return vector
+    try:
+        if isinstance(vector, str):
+            return of_type.from_text(vector)
+        is_array = hasattr(vector, "__array__") or not isinstance(vector, Iterable)
+        return of_type(vector if is_array else list(vector))
+    except (ValueError, TypeError, OverflowError, IndexError) as error:
+        example = _EXAMPLES.get(column.type, _EXAMPLE)
+        raise InputError(f"the query is no {column.type}: {error}", f"Such as {example}") from error

@@ -1,0 +1,69 @@
+"""The settings of an index scan for one search: how far it goes on, and how much of the index it visits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from psycopg import sql
+
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.vectors.extension import is_older, require_extension
+from pgvector_seed.vectors.reader import load_library
+
+# A scan ends after hnsw.ef_search rows, or the lists of ivfflat.probes, unless it is iterative: a filter, or a larger
+# limit, would get fewer rows than there are. Source: the section "Iterative Index Scans" of pgvector's README.
+ITERATIVE_SCANS = {"hnsw.iterative_scan": "strict_order", "ivfflat.iterative_scan": "relaxed_order"}
+ITERATIVE_SINCE = "0.8.0"
+MOST_EF_SEARCH, MOST_PROBES = 1000, 32768
+EXACT_SECONDS = 30  # of an exact search, unless the session's own limit is lower
+
+# What was set for the role, the database or the session counts.
+_DEFAULTS = """
+SELECT name FROM pg_catalog.pg_settings
+WHERE name OPERATOR(pg_catalog.=) ANY (%s) AND source OPERATOR(pg_catalog.=) 'default'
+"""
+# As in ``exact``: one core of the server, and no JIT compilation. statement_timeout is in milliseconds.
+EXACT_SETTINGS = b"""
+SELECT pg_catalog.set_config('transaction_read_only', 'on', true),
+       pg_catalog.set_config('max_parallel_workers_per_gather', '0', true),
+       pg_catalog.set_config('jit', 'off', true),
+       pg_catalog.set_config(name, CAST(least(nullif(CAST(setting AS pg_catalog.int8), 0), %d)
+                                        AS pg_catalog.text), true)
+FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'statement_timeout'
+""" % (EXACT_SECONDS * 1000)
+_READ_ONLY = sql.SQL("pg_catalog.set_config('transaction_read_only', 'on', true)")
+_SET = sql.SQL("pg_catalog.set_config({}, {}, true)")
+
+
+@dataclass(frozen=True)
+class ScanSettings:
+    """Settings by name that one transaction needs."""
+
+    values: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def statement(self) -> bytes:
+        """The statement that makes the transaction read-only, with these settings until its end."""
+        settings = [_READ_ONLY, *(_SET.format(*map(sql.Literal, pair)) for pair in self.values.items())]
+        return (sql.SQL("SELECT ") + sql.SQL(", ").join(settings)).as_bytes()
+
+
+def find_scan_settings(
+    connection: Connection, extension: str, ef_search: int | None = None, probes: int | None = None
+) -> ScanSettings:
+    """Return the settings for a search: iterative scans, unless the session has its own, and the given values.
+
+    ``extension`` is pgvector's schema. Raises InputError if a value is outside of pgvector's range.
+    """
+    values = {}
+    for name, value, most in (("hnsw.ef_search", ef_search, MOST_EF_SEARCH), ("ivfflat.probes", probes, MOST_PROBES)):
+        if value is not None and not 1 <= value <= most:
+            raise InputError(f"{name} must be from 1 to {most:,}, not {value:,}")
+        if value is not None:
+            values[name] = str(value)
+    if is_older(require_extension(connection).version, ITERATIVE_SINCE):
+        return ScanSettings(values)
+    load_library(connection, extension)
+    defaults = [name for (name,) in connection.execute(_DEFAULTS, (list(ITERATIVE_SCANS),))]
+    return ScanSettings({name: ITERATIVE_SCANS[name] for name in sorted(defaults)} | values)
