@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from typing import LiteralString, cast
 
 import psycopg
 from psycopg import RawCursor, sql
@@ -29,7 +28,7 @@ def parse_condition(connection: Connection, table: sql.Composable, text: str, va
 
     Raises InputError if it is no condition, or has not as many parameters as there are ``values``.
     """
-    condition = sql.SQL(cast("LiteralString", text))
+    condition = sql.SQL(text)
     needed = _prepare(connection, table, condition)
     if needed != values:
         raise InputError(f"the condition has {counted(needed, 'parameter')}, and got {counted(values, 'value')}")
