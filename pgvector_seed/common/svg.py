@@ -26,7 +26,7 @@ def escaped(text: str) -> str:
 
 
 def element(name: str, content: str = "", **attributes: str | float) -> str:
-    """Return an element. ``content`` is SVG. The attribute class_ is written as class, and text_anchor as text-anchor."""
+    """Return an element. ``content`` is SVG. An attribute class_ is written as class, text_anchor as text-anchor."""
     pairs = (
         f' {key.rstrip("_").replace("_", "-")}="{escaped(value if isinstance(value, str) else f"{value:g}")}"'
         for key, value in attributes.items()
