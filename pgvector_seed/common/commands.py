@@ -41,7 +41,8 @@ def deferred(declared: Callable[..., None]) -> Callable[..., None]:
     @wraps(declared)
     def run_work(**options: Any) -> None:
         work = import_module(".work", declared.__module__.rpartition(".")[0])
-        with _errors_as_json() if options.get("as_json") else nullcontext():
+        indent = None if options.get("file") else 2  # of many queries: JSON Lines
+        with _errors_as_json(indent) if options.get("as_json") else nullcontext():
             getattr(work, declared.__name__)(**options)
 
     run_work.__doc__ = (declared.__doc__ or "").replace(CHECKOUT, PROGRAM)
@@ -49,7 +50,7 @@ def deferred(declared: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextmanager
-def _errors_as_json() -> Iterator[None]:
+def _errors_as_json(indent: int | None) -> Iterator[None]:
     """Print an error as JSON, and raise it again."""
     import json
 
@@ -64,5 +65,5 @@ def _errors_as_json() -> Iterator[None]:
         else:
             message = os_error(error) if isinstance(error, OSError) else error.format_message()
         with suppress(OSError):  # a failure to print must not replace the error
-            print(json.dumps({"right": False, "error": message, "remedy": remedy}, indent=2), flush=True)
+            print(json.dumps({"right": False, "error": message, "remedy": remedy}, indent=indent), flush=True)
         raise

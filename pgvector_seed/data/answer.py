@@ -44,17 +44,29 @@ def answering(
 
     With ``fallback``, a search that finds fewer than ``k`` rows is followed by an exact one, for EXACT_SECONDS at most.
     """
-    if k < 1:
-        raise InputError(f"k must be at least 1, not {k}")
-    parameters = (*values, query_vector(search.target.vector, search.column.metric, vector), k)
+    parameters = parameters_of(search, vector, k, values)
     rows: Rows | None = None
     if not exact:
         rows = yield Batch(search.settings.statement, search.statement, parameters)
         assert rows is not None
         if len(rows) >= k or not fallback:
             return Answer(neighbors(search, rows))
+    return (yield from answering_exactly(search, parameters, rows))
+
+
+def parameters_of(search: Search, vector: Any, k: int, values: Sequence[Any] = ()) -> tuple[Any, ...]:
+    """Return the parameters of a search's statements. Raises InputError for a bad vector or k."""
+    if k < 1:
+        raise InputError(f"k must be at least 1, not {k}")
+    return *values, query_vector(search.target.vector, search.column.metric, vector), k
+
+
+def answering_exactly(search: Search, parameters: tuple[Any, ...], rows: Rows | None = None) -> Work[Answer]:
+    """Return the work that searches all rows, for EXACT_SECONDS at most. ``rows`` are those of an index, if it gave too
+    few.
+    """
     all_rows = yield Batch(EXACT_SETTINGS, search.exact_statement, parameters, may_time_out=True)
-    return _exact_answer(search, k, rows, all_rows)
+    return _exact_answer(search, parameters[-1], rows, all_rows)
 
 
 def _exact_answer(search: Search, k: int, rows: Rows | None, all_rows: Rows | None) -> Answer:

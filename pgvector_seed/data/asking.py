@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 _BAD_INPUT = ("22", "42")  # classes of SQLSTATE: data exceptions, and syntax errors or unknown names
 _BAD_RIGHTS = "42501"
+_WRITES = "25006"  # the transaction is read-only
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ Work = Generator[Batch, "Rows | None", T]
 
 def run(connection: psycopg.Connection[Any], work: Work[T]) -> T:
     """Perform the work on a connection. Raises InputError for bad parameters, and as ``translated``."""
-    with _searching():
+    with searching():
         try:
             batch = next(work)
             while True:
@@ -56,7 +57,7 @@ def run(connection: psycopg.Connection[Any], work: Work[T]) -> T:
 
 async def run_async(connection: AsyncConnection[Any], work: Work[T]) -> T:
     """Perform the work on an asynchronous connection. Raises as ``run``."""
-    with _searching():
+    with searching():
         try:
             batch = next(work)
             while True:
@@ -103,13 +104,15 @@ def _timing_out(batch: Batch) -> Iterator[None]:
 
 
 @contextmanager
-def _searching() -> Iterator[None]:
+def searching() -> Iterator[None]:
     """Raise the server's errors about parameters and names as InputError, and the others as ``translated``."""
     with translated("searching"):
         try:
             yield
         except psycopg.Error as error:
             state = error.sqlstate or ""
+            if state == _WRITES:
+                raise InputError(f"a search only reads, and its condition writes: {one_line(error)}") from error
             if state.startswith(_BAD_INPUT) and state != _BAD_RIGHTS:
                 raise InputError(f"the server refuses the question: {one_line(error)}") from error
             raise

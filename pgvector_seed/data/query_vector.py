@@ -14,7 +14,7 @@ from psycopg.adapt import Dumper
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.data.target import TargetColumn
 
-_CLASSES: dict[str, Any] = {"vector": Vector, "halfvec": HalfVector, "sparsevec": SparseVector, "bit": Bit}
+CLASSES: dict[str, Any] = {"vector": Vector, "halfvec": HalfVector, "sparsevec": SparseVector, "bit": Bit}
 _EXAMPLES = {"sparsevec": "{1:0.5,3:0.25}/4", "bit": "0101"}
 _EXAMPLE = "[0.3, 0.1, 0.6, 0.5]"
 
@@ -45,12 +45,16 @@ def query_vector(column: TargetColumn, metric: str | None, vector: Any) -> Query
 
     Raises InputError if it does not fit the type and the dimensions of the column, or has no distance by the metric.
     """
+    if isinstance(vector, QueryVector):
+        return vector
     value = _as_value(column, vector)
-    numbers = value.to_list()
+    # The list of a sparse vector would have all its zeros: up to 1,000,000,000.
+    numbers = value.values() if isinstance(value, SparseVector) else value.to_list()
+    dimensions = dimensions_of(value)
     declared = column.modifier
-    if declared > 0 and len(numbers) != declared:
-        raise InputError(f"the query has {len(numbers):,} dimensions, {column.name} has {declared:,}")
-    if not numbers:
+    if declared > 0 and dimensions != declared:
+        raise InputError(f"the query has {dimensions:,} dimensions, {column.name} has {declared:,}")
+    if not dimensions:
         raise InputError("the query has no dimensions")
     if not math.isfinite(sum(numbers)):
         raise InputError(f"the query has a number that {column.type} cannot hold: NaN, infinite or too large")
@@ -59,15 +63,33 @@ def query_vector(column: TargetColumn, metric: str | None, vector: Any) -> Query
     return QueryVector(value.to_binary())
 
 
+def dimensions_of(value: Any) -> int:
+    """Return the dimensions of an object of the package pgvector."""
+    return len(value.to_list()) if isinstance(value, Bit) else int(value.dimensions())
+
+
 def _as_value(column: TargetColumn, vector: Any) -> Any:
-    of_type = _CLASSES[column.type]
+    of_type = CLASSES[column.type]
     if isinstance(vector, of_type):
         return vector
     try:
         if isinstance(vector, str):
-            return of_type.from_text(vector)
+            return of_type.from_text(_in_brackets(column, vector))
         is_array = hasattr(vector, "__array__") or not isinstance(vector, Iterable)
         return of_type(vector if is_array else list(vector))
     except (ValueError, TypeError, OverflowError, IndexError) as error:
         example = _EXAMPLES.get(column.type, _EXAMPLE)
         raise InputError(f"the query is no {column.type}: {error}", f"Such as {example}") from error
+
+
+def _in_brackets(column: TargetColumn, text: str) -> str:
+    """Return the text form of a vector. pgvector's package drops the first and the last character, whatever they are.
+
+    Raises ValueError if the brackets are missing.
+    """
+    text = text.strip()
+    if column.type in ("vector", "halfvec") and not (text.startswith("[") and text.endswith("]")):
+        raise ValueError("it is not in brackets")
+    if column.type == "sparsevec" and not (text.startswith("{") and "}/" in text):
+        raise ValueError("it is not in braces, with the dimensions after them")
+    return text

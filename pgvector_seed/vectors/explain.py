@@ -4,31 +4,46 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
-from psycopg import sql
+from psycopg import RawCursor, sql
 
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.column import VectorColumn
 
 # The server makes this many custom plans for a prepared statement before it considers a generic one (plancache.c).
 CUSTOM_PLANS = 5
-_RESET = """
-SELECT pg_catalog.set_config(name, boot_val, true) FROM pg_catalog.pg_settings
-WHERE category LIKE 'Query Tuning%' AND setting <> boot_val
+_CHANGED = """
+SELECT name, setting, source, boot_val FROM pg_catalog.pg_settings
+WHERE category LIKE 'Query Tuning%' AND setting OPERATOR(pg_catalog.<>) boot_val ORDER BY name
 """
+_SET = "SELECT pg_catalog.set_config(%s, %s, true)"
+_HAS_GENERIC_PLANS = "SELECT pg_catalog.current_setting('plan_cache_mode') OPERATOR(pg_catalog.=) 'force_generic_plan'"
 
 
 @dataclass(frozen=True)
 class Scan:
-    """The scan of a table or partition. ``index`` is None for a sequential scan, ``relation`` for a bitmap's index."""
+    """The scan of a table or partition. ``index`` is None for a sequential scan, ``relation`` for a bitmap's index.
+
+    ``ordered`` is True if the index gives the order of the rows.
+    """
 
     node: str
     relation: str | None
     index: str | None
+    ordered: bool = False
+
+
+class PlannerSetting(NamedTuple):
+    """A cost or a switch of the planner that is not PostgreSQL's default. ``source`` is as in pg_settings."""
+
+    name: str
+    value: str
+    source: str
+    default: str
 
 
 def plan_once(connection: Connection, column: VectorColumn, query: str, k: int) -> list[Scan]:
@@ -55,9 +70,25 @@ def plan_cached(connection: Connection, column: VectorColumn, query: str, k: int
             connection.execute(sql.SQL("DEALLOCATE {}").format(name))
 
 
-def reset_planner_settings(connection: Connection) -> None:
-    """Reset the planner's costs and switches to PostgreSQL's defaults until the transaction ends."""
-    connection.execute(_RESET)
+def plan_asked(connection: Connection, statement: bytes, parameters: Sequence[Any]) -> list[Scan]:
+    """Return the scans of a statement with parameters, as the server plans it for this session."""
+    is_generic = connection.execute(_HAS_GENERIC_PLANS).fetchone() == (True,)
+    explain = b"EXPLAIN (FORMAT JSON, GENERIC_PLAN) " if is_generic else b"EXPLAIN (FORMAT JSON) "
+    cursor = RawCursor(connection)
+    # Without parameters, a message of the simple protocol: in the other one, EXPLAIN would miss their values.
+    row = cursor.execute(explain + statement, None if is_generic else parameters).fetchone()
+    assert row is not None
+    return list(_scans(row[0][0]["Plan"]))
+
+
+def changed_settings(connection: Connection) -> list[PlannerSetting]:
+    """Return the planner's costs and switches that are not PostgreSQL's defaults in this session."""
+    return [PlannerSetting(*row) for row in connection.execute(_CHANGED)]
+
+
+def set_locally(connection: Connection, name: str, value: str) -> None:
+    """Set one setting until the transaction ends."""
+    connection.execute(_SET, (name, value))
 
 
 def _explain(connection: Connection, statement: sql.Composed) -> list[Scan]:
@@ -68,6 +99,6 @@ def _explain(connection: Connection, statement: sql.Composed) -> list[Scan]:
 
 def _scans(node: dict[str, Any]) -> Iterator[Scan]:
     if "Relation Name" in node or "Index Name" in node:
-        yield Scan(node["Node Type"], node.get("Relation Name"), node.get("Index Name"))
+        yield Scan(node["Node Type"], node.get("Relation Name"), node.get("Index Name"), "Order By" in node)
     for child in node.get("Plans", ()):
         yield from _scans(child)

@@ -49,7 +49,9 @@ SELECT n.nspname, x.relname, m.amname, i.indisvalid, key.halved, key.bits, i.ind
              FROM pg_opclass c
              JOIN pg_amop s ON s.amopfamily = c.opcfamily AND s.amoppurpose = 'o'
              JOIN pg_operator o ON o.oid = s.amopopr
-             WHERE c.oid = i.indclass[0])
+             WHERE c.oid = i.indclass[0]),
+       x.oid, i.indisready, (SELECT opcname FROM pg_opclass WHERE oid = i.indclass[0]),
+       pg_get_expr(i.indpred, i.indrelid)
 FROM pg_index i
 JOIN pg_class x ON x.oid = i.indexrelid
 JOIN pg_namespace n ON n.oid = x.relnamespace
@@ -104,7 +106,8 @@ class VectorIndex(NamedTuple):
 class ColumnIndex(NamedTuple):
     """An index on a vector column, its cast or its bits. ``cast`` and ``bits`` are as in IndexDefinition.
 
-    ``operators`` are the distance operators by which it can order, such as <=>.
+    ``operators`` are the distance operators by which it can order, such as <=>. ``predicate`` is the condition of a
+    partial index, or None.
     """
 
     schema: str
@@ -115,6 +118,19 @@ class ColumnIndex(NamedTuple):
     bits: bool
     partial: bool
     operators: list[str]
+    oid: int
+    ready: bool
+    operator_class: str
+    predicate: str | None
+
+    @property
+    def is_broken(self) -> bool:
+        """True if no query may use the index: its build is under way or was interrupted."""
+        return not (self.valid and self.ready)
+
+    def serves(self, operator: str) -> bool:
+        """Return True if the index can order by this distance operator of the column. Bits stand for any distance."""
+        return self.bits or operator in self.operators
 
 
 def indexes_named(connection: Connection, schema: str, name: str) -> list[VectorIndex]:

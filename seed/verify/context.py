@@ -17,13 +17,9 @@ from pgvector_seed.vectors.column import VectorColumn
 from pgvector_seed.vectors.extension import Extension, find_extension
 from pgvector_seed.vectors.indexes import indexes_on_column
 from pgvector_seed.vectors.reader import Reader
-from pgvector_seed.vectors.tables import Leaf, leaves, size_in_bytes
+from pgvector_seed.vectors.tables import Leaf, large_leaves, leaves, size_in_bytes
 
 from .deadline import Deadline
-
-# Rows from which the planner should prefer an index, and needs statistics to do so.
-# Measured with 128 dimensions: a sequential scan wins up to about 1,000 rows, the index from 2,000.
-LARGE = 2000
 
 LOCK_SECONDS = 2  # the lock_timeout of a check
 
@@ -178,18 +174,7 @@ class Context:
 
     def large_leaves(self) -> list[Leaf]:
         """Return the leaves with at least LARGE rows: there, the planner should use an index."""
-        if self.table.kind == "r":
-            return [leaf for leaf in self.leaves if self._has_many(sql.SQL("TRUE"))]
-        return [leaf for leaf in self.leaves if leaf.reltuples >= LARGE or self._is_large_unanalyzed(leaf)]
-
-    def _is_large_unanalyzed(self, leaf: Leaf) -> bool:
-        """Count through the parent table: a role that may read it may lack privileges on the partition."""
-        in_leaf = sql.SQL("tableoid = {}").format(sql.Literal(leaf.oid))
-        return leaf.reltuples < 0 and self._has_many(in_leaf)
-
-    def _has_many(self, condition: sql.Composable) -> bool:
-        many = sql.SQL("SELECT FROM {} WHERE {} LIMIT {}").format(self.sql_name, condition, LARGE)
-        return bool(self.fetch_value(sql.SQL("SELECT pg_catalog.count(*) FROM ({}) AS many").format(many)) == LARGE)
+        return large_leaves(self.connection, self.sql_name, self.leaves)
 
     def require_select(self, *columns: str | None) -> None:
         """Raise NotAllowedError if the session's role may not read these columns of the table.

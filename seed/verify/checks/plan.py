@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from pgvector_seed.vectors.column import VectorColumn
-from pgvector_seed.vectors.explain import Scan, plan_cached, plan_once, reset_planner_settings
-from pgvector_seed.vectors.indexes import vector_index_names
+from pgvector_seed.vectors.explain import plan_cached, plan_once
+from pgvector_seed.vectors.index_use import Cause, Searched, find_index_use
+from pgvector_seed.vectors.indexes import indexes_on_column
 from pgvector_seed.vectors.queries import sample_queries
-from pgvector_seed.vectors.tables import Leaf
+from pgvector_seed.vectors.tables import LARGE, Leaf
 
-from ..context import LARGE, Context
+from ..context import Context
 from ..model import Check, Outcome, failed, not_declared, passed, skipped
 
 NEIGHBOURS = 10  # k of the query if the contract declares no recall
 
-_REMEDY = "A setting keeps the planner off the index. To see the settings: SELECT * FROM pg_db_role_setting;"
+_REMEDY = "To see where it is set: SELECT * FROM pg_db_role_setting;"
 
 
 def run(context: Context) -> Outcome:
@@ -30,33 +32,26 @@ def run(context: Context) -> Outcome:
         query = next(iter(sample_queries(context.connection, column, context.size_in_bytes, 1)), None)
         if query is None:
             return skipped("the table has no vector to query with")
-        return _compare_plans(context, column, query, leaves)
+        return _judge_plans(context, column, query, leaves)
 
 
-def _compare_plans(context: Context, column: VectorColumn, query: str, leaves: Sequence[Leaf]) -> Outcome:
-    expected = f"the {_neighbors(context)} nearest neighbors by an index"
+def _judge_plans(context: Context, column: VectorColumn, query: str, leaves: Sequence[Leaf]) -> Outcome:
+    k = context.declared.recall.k if context.declared.recall else NEIGHBOURS
+    expected = f"the {k} nearest neighbors by an index"
+    searched = _searched(context, column, leaves)
     for explain, note in ((plan_once, ""), (plan_cached, ", as a prepared statement")):
-        scans = explain(context.connection, column, query, _neighbors(context))
-        other = _without_index(context, scans, leaves)
-        if not other:
-            continue
-        reset_planner_settings(context.connection)
-        if _without_index(context, explain(context.connection, column, query, _neighbors(context)), leaves):
-            return skipped(f"{other}: with the default costs, too, the planner prefers it to the index", expected)
-        return failed(expected, other + note, _REMEDY)
-    return passed("uses " + ", ".join(sorted({scan.index for scan in scans if scan.index})), expected)
+        use = find_index_use(context.connection, partial(explain, context.connection, column, query, k), searched)
+        if use.cause is Cause.SETTING:
+            return failed(expected, f"{use.scans}{note}: {use.reason}", _REMEDY)
+        if use.cause:
+            return skipped(use.reason, expected)
+    return passed("uses " + ", ".join(use.indexes), expected)
 
 
-def _neighbors(context: Context) -> int:
-    return context.declared.recall.k if context.declared.recall else NEIGHBOURS
-
-
-def _without_index(context: Context, scans: Sequence[Scan], leaves: Sequence[Leaf]) -> str | None:
-    """Describe the scans of the table, or of its large partitions, that use no vector index; None if all use one."""
-    indexes = vector_index_names(context.connection, [leaf.oid for leaf in leaves])
-    large = {leaf.table for leaf in leaves}
-    other = [scan for scan in scans if scan.relation in large and scan.index not in indexes]
-    return ", ".join(f"{scan.node} on {scan.relation}" for scan in other) or None
+def _searched(context: Context, column: VectorColumn, leaves: Sequence[Leaf]) -> Searched:
+    assert context.catalog_column is not None and column.metric is not None  # noqa: PT018
+    indexes = indexes_on_column(context.connection, context.table.oid, context.catalog_column.number)
+    return Searched(context.declared.name, column.metric, indexes, leaves, leaves)
 
 
 CHECK = Check(

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from pgvector_seed.common.text import counted
-from pgvector_seed.vectors.tables import Leaf
+from pgvector_seed.vectors.tables import LARGE, Leaf
 
-from ..context import LARGE, Context
+from ..context import Context
 from ..model import Check, Outcome, failed, passed
 
 # Autovacuum analyzes after a change of 10 %; twice as much means that it did not run.

@@ -1,0 +1,1 @@
+"""Ask for the nearest rows of a table."""

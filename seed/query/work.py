@@ -1,0 +1,168 @@
+"""Run ``python -m seed query``."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from shutil import get_terminal_size
+from typing import Any
+
+import click
+
+from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.remedies import install_extra
+from pgvector_seed.common.text import printable
+from pgvector_seed.data.answer import Answer, answering, parameters_of
+from pgvector_seed.data.asking import run
+from pgvector_seed.data.many import Many, answer_many
+from pgvector_seed.data.plans import plan_of
+from pgvector_seed.data.query_vector import register
+from pgvector_seed.data.search import Question, Search, find_search
+from pgvector_seed.data.terms import Term, find_key, parse_sum, sum_of, without_rows
+from pgvector_seed.postgres.connection import Connection, connect
+from pgvector_seed.postgres.errors import translated
+from pgvector_seed.postgres.interrupt import ending_with_client
+
+from .output import as_data, as_json, as_table, plan_as_text
+from .values import load_as_shown
+
+_NAMES = re.compile(r'"((?:[^"]|"")+)"|([^,]+)')
+_DENSE = ("vector", "halfvec")
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The options that do not name the search."""
+
+    k: int
+    values: Sequence[str]
+    exact: bool
+    fallback: bool
+    explain: bool
+    as_json: bool
+
+
+def query(
+    *,
+    vector: str | None,
+    id_: str | None,
+    sum_: str | None,
+    file: str | None,
+    table: str | None,
+    column: str | None,
+    metric: str | None,
+    k: int,
+    where: str | None,
+    values: Sequence[str],
+    key: str | None,
+    columns: Sequence[str],
+    exact: bool,
+    no_exact: bool,
+    ef_search: int | None,
+    probes: int | None,
+    explain: bool,
+    as_json: bool,
+) -> None:
+    """Answer one query, or every query of a file, and print the answers."""
+    _check_usage({"VECTOR": vector, "--id": id_, "--sum": sum_, "--file": file}, key)
+    if exact and (no_exact or ef_search or probes):
+        raise click.UsageError("--exact searches all rows: leave out --no-exact, --ef-search and --probes.")
+    if explain and file is not None:
+        raise click.UsageError("--explain is for one query: leave out --file.")
+    _never_fail_to_print()
+    question = Question(table, column, metric, where, len(values), _column_names(columns), ef_search, probes)
+    options = _Options(k, values, exact, not no_exact, explain, as_json)
+    terms = (Term(id_),) if id_ is not None else parse_sum(sum_) if sum_ is not None else ()
+    with connect() as connection, translated("searching"):
+        connection.execute(ending_with_client(local=False))
+        search = find_search(connection, question)
+        if file is not None:
+            _answer_file(connection, search, file, options)
+        elif terms:
+            _answer_terms(connection, search, terms, key, options)
+        else:
+            _answer_one(connection, search, vector, options)
+
+
+def _check_usage(ways: dict[str, str | None], key: str | None) -> None:
+    """Raise UsageError unless exactly one way to ask was chosen, and the key belongs to it."""
+    chosen = [name for name, value in ways.items() if value is not None]
+    if not chosen:
+        raise click.UsageError("What is asked for? Give VECTOR, --id, --sum or --file.")
+    if len(chosen) > 1:
+        raise click.UsageError(f"Only one of {' and '.join(chosen)} can be given.")
+    if key is not None and chosen[0] not in ("--id", "--sum"):
+        raise click.UsageError("--key is for --id and --sum.")
+
+
+def _column_names(options: Sequence[str]) -> tuple[str, ...] | None:
+    """Return the names in lists with commas. A name with a comma stands in double quotes, as in SQL."""
+    if not options:
+        return None
+    matches = [match for text in options for match in _NAMES.finditer(text)]
+    return tuple(dict.fromkeys(match[1].replace('""', '"') if match[1] else match[2].strip() for match in matches))
+
+
+def _never_fail_to_print() -> None:
+    """Have characters that the encoding of the output lacks printed as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _answer_terms(
+    connection: Connection, search: Search, terms: Sequence[Term], key: str | None, options: _Options
+) -> None:
+    """Answer a query by stored vectors, without their own rows."""
+    column = find_key(connection, search.target, key)
+    vector = sum_of(connection, search, column, terms)
+    words = [term.word for term in terms]
+    others = without_rows(search, column, len(words))
+    _answer_one(connection, others, vector, replace(options, values=(*options.values, *words)))
+
+
+def _answer_one(connection: Connection, search: Search, vector: Any, options: _Options) -> None:
+    register(connection)
+    parameters = parameters_of(search, vector, options.k, options.values)
+    use = plan_of(connection, search, parameters, exact=options.exact) if options.explain else None
+    _load_as_shown(connection, search)
+    work = answering(search, vector, options.k, options.values, exact=options.exact, fallback=options.fallback)
+    answer = run(connection, work)
+    if options.as_json:
+        click.echo(as_json(as_data(search, answer, use), indent=2))
+    else:
+        _print(search, answer)
+        if use is not None:
+            click.echo(plan_as_text(use))
+
+
+def _answer_file(connection: Connection, search: Search, file: str, options: _Options) -> None:
+    try:
+        from pgvector_seed.data.questions import read_questions
+    except ModuleNotFoundError as error:
+        if error.name != "numpy":
+            raise
+        raise InputError(f"--file needs {error.name}", f"Run: {install_extra('load')}") from error
+    _load_as_shown(connection, search)
+    many = Many(options.k, options.values, options.exact, options.fallback)
+    for number, answer in enumerate(answer_many(connection, search, read_questions(file, search), many), start=1):
+        if options.as_json:
+            click.echo(as_json({"query": number, **as_data(search, answer)}, indent=-1))
+        else:
+            click.echo(f"query {number:,}")
+            _print(search, answer, f"query {number:,}: ")
+            click.echo()
+
+
+def _load_as_shown(connection: Connection, search: Search) -> None:
+    columns = search.target.columns.values()
+    load_as_shown(connection, {column.type_oid for column in columns if column.type in _DENSE})
+
+
+def _print(search: Search, answer: Answer, place: str = "") -> None:
+    """Print an answer as a table, as wide as the terminal if there is one, and its note on stderr."""
+    width = get_terminal_size().columns if sys.stdout.isatty() else None
+    click.echo("\n".join(as_table(search, answer, width)))
+    if answer.note:
+        click.echo(f"note: {place}{printable(answer.note)}", err=True)
