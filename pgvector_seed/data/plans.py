@@ -27,6 +27,6 @@ def plan_of(connection: Connection, search: Search, parameters: Sequence[Any], *
         connection.execute(search.settings.statement)
         parts = leaves(connection, target.oid)
         large = large_leaves(connection, target.sql_name, parts)
-        searched = Searched(target.shown, search.column.metric, search.indexes, parts, large)
+        searched = Searched(target.shown, target.vector.name, search.column.metric, search.indexes, parts, large)
         explain = partial(plan_asked, connection, search.statement, parameters)
         return find_index_use(connection, explain, searched)

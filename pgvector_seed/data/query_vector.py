@@ -78,8 +78,9 @@ def _as_value(column: TargetColumn, vector: Any) -> Any:
         is_array = hasattr(vector, "__array__") or not isinstance(vector, Iterable)
         return of_type(vector if is_array else list(vector))
     except (ValueError, TypeError, OverflowError, IndexError) as error:
+        words = str(error).replace("expected list[float]", "not every element is a number")
         example = _EXAMPLES.get(column.type, _EXAMPLE)
-        raise InputError(f"the query is no {column.type}: {error}", f"Such as {example}") from error
+        raise InputError(f"the query is no {column.type}: {words}", f"Such as {example}") from error
 
 
 def _in_brackets(column: TargetColumn, text: str) -> str:
@@ -88,6 +89,8 @@ def _in_brackets(column: TargetColumn, text: str) -> str:
     Raises ValueError if the brackets are missing.
     """
     text = text.strip()
+    if "_" in text:
+        raise ValueError("it has an underscore, which Python alone takes in a number")
     if column.type in ("vector", "halfvec") and not (text.startswith("[") and text.endswith("]")):
         raise ValueError("it is not in brackets")
     if column.type == "sparsevec" and not (text.startswith("{") and "}/" in text):

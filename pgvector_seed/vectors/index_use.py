@@ -51,6 +51,7 @@ class Searched:
     """
 
     table: str
+    column: str
     metric: str
     indexes: Sequence[ColumnIndex]
     leaves: Sequence[Leaf]
@@ -113,14 +114,18 @@ class _Plan:
     @property
     def shown(self) -> str:
         """The other scans, in words."""
-        return ", ".join(dict.fromkeys(f"{scan.node} on {scan.relation}" for scan in self._others))
+        return ", ".join(dict.fromkeys(map(_described, self._others)))
+
+
+def _described(scan: Scan) -> str:
+    return f"{scan.node}{f' by {scan.index}' if scan.index else ''} on {scan.relation}"
 
 
 def _unusable(connection: Connection, searched: Searched) -> tuple[Cause, str] | None:
     """Return the cause and the reason if the catalog alone tells that no index can serve the search, or None."""
     metric = searched.metric
     if not searched.indexes:
-        return Cause.NO_INDEX, f"{searched.table} has no vector index on this column"
+        return Cause.NO_INDEX, f"{searched.table} has no vector index on {printable(searched.column)}"
     serving = [index for index in searched.indexes if index.serves(OPERATORS[metric])]
     if not serving:
         words = "; ".join(map(_of_other_metric, searched.indexes))

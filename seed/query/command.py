@@ -19,7 +19,7 @@ from pgvector_seed.common.commands import deferred
     metavar="NAME",
     help="l2, ip, cosine or l1; hamming or jaccard for bits. [default: the contract's, or the index's]",
 )
-@click.option("-k", type=click.IntRange(1, 2**31 - 1), default=10, show_default=True, help="Rows to find.")
+@click.option("-k", type=click.IntRange(min=1), metavar="K", default=10, help="Rows to find. [default: 10]")
 @click.option("--where", metavar="CONDITION", help="Search only rows that pass this SQL condition, with $1, $2, ...")
 @click.option("--value", "values", metavar="VALUE", multiple=True, help="The value of $1; again for $2, and so on.")
 @click.option("--key", metavar="COLUMN", help="The column of --id and --sum. [default: the primary key]")
@@ -53,5 +53,5 @@ def query() -> None:
     Exit codes: 0 answered, also if no row was found; 1 the server failed, or stopped the search; 2 bad usage or bad
     input; 3 the database cannot be reached or refuses the login; 130 interrupted.
 
-    Example: python -m seed query --table items --id 2 -k 5 --where 'label = $1' --value red
+    Example: python -m seed query --table items --id 2 -k 5
     """

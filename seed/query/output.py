@@ -18,6 +18,7 @@ from .values import cell, encoded, is_number
 
 GAP = "  "
 NARROWEST = 8  # a column is cut to no less
+_WIDEST_KEY = 40  # of a column of the key: a UUID and the distance leave room for others
 _CUT = "..."
 _BEYOND_ASCII = re.compile(r"[^ -~\n]")
 Row = Sequence[Any]
@@ -53,26 +54,30 @@ def _table(names: Sequence[str], rows: Sequence[Row], width: int | None, distanc
     widths = [max(map(_width, column)) for column in zip(heads, *cells, strict=True)]
     left_out: list[str] = []
     if width is not None:
-        widths = _fitted(widths, width)
+        widths = _fitted(widths, width, fixed=distance + 1)
         left_out = heads[len(widths) :]
     lines = [_line(line, widths, right) for line in (heads, *cells)]
     lines.insert(1, GAP.join("-" * size for size in widths))
     if left_out:
-        lines.append(f"({counted(len(left_out), 'column')} left out: {', '.join(left_out)}; choose with --columns)")
+        words = f"{counted(len(left_out), 'column')} left out; choose with --columns: {', '.join(left_out)}"
+        lines.append(_cut(words, width or 0))
     return lines
 
 
-def _fitted(widths: list[int], width: int) -> list[int]:
-    """Return smaller widths that fit: the widest columns are cut, and the last are left out if that is not enough."""
-    least = [min(size, NARROWEST) for size in widths]
-    while len(least) > 2 and sum(least) + len(GAP) * (len(least) - 1) > width:
-        least.pop()
-    widths = widths[: len(least)]
-    room = width - len(GAP) * (len(widths) - 1)
-    limit = max(widths)
-    while limit > NARROWEST and sum(min(size, limit) for size in widths) > room:
+def _fitted(widths: list[int], width: int, fixed: int) -> list[int]:
+    """Return smaller widths that fit: the widest columns are cut, and the last are left out if that is not enough.
+
+    The ``fixed`` first ones, of the key and the distance, are kept, and cut only to _WIDEST_KEY.
+    """
+    first = [min(size, _WIDEST_KEY) for size in widths[:fixed]]
+    others = widths[fixed:]
+    room = width - sum(first) - len(GAP) * (fixed - 1)
+    while others and sum(min(size, NARROWEST) + len(GAP) for size in others) > room:
+        others.pop()
+    limit = max(others, default=0)
+    while sum(min(size, limit) + len(GAP) for size in others) > room:
         limit -= 1
-    return [min(size, limit) for size in widths]
+    return [*first, *(min(size, limit) for size in others)]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
@@ -111,7 +116,7 @@ def plan_as_text(use: IndexUse) -> str:
     if use.indexes:
         return f"plan: served by the index {', '.join(map(printable, use.indexes))}"
     sources = f" ({use.with_sources()})" if use.settings else ""
-    return f"plan: no index: {printable(use.reason)}{printable(sources)}"
+    return f"plan: no vector index: {printable(use.reason)}{printable(sources)}"
 
 
 def as_data(search: Search, answer: Answer, use: IndexUse | None = None) -> dict[str, Any]:

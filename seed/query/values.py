@@ -63,9 +63,8 @@ def cell(value: Any) -> str:
     """Return a value as the text of a table's cell."""
     if value is None:
         return "NULL"
-    if isinstance(value, str):
-        return value
-    return encoded(value).decode()
+    is_json = isinstance(value, bool | list | dict | msgspec.Raw)
+    return encoded(value).decode() if is_json else str(value)
 
 
 def is_number(value: Any) -> bool:

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.errors import InputError, WrongResultError
 from pgvector_seed.common.remedies import install_extra
-from pgvector_seed.common.text import printable
+from pgvector_seed.common.text import fault_of_text, printable
 from pgvector_seed.data.answer import Answer, answering, parameters_of
 from pgvector_seed.data.asking import run
 from pgvector_seed.data.many import Many, answer_many
@@ -71,6 +71,7 @@ def query(
         raise click.UsageError("--exact searches all rows: leave out --no-exact, --ef-search and --probes.")
     if explain and file is not None:
         raise click.UsageError("--explain is for one query: leave out --file.")
+    _check_texts([vector, id_, sum_, table, column, where, key, *values, *columns])
     _never_fail_to_print()
     question = Question(table, column, metric, where, len(values), _column_names(columns), ef_search, probes)
     options = _Options(k, values, exact, not no_exact, explain, as_json)
@@ -95,6 +96,13 @@ def _check_usage(ways: dict[str, str | None], key: str | None) -> None:
         raise click.UsageError(f"Only one of {' and '.join(chosen)} can be given.")
     if key is not None and chosen[0] not in ("--id", "--sum"):
         raise click.UsageError("--key is for --id and --sum.")
+
+
+def _check_texts(texts: Sequence[str | None]) -> None:
+    """Raise InputError for a text that the server cannot get."""
+    for text in texts:
+        if text and fault_of_text(text):
+            raise InputError(f"{printable(text)} is no text in UTF-8")
 
 
 def _column_names(options: Sequence[str]) -> tuple[str, ...] | None:
@@ -129,6 +137,7 @@ def _answer_one(connection: Connection, search: Search, vector: Any, options: _O
     _load_as_shown(connection, search)
     work = answering(search, vector, options.k, options.values, exact=options.exact, fallback=options.fallback)
     answer = run(connection, work)
+    _require_answer(answer, options)
     if options.as_json:
         click.echo(as_json(as_data(search, answer, use), indent=2))
     else:
@@ -146,13 +155,23 @@ def _answer_file(connection: Connection, search: Search, file: str, options: _Op
         raise InputError(f"--file needs {error.name}", f"Run: {install_extra('load')}") from error
     _load_as_shown(connection, search)
     many = Many(options.k, options.values, options.exact, options.fallback)
+    number = 0
     for number, answer in enumerate(answer_many(connection, search, read_questions(file, search), many), start=1):
+        _require_answer(answer, options)
         if options.as_json:
             click.echo(as_json({"query": number, **as_data(search, answer)}, indent=-1))
         else:
             click.echo(f"query {number:,}")
             _print(search, answer, f"query {number:,}: ")
             click.echo()
+    if not number:
+        click.echo(f"note: {printable(file)} has no query", err=True)
+
+
+def _require_answer(answer: Answer, options: _Options) -> None:
+    """Raise WrongResultError if an exact search was stopped, which leaves no answer."""
+    if options.exact and not answer.exact:
+        raise WrongResultError(answer.note or "there is no answer", "Search fewer rows by --where, or by an index.")
 
 
 def _load_as_shown(connection: Connection, search: Search) -> None:

@@ -214,7 +214,9 @@ def test_the_plan_is_told(query: Query, answers: Answers) -> None:
     assert query(*words).splitlines()[-1] == "plan: served by the index items_embedding_hnsw"
     assert answers(*words)["plan"]["indexes"] == ["items_embedding_hnsw"]
     other = query(*words, "--metric", "cosine").splitlines()[-1]
-    assert other == "plan: no index: no index is for cosine: items_embedding_hnsw is for l2 (vector_l2_ops) alone"
+    assert (
+        other == "plan: no vector index: no index is for cosine: items_embedding_hnsw is for l2 (vector_l2_ops) alone"
+    )
     off = query(*words, PGOPTIONS="-c enable_indexscan=off").splitlines()[-1]
     assert "keeps the planner off items_embedding_hnsw: enable_indexscan = off" in off
     assert "PGOPTIONS" in off

@@ -63,6 +63,9 @@ FAULTS = {
     "missing file": (("--file", "missing.npy", *ITEMS), "missing.npy: No such file or directory"),
     "other file": (("--file", "README.md", *ITEMS), "has a name of no known format"),
     "unknown table": (("[1]", "--table", "itmes"), "did you mean items?"),
+    "underscore": (("[1_0,1,1]", *ITEMS), "it has an underscore"),
+    "no UTF-8": ((*POINT, "--where", "label = $1", "--value", "\udcff"), "\\udcff is no text in UTF-8"),
+    "k beyond bigint": ((*POINT, "-k", str(2**70)), "bigint out of range"),
     "large sparse vector": (("{1:1}/1000000000", "--table", "sparse", "--metric", "l2"), "1,000,000,000 dimensions"),
 }
 
@@ -102,6 +105,23 @@ def test_words_with_signs_and_spaces(answers: Callable[..., dict[str, Any]]) -> 
         assert answers("--sum", words, *BY_WORD)["answers"], words
 
 
+def test_files_that_are_no_queries(tmp_path: Path, query: Query) -> None:
+    """Each fault has its line; an empty file is none, and a note says so."""
+    faults = {
+        '{"v": [1]}': "line 1: the object has no list of the name vector or embedding",
+        '\n\n"x"': "line 3: it is neither a JSON object nor a list",
+        "[1, null, 2]": "line 1: the query is no vector: not every element is a number",
+        "[1, 2, 1e39]": "line 1: the query has a number that vector cannot hold",
+        "\xff": "line 1: it is neither a JSON object nor a list",
+    }
+    file = tmp_path / "queries.jsonl"
+    for text, expected in faults.items():
+        file.write_text(text, encoding="latin-1")
+        assert expected in query("--file", str(file), *ITEMS, code=2)
+    file.write_text("\n")
+    assert query("--file", str(file), *ITEMS) == f"note: {file} has no query\n"
+
+
 def test_a_sum_without_a_direction(query: Query) -> None:
     assert "a zero vector, which has no direction" in query("--sum", "king - king", *BY_WORD, code=2)
 
@@ -139,11 +159,12 @@ def test_a_statement_timeout(query: Query) -> None:
 
 
 def test_an_exact_search_that_takes_too_long(query: Query) -> None:
-    """A note says that rows may be missing, and the rows of the index are shown."""
+    """After another search, a note says that rows may be missing; with --exact there is no answer."""
     few = "-c statement_timeout=300 -c hnsw.iterative_scan=off -c hnsw.ef_search=1"
     words = (*POINT, "--where", "id < $1 OR pg_sleep(0.001) IS NULL", "--value", "-5", "-k", "1")
-    output = query(*words, code=0, PGOPTIONS=few)
-    assert "note: the exact search was stopped by a time limit" in output
+    assert "note: the exact search was stopped by a time limit" in query(*words, PGOPTIONS=few)
+    output = query(*words, "--exact", code=1, PGOPTIONS=few)
+    assert "error: the exact search was stopped by a time limit: there is no answer" in output
 
 
 def start(shared: str, *words: str) -> Process:

@@ -37,7 +37,7 @@ def test_the_reasons(database: str) -> None:
     ask(database, FILL.format(rows=3000) + "ANALYZE items")
     with connect(database) as connection:
         assert (use := use_of(connection)).cause is Cause.NO_INDEX
-        assert use.reason == "public.items has no vector index on this column"
+        assert use.reason == "public.items has no vector index on embedding"
         connection.execute("CREATE INDEX items_cosine ON items USING hnsw (embedding vector_cosine_ops)")
         assert (use := use_of(connection)).cause is Cause.METRIC
         assert use.reason == "no index is for l2: items_cosine is for cosine (vector_cosine_ops) alone"
@@ -79,7 +79,7 @@ def test_a_cheaper_plan(database: str) -> None:
     with connect(database) as connection:
         use = use_of(connection, ["7"], where="id = $1")
         assert use.cause is Cause.COSTS
-        assert use.reason.startswith("Index Scan on items: with the default costs, too,")
+        assert use.reason.startswith("Index Scan by items_pkey on items: with the default costs, too,")
         assert use_of(connection, where="false").cause is Cause.CONDITION
         subquery = "id IN (SELECT id FROM items WHERE label <> 'x')"
         assert use_of(connection, where=subquery).cause in (None, Cause.COSTS)

@@ -51,7 +51,7 @@ def _judge_plans(context: Context, column: VectorColumn, query: str, leaves: Seq
 def _searched(context: Context, column: VectorColumn, leaves: Sequence[Leaf]) -> Searched:
     assert context.catalog_column is not None and column.metric is not None  # noqa: PT018
     indexes = indexes_on_column(context.connection, context.table.oid, context.catalog_column.number)
-    return Searched(context.declared.name, column.metric, indexes, leaves, leaves)
+    return Searched(context.declared.name, column.name, column.metric, indexes, leaves, leaves)
 
 
 CHECK = Check(
