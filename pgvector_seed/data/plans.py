@@ -10,8 +10,9 @@ from pgvector_seed.data.asking import searching
 from pgvector_seed.data.search import Search
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.explain import plan_asked
-from pgvector_seed.vectors.index_use import Cause, IndexUse, Searched, find_index_use
+from pgvector_seed.vectors.index_use import IndexUse, find_index_use
 from pgvector_seed.vectors.tables import large_leaves, leaves
+from pgvector_seed.vectors.unusable import Cause, Searched
 
 
 def plan_of(connection: Connection, search: Search, parameters: Sequence[Any], *, exact: bool = False) -> IndexUse:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TypeAlias
 
 from pgvector_seed.common.text import printable
-from pgvector_seed.postgres.catalog import find_builder
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.explain import PlannerSetting, Scan, changed_settings, set_locally
-from pgvector_seed.vectors.indexes import ColumnIndex, vector_index_names
-from pgvector_seed.vectors.metrics import OPERATORS, metric_of
-from pgvector_seed.vectors.tables import LARGE, Leaf
+from pgvector_seed.vectors.indexes import vector_index_names
+from pgvector_seed.vectors.tables import LARGE
+from pgvector_seed.vectors.unusable import Cause, Searched, find_fault, why_not
 
 Explain: TypeAlias = Callable[[], Sequence[Scan]]
 
@@ -30,34 +28,6 @@ _SOURCES = {
 }
 
 
-class Cause(StrEnum):
-    """The cause if no vector index serves a search."""
-
-    NO_INDEX = "no index"
-    METRIC = "metric"
-    BROKEN = "broken"
-    CONDITION = "condition"
-    SMALL = "small"
-    SETTING = "setting"
-    COSTS = "costs"
-    EXACT = "exact"
-
-
-@dataclass(frozen=True)
-class Searched:
-    """The table of a search: its name for a message, its vector indexes, and the partitions that count.
-
-    ``indexes`` are those on the searched column. ``leaves`` are all partitions, ``large`` those with LARGE rows.
-    """
-
-    table: str
-    column: str
-    metric: str
-    indexes: Sequence[ColumnIndex]
-    leaves: Sequence[Leaf]
-    large: Sequence[Leaf]
-
-
 @dataclass(frozen=True)
 class IndexUse:
     """The vector indexes that serve a search, by name. If there is none, ``cause`` and ``reason`` say why.
@@ -71,9 +41,10 @@ class IndexUse:
     scans: str = ""
     settings: tuple[PlannerSetting, ...] = ()
 
-    def with_sources(self) -> str:
-        """Return the settings with their sources, in words."""
-        return ", ".join(f"{_shown(item)} ({_SOURCES.get(item.source, item.source)})" for item in self.settings)
+    def explained(self, *, sources: bool = False) -> str:
+        """Return the reason with the settings, and with the ``sources`` of these in this session."""
+        words = ", ".join(_shown(setting, sources=sources) for setting in self.settings)
+        return f"{self.reason}: {words}" if words else self.reason
 
 
 def find_index_use(connection: Connection, explain: Explain, searched: Searched) -> IndexUse:
@@ -88,10 +59,10 @@ def find_index_use(connection: Connection, explain: Explain, searched: Searched)
         return IndexUse(plan.used)
     if not plan.scans:
         return IndexUse((), Cause.CONDITION, "PostgreSQL sees without reading the table that no row can be found")
-    unusable = _unusable(connection, searched)
-    if unusable:
-        return IndexUse((), *unusable, plan.shown)
-    return _unused(connection, lambda: _Plan(explain(), searched, names).is_served, searched, plan.shown)
+    fault = None if plan.used else find_fault(connection, searched)
+    if fault:
+        return IndexUse((), *fault, plan.shown)
+    return _unused(connection, lambda: _Plan(explain(), searched, names).is_served, searched, plan)
 
 
 class _Plan:
@@ -121,60 +92,23 @@ def _described(scan: Scan) -> str:
     return f"{scan.node}{f' by {scan.index}' if scan.index else ''} on {scan.relation}"
 
 
-def _unusable(connection: Connection, searched: Searched) -> tuple[Cause, str] | None:
-    """Return the cause and the reason if the catalog alone tells that no index can serve the search, or None."""
-    metric = searched.metric
-    if not searched.indexes:
-        return Cause.NO_INDEX, f"{searched.table} has no vector index on {printable(searched.column)}"
-    serving = [index for index in searched.indexes if index.serves(OPERATORS[metric])]
-    if not serving:
-        words = "; ".join(map(_of_other_metric, searched.indexes))
-        return Cause.METRIC, f"no index is for {metric}: {words}"
-    if all(index.is_broken for index in serving):
-        return Cause.BROKEN, "; ".join(_broken(connection, index) for index in serving)
-    return None
-
-
-def _of_other_metric(index: ColumnIndex) -> str:
-    metrics = ", ".join(metric_of(operator) for operator in index.operators if operator in OPERATORS.values())
-    return f"{printable(index.name)} is for {metrics} ({printable(index.operator_class)}) alone"
-
-
-def _broken(connection: Connection, index: ColumnIndex) -> str:
-    builder = find_builder(connection, index.oid)
-    if builder:
-        return f"{printable(index.name)} is being built, by server process {builder.pid}"
-    return f"{printable(index.name)} is invalid: its build was interrupted, or a partition has no such index"
-
-
-def _unused(connection: Connection, uses_index: Callable[[], bool], searched: Searched, scans: str) -> IndexUse:
+def _unused(connection: Connection, uses_index: Callable[[], bool], searched: Searched, plan: _Plan) -> IndexUse:
     """Return why the planner does not use an index that the catalog has for the search."""
-    operator = OPERATORS[searched.metric]
-    usable = [index for index in searched.indexes if index.serves(operator) and not index.is_broken]
-    shown = ", ".join(printable(index.name) for index in usable)
+    shown = ", ".join(printable(index.name) for index in searched.usable) or "an index"
     if not _with_settings(connection, uses_index, {**_defaults(connection), **_NO_OTHER_PLAN}):
-        return IndexUse((), Cause.CONDITION, _cannot(usable, shown), scans)
+        if plan.used:
+            reason = f"{', '.join(map(printable, plan.used))} alone, and other partitions have none: {plan.shown}"
+            return IndexUse((), Cause.NO_INDEX, reason, plan.shown)
+        return IndexUse((), Cause.CONDITION, why_not(searched.usable, shown), plan.shown)
     if not searched.large:
         reason = f"{searched.table} has fewer than {LARGE:,} rows: reading all of them is faster than {shown}"
-        return IndexUse((), Cause.SMALL, reason, scans)
+        return IndexUse((), Cause.SMALL, reason, plan.shown)
     settings = _guilty(connection, uses_index)
     if settings:
         kept = "a setting keeps" if len(settings) == 1 else "settings keep"
-        words = ", ".join(map(_shown, settings))
-        return IndexUse((), Cause.SETTING, f"{kept} the planner off {shown}: {words}", scans, settings)
-    reason = f"{scans}: with the default costs, too, the planner prefers it to the index"
-    return IndexUse((), Cause.COSTS, reason, scans)
-
-
-def _cannot(usable: Iterable[ColumnIndex], shown: str) -> str:
-    partial = [
-        f"{printable(index.name)} has only rows with {printable(index.predicate)}"
-        for index in usable
-        if index.predicate is not None
-    ]
-    if partial:
-        return f"the condition does not imply that of a partial index: {'; '.join(partial)}"
-    return f"the planner cannot use {shown} for this search"
+        return IndexUse((), Cause.SETTING, f"{kept} the planner off {shown}", plan.shown, settings)
+    reason = f"{plan.shown}: with the default costs, too, the planner prefers it to the index"
+    return IndexUse((), Cause.COSTS, reason, plan.shown)
 
 
 def _guilty(connection: Connection, uses_index: Callable[[], bool]) -> tuple[PlannerSetting, ...]:
@@ -197,5 +131,6 @@ def _with_settings(connection: Connection, uses_index: Callable[[], bool], setti
         return uses_index()
 
 
-def _shown(setting: PlannerSetting) -> str:
-    return f"{setting.name} = {printable(setting.value)}"
+def _shown(setting: PlannerSetting, *, sources: bool) -> str:
+    source = f" ({_SOURCES.get(setting.source, setting.source)})" if sources else ""
+    return f"{setting.name} = {printable(setting.value)}{source}"

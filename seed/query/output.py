@@ -115,8 +115,7 @@ def plan_as_text(use: IndexUse) -> str:
     """Return the judgement of the plan as one line."""
     if use.indexes:
         return f"plan: served by the index {', '.join(map(printable, use.indexes))}"
-    sources = f" ({use.with_sources()})" if use.settings else ""
-    return f"plan: no vector index: {printable(use.reason)}{printable(sources)}"
+    return f"plan: no vector index: {printable(use.explained(sources=True))}"
 
 
 def as_data(search: Search, answer: Answer, use: IndexUse | None = None) -> dict[str, Any]:
@@ -131,7 +130,12 @@ def as_data(search: Search, answer: Answer, use: IndexUse | None = None) -> dict
     }
     if use is not None:
         settings = [{"name": item.name, "value": item.value, "source": item.source} for item in use.settings]
-        document["plan"] = {"indexes": use.indexes, "cause": use.cause, "reason": use.reason, "settings": settings}
+        document["plan"] = {
+            "indexes": use.indexes,
+            "cause": use.cause,
+            "reason": use.explained() or None,
+            "settings": settings,
+        }
     return document
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from shutil import get_terminal_size
 from typing import Any
 
@@ -13,35 +12,24 @@ import click
 
 from pgvector_seed.common.errors import InputError, WrongResultError
 from pgvector_seed.common.remedies import install_extra
-from pgvector_seed.common.text import fault_of_text, printable
+from pgvector_seed.common.text import printable
 from pgvector_seed.data.answer import Answer, answering, parameters_of
 from pgvector_seed.data.asking import run
 from pgvector_seed.data.many import Many, answer_many
 from pgvector_seed.data.plans import plan_of
 from pgvector_seed.data.query_vector import register
 from pgvector_seed.data.search import Question, Search, find_search
-from pgvector_seed.data.terms import Term, find_key, parse_sum, sum_of, without_rows
+from pgvector_seed.data.stored import find_key, sum_of, without_rows
+from pgvector_seed.data.sums import Term, parse_sum
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.errors import translated
 from pgvector_seed.postgres.interrupt import ending_with_client
 
+from .options import Options, check_texts, check_usage, column_names
 from .output import as_data, as_json, as_table, plan_as_text
 from .values import load_as_shown
 
-_NAMES = re.compile(r'"((?:[^"]|"")+)"|([^,]+)')
 _DENSE = ("vector", "halfvec")
-
-
-@dataclass(frozen=True)
-class _Options:
-    """The options that do not name the search."""
-
-    k: int
-    values: Sequence[str]
-    exact: bool
-    fallback: bool
-    explain: bool
-    as_json: bool
 
 
 def query(
@@ -66,15 +54,15 @@ def query(
     as_json: bool,
 ) -> None:
     """Answer one query, or every query of a file, and print the answers."""
-    _check_usage({"VECTOR": vector, "--id": id_, "--sum": sum_, "--file": file}, key)
+    check_usage({"VECTOR": vector, "--id": id_, "--sum": sum_, "--file": file}, key)
     if exact and (no_exact or ef_search or probes):
         raise click.UsageError("--exact searches all rows: leave out --no-exact, --ef-search and --probes.")
     if explain and file is not None:
         raise click.UsageError("--explain is for one query: leave out --file.")
-    _check_texts([vector, id_, sum_, table, column, where, key, *values, *columns])
+    check_texts([vector, id_, sum_, table, column, where, key, *values, *columns])
     _never_fail_to_print()
-    question = Question(table, column, metric, where, len(values), _column_names(columns), ef_search, probes)
-    options = _Options(k, values, exact, not no_exact, explain, as_json)
+    question = Question(table, column, metric, where, len(values), column_names(columns), ef_search, probes)
+    options = Options(k, values, exact, not no_exact, explain, as_json)
     terms = (Term(id_),) if id_ is not None else parse_sum(sum_) if sum_ is not None else ()
     with connect() as connection, translated("searching"):
         connection.execute(ending_with_client(local=False))
@@ -87,32 +75,6 @@ def query(
             _answer_one(connection, search, vector, options)
 
 
-def _check_usage(ways: dict[str, str | None], key: str | None) -> None:
-    """Raise UsageError unless exactly one way to ask was chosen, and the key belongs to it."""
-    chosen = [name for name, value in ways.items() if value is not None]
-    if not chosen:
-        raise click.UsageError("What is asked for? Give VECTOR, --id, --sum or --file.")
-    if len(chosen) > 1:
-        raise click.UsageError(f"Only one of {' and '.join(chosen)} can be given.")
-    if key is not None and chosen[0] not in ("--id", "--sum"):
-        raise click.UsageError("--key is for --id and --sum.")
-
-
-def _check_texts(texts: Sequence[str | None]) -> None:
-    """Raise InputError for a text that the server cannot get."""
-    for text in texts:
-        if text and fault_of_text(text):
-            raise InputError(f"{printable(text)} is no text in UTF-8")
-
-
-def _column_names(options: Sequence[str]) -> tuple[str, ...] | None:
-    """Return the names in lists with commas. A name with a comma stands in double quotes, as in SQL."""
-    if not options:
-        return None
-    matches = [match for text in options for match in _NAMES.finditer(text)]
-    return tuple(dict.fromkeys(match[1].replace('""', '"') if match[1] else match[2].strip() for match in matches))
-
-
 def _never_fail_to_print() -> None:
     """Have characters that the encoding of the output lacks printed as escapes."""
     for stream in (sys.stdout, sys.stderr):
@@ -120,7 +82,7 @@ def _never_fail_to_print() -> None:
 
 
 def _answer_terms(
-    connection: Connection, search: Search, terms: Sequence[Term], key: str | None, options: _Options
+    connection: Connection, search: Search, terms: Sequence[Term], key: str | None, options: Options
 ) -> None:
     """Answer a query by stored vectors, without their own rows."""
     column = find_key(connection, search.target, key)
@@ -130,7 +92,7 @@ def _answer_terms(
     _answer_one(connection, others, vector, replace(options, values=(*options.values, *words)))
 
 
-def _answer_one(connection: Connection, search: Search, vector: Any, options: _Options) -> None:
+def _answer_one(connection: Connection, search: Search, vector: Any, options: Options) -> None:
     register(connection)
     parameters = parameters_of(search, vector, options.k, options.values)
     use = plan_of(connection, search, parameters, exact=options.exact) if options.explain else None
@@ -146,7 +108,7 @@ def _answer_one(connection: Connection, search: Search, vector: Any, options: _O
             click.echo(plan_as_text(use))
 
 
-def _answer_file(connection: Connection, search: Search, file: str, options: _Options) -> None:
+def _answer_file(connection: Connection, search: Search, file: str, options: Options) -> None:
     try:
         from pgvector_seed.data.questions import read_questions
     except ModuleNotFoundError as error:
@@ -168,7 +130,7 @@ def _answer_file(connection: Connection, search: Search, file: str, options: _Op
         click.echo(f"note: {printable(file)} has no query", err=True)
 
 
-def _require_answer(answer: Answer, options: _Options) -> None:
+def _require_answer(answer: Answer, options: Options) -> None:
     """Raise WrongResultError if an exact search was stopped, which leaves no answer."""
     if options.exact and not answer.exact:
         raise WrongResultError(answer.note or "there is no answer", "Search fewer rows by --where, or by an index.")

@@ -12,7 +12,8 @@ from pgvector_seed.data.plans import plan_of
 from pgvector_seed.data.query_vector import register
 from pgvector_seed.data.search import Question, find_search
 from pgvector_seed.postgres.connection import Connection, connect
-from pgvector_seed.vectors.index_use import Cause, IndexUse
+from pgvector_seed.vectors.index_use import IndexUse
+from pgvector_seed.vectors.unusable import Cause
 from tests.conftest import ask
 
 pytestmark = pytest.mark.newest
@@ -49,7 +50,7 @@ def test_the_reasons(database: str) -> None:
         assert use_of(connection, ["rare"], where="label = $1").cause is Cause.CONDITION
         connection.execute("SET plan_cache_mode = force_generic_plan")
         use = use_of(connection, ["common"], where="label = $1")
-        assert use.reason == "a setting keeps the planner off items_hnsw: plan_cache_mode = force_generic_plan"
+        assert use.explained() == "a setting keeps the planner off items_hnsw: plan_cache_mode = force_generic_plan"
         connection.execute(b"RESET plan_cache_mode; DROP INDEX items_hnsw;" + HNSW.format("").encode())
         assert use_of(connection) == IndexUse(("items_hnsw",))
         connection.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'items_hnsw'::regclass")
@@ -64,8 +65,8 @@ def test_settings_are_named(database: str) -> None:
         connection.execute("SET effective_cache_size = '10GB'; SET enable_indexscan = off; SET cpu_tuple_cost = 0.02")
         use = use_of(connection)
         assert (use.cause, [setting.name for setting in use.settings]) == (Cause.SETTING, ["enable_indexscan"])
-        assert use.reason == "a setting keeps the planner off items_hnsw: enable_indexscan = off"
-        assert use.with_sources() == "enable_indexscan = off (set in this session)"
+        words = "a setting keeps the planner off items_hnsw: enable_indexscan = off"
+        assert (use.explained(), use.explained(sources=True)) == (words, f"{words} (set in this session)")
         assert connection.execute("SHOW enable_indexscan").fetchone() == ("off",)
         connection.execute("SET random_page_cost = 1e6")
         use = use_of(connection)
@@ -94,12 +95,23 @@ def test_few_rows(database: str) -> None:
 
 
 def test_partitions(database: str) -> None:
-    """Each large partition needs its index; a small one may be read."""
-    parted = FILL.format(rows=5000).replace("vector(8))", "vector(8)) PARTITION BY RANGE (id)").split(";", 1)
+    """Each large partition that is searched needs its index; a small one is read."""
+    table, rows = FILL.format(rows=5000).split(";", 1)
     parts = (
-        "CREATE TABLE p1 PARTITION OF items FOR VALUES FROM (1) TO (4900); CREATE TABLE p2 PARTITION OF items DEFAULT;"
+        "CREATE TABLE p1 PARTITION OF items FOR VALUES FROM (1) TO (2500); CREATE TABLE p2 PARTITION OF items DEFAULT;"
     )
-    ask(database, parted[0] + ";" + parts + parted[1] + HNSW.format(""))
+    ask(
+        database,
+        f"{table} PARTITION BY RANGE (id); {parts} {rows}"
+        "CREATE TABLE p0 PARTITION OF items FOR VALUES FROM (-9) TO (1)",
+    )
+    ask(database, "INSERT INTO items SELECT 0, 'common', embedding FROM items WHERE id = 1; ANALYZE items")
     with connect(database) as connection:
-        (index,) = {name for name in use_of(connection).indexes if name.startswith("p1")}
-        assert index == "p1_embedding_idx"
+        assert use_of(connection).cause is Cause.NO_INDEX
+        connection.execute("CREATE INDEX p1_hnsw ON p1 USING hnsw (embedding vector_l2_ops)")
+        use = use_of(connection)
+        assert use.cause is Cause.NO_INDEX
+        assert use.reason.startswith("p1_hnsw alone, and other partitions have none: Seq Scan on p2")
+        assert use_of(connection, where="id BETWEEN 1 AND 2499").indexes == ("p1_hnsw",)
+        connection.execute(HNSW.format("").encode())
+        assert {"p1_hnsw", "p2_embedding_idx"} <= set(use_of(connection).indexes)

@@ -7,17 +7,18 @@ from functools import partial
 
 from pgvector_seed.vectors.column import VectorColumn
 from pgvector_seed.vectors.explain import plan_cached, plan_once
-from pgvector_seed.vectors.index_use import Cause, Searched, find_index_use
+from pgvector_seed.vectors.index_use import find_index_use
 from pgvector_seed.vectors.indexes import indexes_on_column
 from pgvector_seed.vectors.queries import sample_queries
 from pgvector_seed.vectors.tables import LARGE, Leaf
+from pgvector_seed.vectors.unusable import Cause, Searched
 
 from ..context import Context
 from ..model import Check, Outcome, failed, not_declared, passed, skipped
 
 NEIGHBOURS = 10  # k of the query if the contract declares no recall
 
-_REMEDY = "To see where it is set: SELECT * FROM pg_db_role_setting;"
+_REMEDY = "Reset it for the readers. To see where it is set: SELECT * FROM pg_db_role_setting;"
 
 
 def run(context: Context) -> Outcome:
@@ -42,7 +43,7 @@ def _judge_plans(context: Context, column: VectorColumn, query: str, leaves: Seq
     for explain, note in ((plan_once, ""), (plan_cached, ", as a prepared statement")):
         use = find_index_use(context.connection, partial(explain, context.connection, column, query, k), searched)
         if use.cause is Cause.SETTING:
-            return failed(expected, f"{use.scans}{note}: {use.reason}", _REMEDY)
+            return failed(expected, f"{use.scans}{note}: {use.explained()}", _REMEDY)
         if use.cause:
             return skipped(use.reason, expected)
     return passed("uses " + ", ".join(use.indexes), expected)

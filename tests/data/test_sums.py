@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.data.terms import Term, parse_sum
+from pgvector_seed.data.sums import Term, parse_sum
 
 
 @pytest.mark.parametrize(
