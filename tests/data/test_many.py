@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
+from local.server import Server
 from pgvector_seed.common.errors import InputError, WrongResultError
 from pgvector_seed.data.answer import answering
 from pgvector_seed.data.asking import run
@@ -15,6 +17,7 @@ from pgvector_seed.data.search import Question, find_search
 from pgvector_seed.postgres.connection import connect
 from tests.conftest import ask
 from tests.data.helpers import vectors
+from tests.proxies import pooler
 
 pytestmark = pytest.mark.newest
 FILL = """
@@ -84,3 +87,11 @@ def test_an_error_of_the_server_leaves_the_connection_usable(filled: str) -> Non
         with pytest.raises(WrongResultError, match="statement timeout"):
             list(answer_many(connection, slow, [[0, 1, 0]] * 3, Many(1)))
         assert len(list(answer_many(connection, search, [[0, 1, 0]] * 3, Many(1, ("1",))))) == 3
+
+
+def test_nothing_is_prepared_through_a_pooler(server: Server, filled: str) -> None:
+    """The next transaction may run in another session, which lacks the statement or has one of another client."""
+    with pooler(server) as proxy, connect(make_conninfo(filled, port=proxy.port)) as connection:
+        search = find_search(connection, Question("items"))
+        assert len(list(answer_many(connection, search, [[0, 1, 0]] * 250, Many(1)))) == 250
+        assert connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
