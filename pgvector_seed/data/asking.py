@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 _BAD_INPUT = ("22", "42")  # classes of SQLSTATE: data exceptions, and syntax errors or unknown names
 _BAD_RIGHTS = "42501"
+_READ_ONLY = "25006"
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ def _searching() -> Iterator[None]:
             yield
         except psycopg.Error as error:
             state = error.sqlstate or ""
+            if state == _READ_ONLY:
+                raise InputError(f"a search is read-only, and its condition would write: {one_line(error)}") from error
             if state.startswith(_BAD_INPUT) and state != _BAD_RIGHTS:
                 raise InputError(f"the server refuses the question: {one_line(error)}") from error
             raise
