@@ -40,10 +40,10 @@ test: ## run the tests for everyday work
 	@$(READY) requirements-dev.txt
 	$(PYTEST) -m 'not rest'
 
-test-all: test ## run all tests
+test-all: test ## run all tests, on PostgreSQL 16 with one in ten of their cases
 	$(PYTEST) -m rest
 
-soak: ## run all tests, with many more random cases
+soak: ## run all tests and all cases, with many more random ones
 	@$(READY) requirements-dev.txt
 	SOAK=1 $(PYTEST)
 

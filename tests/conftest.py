@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,13 @@ for name in list(os.environ):
 ON_BOTH = ("tests/test_servers.py", "tests/vectors/test_", "tests/migrate/test_adopt.py")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as ``rest`` the cases on PostgreSQL 16 that only make test-all runs."""
+ONE_IN = 10  # of the cases of one test on PostgreSQL 16, make test-all runs the first of so many; make soak runs all
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark as ``rest`` the cases on PostgreSQL 16 that only make test-all runs, and leave most of them to make soak."""
+    cases: Counter[str] = Counter()
+    left_out: set[pytest.Item] = set()
     for item in items:
         newest = item.get_closest_marker("newest")
         major, _, case = item.name.partition("[")[2].partition("-")
@@ -84,6 +90,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         also = newest.kwargs.get("also_on_16", ()) if newest else ()
         if major.rstrip("]") == "pg16" and not is_on_both and not case.startswith(also):
             item.add_marker("rest")
+            test = item.nodeid.partition("[")[0]
+            if cases[test] % ONE_IN and not SOAK:
+                left_out.add(item)
+            cases[test] += 1
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
 
 
 class OneByOne(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types

@@ -7,7 +7,7 @@ share all but the driver's calls.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 _BAD_INPUT = ("22", "42")  # classes of SQLSTATE: data exceptions, and syntax errors or unknown names
 _BAD_RIGHTS = "42501"
-_WRITES = "25006"  # the transaction is read-only
+_READ_ONLY = "25006"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,10 @@ async def run_async(connection: AsyncConnection[Any], work: Work[T]) -> T:
 def _perform(connection: psycopg.Connection[Any], batch: Batch) -> Rows | None:
     cursor = RawCursor(connection, row_factory=tuple_row)
     with _timing_out(batch):
-        with connection.pipeline(), connection.transaction(force_rollback=_is_inside(connection)):
+        with (
+            connection.pipeline(),
+            nullcontext() if _is_bare(connection) else connection.transaction(force_rollback=_is_inside(connection)),
+        ):
             RawCursor(connection).execute(batch.settings)
             cursor.execute(batch.statement, batch.parameters)
         return cursor.fetchall()
@@ -80,11 +83,19 @@ def _perform(connection: psycopg.Connection[Any], batch: Batch) -> Rows | None:
 async def _perform_async(connection: AsyncConnection[Any], batch: Batch) -> Rows | None:
     cursor = AsyncRawCursor(connection, row_factory=tuple_row)
     with _timing_out(batch):
-        async with connection.pipeline(), connection.transaction(force_rollback=_is_inside(connection)):
+        async with (
+            connection.pipeline(),
+            nullcontext() if _is_bare(connection) else connection.transaction(force_rollback=_is_inside(connection)),
+        ):
             await AsyncRawCursor(connection).execute(batch.settings)
             await cursor.execute(batch.statement, batch.parameters)
         return await cursor.fetchall()
     return None
+
+
+def _is_bare(connection: psycopg.BaseConnection[Any]) -> bool:
+    """Return True if the pipeline is a transaction by itself: outside of another one, in autocommit mode."""
+    return connection.autocommit and connection.info.transaction_status == pq.TransactionStatus.IDLE
 
 
 def _is_inside(connection: psycopg.BaseConnection[Any]) -> bool:
@@ -111,8 +122,8 @@ def searching() -> Iterator[None]:
             yield
         except psycopg.Error as error:
             state = error.sqlstate or ""
-            if state == _WRITES:
-                raise InputError(f"a search only reads, and its condition writes: {one_line(error)}") from error
+            if state == _READ_ONLY:
+                raise InputError(f"a search is read-only, and its condition would write: {one_line(error)}") from error
             if state.startswith(_BAD_INPUT) and state != _BAD_RIGHTS:
                 raise InputError(f"the server refuses the question: {one_line(error)}") from error
             raise

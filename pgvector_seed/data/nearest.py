@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, TypedDict, Unpack, overload
 from weakref import WeakKeyDictionary
 
@@ -16,10 +19,39 @@ from pgvector_seed.data.asking import run, run_async
 from pgvector_seed.data.query_vector import register
 from pgvector_seed.data.search import Question, Search, find_search
 from pgvector_seed.postgres.errors import translated
-from pgvector_seed.postgres.sharing import in_thread
+from pgvector_seed.postgres.sharing import in_thread, on_view
 
 _MOST_SEARCHES = 256  # kept for a connection; a program that puts values into its conditions would keep ever more
-_searches: WeakKeyDictionary[BaseConnection[Any], dict[Question, Search]] = WeakKeyDictionary()
+
+
+@dataclass
+class _Known:
+    """The searches of one connection. Its threads or tasks take turns: a pipeline cannot be shared."""
+
+    searches: dict[Question, Search] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
+    async_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def keep(self, connection: BaseConnection[Any], question: Question, search: Search) -> Search:
+        """Keep a search for the next question, and return it."""
+        register(connection)
+        if len(self.searches) >= _MOST_SEARCHES:
+            self.searches.clear()
+        self.searches[question] = search
+        return search
+
+    @contextmanager
+    def forgotten_after_error(self) -> Iterator[None]:
+        """Forget the searches after an error in the block: the table may have another shape now."""
+        try:
+            with translated("searching"):
+                yield
+        except Error:
+            self.searches.clear()
+            raise
+
+
+_known: WeakKeyDictionary[BaseConnection[Any], _Known] = WeakKeyDictionary()
 
 
 class SearchOptions(TypedDict, total=False):
@@ -75,7 +107,8 @@ def nearest(
     rows are then searched, for 30 seconds at most.
 
     The search is read-only, and its settings end with its transaction, or its savepoint in a transaction of the caller.
-    The table is looked up at its first search on a connection, and again after an error.
+    The table is looked up at its first search on a connection, and again after an error. Threads or tasks that share a
+    connection take turns.
 
     Raises InputError for a bad argument, UnreachableError if the connection is lost, WrongResultError if the server
     fails.
@@ -83,45 +116,29 @@ def nearest(
     question = Question(
         table, column, metric, where, len(values), None if columns is None else tuple(columns), ef_search, probes
     )
+    known = _known.setdefault(connection, _Known())
     if isinstance(connection, AsyncConnection):
-        return _nearest_async(connection, question, vector, k, values, fallback=exact_fallback)
-    with _forgetting(connection):
-        search = _known(connection, question)
+        return _nearest_async(connection, known, question, vector, k, values, fallback=exact_fallback)
+    with known.lock, known.forgotten_after_error():
+        search = known.searches.get(question)
         if search is None:
-            search = _keep(connection, question, find_search(connection, question))
+            search = known.keep(connection, question, on_view(connection, find_search, question))
         return run(connection, answering(search, vector, k, values, fallback=exact_fallback)).neighbors
 
 
 async def _nearest_async(
-    connection: AsyncConnection[Any], question: Question, vector: Any, k: int, values: Sequence[Any], *, fallback: bool
+    connection: AsyncConnection[Any],
+    known: _Known,
+    question: Question,
+    vector: Any,
+    k: int,
+    values: Sequence[Any],
+    *,
+    fallback: bool,
 ) -> list[Neighbor]:
-    with _forgetting(connection):
-        search = _known(connection, question)
-        if search is None:
-            search = _keep(connection, question, await in_thread(connection, find_search, question))
-        return (await run_async(connection, answering(search, vector, k, values, fallback=fallback))).neighbors
-
-
-def _known(connection: BaseConnection[Any], question: Question) -> Search | None:
-    return _searches.get(connection, {}).get(question)
-
-
-def _keep(connection: BaseConnection[Any], question: Question, search: Search) -> Search:
-    """Keep a search for the next question on this connection, and return it."""
-    register(connection)
-    searches = _searches.setdefault(connection, {})
-    if len(searches) >= _MOST_SEARCHES:
-        searches.clear()
-    searches[question] = search
-    return search
-
-
-@contextmanager
-def _forgetting(connection: BaseConnection[Any]) -> Iterator[None]:
-    """Forget the searches of a connection after an error: the table may have another shape now."""
-    try:
-        with translated("searching"):
-            yield
-    except Error:
-        _searches.pop(connection, None)
-        raise
+    async with known.async_lock:
+        with known.forgotten_after_error():
+            search = known.searches.get(question)
+            if search is None:
+                search = known.keep(connection, question, await in_thread(connection, find_search, question))
+            return (await run_async(connection, answering(search, vector, k, values, fallback=fallback))).neighbors

@@ -1,4 +1,4 @@
-"""Running synchronous code on an asynchronous connection."""
+"""Running this project's code on a connection of the caller, whatever its row factory and its kind."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, BaseConnection, pq
 
+from pgvector_seed.common.errors import InputError
 from pgvector_seed.postgres.connection import Connection
 
 A = TypeVar("A")
@@ -16,12 +17,12 @@ T = TypeVar("T")
 
 
 async def in_thread(connection: AsyncConnection[Any], work: Callable[[Connection, A], T], argument: A) -> T:
-    """Return ``work(session, argument)`` of a thread, where ``session`` is a synchronous view of the connection.
+    """Return what ``on_view`` does, in a thread. Nothing else can use the connection meanwhile.
 
-    Nothing else can use the connection meanwhile, also if the caller is cancelled: it then waits for the thread.
+    If the caller is cancelled, it waits for the thread to end.
     """
     async with connection.lock:
-        task = asyncio.ensure_future(asyncio.to_thread(_on_view, connection, work, argument))
+        task = asyncio.ensure_future(asyncio.to_thread(on_view, connection, work, argument))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -29,11 +30,17 @@ async def in_thread(connection: AsyncConnection[Any], work: Callable[[Connection
             raise
 
 
-def _on_view(connection: AsyncConnection[Any], work: Callable[[Connection, A], T], argument: A) -> T:
-    """Call ``work`` with a connection object that shares libpq's connection, and then forget that object."""
+def on_view(connection: BaseConnection[Any], work: Callable[[Connection, A], T], argument: A) -> T:
+    """Return ``work(view, argument)``, where ``view`` shares libpq's connection, and has psycopg's own defaults.
+
+    It prepares no statements: their names would be those of ``connection``. Raises InputError in pipeline mode.
+    """
     libpq = connection.pgconn
+    if libpq.pipeline_status != pq.PipelineStatus.OFF:
+        raise InputError("the connection is in pipeline mode", "Call it before the pipeline, or on another connection.")
     handlers = libpq.notice_handler, libpq.notify_handler
     view: Connection = psycopg.Connection(libpq)
+    view.prepare_threshold = None
     try:
         with view.transaction():
             return work(view, argument)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from psycopg import sql
 
@@ -42,7 +43,7 @@ class ScanSettings:
 
     values: dict[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def statement(self) -> bytes:
         """The statement that makes the transaction read-only, with these settings until its end."""
         settings = [_READ_ONLY, *(_SET.format(*map(sql.Literal, pair)) for pair in self.values.items())]

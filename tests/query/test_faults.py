@@ -37,7 +37,7 @@ FAULTS = {
     "a quote": ((*POINT, "--where", "label = 'a"), "the condition is not valid: unterminated quoted string"),
     "a parenthesis": ((*POINT, "--where", "true) OR (true"), "the condition is not valid: syntax error"),
     "a semicolon": ((*POINT, "--where", "true; DROP TABLE items"), "cannot insert multiple commands"),
-    "nextval": ((*POINT, "--where", "nextval('counter') > 0"), "a search only reads, and its condition writes"),
+    "nextval": ((*POINT, "--where", "nextval('counter') > 0"), "a search is read-only, and its condition would write"),
     "writes": ((*POINT, "--where", "writes()"), "cannot execute INSERT in a read-only transaction"),
     "no condition": ((*POINT, "--where", "label"), "argument of WHERE must be type boolean"),
     "no values": ((*POINT, "--where", "label = $1"), "the condition has 1 parameter, and got 0 values"),
