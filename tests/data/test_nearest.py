@@ -72,7 +72,8 @@ def test_the_exact_fallback_finds_what_the_limits_of_the_index_hide(connection: 
     connection.execute("SELECT '[1]'::vector; SET hnsw.max_scan_tuples = 1; SET hnsw.ef_search = 10")
     question: SearchOptions = {"k": 4, "where": "label = $1", "values": ["rare"]}
     assert len(nearest(connection, "items", QUERY, **question)) < 4
-    assert len(nearest(connection, "items", QUERY, **{**question, "exact_fallback": True})) == 4
+    question["exact_fallback"] = True
+    assert len(nearest(connection, "items", QUERY, **question)) == 4
     everything = nearest(connection, "items", QUERY, k=5000, exact_fallback=True)
     assert len(everything) == ROWS, "the row without a vector is no neighbor"
 
