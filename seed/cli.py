@@ -10,6 +10,7 @@ from pgvector_seed.common.version import VERSION
 from .index.command import index
 from .load.command import load
 from .migrate.command import migrate
+from .recall.command import recall
 from .sample.command import sample
 from .verify.command import verify
 
@@ -17,7 +18,7 @@ from .verify.command import verify
 @click.group(context_settings={"terminal_width": help_width(), "help_option_names": HELP})
 @click.version_option(VERSION, prog_name="pgvector-seed")
 def cli() -> None:
-    """Fill a pgvector database, index it, verify its answers, and migrate its tables.
+    """Fill a pgvector database, index it, measure its recall, verify its answers, and migrate its tables.
 
     The connection is libpq's: PGHOST, PGPORT, PGUSER, PGDATABASE, PGPASSFILE, PGSERVICE and the others.
 
@@ -26,5 +27,5 @@ def cli() -> None:
     """
 
 
-for command in (load, index, sample, verify, migrate):
+for command in (load, index, recall, sample, verify, migrate):
     cli.add_command(command)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import sql
+from psycopg import RawCursor, sql
 
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.column import VectorColumn
@@ -29,6 +29,13 @@ class Scan:
     node: str
     relation: str | None
     index: str | None
+
+
+def plan_of(connection: Connection, statement: bytes, parameters: Sequence[object]) -> list[Scan]:
+    """Return the scans of a query with $1, $2 and so on for its ``parameters``. Executes nothing."""
+    row = RawCursor(connection).execute(b"EXPLAIN (FORMAT JSON) " + statement, parameters, prepare=False).fetchone()
+    assert row is not None
+    return list(_scans(row[0][0]["Plan"]))
 
 
 def plan_once(connection: Connection, column: VectorColumn, query: str, k: int) -> list[Scan]:
