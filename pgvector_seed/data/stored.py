@@ -16,6 +16,7 @@ from pgvector_seed.vectors.frames import ELEMENTS, HEADER, TRAILER, decode, reco
 _COPY = "COPY (SELECT tableoid, ctid, {column} FROM {table} WHERE {column} IS NOT NULL) TO STDOUT (FORMAT BINARY)"
 
 
+_FIRST = 32  # bytes that the smallest row has, and no empty table
 Message: TypeAlias = bytes | bytearray | memoryview
 
 
@@ -40,7 +41,7 @@ def stored_vectors(connection: Connection, target: Target, rows: int) -> Iterato
     statement = sql.SQL(_COPY).format(column=sql.Identifier(target.vector.name), table=target.sql_name)
     with connection.cursor().copy(statement) as copy:
         messages = iter(copy)
-        first = b"".join(_at_least(messages, len(HEADER) + len(TRAILER)))[len(HEADER) :]
+        first = b"".join(_at_least(messages, len(HEADER) + _FIRST))[len(HEADER) :]
         if first == TRAILER:
             return
         fixed = [("oid", None), ("tid", None), (target.vector.type, _dimensions(target, first))]

@@ -119,7 +119,7 @@ class _Tuner:
             if recommended is None and level.measured.recall.low >= self.target:
                 level = replace(level, confirmed=self._measure(others).recall)
             levels.append(level)
-            reporter.measured(level, subject.index.setting or "")
+            reporter.measured(level)
             if recommended is None and level.confirmed and level.confirmed.mean >= self.target:
                 recommended, settings, end = (
                     level,

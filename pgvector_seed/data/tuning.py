@@ -70,7 +70,7 @@ class Reporter(Protocol):
     def progress(self, line: str) -> None:
         """Report the progress until then."""
 
-    def measured(self, level: Level, setting: str) -> None:
+    def measured(self, level: Level) -> None:
         """Report a level."""
 
 

@@ -26,6 +26,7 @@ class Output:
         self.is_terminal = sys.stderr.isatty()
         self.next = time.monotonic() + (0 if self.is_terminal else _LINE_SECONDS)
         self.width = 0
+        self.name = ""  # of the first column
 
     def progress(self, line: str) -> None:
         """Report on stderr, unless the last report was a moment ago; on a terminal in one line."""
@@ -46,13 +47,14 @@ class Output:
     def began(self, subject: Subject) -> None:
         """Print the subject, and the head of the table."""
         self.end()
+        self.name = _name(subject.index.setting)
         for line in (*_subject(subject), "", _head(subject)):
             click.echo(printable(line), err=self.as_json)
 
-    def measured(self, level: Level, setting: str) -> None:
+    def measured(self, level: Level) -> None:
         """Print a row of the table."""
         self.end()
-        click.echo(_row(level, _name(setting)), err=self.as_json)
+        click.echo(_row(level, self.name), err=self.as_json)
 
 
 def _subject(subject: Subject) -> list[str]:
@@ -66,12 +68,12 @@ def _subject(subject: Subject) -> list[str]:
     ]
 
 
-def _name(setting: str) -> str:
-    return setting.partition(".")[2] or "as it is"
+def _name(setting: str | None) -> str:
+    return setting.partition(".")[2] if setting else "as it is"
 
 
 def _head(subject: Subject) -> str:
-    return "  ".join((_name(subject.index.setting or ""), *_HEADS))
+    return "  ".join((_name(subject.index.setting), *_HEADS))
 
 
 def _row(level: Level, name: str) -> str:
