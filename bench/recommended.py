@@ -25,7 +25,7 @@ from pgvector_seed.data.tuning_queries import TuningQuery
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.vectors.scan_settings import find_scan_settings
 
-ROWS, DIMENSIONS, CLUSTERS, SPREAD = 20_000, 64, 200, 0.4
+ROWS, DIMENSIONS, CLUSTERS, SPREAD = 20_000, 64, 20, 1.0
 FRESH, K, TARGET, WANTED = 1000, 10, 0.95, 95
 
 

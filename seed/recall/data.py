@@ -39,7 +39,11 @@ def missed(tuning: Tuning) -> str:
     """Return the message if no level is recommended."""
     subject = tuning.subject
     best = max((level.measured.recall.mean for level in tuning.levels), default=0.0)
-    what = f"every value of {subject.index.setting}" if subject.index.setting else f"the index {subject.index.shown}"
+    what = (
+        f"every measured value of {subject.index.setting}"
+        if subject.index.setting
+        else f"the index {subject.index.shown}"
+    )
     return f"{what} misses the target of {subject.target:g}; the best recall is {best:.3f}"
 
 

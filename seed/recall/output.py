@@ -100,7 +100,7 @@ def result_lines(tuning: Tuning, data: dict[str, Any]) -> list[str]:
     lines = [
         "",
         *([f"{tuning.note}."] if tuning.note else []),
-        *(f"{setting} = {level.value} met the target, but not by {_confirming(tuning, level)}." for level in failed),
+        *(f"{setting} = {level.value} failed with {_confirming(tuning, level)}" for level in failed),
     ]
     short = max((level.measured.short for level in tuning.levels), default=0)
     if short:
@@ -114,12 +114,14 @@ def _recommendation(tuning: Tuning, level: Level, data: dict[str, Any]) -> list[
     setting = tuning.subject.index.setting
     if setting is None:
         return [
-            f"The target is met, confirmed by {_confirming(tuning, level)}.",
-            f"No setting of {tuning.subject.index.method} is known here, so it was measured as it is.",
+            "The target is met.",
+            f"Confirmed by {_confirming(tuning, level)}",
+            f"No search setting of {tuning.subject.index.method} is known here: it was measured as it is.",
         ]
     pairs = ", ".join(f"{name}: {value}" for name, value in data["readerSettings"].items())
     return [
-        f"Recommended: {setting} = {level.value}, confirmed by {_confirming(tuning, level)}.",
+        f"Recommended: {setting} = {level.value}",
+        f"Confirmed by {_confirming(tuning, level)}",
         "",
         f"{setting_name('readerSettings')}: {{{pairs}}}",
         "",

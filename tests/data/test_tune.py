@@ -17,7 +17,7 @@ from pgvector_seed.data.tune import tune
 from pgvector_seed.data.tuning import Aim, Level, Subject, Tuning
 from pgvector_seed.postgres.connection import Connection, connect
 from tests.conftest import TEMPLATE, ask, conninfo
-from tests.data.helpers import save, vectors, write_jsonl
+from tests.data.helpers import Array, save, vectors, write_jsonl
 
 pytestmark = pytest.mark.newest
 ROWS, DIMENSIONS = 4000, 24
@@ -48,6 +48,13 @@ ANALYZE
 """
 
 
+def put(database: str, rows: Array) -> None:
+    """Fill the table raw with ids and vectors."""
+    with connect(database) as connection, connection.cursor().copy("COPY raw FROM STDIN") as copy:
+        for id_, row in enumerate(rows.tolist()):
+            copy.write_row((id_, str(row)))
+
+
 class Recorder:
     """Keeps what a tuning reports."""
 
@@ -72,9 +79,7 @@ def shared(start_server: Callable[[int], Server]) -> Iterator[str]:
     ask(conninfo(server, "postgres"), f"CREATE DATABASE tune TEMPLATE {TEMPLATE}")
     database = conninfo(server, "tune")
     ask(database, TABLES)
-    with connect(database) as connection, connection.cursor().copy("COPY raw FROM STDIN") as copy:
-        for id_, row in enumerate(vectors(ROWS, DIMENSIONS).tolist()):
-            copy.write_row((id_, str(row)))
+    put(database, vectors(ROWS, DIMENSIONS))
     ask(database, INDEXED)
     yield database
     ask(conninfo(server, "postgres"), "DROP DATABASE tune WITH (FORCE)")
