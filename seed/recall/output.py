@@ -15,7 +15,7 @@ from pgvector_seed.data.tuning import Level, Subject, Tuning, remedy_of
 from .data import missed
 
 _TERMINAL_SECONDS, _LINE_SECONDS = 0.2, 5.0  # between two reports
-_HEADS = (" recall", "  99 % interval", " worst", " p50 ms", " p95 ms", " p99 ms", "queries/s")
+_HEADS = ("recall", " 99 % interval", "worst", "p50 ms", "p95 ms", "p99 ms", "queries/s")
 
 
 class Output:

@@ -13,6 +13,7 @@ WIDTH, HEIGHT = 720, 440
 LEFT, RIGHT, TOP, BOTTOM = 64, 690, 56, 380  # of the field, in pixels
 _STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 _MOST_TICKS = 6
+_LABEL = 32  # the width of a label, and more than its height
 
 
 class _Axes:
@@ -68,8 +69,16 @@ def _field(tuning: Tuning, axes: _Axes) -> Iterator[str]:
         f"{axes.x(level.measured.p50):g},{axes.y(level.measured.recall.mean):g}" for level in tuning.levels
     )
     yield element("polyline", points=points, class_="first line")
+    places: list[tuple[float, float]] = []
     for level in tuning.levels:
-        yield from _point(level, axes, is_recommended=level is tuning.recommended)
+        place = axes.x(level.measured.p50), axes.y(level.measured.recall.mean)
+        # Of close points, every second label is above.
+        is_close = bool(places) and abs(place[0] - places[-1][0]) < _LABEL and abs(place[1] - places[-1][1]) < _LABEL
+        if not is_close:
+            places.append(place)
+        else:
+            places.clear()
+        yield from _point(level, axes, place, above=is_close, is_recommended=level is tuning.recommended)
 
 
 def _grid(axes: _Axes) -> Iterator[str]:
@@ -91,15 +100,20 @@ def _turned() -> str:
     return f"rotate(-90 16 {(TOP + BOTTOM) / 2:g})"
 
 
-def _point(level: Level, axes: _Axes, *, is_recommended: bool) -> Iterator[str]:
+def _point(
+    level: Level, axes: _Axes, place: tuple[float, float], *, above: bool, is_recommended: bool
+) -> Iterator[str]:
     """Yield the interval as a bar, the mean as a dot, and the value of the setting."""
     recall, color = level.measured.recall, "second" if is_recommended else "first"
-    x, y = axes.x(level.measured.p50), axes.y(recall.mean)
+    x, y = place
     yield _line(x, axes.y(recall.low), x, axes.y(recall.high), color)
     yield element("circle", cx=x, cy=y, r=6 if is_recommended else 4, class_=f"{color}-mark")
     text = "" if level.value is None else str(level.value)
     words = f"{text} recommended" if is_recommended else text
-    yield label(x + 9, y + 16, words.strip(), font_weight="bold" if is_recommended else "normal")
+    weight = "bold" if is_recommended else "normal"
+    is_outside = x > RIGHT - _LABEL * (4 if is_recommended else 1)
+    side = {"text_anchor": "end"} if is_outside else {}
+    yield label(x + (-9 if is_outside else 9), y + (-8 if above else 16), words.strip(), font_weight=weight, **side)
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, class_: str, dash: str = "none") -> str:
