@@ -13,7 +13,7 @@ from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import query_catalog
 from pgvector_seed.vectors.explain import Scan, plan_of
 from pgvector_seed.vectors.indexes import INDEX_DEFAULTS
-from pgvector_seed.vectors.metrics import OPERATORS
+from pgvector_seed.vectors.metrics import OPERATORS, metric_of
 from pgvector_seed.vectors.scan_settings import MOST_EF_SEARCH, MOST_PROBES
 
 EF_SEARCH = (20, 30, 40, 60, 80, 100, 150, 200, 300, 400, 600, 800, MOST_EF_SEARCH)
@@ -110,5 +110,10 @@ def _no_index(search: Search, scans: Sequence[Scan]) -> tuple[str, str]:
         scan = next((f"{scan.node} on {scan.relation}" for scan in scans if scan.relation), "another plan")
         words = f"PostgreSQL does not use {valid[0]} for this search ({scan}), so its answers are exact already"
         return words, "It prefers this for few rows, or if the condition leaves few. After a load, run: ANALYZE"
-    words = f"{indexes[0].name} is not valid" if indexes else f"no index on {column} serves the metric {metric}"
+    others = [
+        f"{index.name}: {', '.join(map(metric_of, index.operators))}" for index in search.indexes if index.operators
+    ]
+    words = f"no index on {column} serves the metric {metric}" + (f" ({'; '.join(others)})" if others else "")
+    if indexes:
+        words = f"{indexes[0].name} is not valid"
     return f"{words}: a search reads all rows, and its answers are exact", "Build an index, and measure it then."

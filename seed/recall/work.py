@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def recall(
     as_json: bool,
 ) -> None:
     """Measure the levels, print them and the recommendation, and exit with 1 if there is none."""
+    if target is not None and math.isnan(target):
+        raise click.BadParameter("nan is no number", param_hint="'--target'")
     if plot is not None:
         _refuse_unwritable(plot)
     output = Output(as_json=as_json)
