@@ -34,15 +34,21 @@ ORDER BY 1
 
 
 class Tuned(NamedTuple):
-    """The setting of an access method that trades time for recall, and what to do if its largest value is too low."""
+    """The setting of an access method that trades time for recall, and what to do if its largest value is too low.
+
+    ``limit`` is the setting that ends an iterative scan.
+    """
 
     setting: str
+    limit: str
     remedy: str
 
 
 TUNED = {
-    "hnsw": Tuned("hnsw.ef_search", "Rebuild the index with larger m and ef_construction."),
-    "ivfflat": Tuned("ivfflat.probes", "Rebuild the index with other lists, now that the table has its rows."),
+    "hnsw": Tuned("hnsw.ef_search", "hnsw.max_scan_tuples", "Rebuild the index with larger m and ef_construction."),
+    "ivfflat": Tuned(
+        "ivfflat.probes", "ivfflat.max_probes", "Rebuild the index with other lists, now that the table has its rows."
+    ),
 }
 INSTEAD_OF_BITS = "Index the column, or its cast to halfvec: bits tell too little of these vectors."
 OTHER_METHOD = "Raise the search settings of the index, or rebuild it with parameters for a higher recall."
@@ -66,6 +72,10 @@ class ServingIndex:
     def setting(self) -> str | None:
         """The setting to tune, or None if it is not known."""
         return TUNED[self.method].setting if self.method in TUNED else None
+
+    def with_value(self, value: int | None) -> dict[str, str]:
+        """Return the setting with a value; nothing if the setting is not known."""
+        return {} if value is None or self.setting is None else {self.setting: str(value)}
 
     def own(self, settings: Mapping[str, str]) -> dict[str, str]:
         """Return those of the settings that are of the index's method, the one to tune first."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeAlias
 
 import psycopg
 from psycopg import errors
 
 from pgvector_seed.common.errors import InputError, WrongResultError
 from pgvector_seed.common.text import counted
-from pgvector_seed.data.levels import serving_index
+from pgvector_seed.data.levels import ServingIndex, serving_index
 from pgvector_seed.data.measuring import Measurement, ask_all, measure
 from pgvector_seed.data.promise import Promise, read_promise
 from pgvector_seed.data.query_vector import register
@@ -27,6 +28,7 @@ from pgvector_seed.vectors.scan_settings import ScanSettings
 
 DEFAULT_K, DEFAULT_TARGET = 10, 0.95
 MORE_LEVELS = 2  # after the recommended one: they show what a higher recall would cost
+Pair: TypeAlias = tuple[TuningQuery, Distances]
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
@@ -102,43 +104,43 @@ class _Tuner:
         settings = ScanSettings(self.search.settings.values | values)
         self.connection.execute(settings.statement, prepare=False)
 
-    def _tuning(self, subject: Subject, pairs: list[tuple[TuningQuery, Distances]], reporter: Reporter) -> Tuning:
-        levels: list[Level] = []
-        recommended: Level | None = None
-        settings: dict[str, str] = {}
+    def _tuning(self, subject: Subject, pairs: list[Pair], reporter: Reporter) -> Tuning:
+        """Measure the levels, from the smallest, until MORE_LEVELS after the recommended one."""
         first, others = pairs[: subject.choosing], pairs[subject.choosing :]
+        tuning = Tuning(subject, [], None)
         for value in subject.index.levels(self.k):
-            changed = {} if value is None else {str(subject.index.setting): str(value)}
-            self._set(changed)
-            if not self._is_served(first):
+            self._set(subject.index.with_value(value))
+            if not self._is_served(first[0], is_first=not tuning.levels):
                 note = f"from {subject.index.setting} = {value} on, PostgreSQL prefers to read the whole table"
-                return Tuning(subject, levels, recommended, settings, note)
-            if not levels:
-                ask_all(self.connection, self.search, [query for query, _ in first], self.k, self.values)  # warm-up
+                return replace(tuning, note=note)
+            if not tuning.levels:  # warm up
+                ask_all(self.connection, self.search, [query for query, _ in first], self.k, self.values)
             level = Level(value, self._measure(first))
-            if recommended is None and level.measured.recall.low >= self.target:
+            if tuning.recommended is None and level.measured.recall.low >= self.target:
                 level = replace(level, confirmed=self._measure(others).recall)
-            levels.append(level)
+            tuning = replace(tuning, levels=[*tuning.levels, level])
             reporter.measured(level)
-            if recommended is None and level.confirmed and level.confirmed.mean >= self.target:
-                recommended, settings, end = (
-                    level,
-                    subject.index.own(self.search.settings.values | changed),
-                    len(levels) + MORE_LEVELS,
-                )
-            if recommended and not self.aim.all_levels and len(levels) >= end:
+            if level.confirmed and level.confirmed.mean >= self.target:
+                tuning = replace(tuning, recommended=level, settings=self._settings(subject.index, value))
+            if tuning.is_complete(MORE_LEVELS) and not self.aim.all_levels:
                 break
-        return Tuning(subject, levels, recommended, settings)
+        return tuning
 
-    def _is_served(self, pairs: Sequence[tuple[TuningQuery, Distances]]) -> bool:
-        """Return True if the present settings leave the search to an index."""
+    def _settings(self, index: ServingIndex, value: int | None) -> dict[str, str]:
+        """Return the settings of a level that its index needs."""
+        return index.own(self.search.settings.values | index.with_value(value))
+
+    def _is_served(self, pair: Pair, *, is_first: bool) -> bool:
+        """Return True if an index serves with the present settings. Raises InputError if even the first do not."""
         try:
-            serving_index(self.connection, self.search, self._parameters(pairs[0][0]))
+            serving_index(self.connection, self.search, self._parameters(pair[0]))
         except InputError:
+            if is_first:
+                raise
             return False
         return True
 
-    def _measure(self, pairs: Sequence[tuple[TuningQuery, Distances]]) -> Measurement:
+    def _measure(self, pairs: Sequence[Pair]) -> Measurement:
         queries, truth = zip(*pairs, strict=True)
         return measure(self.connection, self.search, queries, truth, self.k, self.values)
 

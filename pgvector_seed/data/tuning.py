@@ -60,6 +60,10 @@ class Tuning:
     settings: dict[str, str] = field(default_factory=dict)
     note: str | None = None
 
+    def is_complete(self, more: int) -> bool:
+        """Return True if a level is recommended, and so many more were measured."""
+        return self.recommended is not None and len(self.levels) > self.levels.index(self.recommended) + more
+
 
 class Reporter(Protocol):
     """Gets the progress of a tuning."""

@@ -146,8 +146,7 @@ def test_ivfflat_is_tuned_by_its_probes(session: Connection) -> None:
 
 def test_every_value_misses_the_target(session: Connection) -> None:
     """A recall of 1 in every query of both halves is out of reach for this graph, and nothing is recommended."""
-    session.execute("SET hnsw.iterative_scan = off")
-    tuning = run(session, target=1.0, k=1000)
+    tuning = run(session, target=1.0)
     assert tuning.recommended is None
     assert tuning.settings == {}
 
