@@ -1,7 +1,7 @@
 """Count how often the recommended setting meets its target on fresh queries: ``python -m bench.recommended``.
 
-20,000 clustered vectors of 64 dimensions with an HNSW index. Each run draws its own queries from the table, and is
-judged by 1,000 new ones from the distribution of the stored vectors.
+20,000 clustered vectors of 64 dimensions with an HNSW index. Each run takes 400 new queries from a file, or with
+``--stored`` stored vectors, and is judged by 1,000 other new ones. All are of one distribution.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.vectors.scan_settings import find_scan_settings
 
 ROWS, DIMENSIONS, CLUSTERS, SPREAD = 20_000, 64, 20, 1.0
-FRESH, K, TARGET, WANTED = 1000, 10, 0.95, 95
+FRESH, QUERIES, K, TARGET, WANTED = 1000, 400, 10, 0.95, 95
 
 
 class Silent:
@@ -59,9 +59,9 @@ def prepare(folder: Path) -> None:
         connection.execute("VACUUM ANALYZE items")
 
 
-def recommend(connection: Connection) -> int | None:
-    """Return the recommended hnsw.ef_search, or None."""
-    level = tune(connection, Question("items"), (), Aim(K, TARGET), Silent()).recommended
+def recommend(connection: Connection, file: str | None) -> int | None:
+    """Return the recommended hnsw.ef_search, or None. The queries are those of the file, or stored vectors."""
+    level = tune(connection, Question("items"), (), Aim(K, TARGET, file=file), Silent()).recommended
     return level.value if level else None
 
 
@@ -80,7 +80,9 @@ def main() -> None:
     """Print the runs that meet the target, and the settings."""
     parser = argparse.ArgumentParser(prog="python -m bench.recommended")
     parser.add_argument("--runs", type=int, default=100)
-    runs = parser.parse_args().runs
+    parser.add_argument("--stored", action="store_true")
+    options = parser.parse_args()
+    runs = options.runs
     values: Counter[int | None] = Counter()
     recalls: list[float] = []
     with own_server() as folder:
@@ -90,7 +92,10 @@ def main() -> None:
         with connect() as session:
             search = find_search(session, Question("items"))
             for run in range(runs):
-                value = recommend(session)
+                file = None if options.stored else str(folder / "queries.npy")
+                if file:
+                    np.save(file, clustered(QUERIES, 100_000 + run))
+                value = recommend(session, file)
                 values[value] += 1
                 recalls.append(0.0 if value is None else fresh_recall(session, search, value, 1000 + run))
     met = sum(recall >= TARGET for recall in recalls)

@@ -70,7 +70,8 @@ class _Tuner:
         index = serving_index(self.connection, self.search, self._parameters(queries[0]))
         truth = self._truth(queries, reporter)
         half = len(queries) // 2
-        subject = Subject(self.search, index, self.k, self.target, half, len(queries) - half, self.reader)
+        others, is_file = len(queries) - half, self.aim.file is not None
+        subject = Subject(self.search, index, self.k, self.target, half, others, self.reader, is_file)
         reporter.began(subject)
         return self._tuning(subject, list(zip(queries, truth, strict=True)), reporter)
 

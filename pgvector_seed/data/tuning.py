@@ -39,7 +39,10 @@ class Level:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is tuned. ``choosing`` and ``confirming`` are numbers of queries, ``reader`` is the contract's role."""
+    """What is tuned. ``choosing`` and ``confirming`` are numbers of queries, ``reader`` is the contract's role.
+
+    The queries are stored vectors unless they are ``from_file``.
+    """
 
     search: Search
     index: ServingIndex
@@ -48,6 +51,7 @@ class Subject:
     choosing: int
     confirming: int
     reader: str | None
+    from_file: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ def as_data(connection: Connection, tuning: Tuning) -> dict[str, Any]:
         "target": subject.target,
         "queries": subject.choosing,
         "held_back": subject.confirming,
+        "stored_queries": not subject.from_file,
         "levels": [_level(level) for level in tuning.levels],
         "recommended": recommended and recommended.value,
         "readerSettings": {name: _number(value) for name, value in tuning.settings.items()},

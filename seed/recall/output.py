@@ -16,6 +16,10 @@ from pgvector_seed.data.tuning import Level, Subject, Tuning, remedy_of
 from .data import missed
 
 _TERMINAL_SECONDS, _LINE_SECONDS = 0.2, 5.0  # between two reports
+_ABOUT_STORED = (
+    "Stored vectors are easier to find by HNSW than new ones. Check the",
+    "value with your own questions: --file",
+)
 _HEADS = ("recall", " 99 % interval", "worst", "p50 ms", "p95 ms", "p99 ms", "queries/s")
 
 
@@ -129,6 +133,7 @@ def _recommendation(tuning: Tuning, level: Level, data: dict[str, Any]) -> list[
         f"{setting_name('readerSettings')}: {{{pairs}}}",
         "",
         *data["sql"],
+        *([] if tuning.subject.from_file else ["", *_ABOUT_STORED]),
     ]
 
 
