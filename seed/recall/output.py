@@ -17,8 +17,8 @@ from .data import missed
 
 _TERMINAL_SECONDS, _LINE_SECONDS = 0.2, 5.0  # between two reports
 _ABOUT_STORED = (
-    "Stored vectors are easier to find by HNSW than new ones. Check the",
-    "value with your own questions: --file",
+    "HNSW finds stored vectors more easily than new ones.",
+    "Check the value with your own questions: --file FILE",
 )
 _HEADS = ("recall", " 99 % interval", "worst", "p50 ms", "p95 ms", "p99 ms", "queries/s")
 
@@ -133,8 +133,13 @@ def _recommendation(tuning: Tuning, level: Level, data: dict[str, Any]) -> list[
         f"{setting_name('readerSettings')}: {{{pairs}}}",
         "",
         *data["sql"],
-        *([] if tuning.subject.from_file else ["", *_ABOUT_STORED]),
+        *(["", *_ABOUT_STORED] if _is_biased(tuning) else []),
     ]
+
+
+def _is_biased(tuning: Tuning) -> bool:
+    """Return True if the graph has links from the queries to their neighbors."""
+    return tuning.subject.index.method == "hnsw" and not tuning.subject.from_file
 
 
 def _confirming(tuning: Tuning, level: Level) -> str:
