@@ -11,6 +11,7 @@ from .index.command import index
 from .load.command import load
 from .migrate.command import migrate
 from .query.command import query
+from .recall.command import recall
 from .sample.command import sample
 from .verify.command import verify
 
@@ -18,7 +19,7 @@ from .verify.command import verify
 @click.group(context_settings={"terminal_width": help_width(), "help_option_names": HELP})
 @click.version_option(VERSION, prog_name="pgvector-seed")
 def cli() -> None:
-    """Fill a pgvector database, index it, query it, verify its answers, and migrate its tables.
+    """Fill a pgvector database, index it, query it, measure its recall, verify it, and migrate its tables.
 
     The connection is libpq's: PGHOST, PGPORT, PGUSER, PGDATABASE, PGPASSFILE, PGSERVICE and the others.
 
@@ -27,5 +28,5 @@ def cli() -> None:
     """
 
 
-for command in (load, index, query, sample, verify, migrate):
+for command in (load, index, query, recall, sample, verify, migrate):
     cli.add_command(command)

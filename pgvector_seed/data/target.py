@@ -10,7 +10,7 @@ from psycopg import errors, sql
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.text import nearest
-from pgvector_seed.migrate.contract import DeclaredTable, convert
+from pgvector_seed.migrate.contract import Contract, DeclaredTable, convert
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.catalog import TableName, find_relation, parse_name
 from pgvector_seed.postgres.connection import Connection
@@ -148,15 +148,18 @@ def _quoted(name: str) -> str:
     return name if name.isidentifier() and name.islower() else sql.Identifier(name).as_string()
 
 
-def _declared_tables(connection: Connection) -> tuple[DeclaredTable, ...]:
-    """Return the tables of the recorded contract, or none if there is no contract that this login may read."""
+def recorded_contract(connection: Connection) -> Contract | None:
+    """Return the contract that the deployment recorded, or None if there is none that this login may read."""
     try:
         ledger = read_ledger(connection)
     except errors.InsufficientPrivilege:
-        return ()
-    if ledger is None or not ledger.contract:
-        return ()
-    return convert(ledger.contract, "in this database").tables or ()
+        return None
+    return convert(ledger.contract, "in this database") if ledger is not None and ledger.contract else None
+
+
+def _declared_tables(connection: Connection) -> tuple[DeclaredTable, ...]:
+    contract = recorded_contract(connection)
+    return contract.tables or () if contract else ()
 
 
 def _only_table(declared: tuple[DeclaredTable, ...]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from psycopg import sql
 
 from pgvector_seed.postgres.connection import Connection
@@ -44,11 +46,21 @@ def exact(
     )
 
 
-def exact_distances(connection: Connection, column: VectorColumn, query: str, k: int) -> list[float]:
+def exact_distances(
+    connection: Connection,
+    column: VectorColumn,
+    query: object,
+    k: int,
+    condition: sql.Composable | None = None,
+    values: Sequence[object] = (),
+) -> list[float]:
     """Return the distances of the rows of ``exact``; fewer than ``k`` if the table has fewer.
+
+    ``query`` is a vector as a parameter. The ``condition`` has $1, $2 and so on for ``values``.
 
     Call it in a transaction: it changes settings until its end.
     """
     connection.execute(_BOUNDED)
-    statement = exact(column, sql.SQL("$1"), sql.SQL("$2"))
-    return [distance for (distance,) in fetch_all(connection, statement, query, k)]
+    vector, limit = (sql.SQL(f"${len(values) + number}") for number in (1, 2))
+    statement = exact(column, vector, limit, Selection((), condition))
+    return [distance for (distance,) in fetch_all(connection, statement, *values, query, k)]

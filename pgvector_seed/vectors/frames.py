@@ -28,6 +28,8 @@ ELEMENTS = {
     "float8": ">f8",
     "vector": ">f4",
     "halfvec": ">f2",
+    "oid": ">u4",
+    "tid": ">u4, >u2",  # the block, and the place in it
 }
 
 
@@ -72,3 +74,21 @@ def record(fixed: Sequence[tuple[str, int | None]]) -> np.dtype[Any]:
             fields += [(f"dimensions{place}", ">i2"), (f"unused{place}", ">i2")]
             fields.append((f"value{place}", ELEMENTS[type_], (dimensions,)))
     return np.dtype(fields)
+
+
+def decode(data: Buffer, fixed: Sequence[tuple[str, int | None]]) -> Array:
+    """Return whole rows of fixed width as records of the dtype that ``record`` gives. No copy is made.
+
+    Raises ValueError if a row has other fields or dimensions, or a NULL.
+    """
+    layout = record(fixed)
+    records = np.frombuffer(data, layout)
+    wrong = records["fields"] != len(fixed)
+    for place, (_, dimensions) in enumerate(fixed):
+        is_vector = dimensions is not None
+        wrong |= records[f"bytes{place}"] != layout[f"value{place}"].itemsize + 4 * is_vector
+        if is_vector:
+            wrong |= records[f"dimensions{place}"] != dimensions
+    if wrong.any():
+        raise ValueError(f"row {int(wrong.argmax())} is not of the expected form")
+    return records

@@ -36,6 +36,20 @@ def recall_of(distances: Sequence[float], truth: Sequence[float]) -> float:
     return min(sum(distance <= farthest for distance in distances), len(truth)) / len(truth)
 
 
+def recall_without_query(distances: Sequence[float], truth: Sequence[float], own_distance: float) -> float | None:
+    """Return the recall of a stored vector's query, whose own row is left out of both sides by its ``own_distance``.
+
+    Returns None if the query has no neighbor but itself.
+    """
+    neighbors = _without_query(truth, own_distance)
+    return recall_of(_without_query(distances, own_distance), neighbors) if neighbors else None
+
+
+def is_tie(first: float, last: float) -> bool:
+    """Return True if two distances count as equal."""
+    return abs(first - last) <= _tolerance(last)
+
+
 def _without_query(distances: Sequence[float], own_distance: float) -> list[float]:
     """Return the distances without the query's own: a stored vector always finds itself."""
     rest = list(distances)
@@ -74,8 +88,9 @@ def measure_recall(connection: Connection, column: VectorColumn, queries: Sequen
         with connection.transaction(force_rollback=True):  # resets the settings of the exact search
             truth = exact_distances(connection, column, query, k)
         ((own_distance,),) = fetch_all(connection, column.distance_to_itself, query)
-        if neighbors := _without_query(truth, own_distance):
-            yield recall_of(_without_query(distances, own_distance), neighbors)
+        recall = recall_without_query(distances, truth, own_distance)
+        if recall is not None:
+            yield recall
 
 
 def _nearest(connection: Connection, column: VectorColumn, query: str, k: int) -> list[float]:

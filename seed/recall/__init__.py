@@ -1,0 +1,1 @@
+"""Measure the recall of a search, and find the setting that it needs."""
