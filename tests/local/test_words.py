@@ -25,6 +25,7 @@ pytestmark = pytest.mark.rest  # a server, and an index of 20,000 rows
 
 WORDS = [word for pair in PAIRS for word in pair] + ["paris", "france", "germany", "berlin"]
 ROWS = FEWEST + 1000
+INDEX_NAMES = ("words_embedding_hnsw", "public.words_embedding_hnsw")  # of what the builds of indexes print
 INDEX = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('words_embedding_hnsw')"
 
 
@@ -61,7 +62,7 @@ def make_words(folder: Path, *, code: int = 0, **settings: str) -> str:
     done = run([sys.executable, "-m", "local", "words"], folder, **variables)
     assert done.returncode == code, done.stdout
     assert "Traceback" not in done.stdout
-    assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
+    assert [line for line in done.stdout.splitlines() if len(line) > 80 and not line.startswith(INDEX_NAMES)] == []
     return done.stdout
 
 
@@ -93,7 +94,7 @@ def test_a_second_run_changes_nothing(copy: Path) -> None:
     before = ask(conninfo(copy), "SELECT pg_relation_filenode('words_embedding_hnsw'), max(xmin::text::int) FROM words")
     output = make_words(copy)
     assert f"0 words copied, {FEWEST:,} unchanged" in output
-    assert "4 unchanged" in output
+    assert "3 unchanged" in output
     after = ask(conninfo(copy), "SELECT pg_relation_filenode('words_embedding_hnsw'), max(xmin::text::int) FROM words")
     assert after == before
 
