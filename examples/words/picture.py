@@ -210,7 +210,7 @@ th, td {{ text-align: left; padding: .35rem .75rem .35rem 0; border-bottom: 1px 
 </table>
 <p>The vectors are GloVe's, of 50 dimensions, for the {words} most frequent words of Wikipedia 2014 and Gigaword 5.
 The sums are of the stored vectors, and the answers are those of pgvector's HNSW index, without the words of the sum.
-The picture shows 2 of the 50 dimensions, chosen for these pairs, so its distances are not those of the answers. The
+The picture shows two directions of the 50, chosen for these pairs, so its distances are not those of the answers. The
 dot is where king - man + woman comes to lie in it.</p>
 </body>
 </html>
