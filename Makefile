@@ -3,12 +3,12 @@ READY := $(PYTHON) local/bootstrap.py
 VENV := .venv/bin/python
 unexport PYTHONSAFEPATH # with it, `python -m` does not look into this folder
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy seed verify stop contract env lint test test-all soak bench-load bench-index requirements
+.PHONY: help up preview destroy seed verify stop words contract env lint test test-all soak bench-load bench-index requirements
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo 'Variables: PG=18|16  DATABASE=own|env  ENGINE=auto|pulumi|standalone  SEED=0'
-	@echo '           YES=1  PYTHON=python3'
+	@echo '           YES=1  WORDS=100000  PYTHON=python3'
 
 up: ## provision a database, insert vectors, check the answers
 preview: ## show what `make up` would change
@@ -18,6 +18,10 @@ verify: ## check the database against its contract
 stop: ## stop the server; its data stays
 up preview destroy seed verify stop:
 	@$(READY) requirements-local.txt --name-server && $(VENV) -m local $@
+
+words: ## show that king - man + woman = queen, on 100,000 words
+	@$(READY) requirements-local.txt requirements-load.txt examples/words/requirements.txt --name-server && \
+		$(VENV) -m local $@
 
 contract: ## print what the deployment promises, as JSON
 	@$(READY) requirements-local.txt >&2 && $(VENV) -m local contract

@@ -79,15 +79,15 @@ def pins(path: str) -> "set[str]":
         return {line.strip(" \\\n") for line in file if not line.lstrip().startswith("#")} - {""}
 
 
-def install(requirements: str, show: "Callable[[str], None]" = lambda _: None) -> bool:
-    """Install the missing packages. Returns False if there are none. ``show`` gets the progress.
+def install(*requirements: str, show: "Callable[[str], None]" = lambda _: None) -> bool:
+    """Install the missing packages of all files. Returns False if there are none. ``show`` gets the progress.
 
     Creates the environment anew unless the last installation was completed.
 
     Raises InstallationError if there is no network or the disk is full, and CalledProcessError, with the output
     printed, if a command fails for another reason.
     """
-    required = pins(requirements)
+    required = set().union(*map(pins, requirements))
     if is_installed(required):
         return False
     with installation_lock() as lock:
@@ -95,18 +95,26 @@ def install(requirements: str, show: "Callable[[str], None]" = lambda _: None) -
             return False
         show("")
         complete = os.path.exists(INSTALLED)
+        kept = pins(INSTALLED) if complete else set()
         if complete:
             os.remove(INSTALLED)
         if not (complete and has_pip()):
+            kept = set()
             with tempfile.TemporaryFile("w+") as output:
                 run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], lock, output, show)
         pip = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--require-hashes", "--progress-bar=off"]
         with open(LOG, "w+") as output:
-            run(pip + ["-r", requirements], lock, output, show)
+            run(pip + ["--requirement=" + file for file in requirements], lock, output, show)
         with open(INSTALLED + ".new", "w") as file:
-            file.write("\n".join(sorted(required)))
+            file.write("\n".join(sorted(required | without_replaced(kept, required))))
         os.replace(INSTALLED + ".new", INSTALLED)
         return True
+
+
+def without_replaced(kept: "set[str]", required: "set[str]") -> "set[str]":
+    """Return the earlier pins of packages that ``required`` does not pin: they are still installed."""
+    replaced = {pin.split("==")[0] for pin in required}
+    return {pin for pin in kept if pin.split("==")[0] not in replaced}
 
 
 def is_installed(required: "set[str]") -> bool:
@@ -193,7 +201,9 @@ def server(environment: "Mapping[str, str]") -> str:
 def progress(requirements: str) -> "Callable[[str], None]":
     """Return a function that shows that the installation is going on, in the same line on a terminal."""
     started = time.time()
-    first = "Packages   installing %s into %s" % (requirements, ENVIRONMENT)
+    first = "Packages   installing %s" % requirements
+    if len(first) < 50:  # the line has at most 80 columns
+        first += " into %s" % ENVIRONMENT
 
     def show(text: str) -> None:
         if sys.stdout.isatty():
@@ -205,14 +215,14 @@ def progress(requirements: str) -> "Callable[[str], None]":
     return show
 
 
-def main(requirements: str) -> int:
-    """Install the packages. Returns the exit code: 0, or 2 with the error printed."""
+def main(*requirements: str) -> int:
+    """Install the packages; the last file is named. Returns the exit code: 0, or 2 with the error printed."""
     fault = unsupported()
     if fault:
         return fail(fault)
     started = time.time()
     try:
-        installed = install(requirements, progress(requirements))
+        installed = install(*requirements, show=progress(requirements[-1]))
     except InstallationError as error:
         return fail(str(error))
     except subprocess.CalledProcessError as error:
@@ -222,7 +232,7 @@ def main(requirements: str) -> int:
         return fail("%s: %s" % (error.filename or os.path.abspath(ENVIRONMENT), error.strerror))
     if installed:
         end = "\r%-79s\n" if sys.stdout.isatty() else "%s\n"
-        done = "Packages   %s installed into %s in %.1f s" % (requirements, ENVIRONMENT, time.time() - started)
+        done = "Packages   %s installed into %s in %.1f s" % (requirements[-1], ENVIRONMENT, time.time() - started)
         sys.stdout.write(end % done)
         sys.stdout.flush()
     return 0
@@ -252,4 +262,5 @@ def name_server() -> int:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, interrupted)
-    sys.exit((name_server() if "--name-server" in sys.argv else 0) or main(sys.argv[1]))
+    files = [word for word in sys.argv[1:] if not word.startswith("--")]
+    sys.exit((name_server() if "--name-server" in sys.argv else 0) or main(*files))

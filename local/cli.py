@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import click
 
 from local import binaries, command, options
 from local.binaries import INSTALLED
+from local.databases import create_database
 from local.engine import choose
 from local.pulumi_cli import installed, on_path
 from local.roles import owners_contract, owners_environment
@@ -82,6 +84,20 @@ def contract() -> None:
 
 
 @cli.command()
+def words() -> None:
+    """Load English words with their vectors into a database of their own, ask for the nearest ones, and draw them."""
+    from local.words import read_count, steps
+
+    count = read_count(os.environ)
+    _provision("up", example="words")
+    for title, words in steps(count):
+        print_step(title, f"python {' '.join(map(shlex.quote, words))}")
+        code = command.run([sys.executable, *words], os.environ)
+        if code:
+            sys.exit(code)
+
+
+@cli.command()
 def stop() -> None:
     """Stop the servers of this folder. Their data stays."""
     with _folder_locked():
@@ -131,10 +147,10 @@ def _psql(address: str, program: Path) -> str:
     return f"unalias psql 2>/dev/null || :\neval {shlex.quote(function)}"
 
 
-def _provision(verb: str) -> Workspace:
+def _provision(verb: str, example: str | None = None) -> Workspace:
     """Start the server and run the engine. Exits with the engine's code if it failed."""
     make_variables = options.read(os.environ)
-    workspace = Workspace.of(make_variables)
+    workspace = Workspace.of(make_variables, example)
     with _folder_locked():
         workspace.prepare()
         own_keys = workspace.set_in_copy()
@@ -160,6 +176,9 @@ def _start(workspace: Workspace) -> None:
     if workspace.server:
         started = workspace.server.start()
         _print_server(workspace.server, "started" if started else "running")
+    if workspace.example:
+        replace(workspace, example=None).enter()
+        create_database(workspace.example)
     workspace.enter()
 
 

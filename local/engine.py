@@ -52,8 +52,8 @@ class PulumiEngine:
         at_once = [] if verb == "preview" else ["--yes", "--skip-preview"]
         # The contract has 35 lines, which a refused `up` shows as removed. `make contract` prints it.
         words = [self.pulumi.executable, verb, "--suppress-outputs", *at_once]
-        code = command.run(words, self.pulumi.environment)
-        if code not in (0, INTERRUPTED):
+        code = command.run(words, self.pulumi.environment, self.workspace.program)
+        if code not in (0, INTERRUPTED) and not self.workspace.example:
             print('To run Pulumi\'s commands: eval "$(make env)". Or edit Pulumi.dev.yaml.', file=sys.stderr)
         return code
 
@@ -155,7 +155,8 @@ class StandaloneEngine:
             raise RefusedError(
                 f"the tables belong to {owner}, and roles need Pulumi's engine", "Install Pulumi, and use ENGINE=pulumi"
             )
-        return command.run([sys.executable, "-m", "local", "standalone", verb], self.workspace.environment())
+        words = [sys.executable, "-m", "local", "standalone", verb]
+        return command.run(words, self.workspace.environment(), self.workspace.program)
 
 
 def choose(options: Options, workspace: Workspace) -> PulumiEngine | StandaloneEngine:
@@ -166,7 +167,7 @@ def choose(options: Options, workspace: Workspace) -> PulumiEngine | StandaloneE
     if options.engine == "standalone":
         return StandaloneEngine(workspace, "as ENGINE says")
     try:
-        return PulumiEngine(workspace, find(workspace.environment()), agreed=options.yes)
+        return PulumiEngine(workspace, find(workspace.environment(), workspace.program), agreed=options.yes)
     except UnavailableError as reason:
         if options.engine == "pulumi":
             raise InputError(f"no Pulumi engine: {reason}", "Use ENGINE=standalone, or install Pulumi") from reason

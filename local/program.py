@@ -1,4 +1,4 @@
-"""The Pulumi program, run under the SDK's in-process resource monitor."""
+"""The Pulumi program of the current folder, run under the SDK's in-process resource monitor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mock
 
 from local import stack_file
 from local.stack_file import PROJECT
-from local.workspace import ROOT, STACK
+from local.workspace import STACK
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.postgres.interrupt import raise_if_stopped, stop
 
@@ -57,7 +57,7 @@ def run(handle: Callable[[Registered], dict[str, Any]], *, preview: bool) -> dic
 
     @test  # type: ignore[untyped-decorator]  # waits for every resource and output
     def program() -> pulumi.Output[None]:
-        runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
+        runpy.run_path("__main__.py", run_name="__main__")
         stack = pulumi.runtime.get_root_resource()
         return pulumi.Output.from_input(getattr(stack, "outputs", {})).apply(outputs.update)
 
@@ -73,7 +73,7 @@ def run(handle: Callable[[Registered], dict[str, Any]], *, preview: bool) -> dic
 
 def _set_config() -> None:
     """Set the variables in which the engine passes the stack's configuration. Raises InputError for a secret."""
-    path = Path(os.environ.get("PULUMI_OPTION_CONFIG_FILE", ROOT / f"Pulumi.{STACK}.yaml"))
+    path = Path(os.environ.get("PULUMI_OPTION_CONFIG_FILE", f"Pulumi.{STACK}.yaml"))
     config = stack_file.load(path)["config"]
     secrets = sorted(key for key, value in config.items() if isinstance(value, dict) and "secure" in value)
     if secrets:

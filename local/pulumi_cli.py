@@ -14,7 +14,7 @@ from pathlib import Path
 from ssl import SSLError
 from urllib.error import HTTPError, URLError
 
-from local.workspace import LOCAL
+from local.workspace import LOCAL, ROOT
 from pgvector_seed.common.errors import Error
 
 FOLDER = LOCAL / "pulumi"
@@ -29,15 +29,17 @@ class UnavailableError(Error):
 
 @dataclass(frozen=True)
 class Pulumi:
-    """An installed CLI, and the environment that it runs in, with its folder on PATH."""
+    """An installed CLI, the environment that it runs in, with its folder on PATH, and the program's folder."""
 
     executable: str
     environment: Mapping[str, str] = field(repr=False)
+    program: Path = ROOT
 
     def ask(self, *words: str, text: str = "") -> str:
         """Run the CLI with ``text`` on its standard input, and return its output. Raises Error with its last line."""
         process = subprocess.run(
             [self.executable, *words, "--non-interactive"],
+            cwd=self.program,
             env=self.environment,
             input=text,
             capture_output=True,
@@ -50,8 +52,8 @@ class Pulumi:
         return process.stdout
 
 
-def find(environment: Mapping[str, str]) -> Pulumi:
-    """Return the CLI, having installed it and the PostgreSQL plugin if they were missing.
+def find(environment: Mapping[str, str], program: Path = ROOT) -> Pulumi:
+    """Return the CLI for the program in a folder, having installed it and the PostgreSQL plugin if they were missing.
 
     Raises UnavailableError, with the reason, if one cannot be installed.
     """
@@ -59,7 +61,7 @@ def find(environment: Mapping[str, str]) -> Pulumi:
     path = on_path(Path(executable).parent, environment.get("PATH", os.defpath))
     # The provider's driver fails if PGREQUIREAUTH is set; for our own connections a service file can set it.
     variables = {name: value for name, value in environment.items() if name != "PGREQUIREAUTH"}
-    pulumi = Pulumi(executable, {**variables, "PATH": path})
+    pulumi = Pulumi(executable, {**variables, "PATH": path}, program)
     _ensure_plugin(pulumi)
     return pulumi
 

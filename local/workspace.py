@@ -32,20 +32,31 @@ CONNECTION_KEYS = ("host", "port", "database", "user", "password", "service")
 
 @dataclass(frozen=True)
 class Workspace:
-    """The files of one server, under ``folder``. ``server`` is None if it is not our own."""
+    """The files of one server and program, under ``folder``. ``server`` is None if it is not our own.
+
+    ``example`` is the name of a program under examples/, which has a database of the same name. None is the project's
+    own program.
+    """
 
     folder: Path
     server: Server | None
+    example: str | None = None
 
     @classmethod
-    def of(cls, options: Options) -> Workspace:
+    def of(cls, options: Options, example: str | None = None) -> Workspace:
         """Return the workspace of the server that the make variables name."""
         if options.own_server:
             folder = LOCAL / str(options.major)
-            return cls(folder, Server(folder, options.major))
+            return cls(folder / (example or ""), Server(folder, options.major), example)
         connection = resolve({})
         address = "|".join(connection.get(name, "") for name in ("host", "port", "dbname"))
-        return cls(LOCAL / f"env-{hashlib.sha256(address.encode()).hexdigest()[:8]}", None)
+        folder = LOCAL / f"env-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
+        return cls(folder / (example or ""), None, example)
+
+    @property
+    def program(self) -> Path:
+        """The folder of the Pulumi program, in which the engine runs."""
+        return ROOT / "examples" / self.example if self.example else ROOT
 
     @property
     def config_file(self) -> Path:
@@ -65,20 +76,20 @@ class Workspace:
 
     def prepare(self) -> None:
         """Create the files that Pulumi needs, if they are missing. Raises InputError first for a bad stack file."""
-        original = stack_file.load(ROOT / self.config_file.name)
+        original = stack_file.load(self.program / self.config_file.name)
         self._refuse_connection(original)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.folder / "state").mkdir(mode=0o700, exist_ok=True)
         files.secret(self.folder / "passphrase")
-        files.write(self.folder / "Pulumi.yaml", (ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))
+        files.write(self.folder / "Pulumi.yaml", (self.program / "Pulumi.yaml").read_text(encoding="utf-8"))
         self._copy_config(original)
 
     def is_prepared(self) -> bool:
         """Return True if ``prepare`` has nothing to write. Raises InputError as ``prepare`` does."""
-        original, copy = stack_file.load(ROOT / self.config_file.name), stack_file.load(self.config_file)
+        original, copy = stack_file.load(self.program / self.config_file.name), stack_file.load(self.config_file)
         for stack in (original, copy):
             self._refuse_connection(stack)
-        pulumi_files = {files.read(folder / "Pulumi.yaml") for folder in (ROOT, self.folder)}
+        pulumi_files = {files.read(folder / "Pulumi.yaml") for folder in (self.program, self.folder)}
         copied = self._last_original.exists() and self.config_file.exists()
         return copied and stack_file.load(self._last_original) == original and len(pulumi_files) == 1
 
@@ -103,6 +114,8 @@ class Workspace:
     def settings(self) -> dict[str, str]:
         """Return the variables for libpq, and for Pulumi's state and configuration."""
         settings = {**self._libpq(), "PULUMI_OPTION_CONFIG_FILE": str(self.config_file), "PULUMI_STACK": STACK}
+        if self.example:
+            settings |= {"PGDATABASE": self.example, "PYTHONPATH": str(ROOT)}  # the program imports pgvector_seed
         if self._own_backend:
             settings["PULUMI_BACKEND_URL"] = settings[BACKEND] = (self.folder / "state").as_uri()
             settings["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(self.folder / "passphrase")

@@ -199,6 +199,21 @@ def test_what_another_file_has_replaced_is_installed_again() -> None:
     assert version("thing") == "1"
 
 
+@pytest.mark.rest
+def test_files_with_other_packages_keep_what_is_installed() -> None:
+    """Several files are installed at once, and neither `make up` nor `make words` makes the other install again."""
+    first, other, newer = package("thing"), package("other"), package("thing", 2)
+    for name, pins in {"up.txt": first, "words.txt": other, "newer.txt": newer}.items():
+        Path(name).write_text(pins)
+    assert bootstrap.install("up.txt", "words.txt")
+    assert (version("thing"), version("other")) == ("1", "1")
+    assert not bootstrap.install("up.txt")
+    assert bootstrap.install("newer.txt")
+    assert not bootstrap.install("words.txt"), "still installed"
+    assert bootstrap.install("up.txt", "words.txt")
+    assert version("thing") == "1"
+
+
 def fits(text: str) -> bool:
     """Return True if no line is longer than 80 columns."""
     return all(len(line) <= 80 for line in text.splitlines())
