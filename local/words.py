@@ -34,7 +34,7 @@ def steps(count: int) -> Iterator[tuple[str, list[str]]]:
     yield "Load", ["-m", "examples.words.fill", str(count)]
     yield "Index", ["-m", "seed", "index", "build"]
     for words in SUMS:
-        yield "Query", ["-m", "examples.words.ask", words]
+        yield "Query", ["-m", "seed", "query", "--sum", words, "--key", "word", "-k", "3"]
     yield "Picture", ["-m", "examples.words.picture", str(PICTURES.relative_to(ROOT))]
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from pgvector_seed.data.all_vectors import StoredVectors
 from pgvector_seed.data.block import Array
 from pgvector_seed.data.bounds import Bounds, bounds_for
-from pgvector_seed.data.all_vectors import StoredVectors
 
 PRODUCTS = 4 << 20  # computed at once
 VECTOR_BYTES = 32 << 20  # of the stored vectors in memory at once

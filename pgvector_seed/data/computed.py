@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from psycopg import RawCursor, sql
 
+from pgvector_seed.data.all_vectors import UnequalError, as_array, stored_vectors
 from pgvector_seed.data.bounds import OutOfRangeError
 from pgvector_seed.data.candidates import Candidates, Row, rows_at_once
 from pgvector_seed.data.query_vector import QueryVector
 from pgvector_seed.data.search import Search
-from pgvector_seed.data.all_vectors import UnequalError, as_array, stored_vectors
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.sessions import Progress
 

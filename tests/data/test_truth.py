@@ -12,10 +12,10 @@ from psycopg import sql
 
 from local.binaries import INSTALLED
 from local.server import Server
+from pgvector_seed.data.all_vectors import StoredVectors
 from pgvector_seed.data.candidates import Candidates
 from pgvector_seed.data.query_vector import query_vector
 from pgvector_seed.data.search import Question, find_search
-from pgvector_seed.data.all_vectors import StoredVectors
 from pgvector_seed.data.truth import true_distances
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.vectors.exact import exact_distances
