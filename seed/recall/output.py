@@ -16,10 +16,7 @@ from pgvector_seed.data.tuning import Level, Subject, Tuning, remedy_of
 from .data import missed
 
 _TERMINAL_SECONDS, _LINE_SECONDS = 0.2, 5.0  # between two reports
-_ABOUT_STORED = (
-    "HNSW finds stored vectors more easily than new ones.",
-    "Check the value with your own questions: --file FILE",
-)
+_ABOUT_QUERIES = ("The queries lie near stored vectors; yours may need another value: --file FILE",)
 _HEADS = ("recall", " 99 % interval", "worst", "p50 ms", "p95 ms", "p99 ms", "queries/s")
 
 
@@ -133,13 +130,13 @@ def _recommendation(tuning: Tuning, level: Level, data: dict[str, Any]) -> list[
         f"{setting_name('readerSettings')}: {{{pairs}}}",
         "",
         *data["sql"],
-        *(["", *_ABOUT_STORED] if _is_biased(tuning) else []),
+        *(["", *_ABOUT_QUERIES] if _are_made(tuning) else []),
     ]
 
 
-def _is_biased(tuning: Tuning) -> bool:
-    """Return True if the graph has links from the queries to their neighbors."""
-    return tuning.subject.index.method == "hnsw" and not tuning.subject.from_file
+def _are_made(tuning: Tuning) -> bool:
+    """Return True if the queries were made from stored vectors."""
+    return not tuning.subject.from_file
 
 
 def _confirming(tuning: Tuning, level: Level) -> str:

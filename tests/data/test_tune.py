@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pgvector import Vector
 
 from local.binaries import INSTALLED
 from local.server import Server
 from pgvector_seed.common.errors import InputError, WrongResultError
-from pgvector_seed.data.search import Question
+from pgvector_seed.data.search import Question, find_search
 from pgvector_seed.data.tune import tune
 from pgvector_seed.data.tuning import Aim, Level, Subject, Tuning
+from pgvector_seed.data.tuning_queries import stored_queries
 from pgvector_seed.postgres.connection import Connection, connect
+from pgvector_seed.vectors.exact import exact_distances
 from tests.conftest import TEMPLATE, ask, conninfo
 from tests.data.helpers import Array, save, vectors, write_jsonl
 
@@ -131,6 +135,22 @@ def test_the_recall_is_the_one_of_a_count_by_hand(session: Connection, tmp_path:
     halves = tuning.levels[3].measured.recall
     assert min(shares) <= halves.mean <= 1
     assert abs(halves.mean - float(np.mean(shares))) < 0.2
+
+
+def test_a_query_is_a_stored_vector_moved_among_its_neighbors(session: Connection) -> None:
+    """It is none of the table's, and as near to them as they are to each other; identical vectors are not moved."""
+    nearest_of_stored, nearest_of_queries = [], []
+    with session.transaction():
+        search = find_search(session, Question("items"))
+        for query in stored_queries(session, search, 30):
+            text = Vector.from_binary(query.vector.data).to_text()
+            nearest_of_queries.append(exact_distances(session, search.column, text, 1)[0])
+            (row,) = session.execute("SELECT embedding::text FROM items ORDER BY embedding <-> %s LIMIT 1", (text,))
+            nearest_of_stored.append(exact_distances(session, search.column, row[0], 2)[1])
+        same = stored_queries(session, find_search(session, Question("equal")), 30)
+    assert min(nearest_of_queries) > 0
+    assert statistics.median(nearest_of_queries) < 3 * statistics.median(nearest_of_stored)
+    assert {tuple(Vector.from_binary(query.vector.data).to_list()) for query in same} == {(1, 2, 3)}
 
 
 def test_ivfflat_is_tuned_by_its_probes(session: Connection) -> None:

@@ -78,12 +78,12 @@ def test_the_table_and_the_recommendation(shared: str, tmp_path: Path) -> None:
     assert lines[0] == 'recall@10 of public."My items" (v), l2'
     assert lines[2] == "60 queries: 30 choose, 30 confirm; target 0.5"
     assert "ef_search  recall   99 % interval  worst  p50 ms  p95 ms  p99 ms  queries/s" in lines
-    assert max(map(len, [*lines[:-5], *lines[-3:]])) <= 80
+    assert max(map(len, [*lines[:-4], *lines[-2:]])) <= 80
     value = re.search(r"^Recommended: hnsw.ef_search = (\d+)$", output, re.MULTILINE)
     assert value is not None, output
     assert "Confirmed by 30 other queries: 0." in output
     assert f"readerSettings: {{hnsw.ef_search: {value[1]}, hnsw.iterative_scan: strict_order}}" in lines
-    for statement in lines[-5:-3]:
+    for statement in lines[-4:-2]:
         ask(shared, statement)
     shown = ask(shared, "SELECT setconfig FROM pg_db_role_setting")
     ask(shared, "ALTER DATABASE recall RESET ALL")
