@@ -30,6 +30,12 @@ PARTED_CONTRACT = {
     "name": "public.parted",
     "indexes": [{"name": "parted_hnsw", "method": "hnsw", "parameters": {"m": 16}}],
 }
+# A row that the index of the ids does not have.
+UNSEEN = """
+UPDATE pg_index SET indisready = false WHERE indexrelid = 'items_pkey'::regclass;
+INSERT INTO items (id, label, embedding) {0} FROM items WHERE id = 7;
+UPDATE pg_index SET indisready = true WHERE indexrelid = 'items_pkey'::regclass
+"""
 # Keys of an index other than the column, and what the contract has for them.
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "a-cast": ("CAST(embedding AS halfvec(32)) halfvec_cosine_ops", {"as": "halfvec"}),
@@ -106,10 +112,33 @@ OWN = [
         table={"indexes": None, "dimensions": None},
     ),
     Fault("ids-not-unique", "ALTER TABLE items DROP CONSTRAINT items_pkey", ("column",)),
+    Fault("ids-twice-although-an-index-says-unique", UNSEEN.format("SELECT id, label, embedding"), ("column",)),
+    Fault(
+        "child-of-a-child",
+        "CREATE TABLE items_old () INHERITS (items); CREATE TABLE items_older () INHERITS (items_old); "
+        "ALTER TABLE items_old OWNER TO items_owner; ALTER TABLE items_older OWNER TO items_owner",
+        ("table",),
+    ),
+    Fault("table-is-itself-a-child", "CREATE TABLE labels (label text NOT NULL); ALTER TABLE items INHERIT labels"),
+    Fault(
+        "table-had-a-child",
+        "CREATE TABLE items_old () INHERITS (items); ALTER TABLE items_old NO INHERIT items",
+    ),
     Fault(
         "vectors-all-the-same",
         "UPDATE items SET embedding = (SELECT embedding FROM items WHERE id = 1); VACUUM ANALYZE items",
         ("vectors",),
+    ),
+    Fault(
+        "vectors-a-few-the-same",
+        "UPDATE items SET embedding = array_fill(0.1, ARRAY[32])::vector WHERE id % 12 = 0; "
+        "SELECT pg_stat_force_next_flush(); VACUUM (FULL, ANALYZE) items",
+    ),
+    Fault(
+        "vectors-the-same-in-a-few-rows",
+        "DELETE FROM items WHERE id > 12; UPDATE items SET embedding = (SELECT embedding FROM items WHERE id = 1) "
+        "WHERE id < 7; SELECT pg_stat_force_next_flush(); VACUUM (FULL, ANALYZE) items",
+        table={"rows": 12},
     ),
     Fault(
         "vectors-in-a-wrong-byte-order",
@@ -132,6 +161,7 @@ OWN = [
         "ALTER SEQUENCE items_id_seq MAXVALUE 5000",
         ("sequence",),
     ),
+    Fault("sequence-is-unlogged", "ALTER SEQUENCE items_id_seq SET UNLOGGED", ("sequence",)),
     Fault(
         "sequence-of-another-table",
         "CREATE SEQUENCE loose; GRANT USAGE ON loose TO items_writer; "
@@ -565,7 +595,9 @@ FIXED_BY_REMEDY = {
     "reader-not-let-into-the-schema",
     "reader-reads-everything",
     "reader-updates-a-column",
+    "child-of-a-child",
     "sequence-at-its-end",
+    "sequence-is-unlogged",
     "sequence-of-another-table",
     "sequence-that-begins-again",
     "setting-missing",

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from pgvector_seed.common.text import counted
 from pgvector_seed.vectors.column import VectorColumn
+from pgvector_seed.vectors.queries import sample_percentage
 
 from ..context import Context
 from ..model import Check, Fault, Outcome, failed_with, not_declared, passed
@@ -19,17 +20,26 @@ from ..sampling import scan_or_sample
 _SMALLEST = 1e-7
 _LARGEST = {"vector": 1e10, "sparsevec": 1e10, "halfvec": 4096.0}
 _MANY = 10  # fewer rows may well have equal vectors
+_COPIES = 0.1  # the share of the rows that may have one vector
+_FEW_BITS = 32  # so many bits, or more, are seldom equal by chance
 
+# Vectors are compared by the digest of their bytes, so that each is read once.
 # OFFSET 0 keeps the planner from computing the size once for each use.
 _SCAN = """
+WITH digests AS (
+  SELECT pg_catalog.sha256({send}(vector)) AS digest
+  FROM (SELECT {column} AS vector FROM {table} TABLESAMPLE SYSTEM ({percent}) WHERE {column} IS NOT NULL
+        ORDER BY random() LIMIT {sampled}) AS picked)
 SELECT count(*) AS rows,
        count(*) FILTER (WHERE vector IS NULL) AS missing,
        count(*) FILTER (WHERE size = 0) AS zero,
        count(*) FILTER (WHERE size <> 0 AND NOT size BETWEEN {smallest} AND {largest}) AS odd,
-       bool_and(vector {equal} (SELECT {column} FROM {table} WHERE {column} IS NOT NULL LIMIT 1)) AS same
+       (SELECT count(*) FROM digests) AS sampled,
+       coalesce((SELECT count(*) FROM digests GROUP BY digest ORDER BY 1 DESC LIMIT 1), 0) AS copies
 FROM (SELECT {column} AS vector, {size} AS size FROM {table} {sample} OFFSET 0) AS scanned
 """
 _BLOCKS = 1000  # of a sample
+_SAMPLED = 5000  # rows whose vectors are compared
 
 
 class _Counts(NamedTuple):
@@ -37,7 +47,8 @@ class _Counts(NamedTuple):
     missing: int
     zero: int
     odd: int
-    same: bool | None
+    sampled: int
+    copies: int  # of the most frequent vector in the sampled ones
 
 
 def run(context: Context) -> Outcome:
@@ -56,7 +67,6 @@ def run(context: Context) -> Outcome:
 
 
 def _scan(context: Context, column: VectorColumn, sample: sql.Composable) -> _Counts:
-    equal = sql.SQL("OPERATOR({}.=)").format(sql.Identifier("pg_catalog" if column.type == "bit" else column.extension))
     scale = (context.catalog_column.modifier if context.catalog_column and column.type != "sparsevec" else 1) ** 0.5
     statement = sql.SQL(_SCAN).format(
         smallest=sql.Literal(_SMALLEST * scale),
@@ -64,8 +74,10 @@ def _scan(context: Context, column: VectorColumn, sample: sql.Composable) -> _Co
         column=sql.Identifier(column.name),
         table=column.relation,
         size=column.size,
-        equal=equal,
         sample=sample,
+        send=sql.Identifier("pg_catalog" if column.type == "bit" else column.extension, f"{column.type}_send"),
+        percent=sql.Literal(sample_percentage(context.size_in_bytes)),
+        sampled=sql.Literal(_SAMPLED),
     )
     row = context.connection.execute(statement).fetchone()
     assert row is not None
@@ -94,13 +106,22 @@ def _faults(counts: _Counts, column: VectorColumn, note: str) -> Iterator[Fault]
             f"{counts.odd:,} of {counts.rows:,} rows with elements that no embedding has (a wrong byte order?){note}",
             f"-- Load these rows again from the right bytes. To find the largest:\n{order.as_string()}",
         )
-    if counts.same and counts.rows - counts.missing >= _MANY:
-        yield Fault(f"all {counts.rows:,} vectors are equal{note}", "Embed the rows again, and load the new vectors.")
+    few_bits = column.type == "bit" and column.dimensions < _FEW_BITS
+    allowed = counts.sampled - 1 if few_bits else _COPIES * counts.sampled
+    if counts.copies >= _MANY and counts.copies > allowed:
+        yield _copies(column, f"one vector in {counts.copies:,} of {counts.sampled:,} rows{note}")
+
+
+def _copies(column: VectorColumn, message: str) -> Fault:
+    group = sql.SQL("SELECT {0}, count(*) FROM {1} GROUP BY {0} ORDER BY 2 DESC LIMIT 1;")
+    query = group.format(sql.Identifier(column.name), column.relation).as_string()
+    return Fault(message, f"-- Embed the rows of this vector again, and load the new vectors. To find it:\n{query}")
 
 
 CHECK = Check(
     "vectors",
-    "vectors are missing, zero with the cosine metric, all equal, or out of range (as after a wrong byte order)",
+    "vectors are missing, zero with the cosine metric, one of them in more than a tenth of the rows, or out of range "
+    "(as after a wrong byte order)",
     run,
     after=("extension", "table", "column"),
 )
