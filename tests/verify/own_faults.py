@@ -36,6 +36,9 @@ UPDATE pg_index SET indisready = false WHERE indexrelid = 'items_pkey'::regclass
 INSERT INTO items (id, label, embedding) {0} FROM items WHERE id = 7;
 UPDATE pg_index SET indisready = true WHERE indexrelid = 'items_pkey'::regclass
 """
+SCHEMA_OF_A_PARTITION = (
+    PARTITIONED + "CREATE SCHEMA inside AUTHORIZATION {0}; ALTER TABLE parted_0 SET SCHEMA inside; ANALYZE parted"
+)
 # Keys of an index other than the column, and what the contract has for them.
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "a-cast": ("CAST(embedding AS halfvec(32)) halfvec_cosine_ops", {"as": "halfvec"}),
@@ -506,6 +509,80 @@ OWN = [
         ("roles",),
         table=PARTED_CONTRACT,
     ),
+    Fault(
+        "reader-owns-the-schema-of-a-partition",
+        SCHEMA_OF_A_PARTITION.format("items_reader"),
+        ("roles",),
+        table=PARTED_CONTRACT,
+    ),
+    Fault("partition-in-a-closed-schema", SCHEMA_OF_A_PARTITION.format("items_owner"), table=PARTED_CONTRACT),
+    Fault(
+        "reader-owns-the-sequence-behind-a-default",
+        "CREATE SEQUENCE own; SELECT setval('own', 5000); GRANT USAGE ON own TO items_writer; "
+        "ALTER TABLE items ALTER id DROP IDENTITY, ALTER id SET DEFAULT nextval('own'); "
+        "ALTER SEQUENCE own OWNER TO items_reader",
+        ("roles",),
+    ),
+    Fault(
+        "writer-owns-the-index",
+        "UPDATE pg_class SET relowner = 'items_writer'::regrole WHERE relname = 'items_embedding_hnsw'",
+        ("roles",),
+    ),
+    Fault(
+        "writer-owns-the-function-of-the-operator",
+        "ALTER FUNCTION cosine_distance(vector, vector) OWNER TO items_writer",
+        ("roles",),
+    ),
+    Fault("reader-owns-the-type", "ALTER TYPE vector OWNER TO items_reader", ("roles",)),
+    Fault(
+        "reader-may-alter-the-server",
+        "GRANT ALTER SYSTEM ON PARAMETER enable_indexscan TO items_reader",
+        ("roles",),
+        undo="REVOKE ALTER SYSTEM ON PARAMETER enable_indexscan FROM items_reader",
+    ),
+    Fault(
+        "everybody-may-alter-the-server",
+        "GRANT ALTER SYSTEM ON PARAMETER session_preload_libraries TO PUBLIC",
+        ("roles",),
+        undo="REVOKE ALTER SYSTEM ON PARAMETER session_preload_libraries FROM PUBLIC",
+    ),
+    Fault(
+        "reader-may-set-a-parameter",
+        "GRANT SET ON PARAMETER log_min_duration_statement TO items_reader",
+        undo="REVOKE SET ON PARAMETER log_min_duration_statement FROM items_reader",
+    ),
+    Fault(
+        "reader-becomes-another-by-a-setting",
+        "CREATE ROLE readers; GRANT SELECT ON items TO readers; GRANT USAGE ON SCHEMA public TO readers; "
+        "GRANT readers TO items_reader; ALTER ROLE items_reader SET role = readers",
+        ("roles",),
+        undo="ALTER ROLE items_reader RESET role; DROP OWNED BY readers; DROP ROLE readers",
+    ),
+    Fault(
+        "everybody-becomes-the-owner-in-this-database",
+        HERE.format("SET session_authorization = items_owner"),
+        ("roles",),
+    ),
+    Fault(
+        "reader-is-itself-by-a-setting",
+        "ALTER ROLE items_reader SET role = items_reader",
+        undo="ALTER ROLE items_reader RESET role",
+    ),
+    Fault(
+        "rights-by-groups-three-deep",
+        "CREATE ROLE inner_group; CREATE ROLE middle_group; CREATE ROLE outer_group; "
+        "GRANT inner_group TO middle_group; GRANT middle_group TO outer_group; GRANT outer_group TO items_reader; "
+        "REVOKE ALL ON items FROM items_reader; GRANT SELECT ON items TO inner_group",
+        undo="DROP OWNED BY inner_group; DROP ROLE inner_group, middle_group, outer_group",
+    ),
+    Fault(
+        "ownership-by-groups-three-deep",
+        "CREATE ROLE inner_group; CREATE ROLE middle_group; CREATE ROLE outer_group; "
+        "GRANT inner_group TO middle_group; GRANT middle_group TO outer_group; GRANT outer_group TO items_reader; "
+        "GRANT CREATE ON SCHEMA public TO inner_group",
+        ("roles",),
+        undo="DROP OWNED BY inner_group; DROP ROLE inner_group, middle_group, outer_group",
+    ),
     Fault("reader-moves-the-sequence", "GRANT UPDATE ON SEQUENCE items_id_seq TO items_reader", ("roles",)),
     Fault("reader-sees-the-sequence", "GRANT SELECT ON SEQUENCE items_id_seq TO items_reader"),
     Fault("reader-hands-on-a-column", "GRANT SELECT (id) ON items TO items_reader WITH GRANT OPTION", ("roles",)),
@@ -592,6 +669,15 @@ FIXED_BY_REMEDY = {
     "reader-hands-on-a-column",
     "reader-may-create-databases",
     "reader-moves-the-sequence",
+    "reader-becomes-another-by-a-setting",
+    "reader-may-alter-the-server",
+    "reader-owns-the-schema-of-a-partition",
+    "reader-owns-the-sequence-behind-a-default",
+    "reader-owns-the-type",
+    "everybody-becomes-the-owner-in-this-database",
+    "everybody-may-alter-the-server",
+    "ownership-by-groups-three-deep",
+    "writer-owns-the-function-of-the-operator",
     "reader-not-let-into-the-schema",
     "reader-reads-everything",
     "reader-updates-a-column",
