@@ -36,6 +36,20 @@ UPDATE pg_index SET indisready = false WHERE indexrelid = 'items_pkey'::regclass
 INSERT INTO items (id, label, embedding) {0} FROM items WHERE id = 7;
 UPDATE pg_index SET indisready = true WHERE indexrelid = 'items_pkey'::regclass
 """
+WITHOUT_DIMENSIONS = "DROP INDEX items_embedding_hnsw; ALTER TABLE items ALTER embedding TYPE vector; ANALYZE items"
+REWRITTEN = "; SELECT pg_stat_force_next_flush(); VACUUM (FULL, ANALYZE) items"
+MISSING = (
+    "ALTER TABLE items ALTER embedding DROP NOT NULL; UPDATE items SET embedding = NULL WHERE id % 20 = 0" + REWRITTEN
+)
+NORMALIZED = "UPDATE items SET embedding = l2_normalize(embedding)" + REWRITTEN
+FRESH = """
+ALTER TABLE items ADD embedded_at timestamptz DEFAULT now(), ADD updated_at timestamptz DEFAULT now(),
+                  ADD model text DEFAULT 'small';
+"""
+FRESH_AND_MODEL = {
+    "fresh": {"embedded": "embedded_at", "updated": "updated_at"},
+    "model": {"name": "small", "column": "model"},
+}
 SCHEMA_OF_A_PARTITION = (
     PARTITIONED + "CREATE SCHEMA inside AUTHORIZATION {0}; ALTER TABLE parted_0 SET SCHEMA inside; ANALYZE parted"
 )
@@ -108,12 +122,8 @@ OWN = [
     Fault("table-is-a-view", "ALTER TABLE items RENAME TO kept; CREATE VIEW items AS SELECT * FROM kept", ("table",)),
     Fault("table-is-unlogged", "ALTER TABLE items SET UNLOGGED", ("table",)),
     Fault("column-renamed", "ALTER TABLE items RENAME embedding TO vectors", ("column",)),
-    Fault(
-        "dimensions-not-said",
-        "DROP INDEX items_embedding_hnsw; ALTER TABLE items ALTER embedding TYPE vector; ANALYZE items",
-        ("column",),
-        table={"indexes": None, "dimensions": None},
-    ),
+    Fault("dimensions-not-said", WITHOUT_DIMENSIONS, table={"indexes": None, "dimensions": None}),
+    Fault("dimensions-not-said-but-declared", WITHOUT_DIMENSIONS, ("column",), table={"indexes": None}),
     Fault("ids-not-unique", "ALTER TABLE items DROP CONSTRAINT items_pkey", ("column",)),
     Fault("ids-twice-although-an-index-says-unique", UNSEEN.format("SELECT id, label, embedding"), ("column",)),
     Fault(
@@ -131,6 +141,60 @@ OWN = [
         "vectors-all-the-same",
         "UPDATE items SET embedding = (SELECT embedding FROM items WHERE id = 1); VACUUM ANALYZE items",
         ("vectors",),
+    ),
+    Fault("vectors-missing-as-declared", MISSING, table={"missing": 0.1}),
+    Fault("vectors-missing-more-than-declared", MISSING, ("vectors",), table={"missing": 0.04}),
+    Fault("vectors-not-normalized", "", ("vectors",), table={"normalized": True}),
+    Fault("vectors-need-not-be-normalized", "", table={"normalized": False}),
+    Fault("vectors-normalized", NORMALIZED, table={"normalized": True}),
+    Fault(
+        "vectors-normalized-but-one",
+        NORMALIZED + "; UPDATE items SET embedding = array_fill(0.178, ARRAY[32])::vector WHERE id = 7",
+        ("vectors",),
+        table={"normalized": True},
+    ),
+    Fault(
+        "vectors-normalized-in-half-precision",
+        "CREATE TABLE halves AS SELECT id, label, l2_normalize(embedding)::halfvec(32) AS embedding FROM items; "
+        "ALTER TABLE halves ADD PRIMARY KEY (id); ANALYZE halves;" + GRANTS.format("halves"),
+        table={"name": "public.halves", "type": "halfvec", "normalized": True, "indexes": None, "recall": None},
+    ),
+    Fault("vectors-fresh", FRESH, table=FRESH_AND_MODEL),
+    Fault(
+        "vectors-fresh-with-a-trigger",
+        FRESH + "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN NEW.updated_at := now(); RETURN NEW; END $$; "
+        "CREATE TRIGGER touched BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION touch(); "
+        "UPDATE items SET label = 'new', embedding = embedding, embedded_at = now() WHERE id < 9",
+        table=FRESH_AND_MODEL,
+    ),
+    Fault(
+        "vectors-older-than-their-text",
+        FRESH + "UPDATE items SET label = 'new', updated_at = now() + interval '1 ms' WHERE id = 7",
+        ("vectors",),
+        table=FRESH_AND_MODEL,
+    ),
+    Fault(
+        "vectors-of-an-unknown-time",
+        FRESH + "UPDATE items SET embedded_at = NULL WHERE id = 7",
+        ("vectors",),
+        table=FRESH_AND_MODEL,
+    ),
+    Fault(
+        "vectors-of-another-model",
+        FRESH + "UPDATE items SET model = 'large' WHERE id = 7",
+        ("vectors",),
+        table=FRESH_AND_MODEL,
+    ),
+    Fault(
+        "vectors-of-no-model", FRESH + "UPDATE items SET model = NULL WHERE id = 7", ("vectors",), table=FRESH_AND_MODEL
+    ),
+    Fault("vectors-without-the-columns-of-the-keys", "", ("vectors",), table=FRESH_AND_MODEL),
+    Fault("published", "CREATE PUBLICATION answers FOR TABLE items"),
+    Fault(
+        "column-generated",
+        "ALTER TABLE items ADD words tsvector GENERATED ALWAYS AS (to_tsvector('english', label)) STORED; "
+        "ANALYZE items",
     ),
     Fault(
         "vectors-a-few-the-same",

@@ -9,6 +9,7 @@ from pgvector_seed.postgres.catalog import Column
 from ..context import Context, NotAllowedError
 from ..deadline import OutOfTimeError
 from ..model import Check, Fault, Outcome, failed_with, not_declared, passed
+from .dimensions import dimensions_of_rows
 from .ids import id_faults
 from .retype import retype_remedy
 from .table import SEE_MIGRATIONS
@@ -30,7 +31,11 @@ def run(context: Context) -> Outcome:
     if faults:
         return failed_with(expected, faults)
     column = context.catalog_column
-    parts = [f"{table.vector} {_type(column)}" if column else None, f"unique {table.id}" if table.id else None, *notes]
+    parts = [
+        f"{table.vector} {_type(column)}{dimensions_of_rows(context)}" if column else None,
+        f"unique {table.id}" if table.id else None,
+        *notes,
+    ]
     return passed(", ".join(filter(None, parts)), expected)
 
 
@@ -38,7 +43,7 @@ def _expected_vector(context: Context) -> str | None:
     table = context.declared
     if table.vector is None:
         return None
-    dimensions = f"({table.dimensions})" if table.dimensions else "" if table.type else "with its dimensions"
+    dimensions = f"({table.dimensions})" if table.dimensions else ""
     return " ".join(filter(None, [table.vector, f"{table.type or ''}{dimensions}"]))
 
 
@@ -55,8 +60,8 @@ def _vector_faults(context: Context) -> Iterator[Fault]:
         return
     other_type = table.type not in (None, column.type)
     other_schema = column.type_schema not in (_type_schema(context, column), None)
-    if other_type or other_schema or column.modifier <= 0 or table.dimensions not in (None, column.modifier):
-        yield Fault(f"{table.vector} is {_type(column)}", retype_remedy(context, column))
+    if other_type or other_schema or table.dimensions not in (None, column.modifier):
+        yield Fault(f"{table.vector} is {_type(column)}{dimensions_of_rows(context)}", retype_remedy(context, column))
 
 
 def _type_schema(context: Context, column: Column) -> str | None:
