@@ -50,6 +50,25 @@ FRESH_AND_MODEL = {
     "fresh": {"embedded": "embedded_at", "updated": "updated_at"},
     "model": {"name": "small", "column": "model"},
 }
+TOUCHED = """
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.label := 'touched'; RETURN NEW; END $$;
+CREATE TRIGGER touched BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION touch();
+"""
+OF_A_DEFAULT = """
+CREATE ROLE makers; CREATE FUNCTION label() RETURNS text LANGUAGE sql RETURN 'new';
+ALTER FUNCTION label() OWNER TO makers;
+ALTER TABLE items ALTER label SET DEFAULT label();
+"""
+BY_LABEL = (
+    "CREATE TABLE by_label (id bigint, label text, embedding vector(32) NOT NULL, PRIMARY KEY (id, label)) "
+    "PARTITION BY HASH (label); "
+    "CREATE TABLE by_label_0 PARTITION OF by_label FOR VALUES WITH (MODULUS 2, REMAINDER 0); "
+    "CREATE TABLE by_label_1 PARTITION OF by_label FOR VALUES WITH (MODULUS 2, REMAINDER 1);"
+    + FILL.format("by_label")
+    + HNSW.format("by_label", "by_label_hnsw")
+    + GRANTS.format("by_label")
+)
+BY_LABEL_CONTRACT = {"name": "public.by_label", "indexes": [{"name": "by_label_hnsw", "method": "hnsw"}]}
 SCHEMA_OF_A_PARTITION = (
     PARTITIONED + "CREATE SCHEMA inside AUTHORIZATION {0}; ALTER TABLE parted_0 SET SCHEMA inside; ANALYZE parted"
 )
@@ -132,6 +151,19 @@ OWN = [
         "ALTER TABLE items_old OWNER TO items_owner; ALTER TABLE items_older OWNER TO items_owner",
         ("table",),
     ),
+    Fault(
+        "child-on-another-server",
+        "CREATE FOREIGN DATA WRAPPER nowhere; CREATE SERVER nowhere FOREIGN DATA WRAPPER nowhere; "
+        "CREATE FOREIGN TABLE items_old () INHERITS (items) SERVER nowhere",
+        ("table",),
+    ),
+    Fault(
+        "ids-twice-in-two-partitions",
+        BY_LABEL + "UPDATE by_label SET id = 2 WHERE id = 1",
+        ("column",),
+        table=BY_LABEL_CONTRACT,
+    ),
+    Fault("ids-once-in-two-partitions", BY_LABEL, table=BY_LABEL_CONTRACT),
     Fault("table-is-itself-a-child", "CREATE TABLE labels (label text NOT NULL); ALTER TABLE items INHERIT labels"),
     Fault(
         "table-had-a-child",
@@ -195,6 +227,20 @@ OWN = [
         "column-generated",
         "ALTER TABLE items ADD words tsvector GENERATED ALWAYS AS (to_tsvector('english', label)) STORED; "
         "ANALYZE items",
+    ),
+    Fault(
+        "vectors-of-the-last-load-the-same",
+        "UPDATE items SET embedding = array_fill(0.1, ARRAY[32])::vector WHERE id > 4400" + REWRITTEN,
+        ("vectors",),
+    ),
+    Fault(
+        "vectors-the-same-in-a-tenth",
+        "UPDATE items SET embedding = array_fill(0.1, ARRAY[32])::vector WHERE id > 4500" + REWRITTEN,
+    ),
+    Fault(
+        "vectors-of-a-padded-model",
+        FRESH + "ALTER TABLE items ALTER model TYPE char(20); ANALYZE items",
+        table=FRESH_AND_MODEL,
     ),
     Fault(
         "vectors-a-few-the-same",
@@ -647,6 +693,51 @@ OWN = [
         ("roles",),
         undo="DROP OWNED BY inner_group; DROP ROLE inner_group, middle_group, outer_group",
     ),
+    Fault("reader-owns-the-database", HERE.format("OWNER TO items_reader"), ("roles",)),
+    Fault(
+        "reader-owns-the-operator-class",
+        "ALTER OPERATOR CLASS vector_cosine_ops USING hnsw OWNER TO items_reader",
+        ("roles",),
+    ),
+    Fault(
+        "writer-owns-the-function-of-a-trigger",
+        TOUCHED + "ALTER FUNCTION touch() OWNER TO items_writer",
+        ("roles",),
+    ),
+    Fault("owner-owns-the-function-of-a-trigger", TOUCHED + "ALTER FUNCTION touch() OWNER TO items_owner"),
+    Fault(
+        "writer-may-become-the-owner-of-the-function-of-a-default",
+        OF_A_DEFAULT + "GRANT makers TO items_writer WITH INHERIT FALSE, SET TRUE",
+        ("roles",),
+        undo="DROP OWNED BY makers CASCADE; DROP ROLE makers",
+    ),
+    Fault(
+        "writer-is-only-named-among-the-owners-of-a-function",
+        OF_A_DEFAULT + "GRANT makers TO items_writer WITH INHERIT FALSE, SET FALSE",
+        undo="DROP OWNED BY makers CASCADE; DROP ROLE makers",
+    ),
+    Fault(
+        "writer-may-alter-the-server-as-a-member",
+        "CREATE ROLE tuners; GRANT ALTER SYSTEM ON PARAMETER work_mem TO tuners; GRANT tuners TO items_writer",
+        ("roles",),
+        undo="DROP OWNED BY tuners; DROP ROLE tuners",
+    ),
+    Fault(
+        "others-may-alter-the-server",
+        "CREATE ROLE tuners; GRANT ALTER SYSTEM ON PARAMETER work_mem TO tuners",
+        undo="DROP OWNED BY tuners; DROP ROLE tuners",
+    ),
+    Fault(
+        "writer-becomes-the-owner-in-this-database",
+        "DO $$ BEGIN EXECUTE format('ALTER ROLE items_writer IN DATABASE %I SET role = items_owner', "
+        "current_database()); END $$",
+        ("roles",),
+    ),
+    Fault(
+        "writer-becomes-the-owner-in-another-database",
+        "ALTER ROLE items_writer IN DATABASE postgres SET role = items_owner",
+        undo="ALTER ROLE items_writer IN DATABASE postgres RESET role",
+    ),
     Fault("reader-moves-the-sequence", "GRANT UPDATE ON SEQUENCE items_id_seq TO items_reader", ("roles",)),
     Fault("reader-sees-the-sequence", "GRANT SELECT ON SEQUENCE items_id_seq TO items_reader"),
     Fault("reader-hands-on-a-column", "GRANT SELECT (id) ON items TO items_reader WITH GRANT OPTION", ("roles",)),
@@ -733,6 +824,13 @@ FIXED_BY_REMEDY = {
     "reader-hands-on-a-column",
     "reader-may-create-databases",
     "reader-moves-the-sequence",
+    "child-on-another-server",
+    "reader-owns-the-database",
+    "reader-owns-the-operator-class",
+    "writer-becomes-the-owner-in-this-database",
+    "writer-may-alter-the-server-as-a-member",
+    "writer-may-become-the-owner-of-the-function-of-a-default",
+    "writer-owns-the-function-of-a-trigger",
     "reader-becomes-another-by-a-setting",
     "reader-may-alter-the-server",
     "reader-owns-the-schema-of-a-partition",

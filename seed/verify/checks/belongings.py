@@ -59,6 +59,10 @@ objects (kind, name, owner, attribute, acl) AS (
   SELECT 'OPERATOR', oid::regoperator::text, oprowner, NULL, NULL FROM pg_operator
   WHERE oid IN (SELECT objid FROM members WHERE classid = 'pg_operator'::regclass)
   UNION ALL
+  SELECT 'OPERATOR CLASS', format('%%I.%%I USING %%I', n.nspname, o.opcname, a.amname), opcowner, NULL, NULL
+  FROM pg_opclass o JOIN pg_namespace n ON n.oid = o.opcnamespace JOIN pg_am a ON a.oid = o.opcmethod
+  WHERE o.oid IN (SELECT objid FROM members WHERE classid = 'pg_opclass'::regclass)
+  UNION ALL
   SELECT 'PARAMETER', parname, NULL, NULL, paracl FROM pg_parameter_acl)
 """
 # The role itself first, then the roles that it inherits from, can SET ROLE to, or can grant itself. Superusers need no

@@ -37,7 +37,7 @@ SELECT {id} FROM {table} WHERE {id} IS NOT NULL{condition} GROUP BY {id} HAVING 
 # All copies of an id are in one class.
 _CLASSES = 64
 _ONE_CLASS = f" AND hashtext(CAST({{id}} AS text)) & {_CLASSES - 1} = 0"
-_SHARE_OF_TIME = 0.05  # of the time left, for each of the two tries
+_SHARE_OF_TIME = 0.02  # of the time left, for each of the two tries
 
 _FIND = """
 -- Give these rows other ids, or delete them. To find them:

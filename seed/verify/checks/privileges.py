@@ -28,6 +28,7 @@ _TAKEN = {
     "FUNCTION": _AS_SUPERUSER,
     "TYPE": _AS_SUPERUSER,
     "OPERATOR": _AS_SUPERUSER,
+    "OPERATOR CLASS": _AS_SUPERUSER,
     "EXTENSION": "REASSIGN OWNED BY {role} TO CURRENT_USER; -- as a superuser",
     "INDEX": "DROP INDEX {name}; -- then create it again as the owner of the table",
 }
