@@ -37,7 +37,8 @@ SELECT {id} FROM {table} WHERE {id} IS NOT NULL{condition} GROUP BY {id} HAVING 
 # All copies of an id are in one class.
 _CLASSES = 64
 _ONE_CLASS = f" AND hashtext(CAST({{id}} AS text)) & {_CLASSES - 1} = 0"
-_SHARE_OF_TIME = 0.02  # of the time left, for each of the two tries
+_SHARE_OF_TIME = 0.02  # of the time left, for each of the two tries; without an index on the ids alone:
+_SHARE_WITHOUT_INDEX = 0.2
 
 _FIND = """
 -- Give these rows other ids, or delete them. To find them:
@@ -68,7 +69,7 @@ def id_faults(context: Context, notes: list[str]) -> Iterator[Fault]:
     yield from _null_ids(context, column, names)
     if is_unique == (False,):
         context.require_all_rows(name)
-        yield from _duplicates(context, notes, names, context.lock_seconds)
+        yield from _duplicates(context, notes, names, context.lock_seconds, _SHARE_WITHOUT_INDEX)
     elif is_unique == (True,):
         yield from _duplicates_beside_an_index(context, notes, names)
 
@@ -89,18 +90,18 @@ def _duplicates_beside_an_index(
     """Read the ids if that is possible now: the index is the evidence otherwise."""
     try:
         context.require_all_rows(context.declared.id)
-        yield from _duplicates(context, notes, names, lock_seconds=0.001)
+        yield from _duplicates(context, notes, names, 0.001, _SHARE_OF_TIME)
     except (NotAllowedError, OutOfTimeError, errors.LockNotAvailable, errors.InsufficientPrivilege):
         notes.append("by its index: the ids were not read")
 
 
 def _duplicates(
-    context: Context, notes: list[str], names: dict[str, sql.Composable], lock_seconds: float
+    context: Context, notes: list[str], names: dict[str, sql.Composable], lock_seconds: float, share: float
 ) -> Iterator[Fault]:
     """Look for an id that is there twice in all rows; if that takes too long, in one class of the ids."""
     for condition in (sql.SQL(""), sql.SQL(_ONE_CLASS).format(**names)):
         try:
-            ids = _read(context, names, condition, lock_seconds)
+            ids = _read(context, names, condition, lock_seconds, share)
         except errors.QueryCanceled:
             continue
         if condition != sql.SQL(""):
@@ -115,12 +116,12 @@ def _duplicates(
 
 
 def _read(
-    context: Context, names: dict[str, sql.Composable], condition: sql.Composable, lock_seconds: float
+    context: Context, names: dict[str, sql.Composable], condition: sql.Composable, lock_seconds: float, share: float
 ) -> list[tuple[Any, ...]]:
     statement = sql.SQL(_DUPLICATE).format(
         **names,
         condition=condition,
-        milliseconds=max(1, int(1000 * _SHARE_OF_TIME * context.deadline.seconds_left)),
+        milliseconds=max(1, int(1000 * share * context.deadline.seconds_left)),
         lock_milliseconds=max(1, int(1000 * lock_seconds)),
         without_index=sql.SQL(_WITHOUT_INDEX).format(local=sql.SQL("LOCAL")),
     )
