@@ -11,7 +11,7 @@ import msgspec
 from pgvector_seed.common.text import did_you_mean, fault_of_text, nearest
 from pgvector_seed.infra.index_config import faults_of_index, indexes_of
 from pgvector_seed.infra.validation import path_of, remove_at, set_at, shown, with_command
-from pgvector_seed.migrate.contract import DeclaredRecall, TableDeclaration
+from pgvector_seed.migrate.contract import DeclaredFreshness, DeclaredModel, DeclaredRecall, TableDeclaration
 from pgvector_seed.vectors.metrics import OPERATORS
 
 Tables = dict[str, dict[str, Any]]
@@ -21,10 +21,19 @@ _KEYS = {
     "metric": f"one of {', '.join(OPERATORS)}",
     "rows": "an integer",
     "recall": "a map of k (an integer) and minimum (0 to 1) only",
+    "missing": "a number from 0 to 1",
+    "normalized": "true or false",
+    "fresh": "a map of embedded and updated (columns) only",
+    "model": "a map of name and column (texts) only",
     "index": "a map of method and its parameters, or a list of maps",
 }
-_EXAMPLE = {"k": "10", "minimum": "--type float 0.9"}
-_GOOD = {"k": 10, "minimum": 0.9}
+# For each key whose value is a map, its type and a valid one; and the words that set a value, if it is no text.
+_MAPS: dict[str, tuple[type[msgspec.Struct], dict[str, Any]]] = {
+    "recall": (DeclaredRecall, {"k": 10, "minimum": 0.9}),
+    "fresh": (DeclaredFreshness, {"embedded": "embedded_at", "updated": "updated_at"}),
+    "model": (DeclaredModel, {"name": "MODEL", "column": "model"}),
+}
+_EXAMPLES = {"rows": 1000, "missing": "--type float 0.1", "normalized": "true", "minimum": "--type float 0.9"}
 
 
 def read_tables(raw: str) -> tuple[Tables, list[str]]:
@@ -72,26 +81,29 @@ def declarations(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, TableDecl
 
 
 def _commands(path: str, key: str, value: Any) -> Iterator[str]:
-    """Yield the commands that make the value of a key valid, and leave the parts of a recall that are."""
-    if key == "recall":
+    """Yield the commands that make the value of a key valid, and leave the parts of a map that are."""
+    if key in _MAPS:
+        _, good = _MAPS[key]
         parts = value if isinstance(value, Mapping) else {}
         if parts is not value:
             yield remove_at(path)
-        yield from (remove_at(path_of(path, part)) for part in parts if part not in _GOOD)
-        for part, example in _EXAMPLE.items():
-            if part not in parts or not _fits("recall", {**_GOOD, part: parts[part]}):
-                yield set_at(f"{path}.{part}", example)
-    elif key == "rows":
-        yield set_at(path, 1000)
+        yield from (remove_at(path_of(path, part)) for part in parts if part not in good)
+        for part, example in good.items():
+            if part not in parts or not _fits(key, {**good, part: parts[part]}):
+                yield set_at(f"{path}.{part}", _EXAMPLES.get(part, example))
+    elif key in _EXAMPLES:
+        yield set_at(path, _EXAMPLES[key])
     else:
         metric = nearest(value, OPERATORS) if isinstance(value, str) else None
         yield set_at(path, metric or "l2")
 
 
 def _unknown_part(key: str, value: Any) -> str:
-    """Return the first unknown key of a recall, with the nearest one, or ""."""
-    parts = DeclaredRecall.__struct_fields__
-    unknown = [part for part in value if part not in parts] if key == "recall" and isinstance(value, Mapping) else []
+    """Return the first unknown key of a map, with the nearest one, or ""."""
+    if key not in _MAPS or not isinstance(value, Mapping):
+        return ""
+    parts = _MAPS[key][0].__struct_fields__
+    unknown = [part for part in value if part not in parts]
     return f"; no such key: {unknown[0]}{did_you_mean(str(unknown[0]), parts)}" if unknown else ""
 
 

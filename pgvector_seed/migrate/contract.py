@@ -101,12 +101,33 @@ class DeclaredRecall(_Part, frozen=True, kw_only=True):
     minimum: Share
 
 
+class DeclaredFreshness(_Part, frozen=True, kw_only=True):
+    """The columns with the time of a row's embedding, and with that of the last change of its text."""
+
+    embedded: Text
+    updated: Text
+
+
+class DeclaredModel(_Part, frozen=True, kw_only=True):
+    """The name of the embedding model, and the column with the name of each row's model."""
+
+    name: Text
+    column: Text
+
+
 class _TableFacts(_Part, frozen=True, kw_only=True):
-    """Facts about a table that the catalog does not have. ``rows`` is a minimum."""
+    """Facts about a table that the catalog does not have. ``rows`` is a minimum.
+
+    ``missing`` is the share of the rows that may lack a vector. ``normalized`` vectors have the length 1.
+    """
 
     metric: Text | None = None
     rows: Count | None = None
     recall: DeclaredRecall | None = None
+    missing: Share | None = None
+    normalized: bool | None = None
+    fresh: DeclaredFreshness | None = None
+    model: DeclaredModel | None = None
 
     def __post_init__(self) -> None:
         if self.metric is not None and self.metric not in OPERATORS:

@@ -28,7 +28,10 @@ ORDER BY path.place
 LIMIT 1
 """
 _RELATION = """
-SELECT c.oid, c.relkind, pg_get_userbyid(c.relowner), c.relrowsecurity
+SELECT c.oid, c.relkind, pg_get_userbyid(c.relowner), c.relrowsecurity,
+       ARRAY(SELECT format('%%I.%%I', s.nspname, t.relname)
+             FROM pg_inherits i JOIN pg_class t ON t.oid = i.inhrelid JOIN pg_namespace s ON s.oid = t.relnamespace
+             WHERE i.inhparent = c.oid AND NOT t.relispartition ORDER BY 1)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
@@ -75,12 +78,16 @@ class TableName:
 
 @dataclass(frozen=True)
 class Relation:
-    """A table, view or foreign table. ``kind`` is relkind of pg_class."""
+    """A table, view or foreign table. ``kind`` is relkind of pg_class.
+
+    ``children`` are the tables that inherit from it and are no partitions, schema-qualified and quoted.
+    """
 
     oid: int
     kind: str
     owner: str
     row_security: bool
+    children: list[str]
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ class Context:
         """The declared reader; this login if no reader is declared or the role does not exist."""
         return Reader(self.existing_role(self.contract.roles.reader))
 
-    @property
+    @cached_property
     def size_in_bytes(self) -> int:
         """The size of the table and its partitions in bytes, without TOAST and indexes."""
         return size_in_bytes(self.connection, self.leaves)

@@ -65,6 +65,37 @@ def test_a_whole_share_stays_whole() -> None:
     assert json.dumps(declared["tables"]) == '{"items": {"recall": {"k": 1, "minimum": 1}}}'
 
 
+FACTS_OF_VECTORS: dict[str, Any] = {
+    "missing": 0,
+    "normalized": True,
+    "fresh": {"embedded": "embedded_at", "updated": "updated_at"},
+    "model": {"name": "small", "column": "model"},
+}
+
+
+def test_a_declared_table_passes_its_facts_to_the_contract() -> None:
+    """The stack's keys of the vectors are the contract's, for each vector column of the table."""
+    catalogue = {"schema": "public", "tables": [{"name": "public.t", "table": "t", "vector": "v", "type": "vector"}]}
+    contract = declare(tables={"t": FACTS_OF_VECTORS}).contract("id", {}, catalogue)
+    (table,) = as_data(contract)["tables"]
+    assert table == {"name": "public.t", "vector": "v", "type": "vector", **FACTS_OF_VECTORS}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("missing", 1.5),
+        ("normalized", 1),
+        ("fresh", {"embedded": "embedded_at"}),
+        ("fresh", {**FACTS_OF_VECTORS["fresh"], "by": "hand"}),
+        ("model", {"name": "", "column": "model"}),
+    ],
+)
+def test_a_wrong_fact_of_the_vectors_is_refused_by_its_path(key: str, value: Any) -> None:
+    with pytest.raises(InputError, match=f"tables\\[0\\].{key}"):
+        convert({"contract": 1, "tables": [{"name": "public.t", key: value}]}, "of the test")
+
+
 @pytest.mark.parametrize("data", [{}, {"tables": []}, {"extension": {}, "roles": {}}])
 def test_a_contract_that_declares_nothing_is_refused(data: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="nothing is declared"):

@@ -30,6 +30,48 @@ PARTED_CONTRACT = {
     "name": "public.parted",
     "indexes": [{"name": "parted_hnsw", "method": "hnsw", "parameters": {"m": 16}}],
 }
+# A row that the index of the ids does not have.
+UNSEEN = """
+UPDATE pg_index SET indisready = false WHERE indexrelid = 'items_pkey'::regclass;
+INSERT INTO items (id, label, embedding) {0} FROM items WHERE id = 7;
+UPDATE pg_index SET indisready = true WHERE indexrelid = 'items_pkey'::regclass
+"""
+WITHOUT_DIMENSIONS = "DROP INDEX items_embedding_hnsw; ALTER TABLE items ALTER embedding TYPE vector; ANALYZE items"
+REWRITTEN = "; SELECT pg_stat_force_next_flush(); VACUUM (FULL, ANALYZE) items"
+MISSING = (
+    "ALTER TABLE items ALTER embedding DROP NOT NULL; UPDATE items SET embedding = NULL WHERE id % 20 = 0" + REWRITTEN
+)
+NORMALIZED = "UPDATE items SET embedding = l2_normalize(embedding)" + REWRITTEN
+FRESH = """
+ALTER TABLE items ADD embedded_at timestamptz DEFAULT now(), ADD updated_at timestamptz DEFAULT now(),
+                  ADD model text DEFAULT 'small';
+"""
+FRESH_AND_MODEL = {
+    "fresh": {"embedded": "embedded_at", "updated": "updated_at"},
+    "model": {"name": "small", "column": "model"},
+}
+TOUCHED = """
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.label := 'touched'; RETURN NEW; END $$;
+CREATE TRIGGER touched BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION touch();
+"""
+OF_A_DEFAULT = """
+CREATE ROLE makers; CREATE FUNCTION label() RETURNS text LANGUAGE sql RETURN 'new';
+ALTER FUNCTION label() OWNER TO makers;
+ALTER TABLE items ALTER label SET DEFAULT label();
+"""
+BY_LABEL = (
+    "CREATE TABLE by_label (id bigint, label text, embedding vector(32) NOT NULL, PRIMARY KEY (id, label)) "
+    "PARTITION BY HASH (label); "
+    "CREATE TABLE by_label_0 PARTITION OF by_label FOR VALUES WITH (MODULUS 2, REMAINDER 0); "
+    "CREATE TABLE by_label_1 PARTITION OF by_label FOR VALUES WITH (MODULUS 2, REMAINDER 1);"
+    + FILL.format("by_label")
+    + HNSW.format("by_label", "by_label_hnsw")
+    + GRANTS.format("by_label")
+)
+BY_LABEL_CONTRACT = {"name": "public.by_label", "indexes": [{"name": "by_label_hnsw", "method": "hnsw"}]}
+SCHEMA_OF_A_PARTITION = (
+    PARTITIONED + "CREATE SCHEMA inside AUTHORIZATION {0}; ALTER TABLE parted_0 SET SCHEMA inside; ANALYZE parted"
+)
 # Keys of an index other than the column, and what the contract has for them.
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "a-cast": ("CAST(embedding AS halfvec(32)) halfvec_cosine_ops", {"as": "halfvec"}),
@@ -99,17 +141,117 @@ OWN = [
     Fault("table-is-a-view", "ALTER TABLE items RENAME TO kept; CREATE VIEW items AS SELECT * FROM kept", ("table",)),
     Fault("table-is-unlogged", "ALTER TABLE items SET UNLOGGED", ("table",)),
     Fault("column-renamed", "ALTER TABLE items RENAME embedding TO vectors", ("column",)),
-    Fault(
-        "dimensions-not-said",
-        "DROP INDEX items_embedding_hnsw; ALTER TABLE items ALTER embedding TYPE vector; ANALYZE items",
-        ("column",),
-        table={"indexes": None, "dimensions": None},
-    ),
+    Fault("dimensions-not-said", WITHOUT_DIMENSIONS, table={"indexes": None, "dimensions": None}),
+    Fault("dimensions-not-said-but-declared", WITHOUT_DIMENSIONS, ("column",), table={"indexes": None}),
     Fault("ids-not-unique", "ALTER TABLE items DROP CONSTRAINT items_pkey", ("column",)),
+    Fault("ids-twice-although-an-index-says-unique", UNSEEN.format("SELECT id, label, embedding"), ("column",)),
+    Fault(
+        "child-of-a-child",
+        "CREATE TABLE items_old () INHERITS (items); CREATE TABLE items_older () INHERITS (items_old); "
+        "ALTER TABLE items_old OWNER TO items_owner; ALTER TABLE items_older OWNER TO items_owner",
+        ("table",),
+    ),
+    Fault(
+        "child-on-another-server",
+        "CREATE FOREIGN DATA WRAPPER nowhere; CREATE SERVER nowhere FOREIGN DATA WRAPPER nowhere; "
+        "CREATE FOREIGN TABLE items_old () INHERITS (items) SERVER nowhere",
+        ("table",),
+    ),
+    Fault(
+        "ids-twice-in-two-partitions",
+        BY_LABEL + "UPDATE by_label SET id = 2 WHERE id = 1",
+        ("column",),
+        table=BY_LABEL_CONTRACT,
+    ),
+    Fault("ids-once-in-two-partitions", BY_LABEL, table=BY_LABEL_CONTRACT),
+    Fault("table-is-itself-a-child", "CREATE TABLE labels (label text NOT NULL); ALTER TABLE items INHERIT labels"),
+    Fault(
+        "table-had-a-child",
+        "CREATE TABLE items_old () INHERITS (items); ALTER TABLE items_old NO INHERIT items",
+    ),
     Fault(
         "vectors-all-the-same",
         "UPDATE items SET embedding = (SELECT embedding FROM items WHERE id = 1); VACUUM ANALYZE items",
         ("vectors",),
+    ),
+    Fault("vectors-missing-as-declared", MISSING, table={"missing": 0.1}),
+    Fault("vectors-missing-more-than-declared", MISSING, ("vectors",), table={"missing": 0.04}),
+    Fault("vectors-not-normalized", "", ("vectors",), table={"normalized": True}),
+    Fault("vectors-need-not-be-normalized", "", table={"normalized": False}),
+    Fault("vectors-normalized", NORMALIZED, table={"normalized": True}),
+    Fault(
+        "vectors-normalized-but-one",
+        NORMALIZED + "; UPDATE items SET embedding = array_fill(0.178, ARRAY[32])::vector WHERE id = 7",
+        ("vectors",),
+        table={"normalized": True},
+    ),
+    Fault(
+        "vectors-normalized-in-half-precision",
+        "CREATE TABLE halves AS SELECT id, label, l2_normalize(embedding)::halfvec(32) AS embedding FROM items; "
+        "ALTER TABLE halves ADD PRIMARY KEY (id); ANALYZE halves;" + GRANTS.format("halves"),
+        table={"name": "public.halves", "type": "halfvec", "normalized": True, "indexes": None, "recall": None},
+    ),
+    Fault("vectors-fresh", FRESH, table=FRESH_AND_MODEL),
+    Fault(
+        "vectors-fresh-with-a-trigger",
+        FRESH + "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN NEW.updated_at := now(); RETURN NEW; END $$; "
+        "CREATE TRIGGER touched BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION touch(); "
+        "UPDATE items SET label = 'new', embedding = embedding, embedded_at = now() WHERE id < 9",
+        table=FRESH_AND_MODEL,
+    ),
+    Fault(
+        "vectors-older-than-their-text",
+        FRESH + "UPDATE items SET label = 'new', updated_at = now() + interval '1 ms' WHERE id = 7",
+        ("vectors",),
+        table=FRESH_AND_MODEL,
+    ),
+    Fault(
+        "vectors-of-an-unknown-time",
+        FRESH + "UPDATE items SET embedded_at = NULL WHERE id = 7",
+        ("vectors",),
+        table=FRESH_AND_MODEL,
+    ),
+    Fault(
+        "vectors-of-another-model",
+        FRESH + "UPDATE items SET model = 'large' WHERE id = 7",
+        ("vectors",),
+        table=FRESH_AND_MODEL,
+    ),
+    Fault(
+        "vectors-of-no-model", FRESH + "UPDATE items SET model = NULL WHERE id = 7", ("vectors",), table=FRESH_AND_MODEL
+    ),
+    Fault("vectors-without-the-columns-of-the-keys", "", ("vectors",), table=FRESH_AND_MODEL),
+    Fault("published", "CREATE PUBLICATION answers FOR TABLE items"),
+    Fault(
+        "column-generated",
+        "ALTER TABLE items ADD words tsvector GENERATED ALWAYS AS (to_tsvector('english', label)) STORED; "
+        "ANALYZE items",
+    ),
+    Fault(
+        "vectors-of-the-last-load-the-same",
+        "UPDATE items SET embedding = array_fill(0.1, ARRAY[32])::vector WHERE id > 4400" + REWRITTEN,
+        ("vectors",),
+    ),
+    Fault(
+        "vectors-the-same-in-a-tenth",
+        "UPDATE items SET embedding = array_fill(0.1, ARRAY[32])::vector WHERE id > 4500" + REWRITTEN,
+    ),
+    Fault(
+        "vectors-of-a-padded-model",
+        FRESH + "ALTER TABLE items ALTER model TYPE char(20); ANALYZE items",
+        table=FRESH_AND_MODEL,
+    ),
+    Fault(
+        "vectors-a-few-the-same",
+        "UPDATE items SET embedding = array_fill(0.1, ARRAY[32])::vector WHERE id % 12 = 0; "
+        "SELECT pg_stat_force_next_flush(); VACUUM (FULL, ANALYZE) items",
+    ),
+    Fault(
+        "vectors-the-same-in-a-few-rows",
+        "DELETE FROM items WHERE id > 12; UPDATE items SET embedding = (SELECT embedding FROM items WHERE id = 1) "
+        "WHERE id < 7; SELECT pg_stat_force_next_flush(); VACUUM (FULL, ANALYZE) items",
+        table={"rows": 12},
     ),
     Fault(
         "vectors-in-a-wrong-byte-order",
@@ -132,6 +274,7 @@ OWN = [
         "ALTER SEQUENCE items_id_seq MAXVALUE 5000",
         ("sequence",),
     ),
+    Fault("sequence-is-unlogged", "ALTER SEQUENCE items_id_seq SET UNLOGGED", ("sequence",)),
     Fault(
         "sequence-of-another-table",
         "CREATE SEQUENCE loose; GRANT USAGE ON loose TO items_writer; "
@@ -476,6 +619,125 @@ OWN = [
         ("roles",),
         table=PARTED_CONTRACT,
     ),
+    Fault(
+        "reader-owns-the-schema-of-a-partition",
+        SCHEMA_OF_A_PARTITION.format("items_reader"),
+        ("roles",),
+        table=PARTED_CONTRACT,
+    ),
+    Fault("partition-in-a-closed-schema", SCHEMA_OF_A_PARTITION.format("items_owner"), table=PARTED_CONTRACT),
+    Fault(
+        "reader-owns-the-sequence-behind-a-default",
+        "CREATE SEQUENCE own; SELECT setval('own', 5000); GRANT USAGE ON own TO items_writer; "
+        "ALTER TABLE items ALTER id DROP IDENTITY, ALTER id SET DEFAULT nextval('own'); "
+        "ALTER SEQUENCE own OWNER TO items_reader",
+        ("roles",),
+    ),
+    Fault(
+        "writer-owns-the-index",
+        "UPDATE pg_class SET relowner = 'items_writer'::regrole WHERE relname = 'items_embedding_hnsw'",
+        ("roles",),
+    ),
+    Fault(
+        "writer-owns-the-function-of-the-operator",
+        "ALTER FUNCTION cosine_distance(vector, vector) OWNER TO items_writer",
+        ("roles",),
+    ),
+    Fault("reader-owns-the-type", "ALTER TYPE vector OWNER TO items_reader", ("roles",)),
+    Fault(
+        "reader-may-alter-the-server",
+        "GRANT ALTER SYSTEM ON PARAMETER enable_indexscan TO items_reader",
+        ("roles",),
+        undo="REVOKE ALTER SYSTEM ON PARAMETER enable_indexscan FROM items_reader",
+    ),
+    Fault(
+        "everybody-may-alter-the-server",
+        "GRANT ALTER SYSTEM ON PARAMETER session_preload_libraries TO PUBLIC",
+        ("roles",),
+        undo="REVOKE ALTER SYSTEM ON PARAMETER session_preload_libraries FROM PUBLIC",
+    ),
+    Fault(
+        "reader-may-set-a-parameter",
+        "GRANT SET ON PARAMETER log_min_duration_statement TO items_reader",
+        undo="REVOKE SET ON PARAMETER log_min_duration_statement FROM items_reader",
+    ),
+    Fault(
+        "reader-becomes-another-by-a-setting",
+        "CREATE ROLE readers; GRANT SELECT ON items TO readers; GRANT USAGE ON SCHEMA public TO readers; "
+        "GRANT readers TO items_reader; ALTER ROLE items_reader SET role = readers",
+        ("roles",),
+        undo="ALTER ROLE items_reader RESET role; DROP OWNED BY readers; DROP ROLE readers",
+    ),
+    Fault(
+        "everybody-becomes-the-owner-in-this-database",
+        HERE.format("SET session_authorization = items_owner"),
+        ("roles",),
+    ),
+    Fault(
+        "reader-is-itself-by-a-setting",
+        "ALTER ROLE items_reader SET role = items_reader",
+        undo="ALTER ROLE items_reader RESET role",
+    ),
+    Fault(
+        "rights-by-groups-three-deep",
+        "CREATE ROLE inner_group; CREATE ROLE middle_group; CREATE ROLE outer_group; "
+        "GRANT inner_group TO middle_group; GRANT middle_group TO outer_group; GRANT outer_group TO items_reader; "
+        "REVOKE ALL ON items FROM items_reader; GRANT SELECT ON items TO inner_group",
+        undo="DROP OWNED BY inner_group; DROP ROLE inner_group, middle_group, outer_group",
+    ),
+    Fault(
+        "ownership-by-groups-three-deep",
+        "CREATE ROLE inner_group; CREATE ROLE middle_group; CREATE ROLE outer_group; "
+        "GRANT inner_group TO middle_group; GRANT middle_group TO outer_group; GRANT outer_group TO items_reader; "
+        "GRANT CREATE ON SCHEMA public TO inner_group",
+        ("roles",),
+        undo="DROP OWNED BY inner_group; DROP ROLE inner_group, middle_group, outer_group",
+    ),
+    Fault("reader-owns-the-database", HERE.format("OWNER TO items_reader"), ("roles",)),
+    Fault(
+        "reader-owns-the-operator-class",
+        "ALTER OPERATOR CLASS vector_cosine_ops USING hnsw OWNER TO items_reader",
+        ("roles",),
+    ),
+    Fault(
+        "writer-owns-the-function-of-a-trigger",
+        TOUCHED + "ALTER FUNCTION touch() OWNER TO items_writer",
+        ("roles",),
+    ),
+    Fault("owner-owns-the-function-of-a-trigger", TOUCHED + "ALTER FUNCTION touch() OWNER TO items_owner"),
+    Fault(
+        "writer-may-become-the-owner-of-the-function-of-a-default",
+        OF_A_DEFAULT + "GRANT makers TO items_writer WITH INHERIT FALSE, SET TRUE",
+        ("roles",),
+        undo="DROP OWNED BY makers CASCADE; DROP ROLE makers",
+    ),
+    Fault(
+        "writer-is-only-named-among-the-owners-of-a-function",
+        OF_A_DEFAULT + "GRANT makers TO items_writer WITH INHERIT FALSE, SET FALSE",
+        undo="DROP OWNED BY makers CASCADE; DROP ROLE makers",
+    ),
+    Fault(
+        "writer-may-alter-the-server-as-a-member",
+        "CREATE ROLE tuners; GRANT ALTER SYSTEM ON PARAMETER work_mem TO tuners; GRANT tuners TO items_writer",
+        ("roles",),
+        undo="DROP OWNED BY tuners; DROP ROLE tuners",
+    ),
+    Fault(
+        "others-may-alter-the-server",
+        "CREATE ROLE tuners; GRANT ALTER SYSTEM ON PARAMETER work_mem TO tuners",
+        undo="DROP OWNED BY tuners; DROP ROLE tuners",
+    ),
+    Fault(
+        "writer-becomes-the-owner-in-this-database",
+        "DO $$ BEGIN EXECUTE format('ALTER ROLE items_writer IN DATABASE %I SET role = items_owner', "
+        "current_database()); END $$",
+        ("roles",),
+    ),
+    Fault(
+        "writer-becomes-the-owner-in-another-database",
+        "ALTER ROLE items_writer IN DATABASE postgres SET role = items_owner",
+        undo="ALTER ROLE items_writer IN DATABASE postgres RESET role",
+    ),
     Fault("reader-moves-the-sequence", "GRANT UPDATE ON SEQUENCE items_id_seq TO items_reader", ("roles",)),
     Fault("reader-sees-the-sequence", "GRANT SELECT ON SEQUENCE items_id_seq TO items_reader"),
     Fault("reader-hands-on-a-column", "GRANT SELECT (id) ON items TO items_reader WITH GRANT OPTION", ("roles",)),
@@ -562,10 +824,28 @@ FIXED_BY_REMEDY = {
     "reader-hands-on-a-column",
     "reader-may-create-databases",
     "reader-moves-the-sequence",
+    "child-on-another-server",
+    "reader-owns-the-database",
+    "reader-owns-the-operator-class",
+    "writer-becomes-the-owner-in-this-database",
+    "writer-may-alter-the-server-as-a-member",
+    "writer-may-become-the-owner-of-the-function-of-a-default",
+    "writer-owns-the-function-of-a-trigger",
+    "reader-becomes-another-by-a-setting",
+    "reader-may-alter-the-server",
+    "reader-owns-the-schema-of-a-partition",
+    "reader-owns-the-sequence-behind-a-default",
+    "reader-owns-the-type",
+    "everybody-becomes-the-owner-in-this-database",
+    "everybody-may-alter-the-server",
+    "ownership-by-groups-three-deep",
+    "writer-owns-the-function-of-the-operator",
     "reader-not-let-into-the-schema",
     "reader-reads-everything",
     "reader-updates-a-column",
+    "child-of-a-child",
     "sequence-at-its-end",
+    "sequence-is-unlogged",
     "sequence-of-another-table",
     "sequence-that-begins-again",
     "setting-missing",

@@ -14,11 +14,18 @@ from ..model import Fault
 READ_COMMANDS = {"SELECT": "r"}
 WRITE_COMMANDS = {"SELECT": "r", "INSERT": "a", "UPDATE": "w", "DELETE": "d"}
 
-_COLUMN = "SELECT has_column_privilege(%s::name, %s::oid, %s::text, %s)"
-_TABLE = "SELECT has_table_privilege(%s::name, %s::oid, %s)"
 # Row security hides all rows from a role if no permissive policy applies to it, or if a restrictive one is "false".
-_HIDES_ALL_ROWS = """
-SELECT c.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
+# Some commands need no right on the table, but one on each named column or, for a write, on the first.
+_ABILITIES = """
+SELECT command.privilege,
+       has_schema_privilege(r.oid, c.relnamespace, 'USAGE'),
+       CASE WHEN has_table_privilege(r.oid, c.oid, command.privilege) THEN true
+            WHEN command.privilege <> 'DELETE' THEN coalesce(
+              (SELECT bool_and(has_column_privilege(r.oid, c.oid, needed, command.privilege))
+               FROM unnest(CASE command.privilege WHEN 'SELECT' THEN %(columns)s::text[]
+                                                  ELSE (%(columns)s::text[])[1:1] END) AS needed), false)
+            ELSE false END,
+       c.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
    AND (c.relforcerowsecurity OR NOT pg_has_role(r.oid, c.relowner, 'USAGE'))
    AND (SELECT coalesce(bool_and(shut) FILTER (WHERE permissive), true)
             OR coalesce(bool_or(shut) FILTER (WHERE NOT permissive), false)
@@ -26,10 +33,12 @@ SELECT c.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
                      ('false' IN (pg_get_expr(p.polqual, c.oid),
                                   pg_get_expr(p.polwithcheck, c.oid))) IS TRUE AS shut
               FROM pg_policy p CROSS JOIN unnest(p.polroles) AS target
-              WHERE p.polrelid = c.oid AND p.polcmd IN ('*', %s)
+              WHERE p.polrelid = c.oid AND p.polcmd IN ('*', command.letter)
                 AND (target = 0 OR pg_has_role(r.oid, target, 'USAGE'))) AS policies)
-FROM pg_class c, pg_roles r
-WHERE c.oid = %s AND r.rolname = %s
+FROM pg_class c, pg_roles r,
+     unnest(%(privileges)s::text[], %(letters)s::"char"[]) WITH ORDINALITY AS command (privilege, letter, place)
+WHERE c.oid = %(table)s AND r.rolname = %(role)s
+ORDER BY command.place
 """
 # PUBLIC may execute the function of the metric's operator, unless that was revoked.
 _REVOKED_FUNCTION = """
@@ -86,21 +95,18 @@ def write_faults(context: Context, writer: str) -> Iterator[Fault]:
 
 def _missing(context: Context, role: str, privileges: Mapping[str, str]) -> Iterator[Fault]:
     table, schema, grantee = context.sql_name.as_string(), context.quote(context.name.schema), context.quote(role)
-    if not context.has_usage(role, context.name.schema):
+    values = {
+        "role": role,
+        "table": context.table.oid,
+        "columns": [name for name in (context.declared.vector, context.declared.id) if name],
+        "privileges": list(privileges),
+        "letters": list(privileges.values()),
+    }
+    rows = context.connection.execute(_ABILITIES, values).fetchall()
+    if not all(has_usage for _, has_usage, _, _ in rows):
         yield Fault(f"{role} lacks USAGE on the schema {schema}", f"GRANT USAGE ON SCHEMA {schema} TO {grantee};")
-    for privilege, command in privileges.items():
-        if not _has(context, role, privilege):
+    for privilege, _, has_privilege, sees_no_row in rows:
+        if not has_privilege:
             yield Fault(f"{role} lacks {privilege} on the table", f"GRANT {privilege} ON {table} TO {grantee};")
-        if context.fetch_value(_HIDES_ALL_ROWS, command, context.table.oid, role):
+        if sees_no_row:
             yield Fault(f"row security lets {role} {privilege} no row", f"To see the policies, in psql: \\d {table}")
-
-
-def _has(context: Context, role: str, privilege: str) -> bool:
-    """Return True if the role has the privilege on the table, or on each declared column that it needs."""
-    if context.fetch_value(_TABLE, role, context.table.oid, privilege):
-        return True
-    names = [name for name in (context.declared.vector, context.declared.id) if name]
-    if privilege == "DELETE" or not names:
-        return False
-    needed = names if privilege == "SELECT" else names[:1]
-    return all(context.fetch_value(_COLUMN, role, context.table.oid, name, privilege) for name in needed)

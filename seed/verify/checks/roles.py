@@ -9,7 +9,8 @@ from pgvector_seed.vectors.settings import alter_setting, is_same_value, setting
 from ..context import Context
 from ..model import READER_CHECKS, Check, Fault, Outcome, failed_with, not_declared, passed, skipped
 from .abilities import READ_COMMANDS, WRITE_COMMANDS, read_faults, write_faults
-from .privileges import TableScope, public_excess, role_excess
+from .belongings import find_belongings
+from .privileges import PUBLIC, role_excess
 
 _READER = {"TABLE": set(READ_COMMANDS)}
 _WRITER = {"TABLE": set(WRITE_COMMANDS), "SEQUENCE": {"SELECT", "USAGE", "UPDATE"}}
@@ -49,12 +50,12 @@ def _owner(context: Context) -> Iterator[Fault]:
 
 
 def _excess(context: Context, reader: str | None, writer: str | None) -> Iterator[Fault]:
-    extension_schema = context.extension.schema if context.extension else context.name.schema
-    scope = TableScope(context.table.oid, context.declared.owner, [context.name.schema, extension_schema])
-    yield from public_excess(context.connection, scope)
-    for role in dict.fromkeys(filter(None, (reader, writer))):
-        if role != context.declared.owner:  # the owner may do everything
-            yield from role_excess(context.connection, role, scope, _WRITER if role == writer else _READER)
+    declared, database = context.declared.owner, context.connection.info.dbname
+    roles = [role for role in dict.fromkeys((reader, writer)) if role and role != declared]  # the owner may do all
+    belongings = find_belongings(context.connection, context.table.oid, roles)
+    yield from role_excess(belongings, PUBLIC, declared, database, {})
+    for role in roles:
+        yield from role_excess(belongings, role, declared, database, _WRITER if role == writer else _READER)
 
 
 def _settings(context: Context) -> Iterator[Fault]:

@@ -34,6 +34,9 @@ def run(context: Context) -> Outcome:
             return skipped(f"the next id cannot be known from the expression {default}")
     if sequence is None or column.type_schema != "pg_catalog" or column.type not in _LARGEST_ID:
         return passed("the ids come from no sequence", _EXPECTED)
+    if sequence.unlogged:
+        name = sql.Identifier(sequence.schema, sequence.name).as_string()
+        return failed(_EXPECTED, f"{name} is unlogged: a crash resets it", f"ALTER SEQUENCE {name} SET LOGGED;")
     if not sequence.may_read:
         raise NotAllowedError(f"this login may not read the sequence {sequence.schema}.{sequence.name}")
     context.require_all_rows(context.declared.id)
@@ -70,5 +73,8 @@ def _advance(sequence: sql.Identifier, names: dict[str, sql.Composable]) -> str:
 
 
 CHECK = Check(
-    "sequence", "the next generated id is not beyond the last id, or the sequence is exhausted", run, after=("table",)
+    "sequence",
+    "the next generated id is not beyond the last id, or the sequence is exhausted or unlogged",
+    run,
+    after=("table",),
 )

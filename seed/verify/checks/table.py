@@ -1,10 +1,11 @@
-"""The check table: the table exists, is an ordinary or a partitioned one, and survives a crash."""
+"""The check table: the table exists, is an ordinary or a partitioned one without children, and survives a crash."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from pgvector_seed.common.commands import PROGRAM
+from pgvector_seed.postgres.catalog import Relation
 from pgvector_seed.vectors.tables import Leaf
 
 from ..context import Context
@@ -17,13 +18,13 @@ SEE_MIGRATIONS = f"To see the applied migrations: {PROGRAM} migrate status"
 
 
 def run(context: Context) -> Outcome:
-    """Compare the kind of the relation with a table's, then check its partitions."""
+    """Compare the kind of the relation with a table's, then check its partitions and children."""
     relation = context.relation
     if relation is None:
         return failed(_EXPECTED, "the table does not exist", SEE_MIGRATIONS)
     if relation.kind not in _KINDS_OF_TABLES:
         return failed(_EXPECTED, _KINDS[relation.kind], "Fix the contract, or create a table in a migration.")
-    faults = list(_faults(context.leaves))
+    faults = [*_faults(context.leaves), *_children(context, relation)]
     if faults:
         return failed_with(_EXPECTED, faults)
     partitions = f" with {len(context.leaves)} partitions" if relation.kind == "p" else ""
@@ -40,4 +41,16 @@ def _faults(leaves: Sequence[Leaf]) -> Iterator[Fault]:
             yield Fault(f"{leaf.name} is a foreign table", "Move its rows to a partition in this database.")
 
 
-CHECK = Check("table", "the table is missing, a crash would empty it, or it is not an ordinary or partitioned one", run)
+def _children(context: Context, relation: Relation) -> Iterator[Fault]:
+    """Yield a fault for each child by inheritance: a query of the table returns its rows, too."""
+    for child in relation.children:
+        remedy = f"ALTER TABLE {child} NO INHERIT {context.sql_name.as_string()};"
+        yield Fault(f"{child} inherits from it, and neither the key nor the index covers the rows there", remedy)
+
+
+CHECK = Check(
+    "table",
+    "the table is missing, a crash would empty it, another table inherits from it, or it is not an ordinary or "
+    "partitioned one",
+    run,
+)

@@ -1,106 +1,137 @@
-"""The check vectors: every row has a vector, and the vectors could be embeddings."""
+"""The check vectors: every row has a vector, and the vectors could be embeddings, of the declared kind."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
 
+from msgspec.structs import replace
 from psycopg import sql
 
 from pgvector_seed.common.text import counted
+from pgvector_seed.migrate.contract import DeclaredTable
 from pgvector_seed.vectors.column import VectorColumn
 
 from ..context import Context
 from ..model import Check, Fault, Outcome, failed_with, not_declared, passed
 from ..sampling import scan_or_sample
+from .table import SEE_MIGRATIONS
+from .vector_scan import Counts, conditions, scan
 
-# Bounds of the root mean square of a vector's elements. Elements read in the wrong byte order or width are spread
-# over the whole range of the type: of float4 up to 1e38, of float16 up to 65504.
-_SMALLEST = 1e-7
-_LARGEST = {"vector": 1e10, "sparsevec": 1e10, "halfvec": 4096.0}
 _MANY = 10  # fewer rows may well have equal vectors
-
-# OFFSET 0 keeps the planner from computing the size once for each use.
-_SCAN = """
-SELECT count(*) AS rows,
-       count(*) FILTER (WHERE vector IS NULL) AS missing,
-       count(*) FILTER (WHERE size = 0) AS zero,
-       count(*) FILTER (WHERE size <> 0 AND NOT size BETWEEN {smallest} AND {largest}) AS odd,
-       bool_and(vector {equal} (SELECT {column} FROM {table} WHERE {column} IS NOT NULL LIMIT 1)) AS same
-FROM (SELECT {column} AS vector, {size} AS size FROM {table} {sample} OFFSET 0) AS scanned
-"""
+_COPIES = 0.1  # the share of the rows that may have one vector
+_FEW_BITS = 32  # so many bits, or more, are seldom equal by chance
 _BLOCKS = 1000  # of a sample
 
-
-class _Counts(NamedTuple):
-    rows: int
-    missing: int
-    zero: int
-    odd: int
-    same: bool | None
+_MISSING_COLUMNS = """
+SELECT name FROM unnest(%s::text[]) WITH ORDINALITY AS declared (name, place)
+WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = %s AND attname = name AND NOT attisdropped)
+ORDER BY place
+"""
 
 
 def run(context: Context) -> Outcome:
-    """Count the faulty vectors in one scan; if that takes too long, in a sample of the blocks."""
-    column = context.vector_column
+    """Count the faulty rows in one scan; if that takes too long, in a sample of the blocks."""
+    column, declared = context.vector_column, context.declared
     if column is None:
         return not_declared("a vector column")
-    context.require_all_rows(context.declared.vector)
-    expected = "a vector in every row" + (", none zero" if column.metric == "cosine" else "")
-    counts, _, note = scan_or_sample(context, _BLOCKS, lambda sample: _scan(context, column, sample))
-    faults = list(_faults(counts, column, note))
-    if not faults:
-        return passed(f"{counted(counts.rows, 'vector')}{note}", expected)
-    # With such vectors a low recall would say nothing of the index: no search returns a distance that is no number.
-    return failed_with(expected, faults, blocks=frozenset({"recall"}) if counts.odd else frozenset())
+    expected = _expected(declared, column)
+    missing = _missing_columns(context, declared)
+    faults = [Fault(f"the column {name} does not exist", SEE_MIGRATIONS) for name in missing]
+    declared = _without(declared, missing)
+    context.require_all_rows(declared.vector, *_columns_of_fresh(declared), *_columns_of_model(declared))
+    forbidden = conditions(declared, column)
+    counts, _, note = scan_or_sample(context, _BLOCKS, lambda sample: scan(context, column, forbidden, sample))
+    faults += _faults(counts, declared, column, note)
+    faults += _forbidden(counts, forbidden, declared, column, note)
+    if faults:
+        # With odd vectors a low recall would say nothing of the index: no search returns a distance that is no number.
+        return failed_with(expected, faults, blocks=frozenset({"recall"}) if counts.odd else frozenset())
+    vectors = counted(counts.rows - counts.missing, "vector")
+    rows = f" in {counted(counts.rows, 'row')}" if counts.missing else ""
+    return passed(f"{vectors}{rows}{note}", expected)
 
 
-def _scan(context: Context, column: VectorColumn, sample: sql.Composable) -> _Counts:
-    equal = sql.SQL("OPERATOR({}.=)").format(sql.Identifier("pg_catalog" if column.type == "bit" else column.extension))
-    scale = (context.catalog_column.modifier if context.catalog_column and column.type != "sparsevec" else 1) ** 0.5
-    statement = sql.SQL(_SCAN).format(
-        smallest=sql.Literal(_SMALLEST * scale),
-        largest=sql.Literal(_LARGEST.get(column.type, float("inf")) * scale),
-        column=sql.Identifier(column.name),
-        table=column.relation,
-        size=column.size,
-        equal=equal,
-        sample=sample,
-    )
-    row = context.connection.execute(statement).fetchone()
-    assert row is not None
-    return _Counts(*row)
+def _columns_of_fresh(declared: DeclaredTable) -> list[str]:
+    return [declared.fresh.embedded, declared.fresh.updated] if declared.fresh else []
 
 
-def _faults(counts: _Counts, column: VectorColumn, note: str) -> Iterator[Fault]:
-    def find(condition: sql.Composable) -> str:
-        query = sql.SQL("SELECT * FROM {} WHERE {};").format(column.relation, condition).as_string()
-        return f"-- Embed these rows again, or delete them. To find them:\n{query}"
+def _columns_of_model(declared: DeclaredTable) -> list[str]:
+    return [declared.model.column] if declared.model else []
 
+
+def _missing_columns(context: Context, declared: DeclaredTable) -> list[str]:
+    columns = _columns_of_fresh(declared) + _columns_of_model(declared)
+    if not columns:
+        return []
+    rows = context.connection.execute(_MISSING_COLUMNS, (columns, context.table.oid))
+    return [name for (name,) in rows]
+
+
+def _without(declared: DeclaredTable, missing: list[str]) -> DeclaredTable:
+    """Return the declaration without the keys that need a column that is missing."""
+    if set(missing) & set(_columns_of_fresh(declared)):
+        declared = replace(declared, fresh=None)
+    return replace(declared, model=None) if set(missing) & set(_columns_of_model(declared)) else declared
+
+
+def _expected(declared: DeclaredTable, column: VectorColumn) -> str:
+    share = f"{1 - declared.missing:.4g} of the rows" if declared.missing else "every row"
+    parts = [f"a vector in {share}", "none zero" if column.metric == "cosine" else ""]
+    parts.append("of the length 1" if declared.normalized else "")
+    parts.append("not older than its text" if declared.fresh else "")
+    parts.append(f"of the model {declared.model.name}" if declared.model else "")
+    return ", ".join(filter(None, parts))
+
+
+def _faults(counts: Counts, declared: DeclaredTable, column: VectorColumn, note: str) -> Iterator[Fault]:
     name = sql.Identifier(column.name)
-    if counts.missing:
-        yield Fault(
-            f"{counts.missing:,} of {counts.rows:,} rows without a vector{note}",
-            find(sql.SQL("{} IS NULL").format(name)),
-        )
+    if counts.missing > (declared.missing or 0) * counts.rows:
+        words = f"{counts.missing:,} of {counts.rows:,} rows without a vector{note}"
+        yield Fault(words, _find(column, sql.SQL("{} IS NULL").format(name)))
     if counts.zero and column.metric == "cosine":
-        yield Fault(
-            f"{counts.zero:,} of {counts.rows:,} rows with a zero vector{note}",
-            find(sql.SQL("{} = 0").format(column.size)),
-        )
+        words = f"{counts.zero:,} of {counts.rows:,} rows with a zero vector{note}"
+        yield Fault(words, _find(column, sql.SQL("{} = 0").format(column.size)))
     if counts.odd:
         order = sql.SQL("SELECT {} FROM {} ORDER BY 1 DESC LIMIT 20;").format(column.size, column.relation)
         yield Fault(
             f"{counts.odd:,} of {counts.rows:,} rows with elements that no embedding has (a wrong byte order?){note}",
             f"-- Load these rows again from the right bytes. To find the largest:\n{order.as_string()}",
         )
-    if counts.same and counts.rows - counts.missing >= _MANY:
-        yield Fault(f"all {counts.rows:,} vectors are equal{note}", "Embed the rows again, and load the new vectors.")
+    few_bits = column.type == "bit" and column.dimensions < _FEW_BITS
+    allowed = counts.sampled - 1 if few_bits else counts.sampled * _COPIES
+    if counts.copies >= _MANY and counts.copies > allowed:
+        yield _copies(column, f"one vector in {counts.copies:,} of {counts.sampled:,} rows{note}")
+
+
+def _forbidden(
+    counts: Counts, forbidden: Mapping[str, sql.Composable], declared: DeclaredTable, column: VectorColumn, note: str
+) -> Iterator[Fault]:
+    """Yield a fault for each declared key that some rows violate."""
+    model = declared.model.name if declared.model else ""
+    for key, count, words in (
+        ("normalized", counts.unnormalized, "with a vector whose length is not 1"),
+        ("fresh", counts.stale, "with a vector that is older than its text"),
+        ("model", counts.other, f"with a vector of another model than {model}"),
+    ):
+        if count:
+            yield Fault(f"{count:,} of {counts.rows:,} rows {words}{note}", _find(column, forbidden[key]))
+
+
+def _find(column: VectorColumn, condition: sql.Composable) -> str:
+    query = sql.SQL("SELECT * FROM {} WHERE {};").format(column.relation, condition).as_string()
+    return f"-- Embed these rows again, or delete them. To find them:\n{query}"
+
+
+def _copies(column: VectorColumn, message: str) -> Fault:
+    group = sql.SQL("SELECT {0}, count(*) FROM {1} GROUP BY {0} ORDER BY 2 DESC LIMIT 1;")
+    query = group.format(sql.Identifier(column.name), column.relation).as_string()
+    return Fault(message, f"-- Embed the rows of this vector again, and load the new vectors. To find it:\n{query}")
 
 
 CHECK = Check(
     "vectors",
-    "vectors are missing, zero with the cosine metric, all equal, or out of range (as after a wrong byte order)",
+    "vectors are missing, zero with the cosine metric, one of them in more than a tenth of the rows, or out of range "
+    "(as after a wrong byte order), or, if declared, not normalized, older than their text or of another model",
     run,
     after=("extension", "table", "column"),
 )
