@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgvector_seed.common.errors import Error, UnreachableError
 from pgvector_seed.common.version import VERSION
-from pgvector_seed.migrate.contract import Contract, as_data
+from pgvector_seed.migrate.contract import Contract, DeclaredRecall, as_data
 from pgvector_seed.postgres.auth import NOT_IN_CLEAR
 from pgvector_seed.postgres.connection import Connection, connect
 from pgvector_seed.postgres.conninfo import ASKING_FOR_TLS, connect_timeout, conninfo_of_unset
@@ -31,6 +31,7 @@ class VerifyOptions:
     """The source of the contract, the checks to run, and the time limit in seconds.
 
     At most one of ``contract`` (a file), ``stack`` and ``table`` is set; without them, the database has the contract.
+    ``recall`` is the declared recall of ``table``.
     """
 
     contract: str | None
@@ -39,6 +40,7 @@ class VerifyOptions:
     names: Sequence[str]
     time_limit: float
     strict: bool = False
+    recall: DeclaredRecall | None = None
 
 
 def make_report(options: VerifyOptions) -> Report:
@@ -75,7 +77,9 @@ def _named_contract(options: VerifyOptions, deadline: Deadline) -> Contract | No
 def _read_contract(connection: Connection, options: VerifyOptions, deadline: Deadline) -> Contract:
     try:
         with check_transaction(connection, deadline, LOCK_SECONDS):
-            return from_database(connection) if options.table is None else from_catalog(connection, options.table)
+            if options.table is None:
+                return from_database(connection)
+            return from_catalog(connection, options.table, options.recall)
     except (errors.LockNotAvailable, errors.QueryCanceled) as error:
         raise UnreachableError(f"the contract cannot be read now: {one_line(error)}", "Run it again later.") from error
 

@@ -113,9 +113,51 @@ def test_a_table_without_any_contract(base: str) -> None:
     assert run(base, "--table", "public.items").returncode == 1
 
 
+@pytest.mark.newest
+def test_the_recall_of_a_table_without_any_contract(base: str) -> None:
+    """The minimum decides, and a table whose metric no index tells is refused instead of not measured."""
+    words = ["--table", "items", "--only", "recall", "--format", "json"]
+    for minimum, status, code in (("0.5", "pass", 0), ("1", "fail", 1)):
+        if minimum == "1":
+            weak = "USING hnsw (embedding vector_cosine_ops) WITH (m = 2, ef_construction = 4)"
+            run_sql(base, f"DROP INDEX items_embedding_hnsw; CREATE INDEX weak ON items {weak}")
+        done = run(base, *words, "--recall", f"10:{minimum}")
+        assert (statuses(document(done)), done.returncode) == ({"recall": status}, code)
+        assert document(done)["checks"][0]["expected"] == f"recall@10 of at least {minimum}"
+    ask(base, "DROP INDEX weak")
+    done = run(base, "--table", "items", "--recall", "10:0.5")
+    assert done.returncode == 2
+    assert "the metric of items is unknown" in done.stdout
+
+
+@pytest.mark.newest
+@pytest.mark.parametrize(
+    "text",
+    [
+        "10",
+        "10:",
+        ":0.9",
+        "0:0.9",
+        "10:1.1",
+        "10:-0.1",
+        "10:nan",
+        "x:0.9",
+        "10:0.9:1",
+        "10.5:0.9",
+        '1:0,"minimum":0',
+        "",
+    ],
+)
+def test_a_recall_of_another_form_is_exit_2(text: str) -> None:
+    done = run("", "--table", "items", "--recall", text)
+    assert done.returncode == 2
+    assert "is not K:MINIMUM" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--recall", "10:0.9"], "--recall needs --table"),
         (["--contract", "nowhere.json"], "the contract 'nowhere.json' cannot be read: No such file or directory"),
         (["--contract", "-"], "the contract from the standard input cannot be used: not JSON"),
         (["--table", "nothing"], "the table nothing does not exist in the schema public, or has no vector column"),
