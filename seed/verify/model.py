@@ -54,7 +54,8 @@ class Fault(NamedTuple):
 class Result:
     """An outcome in the report, with the seconds that the check took. ``table`` is None for the whole database.
 
-    ``column`` is the vector column if the contract has several of this table.
+    ``column`` is the declared vector column of the table. It is part of the ``place`` if ``has_siblings``: if the
+    contract has several vector columns of this table.
     """
 
     name: str
@@ -62,11 +63,12 @@ class Result:
     outcome: Outcome
     seconds: float
     column: str | None = None
+    has_siblings: bool = False
 
     @property
     def place(self) -> str:
-        """The table, with the column if there is one; "" for the whole database."""
-        return ".".join(filter(None, (self.table, self.column)))
+        """The table, with the column if the contract has several of it; "" for the whole database."""
+        return ".".join(filter(None, (self.table, self.column if self.has_siblings else None)))
 
 
 @dataclass(frozen=True)

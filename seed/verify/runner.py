@@ -65,7 +65,7 @@ def _result(check: Check, context: Context, outcome: Outcome, seconds: float) ->
     if table is None:
         return Result(check.name, None, outcome, seconds)
     columns = [other.vector for other in context.contract.tables or () if other.name == table.name]
-    return Result(check.name, table.name, outcome, seconds, table.vector if len(columns) > 1 else None)
+    return Result(check.name, table.name, outcome, seconds, table.vector, has_siblings=len(columns) > 1)
 
 
 def _with_prerequisites(names: Collection[str]) -> list[Check]:

@@ -127,16 +127,32 @@ def test_text_names_what_is_not_declared_in_one_line() -> None:
 
 
 def test_a_check_of_two_vector_columns_is_named_once() -> None:
-    """Regression: "not declared for public.items: index, index", and "wrong: rows public.items, rows public.items"."""
-    outcomes = {"rows": failed("2 rows", "1 row", "Load it."), "index": not_declared("an index")}
-    results = [
-        Result(name, "public.items", outcome, 0.0, column)
-        for name, outcome in outcomes.items()
-        for column in ("a", "b")
-    ]
-    *_, undeclared, summary = as_text(Report(results)).splitlines()
-    assert undeclared == "not declared: index"
-    assert summary.endswith("; wrong: rows public.items")
+    """Regression: "not declared for public.items: index, index"."""
+    *_, undeclared, _summary = as_text(two_columns()).splitlines()
+    assert undeclared == "not declared: index, recall of b"
+
+
+def two_columns() -> Report:
+    """Return a report on two vector columns of one table, with failures of both, of one, and undeclared checks."""
+    failure, nothing = failed("2 rows", "1 row", "Load it."), not_declared("this")
+    outcomes = {"column": (failure, failure), "index": (nothing, nothing), "recall": (failure, nothing)}
+    return Report(
+        [
+            Result(name, "public.items", outcome, 0.0, column, has_siblings=True)
+            for name, pair in outcomes.items()
+            for column, outcome in zip("ab", pair, strict=True)
+        ]
+    )
+
+
+def test_with_two_vector_columns_every_format_says_which() -> None:
+    """Regression: the last line, JSON, JUnit and GitHub named the table alone."""
+    report = two_columns()
+    assert as_text(report).endswith("; wrong: column public.items.a, column public.items.b, recall public.items.a")
+    assert [check["column"] for check in as_data(report)["checks"]] == ["a", "b"] * 3
+    assert [case.get("classname") for case in cases(report)[:2]] == ["verify.public.items.a", "verify.public.items.b"]
+    assert "::error title=recall public.items.a::" in as_github(report)
+    assert "| fail | recall | public.items.a | 1 row |" in step_summary(report)
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -207,6 +223,7 @@ def test_json_has_every_fact() -> None:
     assert document["checks"][2] == {
         "name": "index",
         "table": "public.items",
+        "column": None,
         "status": "fail",
         "expected": "an hnsw index",
         "found": "no index",

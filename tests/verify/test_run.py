@@ -280,7 +280,8 @@ def test_of_a_table_with_several_vector_columns_each_result_names_its_column(bas
     contract["tables"].append({**contract["tables"][0], "vector": "missing"})
     several = [result.place for result in results(base, contract, "column")]
     assert several == ["public.items.embedding", "public.items.missing"]
-    assert [result.place for result in results(base, declared(), "column")] == ["public.items"]
+    (single,) = results(base, declared(), "column")
+    assert (single.place, single.column) == ("public.items", "embedding")
 
 
 def test_an_index_of_another_access_method_is_checked_like_any(base: str) -> None:

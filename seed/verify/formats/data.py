@@ -35,6 +35,7 @@ def _check(result: Result) -> dict[str, Any]:
     return {
         "name": _safe(result.name),
         "table": _safe(result.table or "") or None,
+        "column": _safe(result.column or "") or None,
         "status": str(result.outcome.status),
         "expected": _safe(result.outcome.expected),
         "found": _safe(result.outcome.message),

@@ -55,9 +55,7 @@ def _escape(text: str) -> str:
 def _table(report: Report) -> str:
     if not report.results:
         return ""
-    rows = [
-        (_text(r.outcome.status), _text(r.name), _text(r.table or ""), _text(r.outcome.message)) for r in report.results
-    ]
+    rows = [(_text(r.outcome.status), _text(r.name), _text(r.place), _text(r.outcome.message)) for r in report.results]
     cells = [("status", "check", "table", "found"), ("---",) * 4, *rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 

@@ -28,7 +28,7 @@ def as_junit(report: Report) -> str:
 
 
 def _add_case(suite: ET.Element, result: Result, *, wrong: bool) -> None:
-    classname = printable(f"verify.{result.table}" if result.table else "verify")
+    classname = printable(f"verify.{result.place}" if result.place else "verify")
     time = f"{result.seconds:.3f}"
     case = ET.SubElement(suite, "testcase", name=printable(result.name), classname=classname, time=time)
     outcome = result.outcome

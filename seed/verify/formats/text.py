@@ -46,10 +46,13 @@ def as_text(report: Report, *, color: bool = False) -> str:
 def _not_declared(results: list[Result]) -> Iterator[str]:
     """Yield a line with the names of the undeclared checks, or a line for each table if there are several."""
     several = len({result.table for result in results} - {None}) > 1
+    made = {(result.name, result.table) for result in results if result.outcome.status is not Status.NOT_DECLARED}
     checks: dict[str | None, dict[str, None]] = {}  # each name once: a table may have several vector columns
     for result in results:
         if result.outcome.status is Status.NOT_DECLARED:
-            checks.setdefault(result.table if several else None, {})[printable(result.name)] = None
+            of_one_column = result.has_siblings and (result.name, result.table) in made
+            name = f"{result.name} of {result.column}" if of_one_column else result.name
+            checks.setdefault(result.table if several else None, {})[printable(name)] = None
     for table, names in checks.items():
         yield f"not declared{f' for {printable(table)}' if table else ''}: {', '.join(names)}"
 

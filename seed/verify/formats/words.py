@@ -12,8 +12,8 @@ _COUNTED = {Status.PASS: "passed", Status.FAIL: "failed", Status.SKIP: "skipped"
 
 
 def label(result: Result) -> str:
-    """Return the name of the check, and of the table if there is one."""
-    return printable(f"{result.name} {result.table}" if result.table else result.name)
+    """Return the name of the check, and its place if it is not the whole database."""
+    return printable(f"{result.name} {result.place}".rstrip())
 
 
 def details(outcome: Outcome) -> list[str]:
