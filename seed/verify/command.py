@@ -19,6 +19,7 @@ TIME_LIMIT_SECONDS = 60.0
 @click.option("--skip", multiple=True, metavar="CHECK", help="Leave out these checks.")
 @click.option("--list", "list_", is_flag=True, help="List the checks.")
 @click.option("--strict", is_flag=True, help="Fail if a check is skipped.")
+@click.option("--known", metavar="FILE", help="Do not fail by what failed in this report of --format json.")
 @click.option(
     "--time-limit",
     type=click.FloatRange(min=0, min_open=True, max=86400),

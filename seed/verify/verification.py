@@ -21,6 +21,7 @@ from pgvector_seed.postgres.errors import one_line, translated
 from .checks import CHECKS
 from .context import LOCK_SECONDS
 from .deadline import RAISE_LIMIT, Deadline, OutOfTimeError, cut_at_deadline, no_answer_error
+from .known import Known, read_known, with_known
 from .model import AFTER_CONNECT, Report, Result, failed, skipped
 from .runner import check_transaction, run_checks
 from .source import from_catalog, from_database, from_file, from_stack
@@ -31,7 +32,7 @@ class VerifyOptions:
     """The source of the contract, the checks to run, and the time limit in seconds.
 
     At most one of ``contract`` (a file), ``stack`` and ``table`` is set; without them, the database has the contract.
-    ``recall`` is the declared recall of ``table``.
+    ``recall`` is the declared recall of ``table``. ``known`` is an earlier report, whose failures are known.
     """
 
     contract: str | None
@@ -41,6 +42,7 @@ class VerifyOptions:
     time_limit: float
     strict: bool = False
     recall: DeclaredRecall | None = None
+    known: str | None = None
 
 
 def make_report(options: VerifyOptions) -> Report:
@@ -49,7 +51,9 @@ def make_report(options: VerifyOptions) -> Report:
     results: list[Result] = []
     subject = ""
     failure: Error | None = None
+    known: Known = {}
     try:
+        known = read_known(options.known) if options.known is not None else known
         contract = _named_contract(options, deadline)
         conninfo = _conninfo(contract, deadline)
         with connect(conninfo, any_version=True) as connection, cut_at_deadline(connection, deadline, cut):
@@ -65,7 +69,8 @@ def make_report(options: VerifyOptions) -> Report:
     failure = no_answer_error(deadline) if cut.is_set() else failure
     if isinstance(failure, UnreachableError):
         results = results or unreached(options.names, failure)
-    return Report(results, subject, failure, options.strict, time.monotonic() - start, VERSION)
+    report = Report(results, subject, failure, options.strict, time.monotonic() - start, VERSION)
+    return with_known(report, known, options.known) if options.known is not None else report
 
 
 def _named_contract(options: VerifyOptions, deadline: Deadline) -> Contract | None:

@@ -34,6 +34,7 @@ def verify(
     skip: Sequence[str],
     list_: bool,
     strict: bool,
+    known: str | None,
     time_limit: float,
     format_: str,
     output: str | None,
@@ -53,7 +54,7 @@ def verify(
     file = Path(output) if output is not None else None
     if file is not None and not file.parent.is_dir():
         raise click.BadParameter(f"the folder {file.parent} does not exist", param_hint="--output")
-    options = VerifyOptions(contract, stack, table, names, time_limit, strict=strict, recall=declared_recall)
+    options = VerifyOptions(contract, stack, table, names, time_limit, strict, declared_recall, known)
     report = make_report(options)
     try:
         _show(report, format_, file)

@@ -40,6 +40,7 @@ def _check(result: Result) -> dict[str, Any]:
         "expected": _safe(result.outcome.expected),
         "found": _safe(result.outcome.message),
         "remedy": _safe(result.outcome.remedy),
+        "known": None if result.known is None else _safe(result.known),
         "seconds": round(result.seconds, 3),
     }
 
