@@ -6,7 +6,7 @@ import click
 
 from pgvector_seed.common.commands import deferred
 
-NAMES = ("text", "json", "junit", "github")
+NAMES = ("text", "json", "junit", "github", "prometheus")
 TIME_LIMIT_SECONDS = 60.0
 
 

@@ -89,7 +89,8 @@ class Report:
 
     ``subject`` names the database, its server and the login; it is "" if no connection was made.
     ``seconds`` is the time of the run, ``version`` the version of this project. ``known_file`` is the earlier report
-    whose failures are known, or "".
+    whose failures are known, or "". ``database`` and ``server`` (host and port) are the address that libpq got,
+    ``ended`` is the Unix time at the end of the run.
     """
 
     results: Sequence[Result]
@@ -99,6 +100,9 @@ class Report:
     seconds: float = 0.0
     version: str = ""
     known_file: str = ""
+    database: str = ""
+    server: str = ""
+    ended: float = 0.0
 
     @property
     def error(self) -> str:

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg import errors
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgvector_seed.common.errors import Error, UnreachableError
 from pgvector_seed.common.version import VERSION
 from pgvector_seed.migrate.contract import Contract, DeclaredRecall, as_data
 from pgvector_seed.postgres.auth import NOT_IN_CLEAR
 from pgvector_seed.postgres.connection import Connection, connect
-from pgvector_seed.postgres.conninfo import ASKING_FOR_TLS, connect_timeout, conninfo_of_unset
+from pgvector_seed.postgres.conninfo import ASKING_FOR_TLS, connect_timeout, conninfo_of_unset, libpq_default
 from pgvector_seed.postgres.errors import one_line, translated
 
 from .checks import CHECKS
@@ -49,7 +49,7 @@ def make_report(options: VerifyOptions) -> Report:
     """Run the checks and return the report. An Error is not raised: it is the report's ``failure``."""
     start, deadline, cut = time.monotonic(), Deadline(options.time_limit), threading.Event()
     results: list[Result] = []
-    subject = ""
+    subject, conninfo = "", ""
     failure: Error | None = None
     known: Known = {}
     try:
@@ -69,7 +69,18 @@ def make_report(options: VerifyOptions) -> Report:
     failure = no_answer_error(deadline) if cut.is_set() else failure
     if isinstance(failure, UnreachableError):
         results = results or unreached(options.names, failure)
-    report = Report(results, subject, failure, options.strict, time.monotonic() - start, VERSION)
+    database, server = _address(conninfo)
+    report = Report(
+        results,
+        subject,
+        failure,
+        options.strict,
+        time.monotonic() - start,
+        VERSION,
+        database=database,
+        server=server,
+        ended=time.time(),
+    )
     return with_known(report, known, options.known) if options.known is not None else report
 
 
@@ -102,6 +113,17 @@ def _conninfo(contract: Contract | None, deadline: Deadline) -> str:
         address["require_auth"] = NOT_IN_CLEAR
     settings = conninfo_of_unset(address)
     return make_conninfo(settings, connect_timeout=connect_timeout(settings, deadline.seconds_left))
+
+
+def _address(conninfo: str) -> tuple[str, str]:
+    """Return the names of the database and the server to which libpq connects, also if it does not reach them."""
+    settings = conninfo_to_dict(conninfo)
+
+    def value(keyword: str) -> str:
+        return str(settings.get(keyword) or libpq_default(keyword) or "")
+
+    host = value("host") or value("hostaddr") or "local"
+    return value("dbname") or value("user"), f"{host}:{value('port')}"
 
 
 def unreached(names: Sequence[str], error: UnreachableError) -> list[Result]:

@@ -262,6 +262,23 @@ def test_junit_in_a_file_and_text_on_the_terminal(base: str, tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [report], "nothing else is left"
 
 
+@pytest.mark.newest
+def test_metrics_have_the_address_and_are_written_also_without_a_connection(base: str, tmp_path: Path) -> None:
+    """Both runs have the same series of the address, which their reader needs to be one."""
+    report = tmp_path / "app.prom"
+    for port, code in ((None, 0), ("1", 3)):
+        words = ("--contract", FILE, "--skip", "recall", "--format", "prometheus", "--output", str(report))
+        assert run(base, *words, **({"PGPORT": port} if port else {})).returncode == code
+        text = report.read_text()
+        address = 'database="{PGDATABASE}",server="{PGHOST}:{PGPORT}"'.format(
+            **{**pg_variables(base), **({"PGPORT": port} if port else {})}
+        )
+        assert f"pgvector_seed_verify_exit_code{{{address}}} {code}\n" in text
+        assert re.search(rf'{address},check="connect",table="",column="",status="fail"}} {int(code > 0)}\n', text)
+        assert list(tmp_path.iterdir()) == [report]
+        assert report.stat().st_mode & 0o044 == 0o044, "the collector is another user"
+
+
 def test_github_gets_annotations_and_a_summary(base: str, tmp_path: Path) -> None:
     ask(base, "DROP INDEX items_embedding_hnsw")
     summary = tmp_path / "summary.md"

@@ -17,16 +17,19 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 
 from pgvector_seed.common.errors import Error, UnreachableError
+from pgvector_seed.common.text import printable
 from seed.verify import formats
 from seed.verify.checks import CHECKS
 from seed.verify.formats import FORMATS
 from seed.verify.formats.data import as_data, as_json
 from seed.verify.formats.github import as_github, step_summary
 from seed.verify.formats.junit import as_junit
+from seed.verify.formats.prometheus import STATUSES, as_prometheus
 from seed.verify.formats.text import as_text
 from seed.verify.model import Outcome, Report, Result, Status, failed, not_declared, passed, skipped
 from seed.verify.verification import unreached
 
+RUN = ("exit_code", "duration_seconds", "timestamp_seconds")
 SCHEMA = json.loads(Path(str(formats.__file__)).with_name("report.schema.json").read_text())
 VALIDATOR = Draft202012Validator(SCHEMA)
 
@@ -60,6 +63,7 @@ HOSTILE = (
     "\ufffe",
     "%0A::error::owned",
     "x,file=/etc/passwd::owned",
+    'a"} 1\\',
     "x" * 10_000,
 )
 
@@ -405,6 +409,94 @@ def test_the_fence_is_longer_than_what_it_holds() -> None:
     assert "\n``````\na\n`````\nb\n``````\n" in step_summary(report)
 
 
+# Prometheus
+
+COMMENT = re.compile(r"# (HELP|TYPE) ([a-zA-Z_:][a-zA-Z0-9_:]*) (.+)")
+SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\{(.*)\} ([0-9]+(?:\.[0-9]+)?)")
+LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\[\\"n])*)"(?:,|$)')
+Labels = frozenset[tuple[str, str]]
+
+
+def metrics(report: Report) -> dict[str, dict[Labels, float]]:
+    """Return the values by metric and labels. Fails if node_exporter would not read the document.
+
+    It wants HELP and TYPE before the samples of a metric, these together and each once, and no timestamps.
+    """
+    values: dict[str, dict[Labels, float]] = {}
+    described: dict[str, list[str]] = {}
+    for line in as_prometheus(report).split("\n"):
+        if comment := COMMENT.fullmatch(line):
+            kind, name, text = comment.groups()
+            described.setdefault(name, []).append(kind)
+            assert name not in values
+            assert kind == "HELP" or text == "gauge"
+        else:
+            sample = SAMPLE.fullmatch(line)
+            assert sample, line
+            name = sample[1]
+            assert (name, ["HELP", "TYPE"]) == (list(described)[-1], described[name])
+            labels = labels_in(sample[2])
+            assert labels not in values.setdefault(name, {}), "a series occurs once"
+            values[name][labels] = float(sample[3])
+    return values
+
+
+def labels_in(text: str) -> Labels:
+    """Return the labels of a sample, without their escapes."""
+    assert LABEL.sub("", text) == ""
+    pairs = [
+        (name, re.sub(r"\\(.)", lambda match: match[1].replace("n", "\n"), raw)) for name, raw in LABEL.findall(text)
+    ]
+    assert len(dict(pairs)) == len(pairs)
+    return frozenset(pairs)
+
+
+ADDRESS = {"database": "app", "server": "db:5432"}
+
+
+def series(**labels: str) -> Labels:
+    return frozenset({**ADDRESS, **labels}.items())
+
+
+def test_prometheus_has_a_series_for_each_status() -> None:
+    report = mixed(**ADDRESS, ended=1764385200.5)
+    values = metrics(report)
+    statuses = {"pass": "rows", "fail": "index", "skip": "recall"}
+    for check in statuses.values():
+        of_check = {"check": check, "table": "public.items", "column": ""}
+        states = {name: values["pgvector_seed_check"][series(**of_check, status=name)] for name in STATUSES}
+        assert states == {name: float(statuses.get(name) == check) for name in STATUSES}
+    of_database = {"check": "extension", "table": "", "column": ""}
+    assert values["pgvector_seed_check_duration_seconds"][series(**of_database)] == 0.001
+    assert {name: values[f"pgvector_seed_verify_{name}"][series()] for name in RUN} == {
+        "exit_code": 1,
+        "duration_seconds": 0.41,
+        "timestamp_seconds": 1764385200.5,
+    }
+
+
+def test_prometheus_of_a_run_without_checks_has_the_exit_code() -> None:
+    values = metrics(Report([], failure=LOST, **ADDRESS))  # type: ignore[arg-type]
+    assert values["pgvector_seed_verify_exit_code"] == {series(): 3}
+    assert set(values) == {f"pgvector_seed_verify_{name}" for name in RUN}
+
+
+def test_prometheus_has_each_series_once_and_of_two_the_worst() -> None:
+    """A contract may name a column twice; node_exporter refuses all files if one series is in them twice."""
+    results = [Result("rows", "t", outcome, 0.0, "a") for outcome in (passed("1"), failed("", "0", ""), passed("1"))]
+    states = metrics(Report(results, **ADDRESS))["pgvector_seed_check"]  # type: ignore[arg-type]
+    assert states[series(check="rows", table="t", column="a", status="fail")] == 1
+    assert len(states) == len(STATUSES)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_prometheus_keeps_a_hostile_name(text: str) -> None:
+    """The value of a label is the name as the other formats print it."""
+    report = Report([Result("rows", text, passed("1 row"), 0.0, text)], database=text, server="db:5432")
+    tables = {dict(labels)["table"] for labels in metrics(report)["pgvector_seed_check"]}
+    assert tables == {printable(text)}
+
+
 # All of them
 
 ours = st.lists(st.sampled_from(HOSTILE[:-1]) | st.characters(), max_size=8).map("".join)
@@ -429,8 +521,16 @@ def assert_unbroken(report: Report) -> None:
         "::error ",
         "::notice ",
     ]
-    assert commands(as_text(report)) == []
-    for text in (as_text(report), github, step_summary(report), as_json(report), as_junit(report)):
+    assert commands(as_text(report)) == commands(as_prometheus(report)) == []
+    assert metrics(report)
+    for text in (
+        as_text(report),
+        github,
+        step_summary(report),
+        as_json(report),
+        as_junit(report),
+        as_prometheus(report),
+    ):
         assert text.encode()
         assert all(char.isprintable() or char == "\n" for char in text)
 
