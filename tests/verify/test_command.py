@@ -20,6 +20,7 @@ from pgvector_seed.migrate.files import load
 from pgvector_seed.migrate.runner import undo
 from pgvector_seed.postgres.connection import connect
 from seed.verify.checks import CHECKS
+from seed.verify.sections import section
 from seed.verify.write import write as write_report
 from tests.conftest import ask, declare, pg_variables
 from tests.migrate.helpers import run as apply
@@ -329,6 +330,15 @@ def test_the_docs_describe_every_check_as_the_list_does() -> None:
     text = (ROOT / "docs/verify.md").read_text()
     for check in CHECKS.values():
         assert f"| {check.name} | {check.fails_when} |" in text
+
+
+def test_the_docs_have_the_section_that_a_failure_of_each_check_names() -> None:
+    """An anchor is the heading, in small letters and with dashes; the second heading of a name gets another one."""
+    headings = re.findall(r"^#+ (.+)$", (ROOT / "docs/verify.md").read_text(), re.MULTILINE)
+    anchors = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    for name in CHECKS:
+        assert section(name) == f"docs/verify.md#{name}"
+        assert anchors.count(name) == 1
 
 
 def test_the_docs_name_every_option() -> None:

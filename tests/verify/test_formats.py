@@ -103,6 +103,7 @@ def test_text_is_a_line_a_check_in_columns_and_a_failure_says_what_to_do() -> No
         "        CREATE INDEX items_embedding_idx",
         "          ON public.items",
         "          USING hnsw (embedding vector_l2_ops)",
+        "      see docs/verify.md#index",
         "skip  recall     public.items  no index to ask",
         "not declared for sales.orders: rows",
         "5 checks: 2 passed, 1 failed, 1 skipped, 1 not declared, in 0.4 s; wrong: index public.items",
@@ -232,6 +233,7 @@ def test_json_has_every_fact() -> None:
         "expected": "an hnsw index",
         "found": "no index",
         "remedy": REMEDY,
+        "section": "docs/verify.md#index",
         "known": None,
         "seconds": 0.03,
     }
@@ -353,7 +355,7 @@ def test_junit_has_a_case_for_the_error() -> None:
 
 
 def test_github_annotates_what_is_wrong_and_warns_of_skips() -> None:
-    remedy = REMEDY.replace("\n", "%0A  ")
+    remedy = REMEDY.replace("\n", "%0A  ") + "%0Asee docs/verify.md#index"
     assert as_github(mixed()).splitlines() == [
         f"::error title=index public.items::no index%0Aexpected an hnsw index%0Ato fix:%0A  {remedy}",
         "::warning title=recall public.items::no index to ask",
@@ -372,7 +374,7 @@ def test_github_annotates_the_error() -> None:
 
 def test_github_escapes_what_would_add_a_property_or_end_the_title() -> None:
     report = Report([Result("rows", "x,file=a::b%", failed("", "100%", "c"), 0.0)])
-    expected = "::error title=rows x%2Cfile=a%3A%3Ab%25::100%25%0Ato fix: c"
+    expected = "::error title=rows x%2Cfile=a%3A%3Ab%25::100%25%0Ato fix: c%0Asee docs/verify.md#rows"
     assert as_github(report).splitlines()[0] == expected
 
 
@@ -387,7 +389,8 @@ def test_step_summary_is_a_table_and_the_remedies() -> None:
     text = step_summary(mixed())
     assert text.startswith("### seed verify: failed\n\napp on db:5432\n\n| status | check | table | found |\n")
     assert "\n| fail | index | public.items | no index |\n" in text
-    assert f"To fix index public.items (expected an hnsw index):\n\n```\n{REMEDY}\n```\n" in text
+    fix = f"To fix index public.items (expected an hnsw index):\n\n```\n{REMEDY}\n```\n"
+    assert f"{fix}\nSee docs/verify.md&#35;index\n" in text
     assert step_summary(Report(MIXED[:2])).startswith("### seed verify: passed\n")
 
 

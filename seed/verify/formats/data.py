@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..model import Report, Result
+from ..model import Report, Result, Status
+from ..sections import section
 
 VERSION = 1
 
@@ -40,6 +41,7 @@ def _check(result: Result) -> dict[str, Any]:
         "expected": _safe(result.outcome.expected),
         "found": _safe(result.outcome.message),
         "remedy": _safe(result.outcome.remedy),
+        "section": (section(_safe(result.name)) or None) if result.outcome.status is Status.FAIL else None,
         "known": None if result.known is None else _safe(result.known),
         "seconds": round(result.seconds, 3),
     }

@@ -7,6 +7,7 @@ import re
 from pgvector_seed.common.text import lines, printable
 
 from ..model import Report, Result, Status
+from ..sections import section
 from .words import details, label, mended, summary, to_fix, word
 
 # Characters, GitHub's limit for the title of an annotation.
@@ -69,6 +70,8 @@ def _remedies(report: Report) -> list[str]:
         if result.outcome.remedy:
             expected = f" (expected {_text(result.outcome.expected)})" if result.outcome.expected else ""
             parts += [f"To fix {_text(label(result))}{expected}:", _block(result.outcome.remedy)]
+        if result.outcome.status is Status.FAIL and (page := section(result.name)):
+            parts.append(f"See {_text(page)}")
     return [*parts, f"error: {_text(report.error)}", _block(report.remedy)] if report.error else parts
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from pgvector_seed.common.text import counted, lines, printable
 
 from ..model import Report, Result, Status
+from ..sections import section
 
 KNOWN = "known"  # the word for a failure that failed in an earlier report, too
 _COUNTED = {
@@ -29,7 +30,7 @@ def label(result: Result) -> str:
 
 
 def details(result: Result) -> list[str]:
-    """Return the lines below the message of a check that did not pass: the expected state and the remedy.
+    """Return the lines below the message of a check that did not pass: the expected state, the remedy, the section.
 
     If a known failure had another message in the earlier report, that is the first line: the fault may be a new one.
     """
@@ -39,7 +40,8 @@ def details(result: Result) -> list[str]:
     is_changed = result.is_known_failure and result.known != outcome.message
     earlier = [f"earlier {printable(result.known or '')}"] if is_changed else []
     expected = [f"expected {printable(outcome.expected)}"] if outcome.expected else []
-    return earlier + expected + to_fix(outcome.remedy)
+    page = section(result.name) if outcome.status is Status.FAIL else ""
+    return earlier + expected + to_fix(outcome.remedy) + ([f"see {page}"] if page else [])
 
 
 def mended(report: Report) -> str:
