@@ -21,9 +21,10 @@ from pgvector_seed.postgres.errors import one_line, translated
 from .checks import CHECKS
 from .context import LOCK_SECONDS
 from .deadline import RAISE_LIMIT, Deadline, OutOfTimeError, cut_at_deadline, no_answer_error
+from .execute import check_transaction
 from .known import Known, read_known, with_known
 from .model import AFTER_CONNECT, Report, Result, failed, skipped
-from .runner import check_transaction, run_checks
+from .runner import run_checks
 from .source import from_catalog, from_database, from_file, from_stack
 
 

@@ -14,7 +14,11 @@ VERSION = 1
 def as_json(report: Report) -> str:
     """Return the document as text. Characters that are not printable are escaped, as they could act on a terminal."""
     document = json.dumps(as_data(report), indent=2, ensure_ascii=False)
-    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in document)
+    return "\n".join(line if line.isprintable() else _escape(line) for line in document.split("\n"))
+
+
+def _escape(line: str) -> str:
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in line)
 
 
 def as_data(report: Report) -> dict[str, Any]:
