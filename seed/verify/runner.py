@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from pgvector_seed.common.errors import UnreachableError
@@ -19,6 +19,8 @@ from .deadline import Deadline
 from .execute import execute
 from .model import Check, Fault, Outcome, Result, Status, failed_with, not_declared, skipped
 
+_Place = tuple[Check, int, Context]  # with the number of the table
+
 
 def run_checks(
     connection: Connection, contract: Contract, names: Collection[str], deadline: Deadline
@@ -30,14 +32,20 @@ def run_checks(
     declared = contract.tables or ()
     with translated("looking for the tables"):
         table_names = parse_names(connection, [table.name for table in declared])
-    database = Context(connection, contract, deadline)
     pairs = zip(table_names, declared, strict=True)
     tables = [Context(connection, contract, deadline, name, table) for name, table in pairs]
+    database = Context(connection, contract, deadline)
+    places = [
+        (check, number, context)
+        for check in _with_prerequisites(names)
+        for number, context in enumerate((tables or [database]) if check.per_table else [database])
+    ]
     run = _Run(names, deadline)
-    for check in _with_prerequisites(names):
-        for number, context in enumerate((tables or [database]) if check.per_table else [database]):
-            run.make(check, context, number)
-    return _results(run, database, tables), run.error
+    for place in places:
+        run.make(*place)
+        if run.error:
+            break
+    return _results(run, [place for place in places if place[0].name in names], contract), run.error
 
 
 def _with_prerequisites(names: Collection[str]) -> list[Check]:
@@ -59,15 +67,17 @@ class _Run:
         self.seconds: dict[tuple[str, int], float] = {}
         self.error: UnreachableError | None = None
 
-    def make(self, check: Check, context: Context, number: int) -> None:
-        """Run a check, unless the run has ended or a check before it failed."""
+    def make(self, check: Check, number: int, context: Context) -> None:
+        """Run a check, unless a check before it failed. Sets ``error``, and no outcome, if the run has ended."""
         start = time.monotonic()
-        self.error = self.error or self.deadline.expiry_error
+        self.error = self.deadline.expiry_error
+        if self.error:
+            return
         try:
-            outcome = skipped(self.error.message) if self.error else self._outcome(check, context, number)
+            outcome = self._outcome(check, context, number)
         except UnreachableError as lost:
             self.error = lost
-            outcome = skipped(lost.message)
+            return
         self.outcomes[check.name, number] = outcome
         self.seconds[check.name, number] = time.monotonic() - start
         for name, damage in context.damage.items():
@@ -94,17 +104,18 @@ def _with_damage(outcome: Outcome, damage: Outcome) -> Outcome:
     return replace(failed_with(outcome.expected, faults), blocks=outcome.blocks)
 
 
-def _results(run: _Run, database: Context, tables: list[Context]) -> list[Result]:
-    """Return the results of the named checks in the order in which they were made."""
-    columns = Counter(table.name for table in database.contract.tables or ())
+def _results(run: _Run, places: Sequence[_Place], contract: Contract) -> list[Result]:
+    """Return the results of the checks in these places; a skip for each that was not made before the run ended."""
+    columns = Counter(table.name for table in contract.tables or ())
+    rest = skipped(run.error.message if run.error else "")
     results = []
-    for (name, number), outcome in run.outcomes.items():
-        if name not in run.names:
-            continue
-        table = tables[number].declared if tables and CHECKS[name].per_table else None
-        place = (None, None) if table is None else (table.name, table.vector)
-        siblings = table is not None and columns[table.name] > 1
+    for check, number, context in places:
+        outcome = run.outcomes.get((check.name, number), rest)
+        seconds = run.seconds.get((check.name, number), 0.0)
+        table = context.declared_table
         results.append(
-            Result(name, place[0], outcome, run.seconds[name, number], place[1], has_siblings=siblings),
+            Result(check.name, table.name, outcome, seconds, table.vector, has_siblings=columns[table.name] > 1)
+            if table
+            else Result(check.name, None, outcome, seconds)
         )
     return results

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
+
 from ..model import Report, Result, Status
 from ..sections import section
 
@@ -13,7 +15,7 @@ VERSION = 1
 
 def as_json(report: Report) -> str:
     """Return the document as text. Characters that are not printable are escaped, as they could act on a terminal."""
-    document = json.dumps(as_data(report), indent=2, ensure_ascii=False)
+    document = msgspec.json.format(msgspec.json.encode(as_data(report))).decode()
     return "\n".join(line if line.isprintable() else _escape(line) for line in document.split("\n"))
 
 

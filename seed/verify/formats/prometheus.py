@@ -15,7 +15,7 @@ from .words import word
 # From the best to the worst. One series each, as node_systemd_unit_state has: an alert names the status that it is for.
 STATUSES = ("not_declared", "pass", "skip", "known", "fail")
 
-Sample = tuple[dict[str, str], float]
+Sample = tuple[str, float]  # the labels, and the value
 
 
 def as_prometheus(report: Report) -> str:
@@ -23,14 +23,14 @@ def as_prometheus(report: Report) -> str:
 
     node_exporter would drop the files of all databases if two had the same series, so each names its database.
     """
-    target = {"database": report.database, "server": report.server}
-    worst = _worst(report.results)
+    target = _labels(database=report.database, server=report.server)
+    worst = [(f"{target},{labels}", result) for labels, result in _worst(report.results).items()]
     states = [
-        ({**target, **labels, "status": status}, float(_status(result) == status))
+        (f'{labels},status="{status}"', float(_status(result) == status))
         for labels, result in worst
         for status in STATUSES
     ]
-    seconds = [({**target, **labels}, result.seconds) for labels, result in worst]
+    seconds = [(labels, result.seconds) for labels, result in worst]
     return "\n".join(
         [
             *_metric("check", "Status of a check in the last run: 1 for its status, 0 for the others.", states),
@@ -46,14 +46,18 @@ def _status(result: Result) -> str:
     return word(result).replace(" ", "_")
 
 
-def _worst(results: Sequence[Result]) -> list[tuple[dict[str, str], Result]]:
-    """Return the results with their labels. Of several with equal labels, which no reader accepts, the worst stays."""
-    series: dict[tuple[str, ...], Result] = {}
+def _worst(results: Sequence[Result]) -> dict[str, Result]:
+    """Return the results by their labels. Of several with equal labels, which no reader accepts, the worst stays."""
+    series: dict[str, Result] = {}
     for result in results:
-        key = (result.name, result.table or "", result.column or "")
-        previous = series.get(key, result)
-        series[key] = max(previous, result, key=lambda other: STATUSES.index(_status(other)))
-    return [(dict(zip(("check", "table", "column"), key, strict=True)), result) for key, result in series.items()]
+        labels = _labels(check=result.name, table=result.table or "", column=result.column or "")
+        previous = series.get(labels, result)
+        series[labels] = max(previous, result, key=lambda other: STATUSES.index(_status(other)))
+    return series
+
+
+def _labels(**texts: str) -> str:
+    return ",".join(f'{name}="{_escape(text)}"' for name, text in texts.items())
 
 
 def _metric(name: str, description: str, samples: Sequence[Sample]) -> Iterator[str]:
@@ -62,8 +66,7 @@ def _metric(name: str, description: str, samples: Sequence[Sample]) -> Iterator[
     yield f"# HELP pgvector_seed_{name} {description}"
     yield f"# TYPE pgvector_seed_{name} gauge"
     for labels, value in samples:
-        pairs = ",".join(f'{label}="{_escape(text)}"' for label, text in labels.items())
-        yield f"pgvector_seed_{name}{{{pairs}}} {_number(value)}"
+        yield f"pgvector_seed_{name}{{{labels}}} {_number(value)}"
 
 
 def _number(value: float) -> str:
