@@ -300,6 +300,31 @@ def test_of_a_table_with_several_vector_columns_each_result_names_its_column(bas
     assert (single.place, single.column) == ("public.items", "embedding")
 
 
+@pytest.mark.newest
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("SELECT 1", {"column": ["missing"], "vectors": ["embedding"]}),
+        (
+            "ALTER TABLE items DROP CONSTRAINT items_pkey",
+            {"column": ["embedding", "missing"], "vectors": ["embedding"]},
+        ),
+    ],
+)
+def test_a_failed_column_does_not_hide_the_vectors_of_another(
+    base: str, change: str, expected: dict[str, list[str]]
+) -> None:
+    """Regression: after ids that are not unique, the vectors of no column were looked at."""
+    ask(base, f"{change}; ALTER TABLE items ALTER embedding DROP NOT NULL; UPDATE items SET embedding = NULL")
+    contract = declared()
+    contract["tables"].append({**contract["tables"][0], "vector": "missing"})
+    failures: dict[str, list[str]] = {}
+    for result in results(base, contract, "column", "vectors"):
+        if result.outcome.status is Status.FAIL:
+            failures.setdefault(result.name, []).append(str(result.column))
+    assert failures == expected
+
+
 def test_an_index_of_another_access_method_is_checked_like_any(base: str) -> None:
     """Regression: the contract and the check plan knew hnsw and ivfflat only."""
     (index,) = CONTRACT["tables"][0]["indexes"]

@@ -33,7 +33,8 @@ def run(context: Context) -> Outcome:
     table = context.declared
     if table.vector is None and table.id is None:
         return not_declared("columns")
-    faults = list(_vector_faults(context))
+    vector_faults = list(_vector_faults(context))
+    faults = list(vector_faults)
     try:
         faults += _id_faults(context)
     except NotAllowedError:
@@ -41,7 +42,7 @@ def run(context: Context) -> Outcome:
             raise
     expected = ", ".join(filter(None, [_expected_vector(context), f"unique {table.id}" if table.id else ""]))
     if faults:
-        return failed_with(expected, faults)
+        return failed_with(expected, faults, blocks=None if vector_faults else frozenset())
     column = context.catalog_column
     return passed(f"{table.vector} {_type(column)}" if column else f"unique {table.id}", expected)
 
