@@ -259,7 +259,7 @@ def test_the_time_limit_holds_with_many_tables(base: str) -> None:
     *_, summary, error, _remedy = done.stdout.splitlines()
     assert summary.startswith("55,004 checks: ")
     assert error == "error: the time limit of 1 s was over before every check was made"
-    assert done.stdout.count("the time limit of 1 s was over") == 1, "the checks that were not made do not repeat it"
+    assert done.stdout.count("the time limit of 1 s") <= 2, "only the check that it ended may say so, too"
 
 
 @pytest.mark.parametrize("rows", [1, 2])

@@ -16,6 +16,8 @@ VERSION = 1
 def as_json(report: Report) -> str:
     """Return the document as text. Characters that are not printable are escaped, as they could act on a terminal."""
     document = msgspec.json.format(msgspec.json.encode(as_data(report))).decode()
+    if document.replace("\n", "").isprintable():
+        return document
     return "\n".join(line if line.isprintable() else _escape(line) for line in document.split("\n"))
 
 
@@ -55,4 +57,4 @@ def _check(result: Result) -> dict[str, Any]:
 
 def _safe(text: str) -> str:
     r"""Spell out lone surrogates, as \udc80: UTF-8 cannot encode them, and many JSON parsers refuse them."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
