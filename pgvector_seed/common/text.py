@@ -20,8 +20,9 @@ def printable(text: str) -> str:
 
     These are Unicode's control, format and unassigned characters, surrogates, and all separators but the plain space.
     """
-    escaped = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    return escaped.replace(_ANYWHERE, "##\\x5b")
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return text.replace(_ANYWHERE, "##\\x5b")
 
 
 def counted(number: int, noun: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +18,11 @@ _LONGEST_NAME = 63  # bytes; NAMEDATALEN less 1
 _AS_IN_SQL = 'Write it as in SQL: public.items, "My schema".items'
 
 _PARTS = "SELECT pg_catalog.parse_ident(%s)"
+_PARTS_OF_ALL = """
+SELECT pg_catalog.parse_ident(name)
+FROM pg_catalog.unnest(%s::text[]) WITH ORDINALITY AS names (name, place)
+ORDER BY place
+"""
 _PATH = "SELECT pg_catalog.current_schemas(false)"
 # For a name without a schema: the first schema on the search_path that has the table.
 _ON_PATH = """
@@ -138,6 +144,18 @@ def parse_name(connection: Connection, text: str) -> TableName:
         rows = query_catalog(connection, _ON_PATH, (path, table))
         schema = [rows[0][0] if rows else "public"]
     return TableName(schema[0], table)
+
+
+def parse_names(connection: Connection, texts: Sequence[str]) -> list[TableName]:
+    """Return the tables of several texts, as ``parse_name`` does. One query serves all that have a schema."""
+    try:
+        rows = connection.execute(_PARTS_OF_ALL, (list(texts),)).fetchall()
+    except errors.InvalidParameterValue:
+        rows = [((),)] * len(texts)  # parse_name tells which one
+    return [
+        TableName(*parts) if len(parts) == 2 else parse_name(connection, text)
+        for text, (parts,) in zip(texts, rows, strict=True)
+    ]
 
 
 def role_exists(connection: Connection, name: str) -> bool:

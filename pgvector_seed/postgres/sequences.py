@@ -9,7 +9,9 @@ from pgvector_seed.postgres.connection import Connection
 # The sequence of an identity column, or the one whose plain nextval() is the default of the column.
 _SEQUENCE = """
 SELECT c.oid, n.nspname, c.relname, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle,
-       has_sequence_privilege(c.oid, 'SELECT'), pg_get_userbyid(c.relowner), c.relpersistence = 'u'
+       has_sequence_privilege(c.oid, 'SELECT'), pg_get_userbyid(c.relowner),
+       has_sequence_privilege(c.oid, 'UPDATE'), has_sequence_privilege(c.oid, 'USAGE'),
+       pg_has_role(c.relowner, 'USAGE'), c.relpersistence = 'u'
 FROM pg_sequence s
 JOIN pg_class c ON c.oid = s.seqrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -25,7 +27,10 @@ WHERE c.oid IN (SELECT objid FROM pg_depend
 
 
 class Sequence(NamedTuple):
-    """A sequence. ``may_read`` is True if this login may read its last value, ``unlogged`` if a crash resets it."""
+    """A sequence. ``may_read`` and so on are True if this login may read its last value, set it, advance it, alter it.
+
+    ``unlogged`` is True if a crash resets it.
+    """
 
     oid: int
     schema: str
@@ -36,6 +41,9 @@ class Sequence(NamedTuple):
     cycles: bool
     may_read: bool
     owner: str
+    may_set: bool
+    may_advance: bool
+    may_alter: bool
     unlogged: bool
 
 

@@ -6,7 +6,7 @@ import click
 
 from pgvector_seed.common.commands import deferred
 
-NAMES = ("text", "json", "junit", "github")
+NAMES = ("text", "json", "junit", "github", "prometheus")
 TIME_LIMIT_SECONDS = 60.0
 
 
@@ -14,10 +14,12 @@ TIME_LIMIT_SECONDS = 60.0
 @click.option("--contract", metavar="FILE", help="The contract as JSON; - is standard input.")
 @click.option("--stack", metavar="NAME", help="Read the contract from a stack of the Pulumi project here.")
 @click.option("--table", metavar="NAME", help="Check one table, with a contract made from the catalog.")
+@click.option("--recall", metavar="K:MINIMUM", help="With --table: the lowest recall of the K nearest neighbors.")
 @click.option("--only", multiple=True, metavar="CHECK", help="Run only these checks.")
 @click.option("--skip", multiple=True, metavar="CHECK", help="Leave out these checks.")
 @click.option("--list", "list_", is_flag=True, help="List the checks.")
 @click.option("--strict", is_flag=True, help="Fail if a check is skipped.")
+@click.option("--known", metavar="FILE", help="Do not fail by what failed in this report of --format json.")
 @click.option(
     "--time-limit",
     type=click.FloatRange(min=0, min_open=True, max=86400),
@@ -39,4 +41,6 @@ def verify() -> None:
     refuses the login, or stops answering; 130 interrupted.
 
     Example: python -m seed verify --contract contract.json --format junit --output verify.xml
+
+    Example: python -m seed verify --table items --recall 10:0.95
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, LiteralString
 
@@ -20,6 +20,7 @@ from pgvector_seed.vectors.reader import Reader
 from pgvector_seed.vectors.tables import Leaf, large_leaves, leaves, size_in_bytes
 
 from .deadline import Deadline
+from .model import Outcome
 
 LOCK_SECONDS = 2  # the lock_timeout of a check
 
@@ -61,7 +62,8 @@ class Context:
     """The argument of a check. The catalog is read when a property is first used.
 
     ``table_name`` and ``declared_table`` are None for a check of the whole database; all properties but ``extension``
-    and ``reader`` are for checks of a table. ``lock_seconds`` is the lock_timeout.
+    and ``reader`` are for checks of a table. ``lock_seconds`` is the lock_timeout. ``damage`` has the failures of other
+    checks that a check has met, by their names.
     """
 
     connection: Connection
@@ -70,6 +72,7 @@ class Context:
     table_name: TableName | None = None
     declared_table: DeclaredTable | None = None
     lock_seconds: float = LOCK_SECONDS
+    damage: dict[str, Outcome] = field(default_factory=dict)
 
     @property
     def declared(self) -> DeclaredTable:

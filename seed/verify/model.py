@@ -54,7 +54,9 @@ class Fault(NamedTuple):
 class Result:
     """An outcome in the report, with the seconds that the check took. ``table`` is None for the whole database.
 
-    ``column`` is the vector column if the contract has several of this table.
+    ``column`` is the declared vector column of the table. It is part of the ``place`` if ``has_siblings``: if the
+    contract has several vector columns of this table. ``known`` is the message that the check had in an earlier
+    report, if it failed there.
     """
 
     name: str
@@ -62,11 +64,23 @@ class Result:
     outcome: Outcome
     seconds: float
     column: str | None = None
+    has_siblings: bool = False
+    known: str | None = None
 
     @property
     def place(self) -> str:
-        """The table, with the column if there is one; "" for the whole database."""
-        return ".".join(filter(None, (self.table, self.column)))
+        """The table, with the column if the contract has several of it; "" for the whole database."""
+        return ".".join(filter(None, (self.table, self.column if self.has_siblings else None)))
+
+    @property
+    def is_known_failure(self) -> bool:
+        """True if the check fails, and failed in the earlier report."""
+        return self.outcome.status is Status.FAIL and self.known is not None
+
+    @property
+    def is_mended(self) -> bool:
+        """True if the check failed in the earlier report, and nothing is wrong with it now."""
+        return self.known is not None and self.outcome.status in (Status.PASS, Status.NOT_DECLARED)
 
 
 @dataclass(frozen=True)
@@ -74,7 +88,9 @@ class Report:
     """The results of a run. ``failure`` is the error that ended the run early, or kept it from starting.
 
     ``subject`` names the database, its server and the login; it is "" if no connection was made.
-    ``seconds`` is the time of the run, ``version`` the version of this project.
+    ``seconds`` is the time of the run, ``version`` the version of this project. ``known_file`` is the earlier report
+    whose failures are known, or "". ``database`` and ``server`` (host and port) are the address that libpq got,
+    ``ended`` is the Unix time at the end of the run.
     """
 
     results: Sequence[Result]
@@ -83,6 +99,10 @@ class Report:
     strict: bool = False
     seconds: float = 0.0
     version: str = ""
+    known_file: str = ""
+    database: str = ""
+    server: str = ""
+    ended: float = 0.0
 
     @property
     def error(self) -> str:
@@ -96,9 +116,14 @@ class Report:
 
     @property
     def wrong(self) -> list[Result]:
-        """The results that make the run fail: failures and, if the run is strict, skips."""
+        """The results that make the run fail: failures and, if the run is strict, skips, unless they are known."""
         bad = {Status.FAIL, Status.SKIP} if self.strict else {Status.FAIL}
-        return [result for result in self.results if result.outcome.status in bad]
+        return [result for result in self.results if result.outcome.status in bad and result.known is None]
+
+    @property
+    def mended(self) -> list[Result]:
+        """The results that failed in the earlier report, and do not any more."""
+        return [result for result in self.results if result.is_mended]
 
     @property
     def exit_code(self) -> int:

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
-import psycopg
-from psycopg import errors, sql
-
-from pgvector_seed.common.errors import Error, UnreachableError
+from pgvector_seed.common.errors import UnreachableError
 from pgvector_seed.migrate.contract import Contract
-from pgvector_seed.postgres.catalog import parse_name
+from pgvector_seed.postgres.catalog import parse_names
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.errors import REMEDIES, is_connection_lost, one_line, translated
-from pgvector_seed.postgres.interrupt import ending_with_client
-from pgvector_seed.postgres.snapshot import catalog_snapshot
-from pgvector_seed.vectors.reader import CannotImpersonateError, ReaderRefusedError
+from pgvector_seed.postgres.errors import translated
 
 from .checks import CHECKS
-from .context import Context, NotAllowedError
-from .deadline import Deadline, OutOfTimeError, set_timeout
-from .model import Check, Outcome, Result, Status, failed, not_declared, skipped
+from .context import Context
+from .deadline import Deadline
+from .execute import execute
+from .model import Check, Fault, Outcome, Result, Status, failed_with, not_declared, skipped
 
-# A table that was replaced by a view after its check is not read. Not every minor version has the setting.
-_RESTRICT = sql.SQL("""
-SELECT pg_catalog.set_config(name, 'view, foreign-table', true) FROM pg_catalog.pg_settings
-WHERE name = 'restrict_nonsystem_relation_kind';
-{ending_with_client}
-""")
-_NO_WAIT_SECONDS = 0.001
+_Place = tuple[Check, int, Context]  # with the number of the table
 
 
 def run_checks(
@@ -39,33 +29,23 @@ def run_checks(
 
     Raises InputError if the contract has a table's name that is not valid in SQL.
     """
-    database = Context(connection, contract, deadline)
+    declared = contract.tables or ()
     with translated("looking for the tables"):
-        named = [(parse_name(connection, table.name), table) for table in contract.tables or ()]
-    tables = [Context(connection, contract, deadline, name, table) for name, table in named]
-    outcomes: dict[tuple[str, int], Outcome] = {}  # by check and number of the table
-    results: list[Result] = []
-    error: UnreachableError | None = None
-    for check in _with_prerequisites(names):
-        for number, context in enumerate((tables or [database]) if check.per_table else [database]):
-            start = time.monotonic()
-            error = error or deadline.expiry_error
-            try:
-                outcome = skipped(error.message) if error else _outcome(check, context, number, outcomes)
-            except UnreachableError as lost:
-                error = lost
-                outcome = skipped(error.message)
-            outcomes[check.name, number] = outcome
-            results.append(_result(check, context, outcome, time.monotonic() - start))
-    return [result for result in results if result.name in names], error
-
-
-def _result(check: Check, context: Context, outcome: Outcome, seconds: float) -> Result:
-    table = context.declared_table
-    if table is None:
-        return Result(check.name, None, outcome, seconds)
-    columns = [other.vector for other in context.contract.tables or () if other.name == table.name]
-    return Result(check.name, table.name, outcome, seconds, table.vector if len(columns) > 1 else None)
+        table_names = parse_names(connection, [table.name for table in declared])
+    pairs = zip(table_names, declared, strict=True)
+    tables = [Context(connection, contract, deadline, name, table) for name, table in pairs]
+    database = Context(connection, contract, deadline)
+    places = [
+        (check, number, context)
+        for check in _with_prerequisites(names)
+        for number, context in enumerate((tables or [database]) if check.per_table else [database])
+    ]
+    run = _Run(names, deadline)
+    for place in places:
+        run.make(*place)
+        if run.error:
+            break
+    return _results(run, [place for place in places if place[0].name in names], contract), run.error
 
 
 def _with_prerequisites(names: Collection[str]) -> list[Check]:
@@ -77,53 +57,65 @@ def _with_prerequisites(names: Collection[str]) -> list[Check]:
     return [check for check in CHECKS.values() if check.name in needed]
 
 
-def _outcome(check: Check, context: Context, number: int, outcomes: dict[tuple[str, int], Outcome]) -> Outcome:
-    if check.per_table and context.declared_table is None:
-        return not_declared("a table")
-    for name in () if check.name == "connect" else ("connect", *check.after):
-        prior = outcomes[name, number if CHECKS[name].per_table else 0]
-        if prior.status is Status.FAIL and (prior.blocks is None or check.name in prior.blocks):
-            return skipped(f"after {name}, which failed")
-    return _run(check, context)
+class _Run:
+    """The outcomes of the checks so far and their seconds, by check and number of the table, and the error if any."""
+
+    def __init__(self, names: Collection[str], deadline: Deadline) -> None:
+        self.names = names
+        self.deadline = deadline
+        self.outcomes: dict[tuple[str, int], Outcome] = {}
+        self.seconds: dict[tuple[str, int], float] = {}
+        self.error: UnreachableError | None = None
+
+    def make(self, check: Check, number: int, context: Context) -> None:
+        """Run a check, unless a check before it failed. Sets ``error``, and no outcome, if the run has ended."""
+        start = time.monotonic()
+        self.error = self.deadline.expiry_error
+        if self.error:
+            return
+        try:
+            outcome = self._outcome(check, context, number)
+        except UnreachableError as lost:
+            self.error = lost
+            return
+        self.outcomes[check.name, number] = outcome
+        self.seconds[check.name, number] = time.monotonic() - start
+        for name, damage in context.damage.items():
+            if (name, number) in self.outcomes:
+                self.outcomes[name, number] = _with_damage(self.outcomes[name, number], damage)
+
+    def _outcome(self, check: Check, context: Context, number: int) -> Outcome:
+        if check.per_table and context.declared_table is None:
+            return not_declared("a table")
+        for name in () if check.name == "connect" else ("connect", *check.after):
+            prior = self.outcomes[name, number if CHECKS[name].per_table else 0]
+            if prior.status is Status.FAIL and (prior.blocks is None or check.name in prior.blocks):
+                return skipped(f"after {name}, which failed")
+        return execute(check, context, self.names)
 
 
-def _run(check: Check, context: Context) -> Outcome:
-    """Run a check; an exception becomes its outcome. Raises UnreachableError if the connection is lost."""
-    try:
-        with check_transaction(context.connection, context.deadline, context.lock_seconds):
-            return check.run(context)
-    except (NotAllowedError, OutOfTimeError, CannotImpersonateError) as error:
-        return skipped(str(error))
-    except ReaderRefusedError as error:
-        return failed("answers for the reader", str(error), "Grant the reader the privilege that the message names.")
-    except psycopg.Error as error:
-        if context.connection.closed or is_connection_lost(error):
-            words = f"the connection was lost: {one_line(error)}"
-            raise UnreachableError(words, "Run the same command again.") from error
-        return _outcome_of_error(error, context)
-    except Error as error:
-        return failed("", error.message, error.remedy)
-    except Exception as error:  # noqa: BLE001  # one broken check must not hide the others
-        return failed("", f"the check itself failed: {type(error).__name__}: {error}", "Please report this.")
+def _with_damage(outcome: Outcome, damage: Outcome) -> Outcome:
+    """Return the failure of a damaged relation, after the other faults that its check has found."""
+    if outcome.status is not Status.FAIL:
+        return damage
+    if outcome.message.endswith(damage.message):  # another check has met it, too
+        return outcome
+    faults = [Fault(outcome.message, outcome.remedy), Fault(damage.message, damage.remedy)]
+    return replace(failed_with(outcome.expected, faults), blocks=outcome.blocks)
 
 
-@contextmanager
-def check_transaction(connection: Connection, deadline: Deadline, lock_seconds: float) -> Iterator[None]:
-    """Open a catalog_snapshot in which a statement ends at the deadline, and waits for a lock ``lock_seconds``."""
-    with catalog_snapshot(connection):
-        connection.execute(_RESTRICT.format(ending_with_client=ending_with_client(local=True)), prepare=False)
-        set_timeout(connection, "statement_timeout", deadline.seconds_left)
-        set_timeout(connection, "lock_timeout", lock_seconds)
-        yield
-
-
-def _outcome_of_error(error: psycopg.Error, context: Context) -> Outcome:
-    words = one_line(error)
-    if isinstance(error, errors.InsufficientPrivilege):
-        return skipped(words)
-    if isinstance(error, errors.QueryCanceled):
-        return skipped(f"the check took too long: {words}")
-    if isinstance(error, errors.LockNotAvailable):
-        context.lock_seconds = _NO_WAIT_SECONDS  # one check has waited for this table
-        return skipped(f"another session holds a lock on the table: {words}")
-    return failed("", words, REMEDIES.get(error.sqlstate or "", "See the server's log for the cause."))
+def _results(run: _Run, places: Sequence[_Place], contract: Contract) -> list[Result]:
+    """Return the results of the checks in these places; a skip for each that was not made before the run ended."""
+    columns = Counter(table.name for table in contract.tables or ())
+    rest = skipped(run.error.message if run.error else "")
+    results = []
+    for check, number, context in places:
+        outcome = run.outcomes.get((check.name, number), rest)
+        seconds = run.seconds.get((check.name, number), 0.0)
+        table = context.declared_table
+        results.append(
+            Result(check.name, table.name, outcome, seconds, table.vector, has_siblings=columns[table.name] > 1)
+            if table
+            else Result(check.name, None, outcome, seconds)
+        )
+    return results

@@ -6,15 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from psycopg import errors
 
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import InputError, UnreachableError
 from pgvector_seed.common.remedies import in_checkout
-from pgvector_seed.migrate.contract import CONTRACT, Contract, convert, parse
+from pgvector_seed.migrate.contract import CONTRACT, Contract, DeclaredRecall, as_data, convert, parse
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.lock import LOCK_KEY, WAIT
 from pgvector_seed.postgres.advisory import holders_pid
@@ -89,8 +91,11 @@ def from_database(connection: Connection) -> Contract:
     return convert(ledger.contract, "in this database")
 
 
-def from_catalog(connection: Connection, table: str) -> Contract:
-    """Return a contract made from the catalog's entries of one table. Raises InputError if it has no vector column."""
+def from_catalog(connection: Connection, table: str, recall: DeclaredRecall | None = None) -> Contract:
+    """Return a contract made from the catalog's entries of one table, with ``recall`` of each column with a metric.
+
+    Raises InputError if the table has no vector column, or a recall is asked of one that no index gives a metric.
+    """
     name = parse_name(connection, table)
     entries = [entry for entry in vector_tables(connection, name.schema) if entry["table"] == name.table]
     if not entries:
@@ -99,4 +104,15 @@ def from_catalog(connection: Connection, table: str) -> Contract:
             "Name the table with its schema, as in SQL: --table public.items, --table '\"My schema\".items'",
         )
     tables = [{key: value for key, value in entry.items() if key not in ("table", "owner")} for entry in entries]
+    if recall is not None:
+        _declare_recall(tables, recall, table)
     return convert({"contract": CONTRACT, "tables": tables}, f"made of {table}")
+
+
+def _declare_recall(tables: Sequence[dict[str, Any]], recall: DeclaredRecall, name: str) -> None:
+    measurable = [table for table in tables if "metric" in table]
+    if not measurable:
+        fault = f"the metric of {name} is unknown, so its recall cannot be measured: no one metric has an index"
+        raise InputError(fault, "Build an index on the vectors, or name the metric in a contract: --contract FILE")
+    for table in measurable:
+        table["recall"] = as_data(recall)

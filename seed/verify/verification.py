@@ -8,21 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg import errors
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgvector_seed.common.errors import Error, UnreachableError
 from pgvector_seed.common.version import VERSION
-from pgvector_seed.migrate.contract import Contract, as_data
+from pgvector_seed.migrate.contract import Contract, DeclaredRecall, as_data
 from pgvector_seed.postgres.auth import NOT_IN_CLEAR
 from pgvector_seed.postgres.connection import Connection, connect
-from pgvector_seed.postgres.conninfo import ASKING_FOR_TLS, connect_timeout, conninfo_of_unset
+from pgvector_seed.postgres.conninfo import ASKING_FOR_TLS, connect_timeout, conninfo_of_unset, libpq_default
 from pgvector_seed.postgres.errors import one_line, translated
 
 from .checks import CHECKS
 from .context import LOCK_SECONDS
 from .deadline import RAISE_LIMIT, Deadline, OutOfTimeError, cut_at_deadline, no_answer_error
+from .execute import check_transaction
+from .known import Known, read_known, with_known
 from .model import AFTER_CONNECT, Report, Result, failed, skipped
-from .runner import check_transaction, run_checks
+from .runner import run_checks
 from .source import from_catalog, from_database, from_file, from_stack
 
 
@@ -31,6 +33,7 @@ class VerifyOptions:
     """The source of the contract, the checks to run, and the time limit in seconds.
 
     At most one of ``contract`` (a file), ``stack`` and ``table`` is set; without them, the database has the contract.
+    ``recall`` is the declared recall of ``table``. ``known`` is an earlier report, whose failures are known.
     """
 
     contract: str | None
@@ -39,15 +42,19 @@ class VerifyOptions:
     names: Sequence[str]
     time_limit: float
     strict: bool = False
+    recall: DeclaredRecall | None = None
+    known: str | None = None
 
 
 def make_report(options: VerifyOptions) -> Report:
     """Run the checks and return the report. An Error is not raised: it is the report's ``failure``."""
     start, deadline, cut = time.monotonic(), Deadline(options.time_limit), threading.Event()
     results: list[Result] = []
-    subject = ""
+    subject, conninfo = "", ""
     failure: Error | None = None
+    known: Known = {}
     try:
+        known = read_known(options.known) if options.known is not None else known
         contract = _named_contract(options, deadline)
         conninfo = _conninfo(contract, deadline)
         with connect(conninfo, any_version=True) as connection, cut_at_deadline(connection, deadline, cut):
@@ -63,7 +70,19 @@ def make_report(options: VerifyOptions) -> Report:
     failure = no_answer_error(deadline) if cut.is_set() else failure
     if isinstance(failure, UnreachableError):
         results = results or unreached(options.names, failure)
-    return Report(results, subject, failure, options.strict, time.monotonic() - start, VERSION)
+    database, server = _address(conninfo)
+    report = Report(
+        results,
+        subject,
+        failure,
+        options.strict,
+        time.monotonic() - start,
+        VERSION,
+        database=database,
+        server=server,
+        ended=time.time(),
+    )
+    return with_known(report, known, options.known) if options.known is not None else report
 
 
 def _named_contract(options: VerifyOptions, deadline: Deadline) -> Contract | None:
@@ -75,7 +94,9 @@ def _named_contract(options: VerifyOptions, deadline: Deadline) -> Contract | No
 def _read_contract(connection: Connection, options: VerifyOptions, deadline: Deadline) -> Contract:
     try:
         with check_transaction(connection, deadline, LOCK_SECONDS):
-            return from_database(connection) if options.table is None else from_catalog(connection, options.table)
+            if options.table is None:
+                return from_database(connection)
+            return from_catalog(connection, options.table, options.recall)
     except (errors.LockNotAvailable, errors.QueryCanceled) as error:
         raise UnreachableError(f"the contract cannot be read now: {one_line(error)}", "Run it again later.") from error
 
@@ -93,6 +114,17 @@ def _conninfo(contract: Contract | None, deadline: Deadline) -> str:
         address["require_auth"] = NOT_IN_CLEAR
     settings = conninfo_of_unset(address)
     return make_conninfo(settings, connect_timeout=connect_timeout(settings, deadline.seconds_left))
+
+
+def _address(conninfo: str) -> tuple[str, str]:
+    """Return the names of the database and the server to which libpq connects, also if it does not reach them."""
+    settings = conninfo_to_dict(conninfo)
+
+    def value(keyword: str) -> str:
+        return str(settings.get(keyword) or libpq_default(keyword) or "")
+
+    host = value("host") or value("hostaddr") or "local"
+    return value("dbname") or value("user"), f"{host}:{value('port')}"
 
 
 def unreached(names: Sequence[str], error: UnreachableError) -> list[Result]:

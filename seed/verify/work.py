@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import msgspec
 
 from pgvector_seed.common.text import lines
+from pgvector_seed.migrate.contract import DeclaredRecall
 
 from .checks import CHECKS
 from .formats import FORMATS
@@ -18,16 +21,20 @@ from .model import Report
 from .verification import VerifyOptions, make_report
 from .write import append_summary, write
 
+_RECALL = re.compile(r"([0-9]{1,9}):([0-9]*\.?[0-9]+)")
+
 
 def verify(
     *,
     contract: str | None,
     stack: str | None,
     table: str | None,
+    recall: str | None,
     only: Sequence[str],
     skip: Sequence[str],
     list_: bool,
     strict: bool,
+    known: str | None,
     time_limit: float,
     format_: str,
     output: str | None,
@@ -39,12 +46,16 @@ def verify(
     names = _select(_parse_names("--only", only), _parse_names("--skip", skip))
     if sum(source is not None for source in (contract, stack, table)) > 1:
         raise click.UsageError("Only one of --contract, --stack and --table can be given.")
+    declared_recall = _parse_recall(recall) if recall is not None else None
+    if declared_recall and table is None:
+        raise click.UsageError("--recall needs --table: a contract declares its own.")
     if time_limit != time_limit:
         raise click.BadParameter("nan is not a number of seconds", param_hint="'--time-limit'")
     file = Path(output) if output is not None else None
     if file is not None and not file.parent.is_dir():
         raise click.BadParameter(f"the folder {file.parent} does not exist", param_hint="--output")
-    report = make_report(VerifyOptions(contract, stack, table, names, time_limit, strict=strict))
+    options = VerifyOptions(contract, stack, table, names, time_limit, strict, declared_recall, known)
+    report = make_report(options)
     try:
         _show(report, format_, file)
     except OSError as error:  # the output is lost: report what ended the run instead
@@ -66,6 +77,16 @@ def _parse_names(option: str, values: Sequence[str]) -> list[str]:
         words = f"no such check: {', '.join(unknown)}. The checks are {', '.join(CHECKS)}"
         raise click.BadParameter(words, param_hint=f"'{option}'")
     return names
+
+
+def _parse_recall(text: str) -> DeclaredRecall:
+    """Return the recall in "K:MINIMUM". Raises BadParameter."""
+    match = _RECALL.fullmatch(text)
+    try:
+        return msgspec.convert(match and {"k": int(match[1]), "minimum": float(match[2])}, DeclaredRecall)
+    except msgspec.ValidationError as error:
+        words = f"{text!r} is not K:MINIMUM, with K from 1 on and MINIMUM from 0 to 1, such as 10:0.95"
+        raise click.BadParameter(words, param_hint="'--recall'") from error
 
 
 def _select(only: Sequence[str], skip: Sequence[str]) -> list[str]:

@@ -77,11 +77,14 @@ def test_an_installation_is_told_the_arguments(tmp_path: Path) -> None:
     program = (
         "from pgvector_seed.common.remedies import in_checkout, setting, setting_name, settings\n"
         "print(settings('host', 'lockTimeout'), setting('onDestroy', 'retain'), setting_name('onDestroy'))\n"
-        "print(repr(in_checkout('Run: make up')))"
+        "print(repr(in_checkout('Run: make up')))\n"
+        "from pgvector_seed.seed.verify.sections import section\n"
+        "print(repr(section('rows')))"
     )
     command = [sys.executable, "-c", program]
     printed = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""}, stdout=subprocess.PIPE)
     assert printed.stdout.decode().splitlines() == [
         'VectorDatabaseArgs(host=..., lock_timeout=...) VectorDatabaseArgs(on_destroy="retain") on_destroy',
+        "''",
         "''",
     ]

@@ -20,6 +20,7 @@ from pgvector_seed.migrate.files import load
 from pgvector_seed.migrate.runner import undo
 from pgvector_seed.postgres.connection import connect
 from seed.verify.checks import CHECKS
+from seed.verify.sections import section
 from seed.verify.write import write as write_report
 from tests.conftest import ask, declare, pg_variables
 from tests.migrate.helpers import run as apply
@@ -113,9 +114,51 @@ def test_a_table_without_any_contract(base: str) -> None:
     assert run(base, "--table", "public.items").returncode == 1
 
 
+@pytest.mark.newest
+def test_the_recall_of_a_table_without_any_contract(base: str) -> None:
+    """The minimum decides, and a table whose metric no index tells is refused instead of not measured."""
+    words = ["--table", "items", "--only", "recall", "--format", "json"]
+    for minimum, status, code in (("0.5", "pass", 0), ("1", "fail", 1)):
+        if minimum == "1":
+            weak = "USING hnsw (embedding vector_cosine_ops) WITH (m = 2, ef_construction = 4)"
+            run_sql(base, f"DROP INDEX items_embedding_hnsw; CREATE INDEX weak ON items {weak}")
+        done = run(base, *words, "--recall", f"10:{minimum}")
+        assert (statuses(document(done)), done.returncode) == ({"recall": status}, code)
+        assert document(done)["checks"][0]["expected"] == f"recall@10 of at least {minimum}"
+    ask(base, "DROP INDEX weak")
+    done = run(base, "--table", "items", "--recall", "10:0.5")
+    assert done.returncode == 2
+    assert "the metric of items is unknown" in done.stdout
+
+
+@pytest.mark.newest
+@pytest.mark.parametrize(
+    "text",
+    [
+        "10",
+        "10:",
+        ":0.9",
+        "0:0.9",
+        "10:1.1",
+        "10:-0.1",
+        "10:nan",
+        "x:0.9",
+        "10:0.9:1",
+        "10.5:0.9",
+        '1:0,"minimum":0',
+        "",
+    ],
+)
+def test_a_recall_of_another_form_is_exit_2(text: str) -> None:
+    done = run("", "--table", "items", "--recall", text)
+    assert done.returncode == 2
+    assert "is not K:MINIMUM" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--recall", "10:0.9"], "--recall needs --table"),
         (["--contract", "nowhere.json"], "the contract 'nowhere.json' cannot be read: No such file or directory"),
         (["--contract", "-"], "the contract from the standard input cannot be used: not JSON"),
         (["--table", "nothing"], "the table nothing does not exist in the schema public, or has no vector column"),
@@ -220,6 +263,23 @@ def test_junit_in_a_file_and_text_on_the_terminal(base: str, tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [report], "nothing else is left"
 
 
+@pytest.mark.newest
+def test_metrics_have_the_address_and_are_written_also_without_a_connection(base: str, tmp_path: Path) -> None:
+    """Both runs have the same series of the address, which their reader needs to be one."""
+    report = tmp_path / "app.prom"
+    for port, code in ((None, 0), ("1", 3)):
+        words = ("--contract", FILE, "--skip", "recall", "--format", "prometheus", "--output", str(report))
+        assert run(base, *words, **({"PGPORT": port} if port else {})).returncode == code
+        text = report.read_text()
+        address = 'database="{PGDATABASE}",server="{PGHOST}:{PGPORT}"'.format(
+            **{**pg_variables(base), **({"PGPORT": port} if port else {})}
+        )
+        assert f"pgvector_seed_verify_exit_code{{{address}}} {code}\n" in text
+        assert re.search(rf'{address},check="connect",table="",column="",status="fail"}} {int(code > 0)}\n', text)
+        assert list(tmp_path.iterdir()) == [report]
+        assert report.stat().st_mode & 0o044 == 0o044, "the collector is another user"
+
+
 def test_github_gets_annotations_and_a_summary(base: str, tmp_path: Path) -> None:
     ask(base, "DROP INDEX items_embedding_hnsw")
     summary = tmp_path / "summary.md"
@@ -270,6 +330,15 @@ def test_the_docs_describe_every_check_as_the_list_does() -> None:
     text = (ROOT / "docs/verify.md").read_text()
     for check in CHECKS.values():
         assert f"| {check.name} | {check.fails_when} |" in text
+
+
+def test_the_docs_have_the_section_that_a_failure_of_each_check_names() -> None:
+    """An anchor is the heading, in small letters and with dashes; the second heading of a name gets another one."""
+    headings = re.findall(r"^#+ (.+)$", (ROOT / "docs/verify.md").read_text(), re.MULTILINE)
+    anchors = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    for name in CHECKS:
+        assert section(name) == f"docs/verify.md#{name}"
+        assert anchors.count(name) == 1
 
 
 def test_the_docs_name_every_option() -> None:

@@ -17,16 +17,19 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 
 from pgvector_seed.common.errors import Error, UnreachableError
+from pgvector_seed.common.text import printable
 from seed.verify import formats
 from seed.verify.checks import CHECKS
 from seed.verify.formats import FORMATS
 from seed.verify.formats.data import as_data, as_json
 from seed.verify.formats.github import as_github, step_summary
 from seed.verify.formats.junit import as_junit
+from seed.verify.formats.prometheus import STATUSES, as_prometheus
 from seed.verify.formats.text import as_text
 from seed.verify.model import Outcome, Report, Result, Status, failed, not_declared, passed, skipped
 from seed.verify.verification import unreached
 
+RUN = ("exit_code", "duration_seconds", "timestamp_seconds")
 SCHEMA = json.loads(Path(str(formats.__file__)).with_name("report.schema.json").read_text())
 VALIDATOR = Draft202012Validator(SCHEMA)
 
@@ -60,6 +63,7 @@ HOSTILE = (
     "\ufffe",
     "%0A::error::owned",
     "x,file=/etc/passwd::owned",
+    'a"} 1\\',
     "x" * 10_000,
 )
 
@@ -99,6 +103,7 @@ def test_text_is_a_line_a_check_in_columns_and_a_failure_says_what_to_do() -> No
         "        CREATE INDEX items_embedding_idx",
         "          ON public.items",
         "          USING hnsw (embedding vector_l2_ops)",
+        "      see docs/verify.md#index",
         "skip  recall     public.items  no index to ask",
         "not declared for sales.orders: rows",
         "5 checks: 2 passed, 1 failed, 1 skipped, 1 not declared, in 0.4 s; wrong: index public.items",
@@ -127,16 +132,32 @@ def test_text_names_what_is_not_declared_in_one_line() -> None:
 
 
 def test_a_check_of_two_vector_columns_is_named_once() -> None:
-    """Regression: "not declared for public.items: index, index", and "wrong: rows public.items, rows public.items"."""
-    outcomes = {"rows": failed("2 rows", "1 row", "Load it."), "index": not_declared("an index")}
-    results = [
-        Result(name, "public.items", outcome, 0.0, column)
-        for name, outcome in outcomes.items()
-        for column in ("a", "b")
-    ]
-    *_, undeclared, summary = as_text(Report(results)).splitlines()
-    assert undeclared == "not declared: index"
-    assert summary.endswith("; wrong: rows public.items")
+    """Regression: "not declared for public.items: index, index"."""
+    *_, undeclared, _summary = as_text(two_columns()).splitlines()
+    assert undeclared == "not declared: index, recall of b"
+
+
+def two_columns() -> Report:
+    """Return a report on two vector columns of one table, with failures of both, of one, and undeclared checks."""
+    failure, nothing = failed("2 rows", "1 row", "Load it."), not_declared("this")
+    outcomes = {"column": (failure, failure), "index": (nothing, nothing), "recall": (failure, nothing)}
+    return Report(
+        [
+            Result(name, "public.items", outcome, 0.0, column, has_siblings=True)
+            for name, pair in outcomes.items()
+            for column, outcome in zip("ab", pair, strict=True)
+        ]
+    )
+
+
+def test_with_two_vector_columns_every_format_says_which() -> None:
+    """Regression: the last line, JSON, JUnit and GitHub named the table alone."""
+    report = two_columns()
+    assert as_text(report).endswith("; wrong: column public.items.a, column public.items.b, recall public.items.a")
+    assert [check["column"] for check in as_data(report)["checks"]] == ["a", "b"] * 3
+    assert [case.get("classname") for case in cases(report)[:2]] == ["verify.public.items.a", "verify.public.items.b"]
+    assert "::error title=recall public.items.a::" in as_github(report)
+    assert "| fail | recall | public.items.a | 1 row |" in step_summary(report)
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -207,10 +228,13 @@ def test_json_has_every_fact() -> None:
     assert document["checks"][2] == {
         "name": "index",
         "table": "public.items",
+        "column": None,
         "status": "fail",
         "expected": "an hnsw index",
         "found": "no index",
         "remedy": REMEDY,
+        "section": "docs/verify.md#index",
+        "known": None,
         "seconds": 0.03,
     }
     del document["checks"]
@@ -331,7 +355,7 @@ def test_junit_has_a_case_for_the_error() -> None:
 
 
 def test_github_annotates_what_is_wrong_and_warns_of_skips() -> None:
-    remedy = REMEDY.replace("\n", "%0A  ")
+    remedy = REMEDY.replace("\n", "%0A  ") + "%0Asee docs/verify.md#index"
     assert as_github(mixed()).splitlines() == [
         f"::error title=index public.items::no index%0Aexpected an hnsw index%0Ato fix:%0A  {remedy}",
         "::warning title=recall public.items::no index to ask",
@@ -350,7 +374,7 @@ def test_github_annotates_the_error() -> None:
 
 def test_github_escapes_what_would_add_a_property_or_end_the_title() -> None:
     report = Report([Result("rows", "x,file=a::b%", failed("", "100%", "c"), 0.0)])
-    expected = "::error title=rows x%2Cfile=a%3A%3Ab%25::100%25%0Ato fix: c"
+    expected = "::error title=rows x%2Cfile=a%3A%3Ab%25::100%25%0Ato fix: c%0Asee docs/verify.md#rows"
     assert as_github(report).splitlines()[0] == expected
 
 
@@ -365,7 +389,8 @@ def test_step_summary_is_a_table_and_the_remedies() -> None:
     text = step_summary(mixed())
     assert text.startswith("### seed verify: failed\n\napp on db:5432\n\n| status | check | table | found |\n")
     assert "\n| fail | index | public.items | no index |\n" in text
-    assert f"To fix index public.items (expected an hnsw index):\n\n```\n{REMEDY}\n```\n" in text
+    fix = f"To fix index public.items (expected an hnsw index):\n\n```\n{REMEDY}\n```\n"
+    assert f"{fix}\nSee docs/verify.md&#35;index\n" in text
     assert step_summary(Report(MIXED[:2])).startswith("### seed verify: passed\n")
 
 
@@ -385,6 +410,94 @@ def test_no_cell_of_the_step_summary_breaks_out(text: str) -> None:
 def test_the_fence_is_longer_than_what_it_holds() -> None:
     report = Report([Result("rows", None, failed("", "", "a\n`````\nb"), 0.0)])
     assert "\n``````\na\n`````\nb\n``````\n" in step_summary(report)
+
+
+# Prometheus
+
+COMMENT = re.compile(r"# (HELP|TYPE) ([a-zA-Z_:][a-zA-Z0-9_:]*) (.+)")
+SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\{(.*)\} ([0-9]+(?:\.[0-9]+)?)")
+LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\[\\"n])*)"(?:,|$)')
+Labels = frozenset[tuple[str, str]]
+
+
+def metrics(report: Report) -> dict[str, dict[Labels, float]]:
+    """Return the values by metric and labels. Fails if node_exporter would not read the document.
+
+    It wants HELP and TYPE before the samples of a metric, these together and each once, and no timestamps.
+    """
+    values: dict[str, dict[Labels, float]] = {}
+    described: dict[str, list[str]] = {}
+    for line in as_prometheus(report).split("\n"):
+        if comment := COMMENT.fullmatch(line):
+            kind, name, text = comment.groups()
+            described.setdefault(name, []).append(kind)
+            assert name not in values
+            assert kind == "HELP" or text == "gauge"
+        else:
+            sample = SAMPLE.fullmatch(line)
+            assert sample, line
+            name = sample[1]
+            assert (name, ["HELP", "TYPE"]) == (list(described)[-1], described[name])
+            labels = labels_in(sample[2])
+            assert labels not in values.setdefault(name, {}), "a series occurs once"
+            values[name][labels] = float(sample[3])
+    return values
+
+
+def labels_in(text: str) -> Labels:
+    """Return the labels of a sample, without their escapes."""
+    assert LABEL.sub("", text) == ""
+    pairs = [
+        (name, re.sub(r"\\(.)", lambda match: match[1].replace("n", "\n"), raw)) for name, raw in LABEL.findall(text)
+    ]
+    assert len(dict(pairs)) == len(pairs)
+    return frozenset(pairs)
+
+
+ADDRESS = {"database": "app", "server": "db:5432"}
+
+
+def series(**labels: str) -> Labels:
+    return frozenset({**ADDRESS, **labels}.items())
+
+
+def test_prometheus_has_a_series_for_each_status() -> None:
+    report = mixed(**ADDRESS, ended=1764385200.5)
+    values = metrics(report)
+    statuses = {"pass": "rows", "fail": "index", "skip": "recall"}
+    for check in statuses.values():
+        of_check = {"check": check, "table": "public.items", "column": ""}
+        states = {name: values["pgvector_seed_check"][series(**of_check, status=name)] for name in STATUSES}
+        assert states == {name: float(statuses.get(name) == check) for name in STATUSES}
+    of_database = {"check": "extension", "table": "", "column": ""}
+    assert values["pgvector_seed_check_duration_seconds"][series(**of_database)] == 0.001
+    assert {name: values[f"pgvector_seed_verify_{name}"][series()] for name in RUN} == {
+        "exit_code": 1,
+        "duration_seconds": 0.41,
+        "timestamp_seconds": 1764385200.5,
+    }
+
+
+def test_prometheus_of_a_run_without_checks_has_the_exit_code() -> None:
+    values = metrics(Report([], failure=LOST, **ADDRESS))  # type: ignore[arg-type]
+    assert values["pgvector_seed_verify_exit_code"] == {series(): 3}
+    assert set(values) == {f"pgvector_seed_verify_{name}" for name in RUN}
+
+
+def test_prometheus_has_each_series_once_and_of_two_the_worst() -> None:
+    """A contract may name a column twice; node_exporter refuses all files if one series is in them twice."""
+    results = [Result("rows", "t", outcome, 0.0, "a") for outcome in (passed("1"), failed("", "0", ""), passed("1"))]
+    states = metrics(Report(results, **ADDRESS))["pgvector_seed_check"]  # type: ignore[arg-type]
+    assert states[series(check="rows", table="t", column="a", status="fail")] == 1
+    assert len(states) == len(STATUSES)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_prometheus_keeps_a_hostile_name(text: str) -> None:
+    """The value of a label is the name as the other formats print it."""
+    report = Report([Result("rows", text, passed("1 row"), 0.0, text)], database=text, server="db:5432")
+    tables = {dict(labels)["table"] for labels in metrics(report)["pgvector_seed_check"]}
+    assert tables == {printable(text)}
 
 
 # All of them
@@ -411,8 +524,16 @@ def assert_unbroken(report: Report) -> None:
         "::error ",
         "::notice ",
     ]
-    assert commands(as_text(report)) == []
-    for text in (as_text(report), github, step_summary(report), as_json(report), as_junit(report)):
+    assert commands(as_text(report)) == commands(as_prometheus(report)) == []
+    assert metrics(report)
+    for text in (
+        as_text(report),
+        github,
+        step_summary(report),
+        as_json(report),
+        as_junit(report),
+        as_prometheus(report),
+    ):
         assert text.encode()
         assert all(char.isprintable() or char == "\n" for char in text)
 

@@ -89,12 +89,31 @@ def test_filled_rows_are_not_altered(base: str, statements: str, table: dict[str
     assert f'docs/migrations.md, "{SECTION}"' in remedy
 
 
-def test_rows_without_dimensions_may_have_the_right_ones(base: str) -> None:
-    """The remedy depends on the rows, which it says how to ask."""
+ALTER = '-- In a migration:\nALTER TABLE "public"."items" ALTER COLUMN "embedding" TYPE vector(32);'
+
+
+@pytest.mark.parametrize("dimensions", [32, None])
+def test_rows_without_dimensions_may_have_the_right_ones(base: str, dimensions: int | None) -> None:
+    """Regression: the remedy had the letter N, or a query that gives the number, also if all rows have the same."""
     run_sql(base, f"{WITHOUT_INDEX}ALTER TABLE items ALTER embedding TYPE vector")
-    remedy = column(base).remedy
-    question = remedy.splitlines()[0]
-    assert ask(base, question) == [(32,)]
+    remedy = column(base, dimensions=dimensions).remedy
+    assert remedy == ALTER
+    run_sql(base, remedy)
+    assert column(base, dimensions=dimensions).status == "pass"
+
+
+def test_rows_of_other_dimensions_are_told(base: str) -> None:
+    run_sql(base, f"{WITHOUT_INDEX}ALTER TABLE items ALTER embedding TYPE vector")
+    assert column(base, dimensions=384).remedy.startswith("The rows have vectors of 32 dimensions.\n")
+    run_sql(base, "UPDATE items SET embedding = '[1,2,3]' WHERE id = 1")
+    assert column(base).remedy.startswith("The rows have vectors of 3 and 32 dimensions.\n")
+    assert SECTION in column(base).remedy
+
+
+def test_rows_without_dimensions_that_cannot_be_read_are_to_be_asked(base: str, stranger: str) -> None:
+    run_sql(base, f"{WITHOUT_INDEX}ALTER TABLE items ALTER embedding TYPE vector")
+    remedy = column(stranger).remedy
+    assert ask(base, remedy.splitlines()[0]) == [(32,)]
     run_sql(base, remedy)
     assert column(base).status == "pass"
 
@@ -116,6 +135,40 @@ def test_who_cannot_see_the_rows_is_told_what_works_for_both(base: str, stranger
         outcome = column(base, dimensions=384)
     assert outcome.status == "fail"
     assert SECTION in outcome.remedy
+
+
+@pytest.mark.parametrize(
+    ("privileges", "behind", "first"),
+    [
+        ("SELECT, UPDATE", 5, "SELECT setval("),
+        ("SELECT, USAGE", 5, 'SELECT max(nextval(\'"public"."items_id_seq"\')) FROM generate_series(1, 5);'),
+        ("SELECT, USAGE", 2_000_000, "-- As items_owner:"),
+        ("SELECT", 5, "-- As items_owner:"),
+    ],
+)
+def test_a_sequence_is_advanced_by_the_login_or_its_owner(
+    base: str, stranger: str, privileges: str, behind: int, first: str
+) -> None:
+    """Regression: the remedy was setval, which only a role with UPDATE may run."""
+    run_sql(base, f"GRANT SELECT ON items TO a_stranger; GRANT {privileges} ON SEQUENCE items_id_seq TO a_stranger")
+    run_sql(base, f"UPDATE items SET id = 3000000 WHERE id = 5000; SELECT setval('items_id_seq', 3000000 - {behind})")
+    try:
+        (result,) = results(stranger, CONTRACT, "sequence")
+        assert result.outcome.remedy.startswith(first)
+        run_sql(base if first.startswith("-- As") else stranger, result.outcome.remedy)
+        assert failing(stranger, CONTRACT, "sequence") == {}
+    finally:
+        ask(base, "DROP OWNED BY a_stranger")
+
+
+def test_a_sequence_is_widened_by_its_owner(base: str, stranger: str) -> None:
+    run_sql(base, "GRANT SELECT ON items TO a_stranger; GRANT SELECT, UPDATE ON SEQUENCE items_id_seq TO a_stranger")
+    ask(base, "ALTER SEQUENCE items_id_seq MAXVALUE 5000")
+    try:
+        (result,) = results(stranger, CONTRACT, "sequence")
+    finally:
+        ask(base, "DROP OWNED BY a_stranger")
+    assert result.outcome.remedy.startswith("-- As items_owner:\nALTER SEQUENCE ")
 
 
 def test_a_pgvector_that_only_waits_for_its_update(base: str) -> None:

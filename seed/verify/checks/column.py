@@ -20,8 +20,8 @@ def run(context: Context) -> Outcome:
     table = context.declared
     if table.vector is None and table.id is None:
         return not_declared("columns")
-    faults = list(_vector_faults(context))
-    notes: list[str] = []
+    vector_faults = list(_vector_faults(context))
+    faults, notes = list(vector_faults), list[str]()
     try:
         faults += id_faults(context, notes)
     except (NotAllowedError, OutOfTimeError):
@@ -29,7 +29,7 @@ def run(context: Context) -> Outcome:
             raise
     expected = ", ".join(filter(None, [_expected_vector(context), f"unique {table.id}" if table.id else ""]))
     if faults:
-        return failed_with(expected, faults)
+        return failed_with(expected, faults, blocks=None if vector_faults else frozenset())
     column = context.catalog_column
     parts = [
         f"{table.vector} {_type(column)}{dimensions_of_rows(context)}" if column else None,

@@ -23,6 +23,8 @@ _NEW_COLUMN = (
     "embed the rows into it, build its index, switch the queries to it, and\n"
     "drop the old column" + in_checkout(' (docs/migrations.md, "Change the dimensions")') + "."
 )
+_DIMS = "vector_dims"
+_DIMENSIONS = "SELECT DISTINCT {function}({column}) FROM {table} WHERE {column} IS NOT NULL LIMIT 3"
 _HAS_VECTOR = "SELECT EXISTS (SELECT FROM {table} WHERE {column} IS NOT NULL)"
 
 
@@ -37,6 +39,11 @@ def retype_remedy(context: Context, column: Column) -> str:
     if _is_empty(context):
         using = "" if same_type or {type_, column.type} <= _CAST else " USING NULL"
         return _migration(context, column, new + using)
+    rows = _dimensions(context) if column.modifier <= 0 and column.type in _COUNTED else None
+    if rows and same_type and len(rows) == 1 and declared.dimensions in (None, *rows):
+        return _migration(context, column, f"{type_}({rows[0]})")
+    if rows:
+        return f"The rows have vectors of {' and '.join(map(str, rows))} dimensions.\n{_NEW_COLUMN}"
     if same_type and column.modifier <= 0 and type_ in _COUNTED:
         names = {"column": sql.Identifier(declared.vector or ""), "table": context.sql_name}
         count = sql.SQL("SELECT DISTINCT vector_dims({column}) FROM {table};").format(**names).as_string()
@@ -59,6 +66,20 @@ def _is_empty(context: Context) -> bool:
         )
         return has_vector is False
     return False
+
+
+def _dimensions(context: Context) -> list[int] | None:
+    """Return up to three dimensions that rows have; None if the rows cannot be read, or not soon enough."""
+    if context.extension is None:
+        return None
+    column, function = sql.Identifier(context.declared.vector or ""), sql.Identifier(context.extension.schema, _DIMS)
+    query = sql.SQL(_DIMENSIONS).format(function=function, column=column, table=context.sql_name)
+    with suppress(NotAllowedError, errors.LockNotAvailable, errors.InsufficientPrivilege):
+        context.require_all_rows(context.declared.vector)
+        return context.deadline.within(
+            context.connection, _SHARE_OF_TIME, lambda: sorted(row[0] for row in context.connection.execute(query))
+        )
+    return None
 
 
 def _migration(context: Context, column: Column, new: str) -> str:

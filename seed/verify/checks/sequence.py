@@ -16,6 +16,9 @@ WHERE adrelid = %s AND adnum = %s AND pg_get_expr(adbin, adrelid) ~ 'nextval'
 """
 _LAST_ID = "SELECT {function}({id}) FROM {table}"
 _NEXT_ID = "SELECT last_value + CASE WHEN is_called THEN {increment} ELSE 0 END FROM {sequence}"
+_SET = "SELECT setval({text}, (SELECT {function}({id}) FROM {table}));"
+_STEP = "SELECT max(nextval({text})) FROM generate_series(1, {steps});"
+_MOST_STEPS = 1_000_000  # about a second
 _EXPECTED = "a next id beyond all ids"
 _LARGEST_ID = {"int2": 2**15 - 1, "int4": 2**31 - 1, "int8": 2**63 - 1, "numeric": 2**63 - 1}
 
@@ -55,21 +58,32 @@ def _compare(context: Context, id_: str, sequence: Sequence, maximum: int) -> Ou
         next_id = sequence.minimum if rises else maximum
     actual = f"the next id is {next_id:,}" + ("" if last is None else f", and the last id in the table {last:,}")
     if exhausted and not sequence.cycles:
-        return failed(_EXPECTED, f"the sequence is exhausted: {actual}", _widen(name))
+        return failed(_EXPECTED, f"the sequence is exhausted: {actual}", _widen(sequence, name))
     if last is not None and (next_id - last) * sequence.increment <= 0:
-        return failed(_EXPECTED, actual, _widen(name) if exhausted else _advance(name, names))
+        steps = (last - next_id) // sequence.increment + 1
+        return failed(_EXPECTED, actual, _widen(sequence, name) if exhausted else _advance(sequence, names, steps))
     return passed(actual, _EXPECTED)
 
 
-def _widen(sequence: sql.Identifier) -> str:
-    statement = sql.SQL("ALTER SEQUENCE {} AS bigint NO MAXVALUE NO MINVALUE;").format(sequence).as_string()
-    return f"{statement}\n-- If the column is not a bigint, change its type in a migration."
+def _widen(sequence: Sequence, name: sql.Identifier) -> str:
+    statement = sql.SQL("ALTER SEQUENCE {} AS bigint NO MAXVALUE NO MINVALUE;").format(name).as_string()
+    remedy = f"{statement}\n-- If the column is not a bigint, change its type in a migration."
+    return remedy if sequence.may_alter else _as_owner(sequence, remedy)
 
 
-def _advance(sequence: sql.Identifier, names: dict[str, sql.Composable]) -> str:
-    text = sql.Literal(sequence.as_string())
-    statement = "SELECT setval({text}, (SELECT {function}({id}) FROM {table}));"
-    return sql.SQL(statement).format(text=text, **names).as_string()
+def _advance(sequence: Sequence, names: dict[str, sql.Composable], steps: int) -> str:
+    """Return the statement that this login may run, by ``steps`` calls of nextval() if it may not set the sequence."""
+    text = sql.Literal(sql.Identifier(sequence.schema, sequence.name).as_string())
+    set_value = sql.SQL(_SET).format(text=text, **names).as_string()
+    if sequence.may_set:
+        return set_value
+    if sequence.may_advance and steps <= _MOST_STEPS:
+        return sql.SQL(_STEP).format(text=text, steps=sql.Literal(steps)).as_string()
+    return _as_owner(sequence, set_value)
+
+
+def _as_owner(sequence: Sequence, remedy: str) -> str:
+    return f"-- As {sequence.owner}:\n{remedy}"
 
 
 CHECK = Check(

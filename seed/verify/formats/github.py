@@ -7,7 +7,8 @@ import re
 from pgvector_seed.common.text import lines, printable
 
 from ..model import Report, Result, Status
-from .words import details, label, summary, to_fix
+from ..sections import section
+from .words import details, label, mended, summary, to_fix, word
 
 # Characters, GitHub's limit for the title of an annotation.
 LONGEST_TITLE = 255
@@ -24,13 +25,15 @@ def as_github(report: Report) -> str:
     commands = [_annotation("error" if result in wrong else "warning", result) for result in _failed_or_skipped(report)]
     if report.error:
         commands.append(_command("error", "seed verify", "\n".join([printable(report.error), *to_fix(report.remedy)])))
-    return "\n".join([*commands, _command("notice", "seed verify", summary(report))])
+    notices = filter(None, [mended(report), summary(report)])
+    return "\n".join([*commands, *(_command("notice", "seed verify", notice) for notice in notices)])
 
 
 def step_summary(report: Report) -> str:
     """Return the Markdown to append to the file that GITHUB_STEP_SUMMARY names."""
     title = "seed verify: passed" if report.exit_code == 0 else "seed verify: failed"
-    parts = [f"### {title}", _text(report.subject), _table(report), *_remedies(report), _text(summary(report))]
+    parts = [f"### {title}", _text(report.subject), _table(report), *_remedies(report)]
+    parts += [_text(mended(report)), _text(summary(report))]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -39,7 +42,8 @@ def _failed_or_skipped(report: Report) -> list[Result]:
 
 
 def _annotation(level: str, result: Result) -> str:
-    return _command(level, label(result), "\n".join([printable(result.outcome.message), *details(result.outcome)]))
+    message = f"{'known: ' if result.is_known_failure else ''}{printable(result.outcome.message)}"
+    return _command(level, label(result), "\n".join([message, *details(result)]))
 
 
 def _command(level: str, title: str, message: str) -> str:
@@ -55,9 +59,7 @@ def _escape(text: str) -> str:
 def _table(report: Report) -> str:
     if not report.results:
         return ""
-    rows = [
-        (_text(r.outcome.status), _text(r.name), _text(r.table or ""), _text(r.outcome.message)) for r in report.results
-    ]
+    rows = [(_text(word(r)), _text(r.name), _text(r.place), _text(r.outcome.message)) for r in report.results]
     cells = [("status", "check", "table", "found"), ("---",) * 4, *rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
@@ -68,6 +70,8 @@ def _remedies(report: Report) -> list[str]:
         if result.outcome.remedy:
             expected = f" (expected {_text(result.outcome.expected)})" if result.outcome.expected else ""
             parts += [f"To fix {_text(label(result))}{expected}:", _block(result.outcome.remedy)]
+        if result.outcome.status is Status.FAIL and (page := section(result.name)):
+            parts.append(f"See {_text(page)}")
     return [*parts, f"error: {_text(report.error)}", _block(report.remedy)] if report.error else parts
 
 

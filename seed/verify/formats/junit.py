@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 from pgvector_seed.common.text import printable
 
 from ..model import Report, Result, Status
-from .words import details, to_fix
+from .words import details, mended, to_fix
 
 
 def as_junit(report: Report) -> str:
@@ -21,6 +21,8 @@ def as_junit(report: Report) -> str:
         case = ET.SubElement(suite, "testcase", name="run", classname="verify")
         _add(case, "error", report.error, to_fix(report.remedy))
     _count(suite, report.seconds)
+    if report.mended:
+        ET.SubElement(suite, "system-out").text = mended(report)
     ET.indent(root)
     # ASCII with character references is valid in every encoding that the caller may write.
     document: bytes = ET.tostring(root, encoding="us-ascii", xml_declaration=True)
@@ -28,12 +30,14 @@ def as_junit(report: Report) -> str:
 
 
 def _add_case(suite: ET.Element, result: Result, *, wrong: bool) -> None:
-    classname = printable(f"verify.{result.table}" if result.table else "verify")
+    classname = printable(f"verify.{result.place}" if result.place else "verify")
     time = f"{result.seconds:.3f}"
     case = ET.SubElement(suite, "testcase", name=printable(result.name), classname=classname, time=time)
     outcome = result.outcome
     if wrong:
-        _add(case, "failure", outcome.message, [f"found {printable(outcome.message)}", *details(outcome)])
+        _add(case, "failure", outcome.message, [f"found {printable(outcome.message)}", *details(result)])
+    elif result.is_known_failure:
+        _add(case, "skipped", f"known: {outcome.message}", details(result))
     elif outcome.status is not Status.PASS:
         _add(case, "skipped", outcome.message, [])
 
@@ -43,7 +47,7 @@ def _add(case: ET.Element, tag: str, message: str, body: list[str]) -> None:
 
 
 def _count(suite: ET.Element, seconds: float) -> None:
-    suite.set("tests", str(len(suite)))
+    suite.set("tests", str(len(suite.findall("testcase"))))
     for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(attribute, str(len(suite.findall(f"testcase/{tag}"))))
     suite.set("time", f"{seconds:.3f}")

@@ -11,7 +11,7 @@ import click
 from pgvector_seed.common.text import lines, printable
 
 from ..model import AFTER_CONNECT, Report, Result, Status
-from .words import details, summary
+from .words import details, mended, summary, word
 
 # Characters; a longer name shifts the rest of its own line only.
 WIDEST = 48
@@ -33,32 +33,38 @@ def as_text(report: Report, *, color: bool = False) -> str:
     results = [result for result in report.results if result.outcome.message not in repeated]
     report_lines = [f"verifying {printable(report.subject)}"] if report.subject else []
     made = [result for result in results if result.outcome.status is not Status.NOT_DECLARED]
+    words = _width([word(result) for result in made])
     names = _width([result.name for result in made])
     tables = _width([result.place for result in made])
     for result in made:
-        report_lines.append(_row(result, names, tables, color=color))
-        report_lines += [f"      {line}" for line in details(result.outcome)]
+        report_lines.append(_row(result, (words, names, tables), color=color))
+        report_lines += [f"      {line}" for line in details(result)]
     report_lines += [_painted(line, Status.NOT_DECLARED, color=color) for line in _not_declared(results)]
     counted = report if results else replace(report, results=[])
+    report_lines += filter(None, [mended(report)])
     return "\n".join([*report_lines, summary(counted), *_error(report, color=color)])
 
 
 def _not_declared(results: list[Result]) -> Iterator[str]:
     """Yield a line with the names of the undeclared checks, or a line for each table if there are several."""
     several = len({result.table for result in results} - {None}) > 1
+    made = {(result.name, result.table) for result in results if result.outcome.status is not Status.NOT_DECLARED}
     checks: dict[str | None, dict[str, None]] = {}  # each name once: a table may have several vector columns
     for result in results:
         if result.outcome.status is Status.NOT_DECLARED:
-            checks.setdefault(result.table if several else None, {})[printable(result.name)] = None
+            of_one_column = result.has_siblings and (result.name, result.table) in made
+            name = f"{result.name} of {result.column}" if of_one_column else result.name
+            checks.setdefault(result.table if several else None, {})[printable(name)] = None
     for table, names in checks.items():
         yield f"not declared{f' for {printable(table)}' if table else ''}: {', '.join(names)}"
 
 
-def _row(result: Result, names: int, tables: int, *, color: bool) -> str:
-    status = result.outcome.status
-    word = _painted(f"{status:<4}", status, color=color)
+def _row(result: Result, widths: tuple[int, int, int], *, color: bool) -> str:
+    words, names, tables = widths
+    style = Status.SKIP if result.is_known_failure else result.outcome.status
+    first = _painted(f"{word(result):<{words}}", style, color=color)
     cells = [f"{printable(result.name):<{names}}", f"{printable(result.place):<{tables}}"]
-    return "  ".join([word, *filter(None, cells), printable(result.outcome.message)]).rstrip()
+    return "  ".join([first, *filter(None, cells), printable(result.outcome.message)]).rstrip()
 
 
 def _error(report: Report, *, color: bool) -> list[str]:
