@@ -3,7 +3,7 @@ READY := $(PYTHON) local/bootstrap.py
 VENV := .venv/bin/python
 unexport PYTHONSAFEPATH # with it, `python -m` does not look into this folder
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy seed verify stop words contract env lint test test-all soak bench-load bench-index requirements
+.PHONY: help up preview destroy seed verify stop words contract env lint test test-all soak bench-load bench-index bench-query requirements
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -58,6 +58,10 @@ bench-load: ## compare load with COPY and with other loaders; PEERS=the Python o
 bench-index: ## compare the build of a declared index with builds by hand, and with an index before the data
 	@$(READY) requirements-dev.txt
 	$(VENV) -m bench.indexes
+
+bench-query: ## compare searches with hand-written ones, and the truth of many queries with the server's
+	@$(READY) requirements-dev.txt
+	$(VENV) -m bench.queries
 
 # One resolution, that of all, holds the parts. Pins stay as they are: `make requirements NEWER=--upgrade` moves them.
 COMPILE := $(VENV) -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
