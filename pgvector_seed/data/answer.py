@@ -11,7 +11,7 @@ from pgvector_seed.common.text import counted
 from pgvector_seed.data.asking import Batch, Rows, Work
 from pgvector_seed.data.query_vector import query_vector
 from pgvector_seed.data.search import Search
-from pgvector_seed.vectors.scan_settings import EXACT_SETTINGS
+from pgvector_seed.vectors.exact import EXACT_SETTINGS
 
 
 class Neighbor(NamedTuple):

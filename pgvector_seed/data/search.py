@@ -117,11 +117,7 @@ def _columns(target: Target, names: Sequence[str] | None) -> tuple[str, ...]:
 
 def _vector_column(target: Target, metric: str, indexes: Sequence[ColumnIndex]) -> VectorColumn:
     """Return the column in the form of an index that serves the metric: the most exact form, if there are several."""
-    forms: list[tuple[str | None, bool]] = [
-        (index.cast, index.bits)
-        for index in indexes
-        if index.valid and (index.bits or OPERATORS[metric] in index.operators)
-    ]
+    forms = [(index.cast, index.bits) for index in indexes if index.valid and index.serves(OPERATORS[metric])]
     cast, bits = min(forms, key=lambda form: (form[1], form[0] is not None), default=(None, False))
     return VectorColumn(
         target.name.schema,

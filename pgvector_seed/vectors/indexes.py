@@ -44,7 +44,7 @@ WHERE root.relname = %s AND root.relkind IN ('i', 'I')
 ORDER BY x.oid <> root.oid, 1
 """).format(key=KEY)
 _ON_COLUMN = sql.SQL("""
-SELECT n.nspname, x.relname, m.amname, i.indisvalid, key.halved, key.bits, i.indpred IS NOT NULL,
+SELECT n.nspname, x.relname, m.amname, i.indisvalid, key.halved, key.bits,
        ARRAY(SELECT o.oprname
              FROM pg_opclass c
              JOIN pg_amop s ON s.amopfamily = c.opcfamily AND s.amoppurpose = 'o'
@@ -116,7 +116,6 @@ class ColumnIndex(NamedTuple):
     valid: bool
     cast: str | None
     bits: bool
-    partial: bool
     operators: list[str]
     oid: int
     ready: bool

@@ -17,22 +17,12 @@ from pgvector_seed.vectors.reader import load_library
 ITERATIVE_SCANS = {"hnsw.iterative_scan": "strict_order", "ivfflat.iterative_scan": "relaxed_order"}
 ITERATIVE_SINCE = "0.8.0"
 MOST_EF_SEARCH, MOST_PROBES = 1000, 32768
-EXACT_SECONDS = 30  # of an exact search, unless the session's own limit is lower
 
 # What was set for the role, the database or the session counts.
 _DEFAULTS = """
 SELECT name FROM pg_catalog.pg_settings
 WHERE name OPERATOR(pg_catalog.=) ANY (%s) AND source OPERATOR(pg_catalog.=) 'default'
 """
-# As in ``exact``: one core of the server, and no JIT compilation. statement_timeout is in milliseconds.
-EXACT_SETTINGS = b"""
-SELECT pg_catalog.set_config('transaction_read_only', 'on', true),
-       pg_catalog.set_config('max_parallel_workers_per_gather', '0', true),
-       pg_catalog.set_config('jit', 'off', true),
-       pg_catalog.set_config(name, CAST(least(nullif(CAST(setting AS pg_catalog.int8), 0), %d)
-                                        AS pg_catalog.text), true)
-FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'statement_timeout'
-""" % (EXACT_SECONDS * 1000)
 _READ_ONLY = sql.SQL("pg_catalog.set_config('transaction_read_only', 'on', true)")
 _SET = sql.SQL("pg_catalog.set_config({}, {}, true)")
 
