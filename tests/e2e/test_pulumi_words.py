@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from local.server import Server
+from local.words import FEWEST
 from tests.conftest import ask, own_conninfo, remove
 from tests.e2e.conftest import copy_project, kill_all_in
-from tests.local.test_words import FEWEST, make_package, make_words, state
+from tests.local.test_words import make_package, make_words, state
 
 pytestmark = pytest.mark.rest
 
