@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.text import counted
@@ -14,7 +13,7 @@ from pgvector_seed.postgres.snapshot import query_catalog
 from pgvector_seed.vectors.explain import Scan, plan_of
 from pgvector_seed.vectors.indexes import INDEX_DEFAULTS
 from pgvector_seed.vectors.metrics import OPERATORS, metric_of
-from pgvector_seed.vectors.scan_settings import MOST_EF_SEARCH, MOST_PROBES
+from pgvector_seed.vectors.scan_settings import MOST_EF_SEARCH, MOST_PROBES, SEARCH_SETTINGS
 
 EF_SEARCH = (20, 30, 40, 60, 80, 100, 150, 200, 300, 400, 600, 800, MOST_EF_SEARCH)
 PROBES = (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200, 300, 500, 800, 1200, 2000, 3000, 5000, 8000, 12000, 20000)
@@ -31,27 +30,6 @@ WHERE x.relname = ANY (%(names)s)
               WHERE c.oid = i.indclass[0])
 ORDER BY 1
 """
-
-
-class Tuned(NamedTuple):
-    """The setting of an access method that trades time for recall, and what to do if its largest value is too low.
-
-    ``limit`` is the setting that ends an iterative scan.
-    """
-
-    setting: str
-    limit: str
-    remedy: str
-
-
-TUNED = {
-    "hnsw": Tuned("hnsw.ef_search", "hnsw.max_scan_tuples", "Rebuild the index with larger m and ef_construction."),
-    "ivfflat": Tuned(
-        "ivfflat.probes", "ivfflat.max_probes", "Rebuild the index with other lists, now that the table has its rows."
-    ),
-}
-INSTEAD_OF_BITS = "Index the column, or its cast to halfvec: bits tell too little of these vectors."
-OTHER_METHOD = "Raise the search settings of the index, or rebuild it with parameters for a higher recall."
 
 
 @dataclass(frozen=True)
@@ -71,7 +49,7 @@ class ServingIndex:
     @property
     def setting(self) -> str | None:
         """The setting to tune, or None if it is not known."""
-        return TUNED[self.method].setting if self.method in TUNED else None
+        return SEARCH_SETTINGS[self.method].name if self.method in SEARCH_SETTINGS else None
 
     def with_value(self, value: int | None) -> dict[str, str]:
         """Return the setting with a value; nothing if the setting is not known."""

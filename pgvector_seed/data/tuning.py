@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pgvector_seed.data.levels import INSTEAD_OF_BITS, OTHER_METHOD, TUNED, ServingIndex
+from pgvector_seed.data.levels import ServingIndex
 from pgvector_seed.data.measuring import Measurement
 from pgvector_seed.data.search import Search
 from pgvector_seed.vectors.recall import Recall
+from pgvector_seed.vectors.scan_settings import INSTEAD_OF_BITS, SEARCH_SETTINGS
+
+_OTHER_METHOD = "Raise the search settings of the index, or rebuild it with parameters for a higher recall."
 
 
 @dataclass(frozen=True)
@@ -85,5 +88,6 @@ class Reporter(Protocol):
 def remedy_of(subject: Subject) -> str:
     """Return what raises the recall if no value of the setting does."""
     if subject.search.column.bits:
-        return INSTEAD_OF_BITS
-    return TUNED[subject.index.method].remedy if subject.index.method in TUNED else OTHER_METHOD
+        return INSTEAD_OF_BITS.capitalize()
+    setting = SEARCH_SETTINGS.get(subject.index.method)
+    return setting.rebuild.capitalize() if setting else _OTHER_METHOD
