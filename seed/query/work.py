@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from pgvector_seed.common.errors import InputError, WrongResultError
-from pgvector_seed.common.remedies import install_extra
+from pgvector_seed.common.errors import WrongResultError
+from pgvector_seed.common.remedies import needing_load_extra
 from pgvector_seed.common.text import printable
 from pgvector_seed.data.answer import Answer, answering, parameters_of
 from pgvector_seed.data.asking import run
@@ -109,12 +109,8 @@ def _answer_one(connection: Connection, search: Search, vector: Any, options: Op
 
 
 def _answer_file(connection: Connection, search: Search, file: str, options: Options) -> None:
-    try:
+    with needing_load_extra("--file"):
         from pgvector_seed.data.questions import read_questions
-    except ModuleNotFoundError as error:
-        if error.name != "numpy":
-            raise
-        raise InputError(f"--file needs {error.name}", f"Run: {install_extra('load')}") from error
     _load_as_shown(connection, search)
     many = Many(options.k, options.values, options.exact, options.fallback)
     number = 0

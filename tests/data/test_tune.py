@@ -222,11 +222,11 @@ def test_files_of_queries(session: Connection, tmp_path: Path) -> None:
     rows = [{"embedding": row} for row in vectors(30, DIMENSIONS, seed=4).tolist()]
     assert run(session, file=write_jsonl(tmp_path / "good.jsonl", rows), target=0.5).recommended
     rows[3]["embedding"] = [str(number) for number in rows[3]["embedding"]]
-    with pytest.raises(InputError, match=r"bad\.jsonl, row 4: the vector is not a list of numbers"):
+    with pytest.raises(InputError, match=r"bad\.jsonl, line 4: the query is no vector: not every element is a number"):
         run(session, file=write_jsonl(tmp_path / "bad.jsonl", rows))
     with pytest.raises(InputError, match=r"short.npy, row \d+: the query has 7 dimensions"):
         run(session, file=save(tmp_path / "short.npy", vectors(30, 7)))
     with pytest.raises(InputError, match=r"few\.npy has 3 vectors, and 20 queries are needed"):
         run(session, file=save(tmp_path / "few.npy", vectors(3, DIMENSIONS)))
-    with pytest.raises(InputError, match=r"other\.jsonl has no embedding"):
+    with pytest.raises(InputError, match=r"other\.jsonl, line 1: the object has no list"):
         run(session, file=write_jsonl(tmp_path / "other.jsonl", [{"v": [1]}]))
