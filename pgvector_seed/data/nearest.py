@@ -14,7 +14,7 @@ import psycopg
 from psycopg import AsyncConnection, BaseConnection
 
 from pgvector_seed.common.errors import Error
-from pgvector_seed.data.answer import Neighbor, answering
+from pgvector_seed.data.answer import Neighbor, answering, parameters_of
 from pgvector_seed.data.asking import run, run_async
 from pgvector_seed.data.query_vector import register
 from pgvector_seed.data.search import Question, Search, find_search
@@ -123,7 +123,8 @@ def nearest(
         search = known.searches.get(question)
         if search is None:
             search = known.keep(connection, question, on_view(connection, find_search, question))
-        return run(connection, answering(search, vector, k, values, fallback=exact_fallback)).neighbors
+        parameters = parameters_of(search, vector, k, values)
+        return run(connection, answering(search, parameters, fallback=exact_fallback)).neighbors
 
 
 async def _nearest_async(
@@ -141,4 +142,5 @@ async def _nearest_async(
             search = known.searches.get(question)
             if search is None:
                 search = known.keep(connection, question, await in_thread(connection, find_search, question))
-            return (await run_async(connection, answering(search, vector, k, values, fallback=fallback))).neighbors
+            parameters = parameters_of(search, vector, k, values)
+            return (await run_async(connection, answering(search, parameters, fallback=fallback))).neighbors

@@ -32,7 +32,11 @@ from pgvector_seed.common.commands import deferred
     metavar="N",
     help="Queries; half of them are held back.",
 )
-@click.option("--file", metavar="FILE", help="Queries from a file, as in query. [default: stored vectors]")
+@click.option(
+    "--file",
+    metavar="FILE",
+    help="Take the queries from a file: .npy or .jsonl; - is standard input. [default: stored vectors]",
+)
 @click.option("--where", metavar="CONDITION", help="Search only such rows: an SQL condition with $1, $2 and so on.")
 @click.option("--value", "values", multiple=True, metavar="VALUE", help="The value of $1, $2 and so on, in order.")
 @click.option("--all", "all_levels", is_flag=True, help="Go on to the largest value of the setting.")
