@@ -14,8 +14,6 @@ from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.frames import ELEMENTS, HEADER, TRAILER, decode, record
 
 _COPY = "COPY (SELECT tableoid, ctid, {column} FROM {table} WHERE {column} IS NOT NULL) TO STDOUT (FORMAT BINARY)"
-
-
 _FIRST = 32  # bytes that the smallest row has, and no empty table
 Message: TypeAlias = bytes | bytearray | memoryview
 

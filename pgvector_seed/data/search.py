@@ -108,11 +108,7 @@ def _columns(target: Target, names: Sequence[str] | None) -> tuple[str, ...]:
     if names is None:
         kept = [c.name for c in target.columns.values() if c.type not in VECTOR_TYPES and c is not target.vector]
         return tuple(name for name in kept if name not in target.key)
-    for name in names:
-        if name not in target.columns:
-            near = did_you_mean(name, target.columns)
-            raise InputError(f"{target.shown} has no column {name}{near}", f"Its columns: {', '.join(target.columns)}")
-    return tuple(name for name in names if name not in target.key)
+    return tuple(target.require_column(name).name for name in names if name not in target.key)
 
 
 def _vector_column(target: Target, metric: str, indexes: Sequence[ColumnIndex]) -> VectorColumn:
