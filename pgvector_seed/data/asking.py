@@ -1,4 +1,4 @@
-"""Asking the server: the statements of a search in one transaction, which one pipeline carries.
+"""Asking the server: the statements of a search, in one transaction and one pipeline.
 
 A piece of work is a generator: it yields a ``Batch``, gets its rows, and returns an answer. ``run`` and ``run_async``
 share all but the driver's calls.

@@ -1,4 +1,4 @@
-"""Answering many queries: prepared once, in batches that one transaction and one pipeline carry."""
+"""Answering many queries: the statement is prepared once, and each batch is one transaction and one pipeline."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _OTHER_METHOD = "Raise the search settings of the index, or rebuild it with para
 
 @dataclass(frozen=True)
 class Aim:
-    """What a tuning is to reach. ``k`` and ``target`` are the contract's if they are None.
+    """The goal of a tuning. ``k`` and ``target`` are the contract's if they are None.
 
     ``queries`` is their number; those of ``file`` replace stored vectors. ``all_levels`` goes on to the largest value.
     """
@@ -42,9 +42,9 @@ class Level:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is tuned. ``choosing`` and ``confirming`` are numbers of queries, ``reader`` is the contract's role.
+    """The subject of a tuning. ``choosing`` and ``confirming`` are numbers of queries.
 
-    The queries are stored vectors unless they are ``from_file``.
+    The queries are stored vectors unless they are ``from_file``. ``reader`` is the contract's role.
     """
 
     search: Search

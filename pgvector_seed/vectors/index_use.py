@@ -1,4 +1,4 @@
-"""Which vector index serves a search, and if none does, why."""
+"""The vector indexes that serve a search, or the reason why none does."""
 
 from __future__ import annotations
 

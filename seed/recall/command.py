@@ -47,8 +47,8 @@ def recall() -> None:
     """Find the smallest hnsw.ef_search or ivfflat.probes with the wanted recall.
 
     The recall of each value is measured against an exact search. The smallest whose 99 % interval is not below the
-    target is recommended, if the queries that were held back confirm it. All is read in one snapshot, by this login's
-    rights and settings, and nothing is changed. Stored vectors leave out their own rows.
+    target is recommended, if the queries that were held back confirm it. All queries see one snapshot, with the
+    rights and settings of this login, and nothing is changed. The own row of a stored vector does not count.
 
     Exit codes: 0 a value is recommended; 1 every value misses the target; 2 bad usage or bad input, or no index
     serves the search; 3 the database cannot be reached or refuses the login; 130 interrupted.
