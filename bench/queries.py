@@ -19,10 +19,10 @@ from bench.indexes import compare
 from bench.measure import own_server, seconds
 from bench.truth import SHAPES, truth_times
 from pgvector_seed import load, nearest
-from pgvector_seed.data.answer import answering
+from pgvector_seed.data.answer import answering, parameters_of
 from pgvector_seed.data.asking import run
 from pgvector_seed.data.block import Array
-from pgvector_seed.data.many import Many, answer_many
+from pgvector_seed.data.many import answer_many
 from pgvector_seed.data.query_vector import register
 from pgvector_seed.data.search import Question, find_search
 from pgvector_seed.postgres.connection import connect
@@ -79,10 +79,10 @@ def file_times(dimensions: int, count: int) -> Rounds:
 
         def one_by_one() -> None:
             for query in queries:
-                run(connection, answering(search, query, 10, fallback=True))
+                run(connection, answering(search, parameters_of(search, query, 10), fallback=True))
 
         def in_pipelines() -> None:
-            for _ in answer_many(connection, search, queries, Many(10, fallback=True)):
+            for _ in answer_many(connection, search, queries, 10, fallback=True):
                 pass
 
         return [(seconds(one_by_one), seconds(in_pipelines)) for _ in range(count)]

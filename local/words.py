@@ -14,7 +14,7 @@ PICTURES = LOCAL / "words"
 SUMS = ("king - man + woman", "paris - france + germany")
 FEWEST, USUAL, MOST = 20_000, 100_000, 400_000  # words; heroine, the rarest one of the picture, is the 15,834th
 INDEX = "words_embedding_hnsw"
-_HAS_INDEX = "SELECT to_regclass('public.words_embedding_hnsw') IS NOT NULL"
+_HAS_INDEX = "SELECT to_regclass(%s) IS NOT NULL"
 _MISSES_WORD = "SELECT NOT EXISTS (SELECT FROM public.words WHERE id OPERATOR(pg_catalog.=) %s)"
 
 
@@ -41,5 +41,5 @@ def steps(count: int) -> Iterator[tuple[str, list[str]]]:
 def _should_drop_index(count: int) -> bool:
     """Return True if there is an index, and words will be added: a new index takes a quarter of the time."""
     with connect() as connection, translated("looking for the words"):
-        is_built = query_catalog(connection, _HAS_INDEX) == [(True,)]
+        is_built = query_catalog(connection, _HAS_INDEX, (f"public.{INDEX}",)) == [(True,)]
         return is_built and connection.execute(_MISSES_WORD, (count,)).fetchone() == (True,)

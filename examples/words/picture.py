@@ -20,6 +20,7 @@ from pgvector_seed.common.console import run
 from pgvector_seed.common.files import write
 from pgvector_seed.common.svg import document, element, escaped, label
 from pgvector_seed.data.answer import Neighbor
+from pgvector_seed.data.sums import parse_sum
 from pgvector_seed.postgres.connection import connect
 from pgvector_seed.postgres.errors import translated
 
@@ -152,11 +153,10 @@ def fetch_vectors(connection: psycopg.Connection[Any], words: Sequence[str]) -> 
 
 def nearest_to_sum(connection: psycopg.Connection[Any], sum_: str, k: int = 3) -> list[Neighbor]:
     """Return the words that are nearest to a sum such as "king - man + woman", without its own words."""
-    signs_and_words = ["+", *sum_.split()]
-    words = signs_and_words[1::2]
+    terms = parse_sum(sum_)
+    words = [term.word for term in terms]
     vectors = fetch_vectors(connection, words)
-    signs = [1 if sign == "+" else -1 for sign in signs_and_words[0::2]]
-    total = np.sum([sign * vectors[word] for sign, word in zip(signs, words, strict=True)], axis=0)
+    total = np.sum([term.sign * vectors[term.word] for term in terms], axis=0)
     others = "word <> ALL ($1::text[])"
     return nearest(connection, "words", total, k=k, where=others, values=[words], exact_fallback=True)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pgvector_seed.common.commands import CHECKOUT, PROGRAM
+from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.version import VERSION
 
 # True in a checkout, whose program reads the stack's configuration. A user's own program passes arguments instead.
@@ -42,6 +46,17 @@ def install_extra(extra: str) -> str:
     requirements = {"pulumi": "requirements.txt", "load": "requirements-load.txt"}
     source = f"-r {requirements[extra]}" if IN_CHECKOUT else f"'{wheel_path()}[{extra}]'"
     return f"python -m pip install {source}"
+
+
+@contextmanager
+def needing_load_extra(what: str) -> Iterator[None]:
+    """Raise InputError if an import in the block misses a package of the extra load. ``what`` needs the extra."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in ("numpy", "pyarrow"):
+            raise
+        raise InputError(f"{what} needs {error.name}", f"Run: {install_extra('load')}") from error
 
 
 def install_package(name: str) -> str:

@@ -14,9 +14,7 @@ from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.frames import ELEMENTS, HEADER, TRAILER, decode, record
 
 _COPY = "COPY (SELECT tableoid, ctid, {column} FROM {table} WHERE {column} IS NOT NULL) TO STDOUT (FORMAT BINARY)"
-
-
-_FIRST = 32  # bytes that the smallest row has, and no empty table
+_FIRST = 32  # bytes of the smallest row with the trailer; an empty table has only the trailer
 Message: TypeAlias = bytes | bytearray | memoryview
 
 

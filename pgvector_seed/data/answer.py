@@ -11,7 +11,7 @@ from pgvector_seed.common.text import counted
 from pgvector_seed.data.asking import Batch, Rows, Work
 from pgvector_seed.data.query_vector import query_vector
 from pgvector_seed.data.search import Search
-from pgvector_seed.vectors.scan_settings import EXACT_SETTINGS
+from pgvector_seed.vectors.exact import EXACT_SETTINGS
 
 
 class Neighbor(NamedTuple):
@@ -37,23 +37,6 @@ class Answer:
     note: str | None = None
 
 
-def answering(
-    search: Search, vector: Any, k: int, values: Sequence[Any] = (), *, exact: bool = False, fallback: bool = False
-) -> Work[Answer]:
-    """Return the work that answers one query. ``exact`` leaves the index out.
-
-    With ``fallback``, a search that finds fewer than ``k`` rows is followed by an exact one, for EXACT_SECONDS at most.
-    """
-    parameters = parameters_of(search, vector, k, values)
-    rows: Rows | None = None
-    if not exact:
-        rows = yield Batch(search.settings.statement, search.statement, parameters)
-        assert rows is not None
-        if len(rows) >= k or not fallback:
-            return Answer(neighbors(search, rows))
-    return (yield from answering_exactly(search, parameters, rows))
-
-
 def parameters_of(search: Search, vector: Any, k: int, values: Sequence[Any] = ()) -> tuple[Any, ...]:
     """Return the parameters of a search's statements. Raises InputError for a bad vector or k."""
     if k < 1:
@@ -61,10 +44,20 @@ def parameters_of(search: Search, vector: Any, k: int, values: Sequence[Any] = (
     return *values, query_vector(search.target.vector, search.column.metric, vector), k
 
 
-def answering_exactly(search: Search, parameters: tuple[Any, ...], rows: Rows | None = None) -> Work[Answer]:
-    """Return the work that searches all rows, for EXACT_SECONDS at most. ``rows`` are those of an index, if it gave too
-    few.
+def answering(search: Search, parameters: tuple[Any, ...], *, fallback: bool = False) -> Work[Answer]:
+    """Return the work that answers one query as the planner would, by an index if it sees one.
+
+    With ``fallback``, a search that finds fewer than k rows is followed by an exact one.
     """
+    rows = yield Batch(search.settings.statement, search.statement, parameters)
+    assert rows is not None
+    if len(rows) >= parameters[-1] or not fallback:
+        return Answer(neighbors(search, rows))
+    return (yield from answering_exactly(search, parameters, rows))
+
+
+def answering_exactly(search: Search, parameters: tuple[Any, ...], rows: Rows | None = None) -> Work[Answer]:
+    """Return the work that searches all rows, for EXACT_SECONDS at most. ``rows`` are the too few rows of an index."""
     all_rows = yield Batch(EXACT_SETTINGS, search.exact_statement, parameters, may_time_out=True)
     return _exact_answer(search, parameters[-1], rows, all_rows)
 

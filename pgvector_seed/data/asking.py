@@ -1,4 +1,4 @@
-"""Asking the server: the statements of a search in one transaction, which one pipeline carries.
+"""Asking the server: the statements of a search, in one transaction and one pipeline.
 
 A piece of work is a generator: it yields a ``Batch``, gets its rows, and returns an answer. ``run`` and ``run_async``
 share all but the driver's calls.
@@ -115,9 +115,9 @@ def _timing_out(batch: Batch) -> Iterator[None]:
 
 
 @contextmanager
-def searching() -> Iterator[None]:
+def searching(doing: str = "searching") -> Iterator[None]:
     """Raise the server's errors about parameters and names as InputError, and the others as ``translated``."""
-    with translated("searching"):
+    with translated(doing):
         try:
             yield
         except psycopg.Error as error:
@@ -125,5 +125,5 @@ def searching() -> Iterator[None]:
             if state == _READ_ONLY:
                 raise InputError(f"a search is read-only, and its condition would write: {one_line(error)}") from error
             if state.startswith(_BAD_INPUT) and state != _BAD_RIGHTS:
-                raise InputError(f"the server refuses the question: {one_line(error)}") from error
+                raise InputError(f"the server refuses the search: {one_line(error)}") from error
             raise

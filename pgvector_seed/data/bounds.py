@@ -31,9 +31,9 @@ def lengths(vectors: Array) -> Array:
 
 
 class Bounds(ABC):
-    """The bounds for some queries. ``queries`` has a row for each, and ``rows`` makes one of each stored vector.
+    """The bounds for some queries. ``queries`` has a row for each query, ``rows`` returns one for each stored vector.
 
-    The product of both rows is a bound but for what ``of_server`` adds: it orders the stored vectors for one query.
+    The products of a query's row are in the order of its bounds. ``of_server`` makes a bound of a product.
     """
 
     queries: Array
@@ -51,7 +51,7 @@ class Bounds(ABC):
 
 
 class L2Bounds(Bounds):
-    """Bounds of the squared Euclidean distance, of vectors less a ``center``: far from 0, digits would cancel out."""
+    """Bounds of the squared Euclidean distance. A ``center`` is subtracted: far from 0, digits would cancel out."""
 
     def __init__(self, queries: Array, center: Array) -> None:
         super().__init__(queries)

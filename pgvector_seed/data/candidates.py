@@ -12,7 +12,7 @@ from pgvector_seed.data.bounds import Bounds, bounds_for
 
 PRODUCTS = 4 << 20  # computed at once
 VECTOR_BYTES = 32 << 20  # of the stored vectors in memory at once
-_FEW = 4  # times ``count`` survivors of a block for each query: up to there sorting them is faster than a partition
+_FEW = 4  # x ``count`` rows of a block for each query: up to that many, a sort is faster than a partition
 
 Row = tuple[int, int, int]  # the oid of its table, and its ctid
 
@@ -23,10 +23,10 @@ def rows_at_once(queries: int, dimensions: int) -> int:
 
 
 class Candidates:
-    """The ``count`` rows of the smallest bounds for each of the ``queries``.
+    """The ``count`` rows with the smallest bounds for each of the ``queries``.
 
-    A later row counts only if its bound is below the worst so far, of which there are soon few: a comparison with that
-    threshold reads each bound once, and a partition several times.
+    A new row counts only if its bound is below the query's largest. Few are after the first blocks, and a comparison
+    reads each bound once, but a partition several times.
     """
 
     def __init__(self, metric: str, queries: Array, count: int) -> None:

@@ -26,9 +26,10 @@ _AT_ONCE = 100  # statements in a pipeline
 def computed_distances(
     connection: Connection, search: Search, queries: Sequence[QueryVector], k: int, report: Progress
 ) -> list[list[float] | None] | None:
-    """Return the distances of the ``k`` nearest rows of each query, or None if rounding leaves them uncertain.
+    """Return the distances of the ``k`` nearest rows of each query; None for a query that rounding leaves uncertain.
 
-    2 x ``k`` rows of each query are asked for. Returns None if no query can be computed. The search has no condition.
+    Returns None instead of the list if numpy cannot bound these vectors. The server computes the distances of 2 x ``k``
+    candidates of each query. The search has no condition.
     """
     array = as_array([query.data for query in queries], search.column.type)
     candidates = Candidates(str(search.column.metric), array, 2 * k)

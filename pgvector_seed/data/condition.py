@@ -23,10 +23,10 @@ WHERE name OPERATOR(pg_catalog.=) $1
 def parse_condition(connection: Connection, table: sql.Composable, text: str, values: int) -> sql.Composable:
     """Return a condition on the rows of ``table`` for a WHERE clause. Executes nothing.
 
-    The server parses it twice, once without parentheses and once in the search itself, within parentheses: what is
-    valid in both places is one expression, whatever its quotes, parentheses and comments.
+    The server parses ``text`` twice: here without parentheses, and in the search within parentheses. Only one whole
+    expression is valid in both places; a stray parenthesis, quote or comment is not.
 
-    Raises InputError if it is no condition, or has not as many parameters as there are ``values``.
+    Raises InputError if ``text`` is not a condition, or has not ``values`` parameters.
     """
     condition = sql.SQL(text)
     needed = _prepare(connection, table, condition)

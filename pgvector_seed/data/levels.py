@@ -4,63 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.text import counted
+from pgvector_seed.data.plans import plan_of
 from pgvector_seed.data.search import Search
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.snapshot import query_catalog
-from pgvector_seed.vectors.explain import Scan, plan_of
-from pgvector_seed.vectors.indexes import INDEX_DEFAULTS
-from pgvector_seed.vectors.metrics import OPERATORS, metric_of
-from pgvector_seed.vectors.scan_settings import MOST_EF_SEARCH, MOST_PROBES
+from pgvector_seed.vectors.indexes import indexes_on_tables
+from pgvector_seed.vectors.scan_settings import MOST_EF_SEARCH, MOST_PROBES, SEARCH_SETTINGS
+from pgvector_seed.vectors.tables import leaves
+from pgvector_seed.vectors.unusable import Cause
 
 EF_SEARCH = (20, 30, 40, 60, 80, 100, 150, 200, 300, 400, 600, 800, MOST_EF_SEARCH)
 PROBES = (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200, 300, 500, 800, 1200, 2000, 3000, 5000, 8000, 12000, 20000)
-# The vector indexes of a table and its partitions.
-_INDEXES = """
-SELECT x.relname, m.amname,
-       (SELECT option_value::int4 FROM pg_options_to_table(x.reloptions) WHERE option_name = 'lists')
-FROM (SELECT %(table)s::oid::regclass UNION SELECT relid FROM pg_partition_tree(%(table)s::oid)) AS tree (relid)
-JOIN pg_index i ON i.indrelid = tree.relid
-JOIN pg_class x ON x.oid = i.indexrelid
-JOIN pg_am m ON m.oid = x.relam
-WHERE x.relname = ANY (%(names)s)
-  AND EXISTS (SELECT FROM pg_opclass c JOIN pg_amop s ON s.amopfamily = c.opcfamily AND s.amoppurpose = 'o'
-              WHERE c.oid = i.indclass[0])
-ORDER BY 1
-"""
-
-
-class Tuned(NamedTuple):
-    """The setting of an access method that trades time for recall, and what to do if its largest value is too low.
-
-    ``limit`` is the setting that ends an iterative scan.
-    """
-
-    setting: str
-    limit: str
-    remedy: str
-
-
-TUNED = {
-    "hnsw": Tuned("hnsw.ef_search", "hnsw.max_scan_tuples", "Rebuild the index with larger m and ef_construction."),
-    "ivfflat": Tuned(
-        "ivfflat.probes", "ivfflat.max_probes", "Rebuild the index with other lists, now that the table has its rows."
-    ),
+_REMEDIES = {
+    Cause.SMALL: "So few rows need no index.",
+    Cause.SETTING: "Reset it, and measure again.",
+    Cause.COSTS: "After a load, run: ANALYZE",
 }
-INSTEAD_OF_BITS = "Index the column, or its cast to halfvec: bits tell too little of these vectors."
-OTHER_METHOD = "Raise the search settings of the index, or rebuild it with parameters for a higher recall."
+_BUILD = "Build an index that serves it, and measure then."
 
 
 @dataclass(frozen=True)
 class ServingIndex:
-    """The index that a search uses, or those of the partitions. ``lists`` is 0 except for ivfflat."""
+    """The index that a search uses, or those of the partitions. ``lists`` counts only for ivfflat."""
 
     names: tuple[str, ...]
     method: str
-    lists: int = 0
+    lists: int
 
     @property
     def shown(self) -> str:
@@ -71,7 +42,7 @@ class ServingIndex:
     @property
     def setting(self) -> str | None:
         """The setting to tune, or None if it is not known."""
-        return TUNED[self.method].setting if self.method in TUNED else None
+        return SEARCH_SETTINGS[self.method].name if self.method in SEARCH_SETTINGS else None
 
     def with_value(self, value: int | None) -> dict[str, str]:
         """Return the setting with a value; nothing if the setting is not known."""
@@ -100,30 +71,12 @@ def serving_index(connection: Connection, search: Search, parameters: Sequence[o
 
     Raises InputError if there is none.
     """
-    scans = plan_of(connection, search.statement, parameters)
-    names = [scan.index for scan in scans if scan.index]
-    rows = query_catalog(connection, _INDEXES, {"table": search.target.oid, "names": names}) if names else []
-    if not rows:
-        raise InputError(*_no_index(search, scans))
-    default = int(INDEX_DEFAULTS["ivfflat"]["lists"])
-    lists = max(row[2] or default for row in rows) if rows[0][1] == "ivfflat" else 0
-    return ServingIndex(tuple(dict.fromkeys(row[0] for row in rows)), rows[0][1], lists)
-
-
-def _no_index(search: Search, scans: Sequence[Scan]) -> tuple[str, str]:
-    """Return the message and the remedy if no index serves."""
-    metric = str(search.column.metric)
-    column = f"{search.target.shown} ({search.column.name})"
-    indexes = [index for index in search.indexes if OPERATORS[metric] in index.operators or index.bits]
-    valid = [index.name for index in indexes if index.valid]
-    if valid:
-        scan = next((f"{scan.node} on {scan.relation}" for scan in scans if scan.relation), "another plan")
-        words = f"PostgreSQL does not use {valid[0]} for this search ({scan}), so its answers are exact already"
-        return words, "It prefers this for few rows, or if the condition leaves few. After a load, run: ANALYZE"
-    others = [
-        f"{index.name}: {', '.join(map(metric_of, index.operators))}" for index in search.indexes if index.operators
-    ]
-    words = f"no index on {column} serves the metric {metric}" + (f" ({'; '.join(others)})" if others else "")
-    if indexes:
-        words = f"{indexes[0].name} is not valid"
-    return f"{words}: a search reads all rows, and its answers are exact", "Build an index, and measure it then."
+    use = plan_of(connection, search, parameters)
+    if use.cause is not None:
+        reason = use.explained(sources=True)
+        raise InputError(
+            f"no index serves the search, so its answers are exact: {reason}", _REMEDIES.get(use.cause, _BUILD)
+        )
+    tables = [leaf.oid for leaf in leaves(connection, search.target.oid)]
+    indexes = [index for index in indexes_on_tables(connection, tables) if index.name in use.indexes]
+    return ServingIndex(use.indexes, indexes[0].method, max(index.lists for index in indexes))

@@ -1,10 +1,9 @@
-"""Answering many queries: prepared once, in batches that one transaction and one pipeline carry."""
+"""Answering many queries: the statement is prepared once, and each batch is one transaction and one pipeline."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -24,33 +23,32 @@ BATCH_ROWS = 10_000  # of all answers together, which are kept in memory
 _PROCESS = "SELECT pg_catalog.pg_backend_pid()"
 
 
-@dataclass(frozen=True)
-class Many:
-    """How many queries are answered. ``values`` are those of the condition; ``exact`` and ``fallback`` as in
-    ``answering``.
-    """
-
-    k: int
-    values: Sequence[Any] = ()
-    exact: bool = False
-    fallback: bool = False
-
-
-def answer_many(connection: Connection, search: Search, vectors: Iterable[Any], options: Many) -> Iterator[Answer]:
+def answer_many(
+    connection: Connection,
+    search: Search,
+    vectors: Iterable[Any],
+    k: int,
+    values: Sequence[Any] = (),
+    *,
+    exact: bool = False,
+    fallback: bool = False,
+) -> Iterator[Answer]:
     """Yield the answers to the queries ``vectors``, in their order. They are read as the answers are taken.
 
+    ``values`` are those of the condition. ``exact`` is as ``answering_exactly``, ``fallback`` as in ``answering``.
+
     A bad vector, or an error of the iterable, is raised after the answers to the queries before it. The connection
-    must not be in a transaction. Raises as ``answering``.
+    must not be in a transaction.
     """
     register(connection)
-    size = max(1, min(BATCH_QUERIES, BATCH_ROWS // options.k if options.k > 0 else 1))
-    queries = _Queries(search, vectors, options)
+    size = max(1, min(BATCH_QUERIES, BATCH_ROWS // max(1, k)))
+    queries = _Queries(parameters_of(search, vector, k, values) for vector in vectors)
     with _preparing(connection):
         while batch := list(islice(queries, size)):
-            if options.exact:
+            if exact:
                 yield from (run(connection, answering_exactly(search, parameters)) for parameters in batch)
             else:
-                yield from _answers(connection, search, batch, options)
+                yield from _answers(connection, search, batch, fallback=fallback)
     if queries.error is not None:
         raise queries.error
 
@@ -58,9 +56,9 @@ def answer_many(connection: Connection, search: Search, vectors: Iterable[Any], 
 class _Queries:
     """The parameters of the queries. An error ends them, and is kept in ``error``."""
 
-    def __init__(self, search: Search, vectors: Iterable[Any], options: Many) -> None:
+    def __init__(self, parameters: Iterator[tuple[Any, ...]]) -> None:
         self.error: Error | None = None
-        self._parameters = (parameters_of(search, vector, options.k, options.values) for vector in vectors)
+        self._parameters = parameters
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         return self
@@ -74,11 +72,11 @@ class _Queries:
 
 
 def _answers(
-    connection: Connection, search: Search, batch: Sequence[tuple[Any, ...]], options: Many
+    connection: Connection, search: Search, batch: Sequence[tuple[Any, ...]], *, fallback: bool
 ) -> Iterator[Answer]:
     """Yield the answers to a batch of queries."""
     for parameters, rows in zip(batch, _perform(connection, search, batch), strict=True):
-        if len(rows) < options.k and options.fallback:
+        if len(rows) < parameters[-1] and fallback:
             yield run(connection, answering_exactly(search, parameters, rows))
         else:
             yield Answer(neighbors(search, rows))

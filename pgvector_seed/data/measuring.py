@@ -77,5 +77,5 @@ def recall_of_query(query: TuningQuery, distances: Sequence[float], truth: Seque
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the least of the values that at least this share of them does not exceed."""
+    """Return the smallest value that at least this share of the values does not exceed."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]

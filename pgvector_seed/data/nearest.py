@@ -14,14 +14,14 @@ import psycopg
 from psycopg import AsyncConnection, BaseConnection
 
 from pgvector_seed.common.errors import Error
-from pgvector_seed.data.answer import Neighbor, answering
+from pgvector_seed.data.answer import Neighbor, answering, parameters_of
 from pgvector_seed.data.asking import run, run_async
 from pgvector_seed.data.query_vector import register
 from pgvector_seed.data.search import Question, Search, find_search
 from pgvector_seed.postgres.errors import translated
 from pgvector_seed.postgres.sharing import in_thread, on_view
 
-_MOST_SEARCHES = 256  # kept for a connection; a program that puts values into its conditions would keep ever more
+_MOST_SEARCHES = 256  # of a connection: a program that writes values into its conditions makes a search for each
 
 
 @dataclass
@@ -98,8 +98,8 @@ def nearest(
     """Return the ``k`` rows of a table that are nearest to ``vector``, nearest first; await it on an AsyncConnection.
 
     ``table`` is a name as in SQL. ``vector`` is a list or an array of numbers, an object of the package pgvector, or
-    the text form of one. ``where`` is an SQL condition with $1, $2 and so on for ``values``: never put a value into it.
-    ``columns`` are those of the result beside the key, or None for all but the vectors. ``column`` names the vector
+    text such as [1,2,3]. ``where`` is an SQL condition with $1, $2 and so on for ``values``: never put a value into it.
+    ``columns`` are returned beside the key; None returns all but the vectors. ``column`` names the vector
     column if there are several. ``metric`` is l2, ip, cosine or l1, or hamming or jaccard for bits; if it is None, that
     of the contract or of the column's index. ``ef_search`` is for an HNSW index, ``probes`` for an IVFFlat one.
 
@@ -123,7 +123,8 @@ def nearest(
         search = known.searches.get(question)
         if search is None:
             search = known.keep(connection, question, on_view(connection, find_search, question))
-        return run(connection, answering(search, vector, k, values, fallback=exact_fallback)).neighbors
+        parameters = parameters_of(search, vector, k, values)
+        return run(connection, answering(search, parameters, fallback=exact_fallback)).neighbors
 
 
 async def _nearest_async(
@@ -141,4 +142,5 @@ async def _nearest_async(
             search = known.searches.get(question)
             if search is None:
                 search = known.keep(connection, question, await in_thread(connection, find_search, question))
-            return (await run_async(connection, answering(search, vector, k, values, fallback=fallback))).neighbors
+            parameters = parameters_of(search, vector, k, values)
+            return (await run_async(connection, answering(search, parameters, fallback=fallback))).neighbors

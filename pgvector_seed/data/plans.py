@@ -1,4 +1,4 @@
-"""The plan of a search: which vector index serves it, and if none does, why."""
+"""The vector index that serves a search with its parameters, or the reason why none does."""
 
 from __future__ import annotations
 

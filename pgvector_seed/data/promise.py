@@ -1,4 +1,4 @@
-"""What the contract promises of one vector column's recall, and the role that gets it."""
+"""The recall that the contract declares for a vector column, and the reader's role."""
 
 from __future__ import annotations
 

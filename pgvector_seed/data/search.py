@@ -108,20 +108,12 @@ def _columns(target: Target, names: Sequence[str] | None) -> tuple[str, ...]:
     if names is None:
         kept = [c.name for c in target.columns.values() if c.type not in VECTOR_TYPES and c is not target.vector]
         return tuple(name for name in kept if name not in target.key)
-    for name in names:
-        if name not in target.columns:
-            near = did_you_mean(name, target.columns)
-            raise InputError(f"{target.shown} has no column {name}{near}", f"Its columns: {', '.join(target.columns)}")
-    return tuple(name for name in names if name not in target.key)
+    return tuple(target.require_column(name).name for name in names if name not in target.key)
 
 
 def _vector_column(target: Target, metric: str, indexes: Sequence[ColumnIndex]) -> VectorColumn:
     """Return the column in the form of an index that serves the metric: the most exact form, if there are several."""
-    forms: list[tuple[str | None, bool]] = [
-        (index.cast, index.bits)
-        for index in indexes
-        if index.valid and (index.bits or OPERATORS[metric] in index.operators)
-    ]
+    forms = [(index.cast, index.bits) for index in indexes if index.valid and index.serves(OPERATORS[metric])]
     cast, bits = min(forms, key=lambda form: (form[1], form[0] is not None), default=(None, False))
     return VectorColumn(
         target.name.schema,

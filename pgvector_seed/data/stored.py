@@ -11,7 +11,7 @@ from pgvector import SparseVector
 from psycopg import RawCursor, sql
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.common.text import did_you_mean, printable
+from pgvector_seed.common.text import printable
 from pgvector_seed.data.asking import searching
 from pgvector_seed.data.query_vector import CLASSES, dimensions_of
 from pgvector_seed.data.search import Search
@@ -53,14 +53,10 @@ def find_key(connection: Connection, target: Target, column: str | None) -> Key:
     if column is None and len(target.key) != 1:
         has = f"the columns {', '.join(target.key)} as its primary key" if target.key else "no primary key"
         raise InputError(f"{target.shown} has {has}", "Name the column that tells the row: --key COLUMN")
-    name = target.key[0] if column is None else column
-    if name not in target.columns:
-        near = did_you_mean(name, target.columns)
-        raise InputError(f"{target.shown} has no column {name}{near}", f"Its columns: {', '.join(target.columns)}")
     if column is None:
-        return Key(name, target.equal[0][0])
-    rows = query_catalog(connection, _EQUAL, (target.columns[name].type_oid,))
-    return Key(name, rows[0][0] if rows else "pg_catalog")
+        return Key(target.key[0], target.equal[0][0])
+    rows = query_catalog(connection, _EQUAL, (target.require_column(column).type_oid,))
+    return Key(column, rows[0][0] if rows else "pg_catalog")
 
 
 def sum_of(connection: Connection, search: Search, key: Key, terms: Sequence[Term]) -> Any:

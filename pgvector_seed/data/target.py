@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from psycopg import errors, sql
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.common.text import nearest
+from pgvector_seed.common.text import did_you_mean, nearest
 from pgvector_seed.migrate.contract import Contract, DeclaredTable, convert
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.catalog import TableName, find_relation, parse_name
@@ -104,6 +104,13 @@ class Target:
     def dimensions(self) -> int | None:
         """The declared dimensions of the vector column, or None."""
         return self.vector.modifier if self.vector.modifier > 0 else None
+
+    def require_column(self, name: str) -> TargetColumn:
+        """Return the column of that name. Raises InputError if the table has none."""
+        if name not in self.columns:
+            near = did_you_mean(name, self.columns)
+            raise InputError(f"{self.shown} has no column {name}{near}", f"Its columns: {', '.join(self.columns)}")
+        return self.columns[name]
 
 
 def find_target(connection: Connection, table: str | None = None, vector: str | None = None) -> Target:

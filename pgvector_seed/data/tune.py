@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeAlias
 
-import psycopg
 from psycopg import errors
 
 from pgvector_seed.common.errors import InputError, WrongResultError
 from pgvector_seed.common.text import counted
+from pgvector_seed.data.asking import searching
 from pgvector_seed.data.levels import ServingIndex, serving_index
 from pgvector_seed.data.measuring import Measurement, ask_all, measure
 from pgvector_seed.data.promise import Promise, read_promise
@@ -21,7 +21,7 @@ from pgvector_seed.data.truth import Distances, true_distances
 from pgvector_seed.data.tuning import Aim, Level, Reporter, Subject, Tuning
 from pgvector_seed.data.tuning_queries import TuningQuery, queries_of_file, stored_queries
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.errors import one_line, translated
+from pgvector_seed.postgres.errors import one_line
 from pgvector_seed.postgres.interrupt import raise_if_stopped
 from pgvector_seed.vectors.recall import is_tie
 from pgvector_seed.vectors.scan_settings import ScanSettings
@@ -148,8 +148,8 @@ class _Tuner:
 
 @contextmanager
 def _measuring() -> Iterator[None]:
-    """Raise the server's errors about the condition's values as InputError, and the others as ``translated``."""
-    with translated("measuring the recall"):
+    """Raise as ``searching``, and after the statement_timeout with a remedy of its own."""
+    with searching("measuring the recall"):
         try:
             yield
         except errors.QueryCanceled as error:
@@ -157,5 +157,3 @@ def _measuring() -> Iterator[None]:
             raise WrongResultError(
                 f"measuring the recall: {one_line(error)}", "Raise statement_timeout, or ask fewer: --queries N"
             ) from error
-        except psycopg.DataError as error:
-            raise InputError(f"the server refuses the search: {one_line(error)}") from error

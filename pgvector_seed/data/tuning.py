@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pgvector_seed.data.levels import INSTEAD_OF_BITS, OTHER_METHOD, TUNED, ServingIndex
+from pgvector_seed.data.levels import ServingIndex
 from pgvector_seed.data.measuring import Measurement
 from pgvector_seed.data.search import Search
 from pgvector_seed.vectors.recall import Recall
+from pgvector_seed.vectors.scan_settings import INSTEAD_OF_BITS, SEARCH_SETTINGS
+
+_OTHER_METHOD = "Raise the search settings of the index, or rebuild it with parameters for a higher recall."
 
 
 @dataclass(frozen=True)
 class Aim:
-    """What a tuning is to reach. ``k`` and ``target`` are the contract's if they are None.
+    """The goal of a tuning. ``k`` and ``target`` are the contract's if they are None.
 
     ``queries`` is their number; those of ``file`` replace stored vectors. ``all_levels`` goes on to the largest value.
     """
@@ -39,9 +42,9 @@ class Level:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is tuned. ``choosing`` and ``confirming`` are numbers of queries, ``reader`` is the contract's role.
+    """The subject of a tuning. ``choosing`` and ``confirming`` are numbers of queries.
 
-    The queries are stored vectors unless they are ``from_file``.
+    The queries are stored vectors unless they are ``from_file``. ``reader`` is the contract's role.
     """
 
     search: Search
@@ -85,5 +88,6 @@ class Reporter(Protocol):
 def remedy_of(subject: Subject) -> str:
     """Return what raises the recall if no value of the setting does."""
     if subject.search.column.bits:
-        return INSTEAD_OF_BITS
-    return TUNED[subject.index.method].remedy if subject.index.method in TUNED else OTHER_METHOD
+        return INSTEAD_OF_BITS.capitalize()
+    setting = SEARCH_SETTINGS.get(subject.index.method)
+    return setting.rebuild.capitalize() if setting else _OTHER_METHOD

@@ -8,16 +8,16 @@ neighbors, which keeps it among the data: .83, .87, .92 and .95.
 
 from __future__ import annotations
 
+import heapq
 import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from psycopg import RawCursor, sql
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.common.remedies import install_extra
+from pgvector_seed.common.remedies import needing_load_extra
 from pgvector_seed.common.text import counted
 from pgvector_seed.data.asking import Rows
 from pgvector_seed.data.query_vector import QueryVector, query_vector, register
@@ -109,40 +109,11 @@ def _ask(connection: Connection, statement: bytes, questions: Sequence[tuple[obj
 
 
 def queries_of_file(search: Search, file: str, count: int) -> list[TuningQuery]:
-    """Return at most ``count`` vectors of a file, in random order. Raises InputError for a bad file or vector."""
+    """Return at most ``count`` vectors of a file, in random order. Raises as ``read_questions``, and if it has few."""
+    with needing_load_extra("--file"):
+        from pgvector_seed.data.questions import read_questions
     dice = random.Random(0)  # noqa: S311  # the same file gives the same queries
-    drawn: list[tuple[float, int, Any]] = []
-    for number, vector in _vectors(search, file):
-        drawn.append((dice.random(), number, vector))
-        if len(drawn) >= 2 * count + 1000:
-            drawn = sorted(drawn, key=lambda entry: entry[0])[:count]
+    drawn = heapq.nsmallest(count, read_questions(file, search), key=lambda _: dice.random())
     if len(drawn) < FEWEST:
         raise InputError(f"{file} has {counted(len(drawn), 'vector')}, and {FEWEST} queries are needed")
-    return [_query(search, file, *entry[1:]) for entry in sorted(drawn, key=lambda entry: entry[0])[:count]]
-
-
-def _query(search: Search, file: str, number: int, vector: Any) -> TuningQuery:
-    try:
-        return TuningQuery(query_vector(search.target.vector, search.column.metric, vector))
-    except InputError as error:
-        raise InputError(f"{file}, row {number:,}: {error.message}", error.remedy) from error
-
-
-def _vectors(search: Search, file: str) -> Iterator[tuple[int, Any]]:
-    """Yield the number of each row in a file, from 1, and its vector."""
-    try:
-        from pgvector_seed.data.formats import format_of
-
-        format_ = format_of(file)
-    except ModuleNotFoundError as error:
-        if error.name not in ("numpy", "pyarrow"):
-            raise
-        raise InputError(f"--file needs {error.name}", f"Run: {install_extra('load')}") from error
-    name, columns = search.target.vector.name, format_.columns(file)
-    if columns is not None and name not in columns:
-        raise InputError(f"{file} has no {name}", f"Name the vectors as the column: {name}")
-    for unit in format_.units(file):
-        for block in format_.read(unit, name):
-            for fault in block.faults:
-                raise InputError(f"{file}, row {fault.row:,}: {fault.reason}")
-            yield from zip(block.numbers.tolist(), block.vectors, strict=True)
+    return [TuningQuery(vector) for vector in drawn]

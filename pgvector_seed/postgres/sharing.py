@@ -31,9 +31,9 @@ async def in_thread(connection: AsyncConnection[Any], work: Callable[[Connection
 
 
 def on_view(connection: BaseConnection[Any], work: Callable[[Connection, A], T], argument: A) -> T:
-    """Return ``work(view, argument)``, where ``view`` shares libpq's connection, and has psycopg's own defaults.
+    """Return ``work(view, argument)``. ``view`` is a new object on the libpq connection, with psycopg's defaults.
 
-    It prepares no statements: their names would be those of ``connection``. Raises InputError in pipeline mode.
+    ``view`` prepares no statements: their names would be those of ``connection``. Raises InputError in pipeline mode.
     """
     libpq = connection.pgconn
     if libpq.pipeline_status != pq.PipelineStatus.OFF:

@@ -46,13 +46,6 @@ class PlannerSetting(NamedTuple):
     default: str
 
 
-def plan_of(connection: Connection, statement: bytes, parameters: Sequence[object]) -> list[Scan]:
-    """Return the scans of a query with $1, $2 and so on for its ``parameters``. Executes nothing."""
-    row = RawCursor(connection).execute(b"EXPLAIN (FORMAT JSON) " + statement, parameters, prepare=False).fetchone()
-    assert row is not None
-    return list(_scans(row[0][0]["Plan"]))
-
-
 def plan_once(connection: Connection, column: VectorColumn, query: str, k: int) -> list[Scan]:
     """Return the scans of the query with its values in the text."""
     return _explain(connection, column.nearest(sql.Literal(query), sql.Literal(k)))

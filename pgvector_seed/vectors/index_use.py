@@ -1,4 +1,4 @@
-"""Which vector index serves a search, and if none does, why."""
+"""The vector indexes that serve a search, or the reason why none does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeAlias
 from pgvector_seed.common.text import printable
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.explain import PlannerSetting, Scan, changed_settings, set_locally
-from pgvector_seed.vectors.indexes import vector_index_names
+from pgvector_seed.vectors.indexes import indexes_on_tables
 from pgvector_seed.vectors.tables import LARGE
 from pgvector_seed.vectors.unusable import Cause, Searched, find_fault, why_not
 
@@ -53,7 +53,7 @@ def find_index_use(connection: Connection, explain: Explain, searched: Searched)
     ``explain`` returns the scans of its plan in this session. Call it in a transaction: settings are changed, and
     restored by rolling back to a savepoint.
     """
-    names = vector_index_names(connection, [leaf.oid for leaf in searched.leaves])
+    names = {index.name for index in indexes_on_tables(connection, [leaf.oid for leaf in searched.leaves])}
     plan = _Plan(explain(), searched, names)
     if plan.is_served:
         return IndexUse(plan.used)

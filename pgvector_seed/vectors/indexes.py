@@ -44,7 +44,7 @@ WHERE root.relname = %s AND root.relkind IN ('i', 'I')
 ORDER BY x.oid <> root.oid, 1
 """).format(key=KEY)
 _ON_COLUMN = sql.SQL("""
-SELECT n.nspname, x.relname, m.amname, i.indisvalid, key.halved, key.bits, i.indpred IS NOT NULL,
+SELECT n.nspname, x.relname, m.amname, i.indisvalid, key.halved, key.bits,
        ARRAY(SELECT o.oprname
              FROM pg_opclass c
              JOIN pg_amop s ON s.amopfamily = c.opcfamily AND s.amoppurpose = 'o'
@@ -63,8 +63,11 @@ ORDER BY 1, 2
 
 # For a query under a reader's search_path.
 _ON_TABLES = """
-SELECT x.relname FROM pg_catalog.pg_index i
+SELECT x.relname, m.amname, (SELECT option_value FROM pg_catalog.pg_options_to_table(x.reloptions)
+                             WHERE option_name OPERATOR(pg_catalog.=) 'lists')
+FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+JOIN pg_catalog.pg_am m ON m.oid = x.relam
 JOIN pg_catalog.pg_opclass c ON c.oid = i.indclass[0]
 JOIN pg_catalog.pg_amop s ON s.amopfamily = c.opcfamily AND s.amoppurpose = 'o'
 WHERE i.indrelid = ANY (%s)
@@ -116,7 +119,6 @@ class ColumnIndex(NamedTuple):
     valid: bool
     cast: str | None
     bits: bool
-    partial: bool
     operators: list[str]
     oid: int
     ready: bool
@@ -133,6 +135,14 @@ class ColumnIndex(NamedTuple):
         return self.bits or operator in self.operators
 
 
+class TableIndex(NamedTuple):
+    """A vector index by its unqualified name. ``lists`` counts only for ivfflat."""
+
+    name: str
+    method: str
+    lists: int
+
+
 def indexes_named(connection: Connection, schema: str, name: str) -> list[VectorIndex]:
     """Return the index of that name, followed by the indexes of its partitions, or an empty list."""
     return [VectorIndex(*row) for row in connection.execute(_INDEXES, (schema, name))]
@@ -146,9 +156,11 @@ def indexes_on_column(connection: Connection, table: int, column: int) -> list[C
     return [ColumnIndex(*row) for row in query_catalog(connection, _ON_COLUMN, (column, table))]
 
 
-def vector_index_names(connection: Connection, tables: Sequence[int]) -> set[str]:
-    """Return the unqualified names of the indexes that can order by distance. ``tables`` are oids."""
-    return {name for (name,) in connection.execute(_ON_TABLES, (tables,))}
+def indexes_on_tables(connection: Connection, tables: Sequence[int]) -> list[TableIndex]:
+    """Return the indexes that can order by distance. ``tables`` are oids."""
+    default = int(INDEX_DEFAULTS["ivfflat"]["lists"])
+    rows = connection.execute(_ON_TABLES, (tables,)).fetchall()
+    return [TableIndex(name, method, int(lists or default)) for name, method, lists in rows]
 
 
 def broken_indexes(connection: Connection, tables: Sequence[int]) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from psycopg import sql
 
@@ -17,24 +18,44 @@ from pgvector_seed.vectors.reader import load_library
 ITERATIVE_SCANS = {"hnsw.iterative_scan": "strict_order", "ivfflat.iterative_scan": "relaxed_order"}
 ITERATIVE_SINCE = "0.8.0"
 MOST_EF_SEARCH, MOST_PROBES = 1000, 32768
-EXACT_SECONDS = 30  # of an exact search, unless the session's own limit is lower
+
 
 # What was set for the role, the database or the session counts.
 _DEFAULTS = """
 SELECT name FROM pg_catalog.pg_settings
 WHERE name OPERATOR(pg_catalog.=) ANY (%s) AND source OPERATOR(pg_catalog.=) 'default'
 """
-# As in ``exact``: one core of the server, and no JIT compilation. statement_timeout is in milliseconds.
-EXACT_SETTINGS = b"""
-SELECT pg_catalog.set_config('transaction_read_only', 'on', true),
-       pg_catalog.set_config('max_parallel_workers_per_gather', '0', true),
-       pg_catalog.set_config('jit', 'off', true),
-       pg_catalog.set_config(name, CAST(least(nullif(CAST(setting AS pg_catalog.int8), 0), %d)
-                                        AS pg_catalog.text), true)
-FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'statement_timeout'
-""" % (EXACT_SECONDS * 1000)
 _READ_ONLY = sql.SQL("pg_catalog.set_config('transaction_read_only', 'on', true)")
 _SET = sql.SQL("pg_catalog.set_config({}, {}, true)")
+
+
+class SearchSetting(NamedTuple):
+    """The setting by which an access method trades time for recall. ``most`` is its largest value.
+
+    ``scan_limit`` is the setting that ends an iterative scan. ``rebuild`` is the remedy if ``most`` is not enough.
+    """
+
+    name: str
+    most: int
+    scan_limit: str
+    rebuild: str
+
+
+SEARCH_SETTINGS = {
+    "hnsw": SearchSetting(
+        "hnsw.ef_search",
+        MOST_EF_SEARCH,
+        "hnsw.max_scan_tuples",
+        "rebuild the index with larger m and ef_construction.",
+    ),
+    "ivfflat": SearchSetting(
+        "ivfflat.probes",
+        MOST_PROBES,
+        "ivfflat.max_probes",
+        "rebuild the index with other lists, now that the table has its rows.",
+    ),
+}
+INSTEAD_OF_BITS = "use an index on the cast (as: halfvec) or on the column: bits tell too little of these vectors."
 
 
 @dataclass(frozen=True)
@@ -58,11 +79,12 @@ def find_scan_settings(
     ``extension`` is pgvector's schema. Raises InputError if a value is outside of pgvector's range.
     """
     values = {}
-    for name, value, most in (("hnsw.ef_search", ef_search, MOST_EF_SEARCH), ("ivfflat.probes", probes, MOST_PROBES)):
-        if value is not None and not 1 <= value <= most:
-            raise InputError(f"{name} must be from 1 to {most:,}, not {value:,}")
+    for method, value in (("hnsw", ef_search), ("ivfflat", probes)):
+        setting = SEARCH_SETTINGS[method]
+        if value is not None and not 1 <= value <= setting.most:
+            raise InputError(f"{setting.name} must be from 1 to {setting.most:,}, not {value:,}")
         if value is not None:
-            values[name] = str(value)
+            values[setting.name] = str(value)
     if is_older(require_extension(connection).version, ITERATIVE_SINCE):
         return ScanSettings(values)
     load_library(connection, extension)

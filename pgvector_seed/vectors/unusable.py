@@ -1,4 +1,4 @@
-"""What the catalog tells of a vector index that cannot serve a search."""
+"""The faults of vector indexes in the catalog: those for which none can serve a search."""
 
 from __future__ import annotations
 

@@ -8,20 +8,15 @@ from collections.abc import Sequence
 
 import click
 
-from pgvector_seed.common.errors import InputError
-from pgvector_seed.common.remedies import install_extra
+from pgvector_seed.common.remedies import needing_load_extra
 from pgvector_seed.common.text import lines
 
 # pyarrow's own allocator keeps what it has freed: three times the memory for a large Parquet file.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-try:
+with needing_load_extra("load"):
     from pgvector_seed.data.bind import LoadOptions
     from pgvector_seed.data.load import load_files
     from pgvector_seed.data.summary import Work
-except ModuleNotFoundError as error:
-    if error.name not in ("numpy", "pyarrow"):
-        raise
-    raise InputError(f"load needs {error.name}", f"Run: {install_extra('load')}") from error
 
 from .output import Progress, as_json_document, as_text
 

@@ -27,7 +27,7 @@ from pgvector_seed.common.commands import deferred
     "--columns", metavar="NAME,...", multiple=True, help="The columns to show. [default: all but the vectors]"
 )
 @click.option("--exact", is_flag=True, help="Search all rows, without an index, for 30 s at most.")
-@click.option("--no-exact", is_flag=True, help="Leave it at what the index gives, also if that is fewer than k rows.")
+@click.option("--no-exact", is_flag=True, help="Do not search all rows if the index gives fewer than k.")
 @click.option("--ef-search", type=click.IntRange(1, 1000), metavar="N", help="hnsw.ef_search for this search.")
 @click.option("--probes", type=click.IntRange(1, 32768), metavar="N", help="ivfflat.probes for this search.")
 @click.option("--explain", is_flag=True, help="Say which index serves the search, or why none does.")

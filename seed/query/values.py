@@ -13,7 +13,7 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.types.string import TextLoader
 
-# Python has no infinite date, no year before 1, and other words for a time or an interval than the session.
+# Python has no infinite date and no year before 1, and writes times and intervals otherwise than the session.
 _AS_TEXT = ("date", "time", "timetz", "timestamp", "timestamptz", "interval", "bytea", "inet", "cidr")
 _RANGES = ("int4", "int8", "num", "date", "ts", "tstz")
 

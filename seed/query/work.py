@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
-from pgvector_seed.common.errors import InputError, WrongResultError
-from pgvector_seed.common.remedies import install_extra
+from pgvector_seed.common.errors import WrongResultError
+from pgvector_seed.common.remedies import needing_load_extra
 from pgvector_seed.common.text import printable
-from pgvector_seed.data.answer import Answer, answering, parameters_of
+from pgvector_seed.data.answer import Answer, answering, answering_exactly, parameters_of
 from pgvector_seed.data.asking import run
-from pgvector_seed.data.many import Many, answer_many
+from pgvector_seed.data.many import answer_many
 from pgvector_seed.data.plans import plan_of
 from pgvector_seed.data.query_vector import register
 from pgvector_seed.data.search import Question, Search, find_search
@@ -97,8 +97,10 @@ def _answer_one(connection: Connection, search: Search, vector: Any, options: Op
     parameters = parameters_of(search, vector, options.k, options.values)
     use = plan_of(connection, search, parameters, exact=options.exact) if options.explain else None
     _load_as_shown(connection, search)
-    work = answering(search, vector, options.k, options.values, exact=options.exact, fallback=options.fallback)
-    answer = run(connection, work)
+    if options.exact:
+        answer = run(connection, answering_exactly(search, parameters))
+    else:
+        answer = run(connection, answering(search, parameters, fallback=options.fallback))
     _require_answer(answer, options)
     if options.as_json:
         click.echo(as_json(as_data(search, answer, use), indent=2))
@@ -109,16 +111,15 @@ def _answer_one(connection: Connection, search: Search, vector: Any, options: Op
 
 
 def _answer_file(connection: Connection, search: Search, file: str, options: Options) -> None:
-    try:
+    with needing_load_extra("--file"):
         from pgvector_seed.data.questions import read_questions
-    except ModuleNotFoundError as error:
-        if error.name != "numpy":
-            raise
-        raise InputError(f"--file needs {error.name}", f"Run: {install_extra('load')}") from error
     _load_as_shown(connection, search)
-    many = Many(options.k, options.values, options.exact, options.fallback)
+    questions = read_questions(file, search)
+    answers = answer_many(
+        connection, search, questions, options.k, options.values, exact=options.exact, fallback=options.fallback
+    )
     number = 0
-    for number, answer in enumerate(answer_many(connection, search, read_questions(file, search), many), start=1):
+    for number, answer in enumerate(answers, start=1):
         _require_answer(answer, options)
         if options.as_json:
             click.echo(as_json({"query": number, **as_data(search, answer)}, indent=-1))

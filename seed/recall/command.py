@@ -32,7 +32,11 @@ from pgvector_seed.common.commands import deferred
     metavar="N",
     help="Queries; half of them are held back.",
 )
-@click.option("--file", metavar="FILE", help="Take the queries from a file: .npy, .jsonl. [default: near stored ones]")
+@click.option(
+    "--file",
+    metavar="FILE",
+    help="Take the queries from a file: .npy or .jsonl; - is standard input. [default: near stored ones]",
+)
 @click.option("--where", metavar="CONDITION", help="Search only such rows: an SQL condition with $1, $2 and so on.")
 @click.option("--value", "values", multiple=True, metavar="VALUE", help="The value of $1, $2 and so on, in order.")
 @click.option("--all", "all_levels", is_flag=True, help="Go on to the largest value of the setting.")
@@ -43,9 +47,11 @@ def recall() -> None:
     """Find the smallest hnsw.ef_search or ivfflat.probes with the wanted recall.
 
     The recall of each value is measured against an exact search. The smallest whose 99 % interval is not below the
-    target is recommended, if the queries that were held back confirm it. All is read in one snapshot, by this login's
-    rights and settings, and nothing is changed. Without --file, a query is a stored vector that is
-    moved by the difference of two of its neighbors: a stored vector itself is too easy to find.
+    target is recommended, if the queries that were held back confirm it. All queries see one snapshot, with the
+    rights and settings of this login, and nothing is changed.
+
+    Without --file, a query is a stored vector, moved by the difference of two of its neighbors: a stored vector itself
+    is too easy to find.
 
     Exit codes: 0 a value is recommended; 1 every value misses the target; 2 bad usage or bad input, or no index
     serves the search; 3 the database cannot be reached or refuses the login; 130 interrupted.

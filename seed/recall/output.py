@@ -10,8 +10,8 @@ import click
 
 from pgvector_seed.common.remedies import setting_name
 from pgvector_seed.common.text import printable
-from pgvector_seed.data.levels import TUNED
 from pgvector_seed.data.tuning import Level, Subject, Tuning, remedy_of
+from pgvector_seed.vectors.scan_settings import SEARCH_SETTINGS
 
 from .data import missed
 
@@ -107,8 +107,8 @@ def result_lines(tuning: Tuning, data: dict[str, Any]) -> list[str]:
     short = max((level.measured.short for level in tuning.levels), default=0)
     if short:
         lines.append(f"Up to {short:,} of the queries got fewer rows than there are: the scan ended too early.")
-        if tuning.subject.index.method in TUNED:
-            lines.append(f"What ends a scan: {TUNED[tuning.subject.index.method].limit}")
+        if tuning.subject.index.method in SEARCH_SETTINGS:
+            lines.append(f"The limit of a scan: {SEARCH_SETTINGS[tuning.subject.index.method].scan_limit}")
     if tuning.recommended is None:
         return [*lines, f"No recommendation: {missed(tuning)}.", remedy_of(tuning.subject)]
     return [*lines, *_recommendation(tuning, tuning.recommended, data)]

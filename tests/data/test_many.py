@@ -9,9 +9,9 @@ from psycopg.conninfo import make_conninfo
 
 from local.server import Server
 from pgvector_seed.common.errors import InputError, WrongResultError
-from pgvector_seed.data.answer import answering
+from pgvector_seed.data.answer import answering, parameters_of
 from pgvector_seed.data.asking import run
-from pgvector_seed.data.many import BATCH_QUERIES, Many, answer_many
+from pgvector_seed.data.many import BATCH_QUERIES, answer_many
 from pgvector_seed.data.query_vector import register
 from pgvector_seed.data.search import Question, find_search
 from pgvector_seed.postgres.connection import connect
@@ -39,9 +39,11 @@ def test_many_are_answered_as_one_by_one(filled: str) -> None:
     with connect(filled) as connection:
         search = find_search(connection, Question("items", where="id > $1", values=1))
         register(connection)
-        many = list(answer_many(connection, search, queries, Many(5, ("20",), fallback=True)))
-        assert many == [run(connection, answering(search, query, 5, ("20",))) for query in queries]
-        exact = list(answer_many(connection, search, queries[:3], Many(5, ("20",), exact=True)))
+        many = list(answer_many(connection, search, queries, 5, ("20",), fallback=True))
+        assert many == [
+            run(connection, answering(search, parameters_of(search, query, 5, ("20",)))) for query in queries
+        ]
+        exact = list(answer_many(connection, search, queries[:3], 5, ("20",), exact=True))
         assert [answer.exact for answer in exact] == [True] * 3
         assert [answer.neighbors for answer in exact] == [answer.neighbors for answer in many[:3]]
 
@@ -57,7 +59,7 @@ def test_they_are_prepared_once_and_read_as_they_are_answered(filled: str) -> No
 
     with connect(filled) as connection:
         search = find_search(connection, Question("items"))
-        answers = answer_many(connection, search, queries(), Many(1))
+        answers = answer_many(connection, search, queries(), 1)
         next(answers)
         assert taken == BATCH_QUERIES
         assert len(list(answers)) == 999
@@ -69,29 +71,29 @@ def test_they_are_prepared_once_and_read_as_they_are_answered(filled: str) -> No
 def test_an_error_comes_after_the_answers_before_it(filled: str) -> None:
     with connect(filled) as connection:
         search = find_search(connection, Question("items"))
-        answers = answer_many(connection, search, [[0, 1, 0]] * 3 + [[0, 1]], Many(1))
+        answers = answer_many(connection, search, [[0, 1, 0]] * 3 + [[0, 1]], 1)
         assert [len(next(answers).neighbors) for _ in range(3)] == [1, 1, 1]
         with pytest.raises(InputError, match="the query has 2 dimensions"):
             next(answers)
         with pytest.raises(InputError, match="k must be at least 1"):
-            next(answer_many(connection, search, [[0, 1, 0]], Many(0)))
+            next(answer_many(connection, search, [[0, 1, 0]], 0))
 
 
 def test_an_error_of_the_server_leaves_the_connection_usable(filled: str) -> None:
     with connect(filled) as connection:
         search = find_search(connection, Question("items", where="id / $1 > 0", values=1))
         with pytest.raises(InputError, match="division by zero"):
-            list(answer_many(connection, search, [[0, 1, 0]] * 3, Many(1, ("0",))))
+            list(answer_many(connection, search, [[0, 1, 0]] * 3, 1, ("0",)))
         connection.execute("SET statement_timeout = 100")
         slow = find_search(connection, Question("items", where="pg_sleep(1) IS NULL"))
         with pytest.raises(WrongResultError, match="statement timeout"):
-            list(answer_many(connection, slow, [[0, 1, 0]] * 3, Many(1)))
-        assert len(list(answer_many(connection, search, [[0, 1, 0]] * 3, Many(1, ("1",))))) == 3
+            list(answer_many(connection, slow, [[0, 1, 0]] * 3, 1))
+        assert len(list(answer_many(connection, search, [[0, 1, 0]] * 3, 1, ("1",)))) == 3
 
 
 def test_nothing_is_prepared_through_a_pooler(server: Server, filled: str) -> None:
     """The next transaction may run in another session, which lacks the statement or has one of another client."""
     with pooler(server) as proxy, connect(make_conninfo(filled, port=proxy.port)) as connection:
         search = find_search(connection, Question("items"))
-        assert len(list(answer_many(connection, search, [[0, 1, 0]] * 250, Many(1)))) == 250
+        assert len(list(answer_many(connection, search, [[0, 1, 0]] * 250, 1))) == 250
         assert connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)

@@ -64,7 +64,8 @@ def make_words(folder: Path, *, code: int = 0, **settings: str) -> str:
     done = run([sys.executable, "-m", "local", "words"], folder, **variables)
     assert done.returncode == code, done.stdout
     assert "Traceback" not in done.stdout
-    assert [line for line in done.stdout.splitlines() if len(line) > 80 and not line.startswith(INDEX_NAMES)] == []
+    if variables["ENGINE"] == "standalone":  # the engine's own lines are as wide as it likes
+        assert [line for line in done.stdout.splitlines() if len(line) > 80 and not line.startswith(INDEX_NAMES)] == []
     return done.stdout
 
 

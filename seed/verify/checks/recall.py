@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
 
 from psycopg import sql
 
@@ -12,6 +11,7 @@ from pgvector_seed.migrate.contract import DeclaredRecall
 from pgvector_seed.vectors.column import CANDIDATES, VectorColumn
 from pgvector_seed.vectors.queries import sample_queries
 from pgvector_seed.vectors.recall import Recall, confidence_interval, measure_recall
+from pgvector_seed.vectors.scan_settings import INSTEAD_OF_BITS, SEARCH_SETTINGS, SearchSetting
 
 from ..context import Context
 from ..deadline import OutOfTimeError
@@ -23,20 +23,6 @@ MOST_DIMENSIONS = 64_000  # of bit, the largest of any type: the section "HNSW" 
 FEWEST_QUERIES = 10
 _SHARE_OF_TIME = 1 / 6
 
-
-class _Tuning(NamedTuple):
-    """The setting of a reader that raises the recall of an access method, its maximum, and how to rebuild an index."""
-
-    setting: str
-    maximum: int
-    rebuild: str
-
-
-_TUNINGS = {
-    "hnsw": _Tuning("hnsw.ef_search", 1000, "rebuild the index with larger m and ef_construction."),
-    "ivfflat": _Tuning("ivfflat.probes", 32768, "rebuild the index with other lists."),
-}
-_INSTEAD_OF_BITS = "use an index on the cast (as: halfvec) or on the column: bits tell too little of these vectors."
 _OTHER_METHOD = (
     "Raise the search settings of the index for the readers,\nor rebuild it with parameters for a higher recall."
 )
@@ -71,40 +57,40 @@ def run(context: Context) -> Outcome:
 
 def _remedy(context: Context, column: VectorColumn, k: int) -> str:
     """Return the statement that doubles the setting of the declared index for the readers. Needs their settings."""
-    tuning = _tuning(context, column, k)
-    if tuning is None:
+    setting = _search_setting(context, column, k)
+    if setting is None:
         return _OTHER_METHOD
-    current = int(context.fetch_value("SELECT pg_catalog.current_setting(%s)", tuning.setting))
-    if current >= tuning.maximum:
-        return tuning.rebuild.capitalize()
-    value = min(2 * current, tuning.maximum)
-    if tuning.setting in (context.contract.reader_settings or {}):
+    current = int(context.fetch_value("SELECT pg_catalog.current_setting(%s)", setting.name))
+    if current >= setting.most:
+        return setting.rebuild.capitalize()
+    value = min(2 * current, setting.most)
+    if setting.name in (context.contract.reader_settings or {}):
         key = setting_name("readerSettings")
-        return f"Set {tuning.setting} to {value} in the stack's {key}, and deploy again.\nOr {tuning.rebuild}"
+        return f"Set {setting.name} to {value} in the stack's {key}, and deploy again.\nOr {setting.rebuild}"
     database = sql.Identifier(context.fetch_value("SELECT pg_catalog.current_database()"))
     of_role = sql.SQL("ROLE {} IN ").format(sql.Identifier(context.reader.name)) if context.reader.name else sql.SQL("")
     remedy = sql.SQL(_RAISE.strip()).format(
         type=sql.Identifier(column.extension, "vector"),
         sessions=sql.SQL("{}DATABASE {}").format(of_role, database),
-        setting=sql.SQL(tuning.setting),
+        setting=sql.SQL(setting.name),
         value=sql.Literal(value),
-        rebuild=sql.SQL(tuning.rebuild),
+        rebuild=sql.SQL(setting.rebuild),
     )
     return remedy.as_string()
 
 
-def _tuning(context: Context, column: VectorColumn, k: int) -> _Tuning | None:
-    """Return the tuning of the declared index that serves the column's query; None for an unknown access method."""
+def _search_setting(context: Context, column: VectorColumn, k: int) -> SearchSetting | None:
+    """Return the setting of the declared index that serves the column's query; None for an unknown access method."""
     form = (column.cast, column.bits)
     methods = [index.method for index in context.declared.indexes or () if (index.cast, bool(index.bits)) == form]
-    method = next((method for method in methods if method in _TUNINGS), None)
+    method = next((method for method in methods if method in SEARCH_SETTINGS), None)
     if method is None:
         return None
-    tuning = _TUNINGS[method]
+    setting = SEARCH_SETTINGS[method]
     if not column.bits:
-        return tuning
-    most = CANDIDATES * k if method == "hnsw" else tuning.maximum  # the query takes no more rows of the index
-    return tuning._replace(maximum=min(most, tuning.maximum), rebuild=_INSTEAD_OF_BITS)
+        return setting
+    most = CANDIDATES * k if method == "hnsw" else setting.most  # the query takes no more rows of the index
+    return setting._replace(most=min(most, setting.most), rebuild=INSTEAD_OF_BITS)
 
 
 def _measure(context: Context, column: VectorColumn, queries: list[str], declared: DeclaredRecall) -> Recall | None:
