@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from psycopg import errors, sql
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.common.text import nearest
+from pgvector_seed.common.text import did_you_mean, nearest
 from pgvector_seed.migrate.contract import Contract, DeclaredTable, convert
 from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.postgres.catalog import TableName, find_relation, parse_name
@@ -181,10 +181,8 @@ def _vector_column(name: TableName, columns: Mapping[str, TargetColumn], vector:
         raise InputError(
             f"{name.table} has several vector columns: {names}", f"Name one: --vector {candidates[0].name}"
         )
-    raise InputError(
-        f"{name.table} has no vector column{'' if vector is None else f' {vector}'}",
-        f"Its columns: {', '.join(columns)}",
-    )
+    near = "" if vector is None else f" {vector}{did_you_mean(vector, columns)}"
+    raise InputError(f"{name.table} has no vector column{near}", f"Its columns: {', '.join(columns)}")
 
 
 def _metric(connection: Connection, name: TableName, column: str, declared: Sequence[DeclaredTable]) -> str | None:
