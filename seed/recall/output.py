@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 import time
 from typing import Any
@@ -16,9 +18,10 @@ from pgvector_seed.data.tuning import Level, Subject, Tuning, remedy_of
 from .data import missed
 
 _TERMINAL_SECONDS, _LINE_SECONDS = 0.2, 5.0  # between two reports
+_WORD = re.compile("[a-z]+_[a-z_]+")  # needs no quotes in YAML, as off would
 _ABOUT_STORED = (
-    "HNSW finds stored vectors more easily than new ones.",
-    "Check the value with your own questions: --file FILE",
+    "These queries are stored vectors, which HNSW finds more easily than new ones.",
+    "Before you use the value, measure it with your own questions: --file FILE",
 )
 _HEADS = ("recall", " 99 % interval", "worst", "p50 ms", "p95 ms", "p99 ms", "queries/s")
 
@@ -125,7 +128,7 @@ def _recommendation(tuning: Tuning, level: Level, data: dict[str, Any]) -> list[
             f"Confirmed by {_confirming(tuning, level)}",
             f"No search setting of {tuning.subject.index.method} is known here: it was measured as it is.",
         ]
-    pairs = ", ".join(f"{name}: {value}" for name, value in data["readerSettings"].items())
+    pairs = ", ".join(f"{name}: {_yaml(value)}" for name, value in data["readerSettings"].items())
     return [
         f"Recommended: {setting} = {level.value}",
         f"Confirmed by {_confirming(tuning, level)}",
@@ -135,6 +138,10 @@ def _recommendation(tuning: Tuning, level: Level, data: dict[str, Any]) -> list[
         *data["sql"],
         *(["", *_ABOUT_STORED] if _is_biased(tuning) else []),
     ]
+
+
+def _yaml(value: object) -> str:
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else json.dumps(value)
 
 
 def _is_biased(tuning: Tuning) -> bool:
