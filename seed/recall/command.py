@@ -7,7 +7,7 @@ import click
 from pgvector_seed.common.commands import deferred
 
 
-@click.command()
+@click.command(short_help="Find the smallest ef_search or probes with the wanted recall.")
 @click.option("--table", metavar="NAME", help="The table, as in SQL. [default: the contract's only one]")
 @click.option("--vector", metavar="COLUMN", help="The vector column, if the table has several.")
 @click.option("--metric", metavar="NAME", help="l2, ip, cosine, l1. [default: the contract's or the index's]")
@@ -32,7 +32,9 @@ from pgvector_seed.common.commands import deferred
     metavar="N",
     help="Queries; half of them are held back.",
 )
-@click.option("--file", metavar="FILE", help="Take the queries from a file: .npy, .jsonl. [default: stored vectors]")
+@click.option(
+    "--file", metavar="FILE", help="Take the queries from a file, as query --file does. [default: stored vectors]"
+)
 @click.option("--where", metavar="CONDITION", help="Search only such rows: an SQL condition with $1, $2 and so on.")
 @click.option("--value", "values", multiple=True, metavar="VALUE", help="The value of $1, $2 and so on, in order.")
 @click.option("--all", "all_levels", is_flag=True, help="Go on to the largest value of the setting.")
