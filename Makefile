@@ -44,18 +44,18 @@ test: ## run the tests for everyday work
 	@$(READY) requirements-dev.txt
 	$(PYTEST) -m 'not rest'
 
-test-all: test ## run all tests, on PostgreSQL 16 with one in ten of their cases
+test-all: test ## run all tests, on PostgreSQL 16 a tenth of their cases
 	$(PYTEST) -m rest
 
 soak: ## run all tests and all cases, with many more random ones
 	@$(READY) requirements-dev.txt
 	SOAK=1 $(PYTEST)
 
-bench-load: ## compare load with COPY and with other loaders; PEERS=the Python of bench/load_peers.py
+bench-load: ## compare load with COPY and other loaders; PEERS=their Python
 	@$(READY) requirements-dev.txt
 	$(VENV) -m bench.load $(if $(PEERS),--peers $(PEERS))
 
-bench-index: ## compare the build of a declared index with builds by hand, and with an index before the data
+bench-index: ## compare the build of a declared index with builds by hand
 	@$(READY) requirements-dev.txt
 	$(VENV) -m bench.indexes
 

@@ -95,7 +95,8 @@ def _metric(target: Target, metric: str | None) -> str:
     chosen = metric or target.metric
     if chosen is None:
         raise InputError(
-            f"neither the contract nor an index tells the metric of {target.shown}", f"Name it: {', '.join(metrics)}"
+            f"neither the contract nor an index tells the metric of {target.shown}",
+            f"Name one by --metric: {', '.join(metrics)}",
         )
     if chosen not in metrics:
         near = did_you_mean(chosen, metrics)

@@ -28,6 +28,7 @@ JOIN pg_operator o ON o.oprname = '=' AND o.oprleft = t.oid AND o.oprright = t.o
 JOIN pg_namespace n ON n.oid = o.oprnamespace
 WHERE t.oid = %s
 """
+_TEXTS = ("text", "varchar", "bpchar", "citext")  # a term of other types is no word: a UUID or a date has signs
 _IS_KEY = "{key} OPERATOR({schema}.=) {word}"
 _STORED = "SELECT {vector} FROM {table} WHERE {is_key} LIMIT 2"
 
@@ -79,7 +80,8 @@ def _stored(connection: Connection, search: Search, key: Key, word: str) -> Any:
         others = [other for other in (word.lower(), word.capitalize()) if other != word]
         near = next((other for other in others if _rows(connection, target, key, other)), None)
         hint = f"; did you mean {printable(near)}?" if near else ""
-        raise InputError(f"{target.shown} has no row with {row}{hint}", _remedy(word))
+        remedy = _remedy(word) if target.columns[key.column].type in _TEXTS else ""
+        raise InputError(f"{target.shown} has no row with {row}{hint}", remedy)
     if len(rows) > 1:
         raise InputError(f"{target.shown} has several rows with {row}", "Name another column: --key COLUMN")
     if rows[0][0] is None:
@@ -91,8 +93,12 @@ def _rows(connection: Connection, target: Target, key: Key, word: str) -> list[t
     """Return the vectors of at most two rows that have this key."""
     vector = sql.Identifier(target.vector.name)
     statement = sql.SQL(_STORED).format(vector=vector, table=target.sql_name, is_key=key.is_(sql.SQL("$1")))
-    with searching():
-        return RawCursor(connection).execute(statement, (word,), binary=True).fetchall()
+    try:
+        with searching():
+            return RawCursor(connection).execute(statement, (word,), binary=True).fetchall()
+    except InputError as error:
+        remedy = f"Rows are named by the column {printable(key.column)}. Name another one: --key COLUMN"
+        raise InputError(error.message, remedy) from error
 
 
 def _remedy(word: str) -> str:

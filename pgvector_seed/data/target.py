@@ -188,10 +188,8 @@ def _vector_column(name: TableName, columns: Mapping[str, TargetColumn], vector:
         raise InputError(
             f"{name.table} has several vector columns: {names}", f"Name one: --vector {candidates[0].name}"
         )
-    raise InputError(
-        f"{name.table} has no vector column{'' if vector is None else f' {vector}'}",
-        f"Its columns: {', '.join(columns)}",
-    )
+    near = "" if vector is None else f" {vector}{did_you_mean(vector, columns)}"
+    raise InputError(f"{name.table} has no vector column{near}", f"Its columns: {', '.join(columns)}")
 
 
 def _metric(connection: Connection, name: TableName, column: str, declared: Sequence[DeclaredTable]) -> str | None:

@@ -107,7 +107,7 @@ def _unused(connection: Connection, uses_index: Callable[[], bool], searched: Se
     if settings:
         kept = "a setting keeps" if len(settings) == 1 else "settings keep"
         return IndexUse((), Cause.SETTING, f"{kept} the planner off {shown}", plan.shown, settings)
-    reason = f"{plan.shown}: with the default costs, too, the planner prefers it to the index"
+    reason = f"the planner prefers {plan.shown} to the index, with the default costs, too"
     return IndexUse((), Cause.COSTS, reason, plan.shown)
 
 

@@ -7,7 +7,7 @@ import click
 from pgvector_seed.common.commands import deferred
 
 
-@click.group()
+@click.group(short_help="Build the vector indexes that the stack declares.")
 def index() -> None:
     """Build the vector indexes that the stack declares, or show their state.
 

@@ -7,7 +7,7 @@ import click
 from pgvector_seed.common.commands import deferred
 
 
-@click.command()
+@click.command(short_help="Load files of vectors into a table.")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("--table", metavar="NAME", help="The table, as in SQL. [default: the contract's only one]")
 @click.option("--vector", metavar="COLUMN", help="The vector column, if the table has several.")

@@ -11,7 +11,7 @@ from pgvector_seed.common.commands import deferred
 Command = Callable[..., None]
 
 
-@click.group()
+@click.group(short_help="Apply a folder of SQL migrations, and record them in a ledger.")
 def migrate() -> None:
     """Apply a folder of SQL migrations to a database, and record them in its ledger.
 

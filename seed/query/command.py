@@ -7,7 +7,7 @@ import click
 from pgvector_seed.common.commands import deferred
 
 
-@click.command()
+@click.command(short_help="Find the rows that are nearest to a vector.")
 @click.argument("vector", metavar="[VECTOR]", required=False)
 @click.option("--id", "id_", metavar="ID", help="Ask by the stored vector of this row.")
 @click.option("--sum", "sum_", metavar="TERMS", help="Ask by a sum of stored vectors: 'king - man + woman'.")
@@ -34,7 +34,7 @@ from pgvector_seed.common.commands import deferred
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with all values complete; notes are in it.")
 @deferred
 def query() -> None:
-    """Find the rows whose vectors are nearest to a vector, nearest first.
+    """Find the rows that are nearest to a vector, nearest first.
 
     VECTOR is pgvector's text: '[0.3, 0.1, 0.6, 0.5]'; '{1:0.5,3:2}/4' for sparsevec, 0101 for bit. Give one of VECTOR,
     --id, --sum and --file. --id and --sum leave the rows they name out of the answer. In --sum, + and - need spaces

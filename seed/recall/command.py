@@ -7,7 +7,7 @@ import click
 from pgvector_seed.common.commands import deferred
 
 
-@click.command()
+@click.command(short_help="Find the smallest ef_search or probes with the wanted recall.")
 @click.option("--table", metavar="NAME", help="The table, as in SQL. [default: the contract's only one]")
 @click.option("--vector", metavar="COLUMN", help="The vector column, if the table has several.")
 @click.option("--metric", metavar="NAME", help="l2, ip, cosine, l1. [default: the contract's or the index's]")
@@ -33,9 +33,7 @@ from pgvector_seed.common.commands import deferred
     help="Queries; half of them are held back.",
 )
 @click.option(
-    "--file",
-    metavar="FILE",
-    help="Take the queries from a file: .npy or .jsonl; - is standard input. [default: near stored ones]",
+    "--file", metavar="FILE", help="Take the queries from a file, as query --file. [default: near stored vectors]"
 )
 @click.option("--where", metavar="CONDITION", help="Search only such rows: an SQL condition with $1, $2 and so on.")
 @click.option("--value", "values", multiple=True, metavar="VALUE", help="The value of $1, $2 and so on, in order.")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from pgvector_seed.data.target import recorded_contract
 from pgvector_seed.data.tuning import Level, Subject, Tuning, remedy_of
+from pgvector_seed.migrate.contract import Parameters
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.recall import Recall
 from pgvector_seed.vectors.settings import alter_setting, with_library
@@ -30,7 +32,7 @@ def as_data(connection: Connection, tuning: Tuning) -> dict[str, Any]:
         "stored_queries": not subject.from_file,
         "levels": [_level(level) for level in tuning.levels],
         "recommended": recommended and recommended.value,
-        "readerSettings": {name: _number(value) for name, value in tuning.settings.items()},
+        "readerSettings": _reader_settings(connection, tuning),
         "sql": statements(connection, subject, tuning.settings),
         "note": tuning.note,
     }
@@ -65,6 +67,13 @@ def _level(level: Level) -> dict[str, Any]:
 
 def _recall(recall: Recall) -> dict[str, Any]:
     return {"recall": recall.mean, "low": recall.low, "high": recall.high}
+
+
+def _reader_settings(connection: Connection, tuning: Tuning) -> Parameters:
+    """Return the whole key: the settings of the level beside those that the stack has declared."""
+    settings = {name: _number(value) for name, value in tuning.settings.items()}
+    contract = recorded_contract(connection) if settings else None
+    return {**settings, **((contract and contract.reader_settings) or {}), **settings}
 
 
 def _number(value: str) -> int | str:

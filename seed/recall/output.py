@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 import time
 from typing import Any
@@ -16,6 +18,7 @@ from pgvector_seed.vectors.scan_settings import SEARCH_SETTINGS
 from .data import missed
 
 _TERMINAL_SECONDS, _LINE_SECONDS = 0.2, 5.0  # between two reports
+_WORD = re.compile("[a-z]+_[a-z_]+")  # needs no quotes in YAML, as off would
 _ABOUT_QUERIES = ("The queries lie near stored vectors; yours may need another value: --file FILE",)
 _HEADS = ("recall", " 99 % interval", "worst", "p50 ms", "p95 ms", "p99 ms", "queries/s")
 
@@ -122,7 +125,7 @@ def _recommendation(tuning: Tuning, level: Level, data: dict[str, Any]) -> list[
             f"Confirmed by {_confirming(tuning, level)}",
             f"No search setting of {tuning.subject.index.method} is known here: it was measured as it is.",
         ]
-    pairs = ", ".join(f"{name}: {value}" for name, value in data["readerSettings"].items())
+    pairs = ", ".join(f"{name}: {_yaml(value)}" for name, value in data["readerSettings"].items())
     return [
         f"Recommended: {setting} = {level.value}",
         f"Confirmed by {_confirming(tuning, level)}",
@@ -132,6 +135,10 @@ def _recommendation(tuning: Tuning, level: Level, data: dict[str, Any]) -> list[
         *data["sql"],
         *(["", *_ABOUT_QUERIES] if _are_made(tuning) else []),
     ]
+
+
+def _yaml(value: object) -> str:
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else json.dumps(value)
 
 
 def _are_made(tuning: Tuning) -> bool:

@@ -34,6 +34,7 @@ CREATE TABLE same (id int PRIMARY KEY, embedding vector(2));
 INSERT INTO same SELECT n, '[1,2]' FROM generate_series(1, 5) n;
 CREATE TABLE sparse (id int PRIMARY KEY, embedding sparsevec(1000000));
 INSERT INTO sparse VALUES (1, '{1:1,3:2}/1000000'), (2, '{3:1}/1000000'), (3, '{1:1,3:1}/1000000');
+CREATE TABLE named (id uuid PRIMARY KEY, embedding vector(2));
 CREATE FUNCTION writes() RETURNS boolean LANGUAGE sql AS $$ INSERT INTO same VALUES (99, '[1,1]') RETURNING true $$;
 CREATE SEQUENCE counter;
 ANALYZE

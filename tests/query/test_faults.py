@@ -32,7 +32,7 @@ FAULTS = {
     "no text": (("", *ITEMS), "the query is no vector"),
     "metric of a type": ((*POINT, "--metric", "hamming"), "vector has no metric hamming"),
     "metric with a typo": ((*POINT, "--metric", "cosin"), "did you mean cosine?"),
-    "no metric": (("[1,1,0]", "--table", "words"), "neither the contract nor an index tells the metric"),
+    "no metric": (("[1,1,0]", "--table", "words"), "neither the contract .*Name one by --metric: l2"),
     "k of 0": ((*POINT, "-k", "0"), "Invalid value for '-k'"),
     "a quote": ((*POINT, "--where", "label = 'a"), "the condition is not valid: unterminated quoted string"),
     "a parenthesis": ((*POINT, "--where", "true) OR (true"), "the condition is not valid: syntax error"),
@@ -55,6 +55,8 @@ FAULTS = {
     "no key": (("--id", "1", "--table", "keyless", "--metric", "l2"), "has no primary key.*--key COLUMN"),
     "two keys": (("--id", "1", "--table", "pairs", "--metric", "l2"), "has the columns a, b as its primary key"),
     "unknown key": (("--sum", "a", *WORDS, "--key", "wort"), "has no column wort; did you mean word?"),
+    "word for an id": (("--sum", "king - man", *WORDS), "Rows are named by the column id. Name another one: --key"),
+    "vector with a typo": ((*POINT, "--vector", "embeding"), "no vector column embeding; did you mean embedding?"),
     "unknown column": ((*POINT, "--columns", "lable"), "has no column lable; did you mean label?"),
     "two ways": (("[1]", "--id", "1", *ITEMS), "Only one of VECTOR and --id can be given"),
     "no way": (ITEMS, "Give VECTOR, --id, --sum or --file"),
@@ -76,6 +78,13 @@ def test_bad_input(name: str, query: Query) -> None:
     words, expected = FAULTS[name]
     output = query(*words, code=2)
     assert all(part in output for part in expected.split(".*")), output
+
+
+def test_an_unknown_uuid(query: Query) -> None:
+    """Its signs are no sum: only a word gets the advice to put spaces around them."""
+    uuid = "5bc8fbbc-bde5-4099-8164-d8399f767c45"
+    output = query("--id", uuid, "--table", "named", "--metric", "l2", code=2)
+    assert output == f"error: public.named has no row with id = {uuid}\n"
 
 
 def test_nothing_was_written(shared: str, query: Query) -> None:

@@ -14,13 +14,16 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+import yaml
 
 from local.binaries import INSTALLED
 from local.server import Server
 from local.workspace import ROOT
-from tests.conftest import TEMPLATE, Process, ask, conninfo, pg_variables, until
+from tests.conftest import TEMPLATE, Process, ask, conninfo, declare, pg_variables, until
 from tests.data.helpers import vectors
 from tests.data.test_tune import DIMENSIONS, put
+from tests.e2e.conftest import server as server  # the newest PostgreSQL alone
+from tests.migrate.helpers import run, write
 
 pytestmark = pytest.mark.newest
 TABLE = f"""
@@ -92,6 +95,25 @@ def test_the_table_and_the_recommendation(shared: str, tmp_path: Path) -> None:
     texts = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
     assert f"{value[1]} recommended" in texts
     assert "target 0.5" in texts
+
+
+def test_the_key_keeps_what_the_stack_has_declared(database: str, tmp_path: Path) -> None:
+    """Regression: with a declared iterative scan the key had the value alone, and copying it reset the scan."""
+    write(tmp_path, a1_up=f'CREATE TABLE "My items" (v vector({DIMENSIONS}));', a1_down='DROP TABLE "My items";')
+    declared = {"work_mem": "64MB", "hnsw.ef_search": 77, "hnsw.iterative_scan": "strict_order", "jit": False}
+    run(database, tmp_path, declare(reader_settings=declared))
+    ask(database, f"CREATE TABLE raw (id int, v vector({DIMENSIONS}))")
+    put(database, vectors(3000, DIMENSIONS))
+    ask(
+        database,
+        """INSERT INTO "My items" SELECT v FROM raw; CREATE INDEX ON "My items" USING hnsw (v vector_l2_ops)""",
+    )
+    ask(database, "ANALYZE")
+    output = recall(database, "--target", "0.5", PGOPTIONS="-c hnsw.iterative_scan=strict_order")
+    (line,) = [line for line in output.splitlines() if line.startswith("readerSettings: ")]
+    value = re.search(r"^Recommended: hnsw.ef_search = (\d+)$", output, re.MULTILINE)
+    assert value is not None, output
+    assert yaml.safe_load(line)["readerSettings"] == declared | {"hnsw.ef_search": int(value[1])}
 
 
 def test_every_value_misses_the_target(shared: str) -> None:
