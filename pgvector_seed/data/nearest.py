@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import psycopg
 from psycopg import AsyncConnection, BaseConnection
 
-from pgvector_seed.common.errors import Error
+from pgvector_seed.common.errors import Error, InputError
 from pgvector_seed.data.answer import Neighbor, answering, parameters_of
 from pgvector_seed.data.asking import run, run_async
 from pgvector_seed.data.query_vector import register
@@ -113,6 +113,9 @@ def nearest(
     Raises InputError for a bad argument, UnreachableError if the connection is lost, WrongResultError if the server
     fails.
     """
+    for name, argument in (("values", values), ("columns", columns)):
+        if isinstance(argument, str):
+            raise InputError(f"{name} is a text and not a sequence", f"Put it into a list: [{argument!r}]")
     question = Question(
         table, column, metric, where, len(values), None if columns is None else tuple(columns), ef_search, probes
     )

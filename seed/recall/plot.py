@@ -111,9 +111,10 @@ def _point(
     text = "" if level.value is None else str(level.value)
     words = f"{text} recommended" if is_recommended else text
     weight = "bold" if is_recommended else "normal"
-    is_outside = x > RIGHT - _LABEL * (4 if is_recommended else 1)
-    side = {"text_anchor": "end"} if is_outside else {}
-    yield label(x + (-9 if is_outside else 9), y + (-8 if above else 16), words.strip(), font_weight=weight, **side)
+    is_left = is_recommended or x > RIGHT - _LABEL  # the curve rises to the right: there is room on its upper left
+    side = {"text_anchor": "end"} if is_left else {}
+    above = above or is_recommended
+    yield label(x + (-9 if is_left else 9), y + (-8 if above else 16), words.strip(), font_weight=weight, **side)
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, class_: str, dash: str = "none") -> str:

@@ -139,6 +139,14 @@ def test_k_and_settings_have_a_range(connection: psycopg.Connection) -> None:
     assert len(nearest(connection, "items", QUERY, ef_search=1000, probes=1, k=1200)) == 1200
 
 
+def test_a_text_is_no_list_of_values_or_columns(connection: psycopg.Connection) -> None:
+    """Each of its characters would be taken for one."""
+    wrongs: list[SearchOptions] = [{"columns": "label"}, {"where": "label = $1", "values": "a"}]
+    for wrong in wrongs:
+        with pytest.raises(InputError, match="is a text and not a sequence"):
+            nearest(connection, "items", QUERY, **wrong)
+
+
 def test_every_form_of_a_vector(database: str) -> None:
     """Lists, arrays, text and pgvector's own classes, for each type."""
     ask(
