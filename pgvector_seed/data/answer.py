@@ -47,7 +47,7 @@ def answering(
     parameters = parameters_of(search, vector, k, values)
     rows: Rows | None = None
     if not exact:
-        rows = yield Batch(search.settings.statement, search.statement, parameters)
+        rows = yield Batch(search.settings.statement, search.statement, parameters, search.path)
         assert rows is not None
         if len(rows) >= k or not fallback:
             return Answer(neighbors(search, rows))
@@ -65,7 +65,7 @@ def answering_exactly(search: Search, parameters: tuple[Any, ...], rows: Rows | 
     """Return the work that searches all rows, for EXACT_SECONDS at most. ``rows`` are those of an index, if it gave too
     few.
     """
-    all_rows = yield Batch(EXACT_SETTINGS, search.exact_statement, parameters, may_time_out=True)
+    all_rows = yield Batch(EXACT_SETTINGS, search.exact_statement, parameters, search.path, may_time_out=True)
     return _exact_answer(search, parameters[-1], rows, all_rows)
 
 

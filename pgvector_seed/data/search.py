@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+import psycopg
 from psycopg import sql
 
 from pgvector_seed.common.errors import InputError
@@ -17,7 +19,7 @@ from pgvector_seed.vectors.column import Selection, VectorColumn
 from pgvector_seed.vectors.exact import exact
 from pgvector_seed.vectors.indexes import ColumnIndex, indexes_on_column
 from pgvector_seed.vectors.metrics import METRICS_OF_BITS, METRICS_OF_VECTORS, OPERATORS
-from pgvector_seed.vectors.scan_settings import ScanSettings, find_scan_settings
+from pgvector_seed.vectors.scan_settings import PATH, ScanSettings, find_scan_settings
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Search:
     """The statements of a question. Their parameters are the condition's values, the query vector and k.
 
     ``columns`` are those of the answer after the distance: the key, then the others. ``indexes`` are the vector indexes
-    of the column.
+    of the column. ``path`` is the PATH on which the table was found.
     """
 
     target: Target
@@ -52,6 +54,7 @@ class Search:
     values: int
     settings: ScanSettings
     indexes: tuple[ColumnIndex, ...]
+    path: bytes
 
     @cached_property
     def statement(self) -> bytes:
@@ -85,8 +88,16 @@ def find_search(connection: Connection, question: Question) -> Search:
         elif question.values:
             raise InputError("there are values, and no condition that has them", "Give the condition: label = $1")
         settings = find_scan_settings(connection, target.extension, question.ef_search, question.probes)
+        path = _first_value(connection.execute(sql.SQL("SELECT ") + PATH))
     selection = Selection((*target.key, *_columns(target, question.columns)), condition)
-    return Search(target, _vector_column(target, metric, indexes), selection, question.values, settings, indexes)
+    return Search(target, _vector_column(target, metric, indexes), selection, question.values, settings, indexes, path)
+
+
+def _first_value(cursor: psycopg.Cursor[Any]) -> bytes:
+    """Return the first value of a result as the server sent it."""
+    value = cursor.pgresult.get_value(0, 0) if cursor.pgresult else None
+    assert value is not None
+    return value
 
 
 def _metric(target: Target, metric: str | None) -> str:

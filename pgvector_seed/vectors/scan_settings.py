@@ -24,12 +24,16 @@ _DEFAULTS = """
 SELECT name FROM pg_catalog.pg_settings
 WHERE name OPERATOR(pg_catalog.=) ANY (%s) AND source OPERATOR(pg_catalog.=) 'default'
 """
+# The schemas in which a name without one is looked up.
+PATH = sql.SQL("CAST(pg_catalog.current_schemas(false) AS pg_catalog.text)")
 # As in ``exact``: one core of the server, and no JIT compilation. statement_timeout is in milliseconds.
 EXACT_SETTINGS = b"""
-SELECT pg_catalog.set_config('transaction_read_only', 'on', true),
+SELECT CAST(pg_catalog.current_schemas(false) AS pg_catalog.text),
+       pg_catalog.set_config('transaction_read_only', 'on', true),
        pg_catalog.set_config('max_parallel_workers_per_gather', '0', true),
        pg_catalog.set_config('jit', 'off', true),
-       pg_catalog.set_config(name, CAST(least(nullif(CAST(setting AS pg_catalog.int8), 0), %d)
+       pg_catalog.set_config(name, CAST(least(CASE WHEN setting OPERATOR(pg_catalog.<>) '0'
+                                              THEN CAST(setting AS pg_catalog.int8) END, %d)
                                         AS pg_catalog.text), true)
 FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'statement_timeout'
 """ % (EXACT_SECONDS * 1000)
@@ -45,8 +49,8 @@ class ScanSettings:
 
     @cached_property
     def statement(self) -> bytes:
-        """The statement that makes the transaction read-only, with these settings until its end."""
-        settings = [_READ_ONLY, *(_SET.format(*map(sql.Literal, pair)) for pair in self.values.items())]
+        """The statement that makes the transaction read-only, with these settings until its end. It returns PATH."""
+        settings = [PATH, _READ_ONLY, *(_SET.format(*map(sql.Literal, pair)) for pair in self.values.items())]
         return (sql.SQL("SELECT ") + sql.SQL(", ").join(settings)).as_bytes()
 
 

@@ -318,3 +318,65 @@ def test_numpy_is_not_needed() -> None:
         "import sys; from pgvector_seed import nearest; sys.exit('numpy' in sys.modules or 'pyarrow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+PER_SCHEMA = """
+CREATE SCHEMA {0}; CREATE TABLE {0}.notes (id int PRIMARY KEY, owner text DEFAULT '{0}', at vector(2));
+INSERT INTO {0}.notes (id, at) VALUES (1, '[1,1]')
+"""
+
+
+def test_another_search_path_names_another_table(database: str) -> None:
+    """As in SQL, a name without a schema is looked up on the present search_path, also after a search of another."""
+    for schema in ("tenant_a", "tenant_b"):
+        ask(database, PER_SCHEMA.format(schema))
+    question: SearchOptions = {"metric": "l2", "exact_fallback": True, "k": 2}
+    with psycopg.connect(database, autocommit=True) as connection:
+        owners = []
+        for schema in ("tenant_a", "tenant_b", "tenant_a"):
+            connection.execute(f"SET search_path TO {schema}, public".encode())
+            owners.append(nearest(connection, "notes", [1, 1], **question)[0].columns["owner"])
+        connection.execute("SET search_path TO public")
+        with pytest.raises(InputError, match="no table notes"):
+            nearest(connection, "notes", [1, 1], **question)
+    assert owners == ["tenant_a", "tenant_b", "tenant_a"]
+
+
+def test_another_search_path_of_an_asynchronous_connection(database: str) -> None:
+    """The table is looked up again, also if the one before may not be read any more."""
+    for schema in ("tenant_a", "tenant_b"):
+        ask(database, PER_SCHEMA.format(schema))
+
+    async def owners() -> list[str]:
+        async with await psycopg.AsyncConnection.connect(database) as connection:
+            await connection.execute("SET search_path TO tenant_a, tenant_b, public")
+            rows = await nearest(connection, "notes", [1, 1], metric="l2")
+            await connection.execute("DROP SCHEMA tenant_a CASCADE")
+            return [row.columns["owner"] for row in rows + await nearest(connection, "notes", [1, 1], metric="l2")]
+
+    assert asyncio.run(owners()) == ["tenant_a", "tenant_b"]
+
+
+def test_a_table_that_changes_under_a_prepared_statement(items: str, connection: psycopg.Connection) -> None:
+    """One search fails as with any prepared statement, and the next one answers."""
+    for _ in range(8):
+        nearest(connection, "items", QUERY)
+    ask(items, "ALTER TABLE items ALTER label TYPE varchar(20)")
+    with pytest.raises(WrongResultError, match="cached plan"):
+        nearest(connection, "items", QUERY)
+    assert len(nearest(connection, "items", QUERY)) == 10
+
+
+def test_another_client_encoding(database: str) -> None:
+    """A condition and names beyond ASCII mean what they say; text that the encoding lacks is bad input."""
+    ask(
+        database,
+        """CREATE TABLE notes (id int PRIMARY KEY, "größe" text, at vector(2));
+        INSERT INTO notes VALUES (1, 'ü', '[1,1]'), (2, 'x', '[1,2]')""",
+    )
+    with psycopg.connect(database, autocommit=True, client_encoding="latin1") as connection:
+        (row,) = nearest(connection, "notes", [1, 1], where="\"größe\" = 'ü'", metric="l2")
+        assert row.columns == {"größe": "ü"}
+        for where in ("'\u20ac' = 'a'", "'\udc80' = 'a'"):
+            with pytest.raises(InputError, match="cannot be encoded"):
+                nearest(connection, "notes", [1, 1], where=where, metric="l2")
