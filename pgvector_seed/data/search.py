@@ -13,12 +13,13 @@ from psycopg import sql
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.text import did_you_mean
 from pgvector_seed.data.condition import parse_condition
+from pgvector_seed.data.form import searched_column
 from pgvector_seed.data.target import VECTOR_TYPES, Target, find_target
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.column import Selection, VectorColumn
 from pgvector_seed.vectors.exact import exact
 from pgvector_seed.vectors.indexes import ColumnIndex, indexes_on_column
-from pgvector_seed.vectors.metrics import METRICS_OF_BITS, METRICS_OF_VECTORS, OPERATORS
+from pgvector_seed.vectors.metrics import METRICS_OF_BITS, METRICS_OF_VECTORS
 from pgvector_seed.vectors.scan_settings import PATH, ScanSettings, find_scan_settings
 
 
@@ -87,10 +88,11 @@ def find_search(connection: Connection, question: Question) -> Search:
             condition = parse_condition(connection, target.sql_name, question.where, question.values)
         elif question.values:
             raise InputError("there are values, and no condition that has them", "Give the condition: label = $1")
+        column = searched_column(connection, target, metric, indexes, condition, question.values)
         settings = find_scan_settings(connection, target.extension, question.ef_search, question.probes)
         path = _first_value(connection.execute(sql.SQL("SELECT ") + PATH))
     selection = Selection((*target.key, *_columns(target, question.columns)), condition)
-    return Search(target, _vector_column(target, metric, indexes), selection, question.values, settings, indexes, path)
+    return Search(target, column, selection, question.values, settings, indexes, path)
 
 
 def _first_value(cursor: psycopg.Cursor[Any]) -> bytes:
@@ -124,24 +126,3 @@ def _columns(target: Target, names: Sequence[str] | None) -> tuple[str, ...]:
             near = did_you_mean(name, target.columns)
             raise InputError(f"{target.shown} has no column {name}{near}", f"Its columns: {', '.join(target.columns)}")
     return tuple(name for name in names if name not in target.key)
-
-
-def _vector_column(target: Target, metric: str, indexes: Sequence[ColumnIndex]) -> VectorColumn:
-    """Return the column in the form of an index that serves the metric: the most exact form, if there are several."""
-    forms: list[tuple[str | None, bool]] = [
-        (index.cast, index.bits)
-        for index in indexes
-        if index.valid and (index.bits or OPERATORS[metric] in index.operators)
-    ]
-    cast, bits = min(forms, key=lambda form: (form[1], form[0] is not None), default=(None, False))
-    return VectorColumn(
-        target.name.schema,
-        target.name.table,
-        target.vector.name,
-        target.vector.type,
-        metric,
-        target.extension,
-        target.dimensions or 0,
-        cast,
-        bits,
-    )

@@ -20,6 +20,7 @@ from pgvector_seed import nearest
 from pgvector_seed.common.errors import InputError, UnreachableError, WrongResultError
 from pgvector_seed.data.answer import Neighbor
 from pgvector_seed.data.nearest import SearchOptions
+from pgvector_seed.data.search import Question, find_search
 from tests.conftest import ask
 
 pytestmark = pytest.mark.newest
@@ -380,3 +381,55 @@ def test_another_client_encoding(database: str) -> None:
         for where in ("'\u20ac' = 'a'", "'\udc80' = 'a'"):
             with pytest.raises(InputError, match="cannot be encoded"):
                 nearest(connection, "notes", [1, 1], where=where, metric="l2")
+
+
+def test_look_alike_operators_do_not_run(items: str) -> None:
+    """An operator of a user's schema before pg_catalog on the search_path is not used, by an exact search either."""
+    ask(
+        items,
+        "CREATE SCHEMA evil; CREATE FUNCTION evil.f(bigint, int) RETURNS boolean LANGUAGE plpgsql AS "
+        "$$BEGIN RAISE EXCEPTION 'look-alike'; END$$; "
+        "CREATE OPERATOR evil.= (LEFTARG = bigint, RIGHTARG = int, FUNCTION = evil.f)",
+    )
+    with psycopg.connect(items, options="-c search_path=evil,pg_catalog,public", autocommit=True) as connection:
+        assert len(nearest(connection, "public.items", QUERY, k=ROWS + 1, exact_fallback=True)) == ROWS
+
+
+@pytest.mark.parametrize("where", [None, "label = 'b'"])
+def test_the_form_of_a_partial_index_is_not_that_of_other_rows(database: str, where: str | None) -> None:
+    """Bits of a partial index would order all rows badly, and a cast to halfvec fails for large numbers."""
+    ask(
+        database,
+        """CREATE TABLE notes (id int PRIMARY KEY, label text, at vector(2), other vector(2));
+        INSERT INTO notes SELECT i, 'b', ARRAY[1e6 - i, 1], ARRAY[i, 1] FROM generate_series(1, 500) i;
+        CREATE INDEX ON notes USING hnsw ((at::halfvec(2)) halfvec_l2_ops) WHERE label = 'a';
+        CREATE INDEX ON notes USING hnsw ((binary_quantize(other)::bit(2)) bit_hamming_ops) WHERE label = 'a'""",
+    )
+    with psycopg.connect(database, autocommit=True) as connection:
+        assert nearest(connection, "notes", [1e6, 1], column="at", where=where, metric="l2")[0].id == 1
+        assert nearest(connection, "notes", [499, 1], k=1, column="other", where=where, metric="l2")[0].id == 499
+
+
+@pytest.mark.parametrize(("where", "values"), [("label = 'a' AND id > $1", [0]), ("label = $1", ["a"])])
+def test_the_form_of_a_partial_index_serves_its_own_rows(database: str, where: str, values: list[Any]) -> None:
+    """If the condition alone implies that of the index; otherwise the vectors themselves give the order."""
+    ask(
+        database,
+        """CREATE TABLE notes (id int PRIMARY KEY, label text, at vector(2));
+        INSERT INTO notes SELECT i, 'a', ARRAY[i, 1] FROM generate_series(1, 500) i;
+        CREATE INDEX ON notes USING hnsw ((binary_quantize(at)::bit(2)) bit_hamming_ops) WHERE label = 'a'""",
+    )
+    with psycopg.connect(database, autocommit=True) as connection:
+        search = find_search(connection, Question("notes", metric="l2", where=where, values=1))
+        assert search.column.bits == ("'a'" in where)
+        assert len(nearest(connection, "notes", [1, 1], where=where, values=values, metric="l2")) == 10
+
+
+def test_an_index_on_a_cast_of_vectors_without_declared_dimensions(database: str) -> None:
+    ask(
+        database,
+        """CREATE TABLE notes (id int PRIMARY KEY, at vector); INSERT INTO notes VALUES (1, '[1,1]'), (2, '[1,2]');
+        CREATE INDEX ON notes USING hnsw ((at::halfvec(2)) halfvec_l2_ops)""",
+    )
+    with psycopg.connect(database, autocommit=True) as connection:
+        assert nearest(connection, "notes", [1, 1])[0].id == 1
