@@ -433,3 +433,17 @@ def test_an_index_on_a_cast_of_vectors_without_declared_dimensions(database: str
     )
     with psycopg.connect(database, autocommit=True) as connection:
         assert nearest(connection, "notes", [1, 1])[0].id == 1
+
+
+def test_relaxed_order_is_sorted_again(database: str) -> None:
+    """An iterative scan of IVFFlat goes on list by list. From PostgreSQL 17 on, the planner takes that for the order."""
+    ask(
+        database,
+        f"""CREATE TABLE notes (id int PRIMARY KEY, at vector(2));
+        INSERT INTO notes SELECT i, ARRAY[sin(i), cos(i * 3)] FROM generate_series(1, {ROWS}) i;
+        CREATE INDEX ON notes USING ivfflat (at vector_l2_ops) WITH (lists = 40); ANALYZE notes""",
+    )
+    with psycopg.connect(database, autocommit=True, options="-c enable_seqscan=off") as connection:
+        distances = [row.distance for row in nearest(connection, "notes", [0.3, 0.1], k=400, probes=1)]
+    assert len(distances) == 400
+    assert distances == sorted(distances)
