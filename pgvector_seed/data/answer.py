@@ -49,7 +49,7 @@ def answering(search: Search, parameters: tuple[Any, ...], *, fallback: bool = F
 
     With ``fallback``, a search that finds fewer than k rows is followed by an exact one.
     """
-    rows = yield Batch(search.settings.statement, search.statement, parameters)
+    rows = yield Batch(search.settings.statement, search.statement, parameters, search.path)
     assert rows is not None
     if len(rows) >= parameters[-1] or not fallback:
         return Answer(neighbors(search, rows))
@@ -58,7 +58,7 @@ def answering(search: Search, parameters: tuple[Any, ...], *, fallback: bool = F
 
 def answering_exactly(search: Search, parameters: tuple[Any, ...], rows: Rows | None = None) -> Work[Answer]:
     """Return the work that searches all rows, for EXACT_SECONDS at most. ``rows`` are the too few rows of an index."""
-    all_rows = yield Batch(EXACT_SETTINGS, search.exact_statement, parameters, may_time_out=True)
+    all_rows = yield Batch(EXACT_SETTINGS, search.exact_statement, parameters, search.path, may_time_out=True)
     return _exact_answer(search, parameters[-1], rows, all_rows)
 
 

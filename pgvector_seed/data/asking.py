@@ -15,7 +15,7 @@ import psycopg
 from psycopg import AsyncConnection, AsyncRawCursor, RawCursor, errors, pq
 from psycopg.rows import tuple_row
 
-from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.errors import InputError, WrongResultError
 from pgvector_seed.postgres.errors import one_line, translated
 from pgvector_seed.postgres.interrupt import raise_if_stopped
 
@@ -25,19 +25,28 @@ T = TypeVar("T")
 _BAD_INPUT = ("22", "42")  # classes of SQLSTATE: data exceptions, and syntax errors or unknown names
 _BAD_RIGHTS = "42501"
 _READ_ONLY = "25006"
+# A prepared statement is missing on the server, or gives other columns now. In pipeline mode psycopg keeps it.
+_OUTDATED = (errors.InvalidSqlStatementName, errors.FeatureNotSupported)
+_FORGET = "DEALLOCATE ALL"
 
 
 @dataclass(frozen=True)
 class Batch:
     """A statement with its parameters, after the statement that gives the transaction its settings.
 
-    If it ``may_time_out``, the rows are None after the statement_timeout.
+    The latter returns ``path``, unless the search_path has changed since the statement was made. If the batch
+    ``may_time_out``, its rows are None after the statement_timeout.
     """
 
     settings: bytes
     statement: bytes
     parameters: tuple[Any, ...]
+    path: bytes
     may_time_out: bool = False
+
+
+class PathError(WrongResultError):
+    """The search_path has changed: the table's name may stand for another table."""
 
 
 Work = Generator[Batch, "Rows | None", T]
@@ -68,28 +77,42 @@ async def run_async(connection: AsyncConnection[Any], work: Work[T]) -> T:
 
 
 def _perform(connection: psycopg.Connection[Any], batch: Batch) -> Rows | None:
-    cursor = RawCursor(connection, row_factory=tuple_row)
-    with _timing_out(batch):
-        with (
-            connection.pipeline(),
-            nullcontext() if _is_bare(connection) else connection.transaction(force_rollback=_is_inside(connection)),
-        ):
-            RawCursor(connection).execute(batch.settings)
-            cursor.execute(batch.statement, batch.parameters)
-        return cursor.fetchall()
+    settings, cursor = RawCursor(connection), RawCursor(connection, row_factory=tuple_row)
+    try:
+        with _timing_out(batch), _on_path(settings, batch):
+            with (
+                connection.pipeline(),
+                nullcontext()
+                if _is_bare(connection)
+                else connection.transaction(force_rollback=_is_inside(connection)),
+            ):
+                settings.execute(batch.settings)
+                cursor.execute(_encoded(batch.statement, connection), batch.parameters)
+            return cursor.fetchall()
+    except _OUTDATED:
+        if _is_bare(connection):
+            connection.execute(_FORGET)
+        raise
     return None
 
 
 async def _perform_async(connection: AsyncConnection[Any], batch: Batch) -> Rows | None:
-    cursor = AsyncRawCursor(connection, row_factory=tuple_row)
-    with _timing_out(batch):
-        async with (
-            connection.pipeline(),
-            nullcontext() if _is_bare(connection) else connection.transaction(force_rollback=_is_inside(connection)),
-        ):
-            await AsyncRawCursor(connection).execute(batch.settings)
-            await cursor.execute(batch.statement, batch.parameters)
-        return await cursor.fetchall()
+    settings, cursor = AsyncRawCursor(connection), AsyncRawCursor(connection, row_factory=tuple_row)
+    try:
+        with _timing_out(batch), _on_path(settings, batch):
+            async with (
+                connection.pipeline(),
+                nullcontext()
+                if _is_bare(connection)
+                else connection.transaction(force_rollback=_is_inside(connection)),
+            ):
+                await settings.execute(batch.settings)
+                await cursor.execute(_encoded(batch.statement, connection), batch.parameters)
+            return await cursor.fetchall()
+    except _OUTDATED:
+        if _is_bare(connection):
+            await connection.execute(_FORGET)
+        raise
     return None
 
 
@@ -101,6 +124,29 @@ def _is_bare(connection: psycopg.BaseConnection[Any]) -> bool:
 def _is_inside(connection: psycopg.BaseConnection[Any]) -> bool:
     """Return True in a transaction of the caller: only a rollback to a savepoint ends the settings there."""
     return connection.info.transaction_status != pq.TransactionStatus.IDLE
+
+
+def _encoded(statement: bytes, connection: psycopg.BaseConnection[Any]) -> bytes:
+    """Return a statement, which is UTF-8, in the encoding of the connection."""
+    encoding = connection.info.encoding
+    return statement if encoding == "utf-8" else statement.decode().encode(encoding)
+
+
+@contextmanager
+def _on_path(settings: RawCursor[Any] | AsyncRawCursor[Any], batch: Batch) -> Iterator[None]:
+    """Raise PathError after the block, or instead of the server's error, if ``settings`` returned another path."""
+    try:
+        yield
+    except psycopg.Error:
+        _require_path(settings, batch)
+        raise
+    _require_path(settings, batch)
+
+
+def _require_path(settings: RawCursor[Any] | AsyncRawCursor[Any], batch: Batch) -> None:
+    result = settings.pgresult
+    if result is not None and result.ntuples and result.get_value(0, 0) != batch.path:
+        raise PathError("searching: the search_path has changed", "Run the same command again.")
 
 
 @contextmanager

@@ -84,4 +84,5 @@ class Candidates:
         if self.bounds is None:
             return np.full(len(self.queries), np.inf)
         worst = self.products[:, -1].astype(np.float64)
-        return np.where(np.isfinite(worst), self.bounds.of_server(worst), np.inf)
+        is_known = np.isfinite(worst)
+        return np.where(is_known, self.bounds.of_server(np.where(is_known, worst, 0)), np.inf)

@@ -15,7 +15,7 @@ from psycopg import AsyncConnection, BaseConnection
 
 from pgvector_seed.common.errors import Error, InputError
 from pgvector_seed.data.answer import Neighbor, answering, parameters_of
-from pgvector_seed.data.asking import run, run_async
+from pgvector_seed.data.asking import PathError, run, run_async
 from pgvector_seed.data.query_vector import register
 from pgvector_seed.data.search import Question, Search, find_search
 from pgvector_seed.postgres.errors import translated
@@ -46,9 +46,19 @@ class _Known:
         try:
             with translated("searching"):
                 yield
+        except UnicodeEncodeError as error:
+            raise InputError(f"the search has text that cannot be encoded for the server: {error}") from error
         except Error:
             self.searches.clear()
             raise
+
+    @contextmanager
+    def forgotten_on_another_path(self) -> Iterator[None]:
+        """Forget the searches, and end the block without an error, if the search_path has changed since then."""
+        try:
+            yield
+        except PathError:
+            self.searches.clear()
 
 
 _known: WeakKeyDictionary[BaseConnection[Any], _Known] = WeakKeyDictionary()
@@ -107,8 +117,8 @@ def nearest(
     rows are then searched, for 30 seconds at most.
 
     The search is read-only, and its settings end with its transaction, or its savepoint in a transaction of the caller.
-    The table is looked up at its first search on a connection, and again after an error. Threads or tasks that share a
-    connection take turns.
+    The table is looked up at its first search on a connection, and again after an error or another search_path.
+    Threads or tasks that share a connection take turns.
 
     Raises InputError for a bad argument, UnreachableError if the connection is lost, WrongResultError if the server
     fails.
@@ -122,12 +132,18 @@ def nearest(
     known = _known.setdefault(connection, _Known())
     if isinstance(connection, AsyncConnection):
         return _nearest_async(connection, known, question, vector, k, values, fallback=exact_fallback)
-    with known.lock, known.forgotten_after_error():
+
+    def ask() -> list[Neighbor]:
         search = known.searches.get(question)
         if search is None:
             search = known.keep(connection, question, on_view(connection, find_search, question))
         parameters = parameters_of(search, vector, k, values)
         return run(connection, answering(search, parameters, fallback=exact_fallback)).neighbors
+
+    with known.lock, known.forgotten_after_error():
+        with known.forgotten_on_another_path():
+            return ask()
+        return ask()
 
 
 async def _nearest_async(
@@ -140,10 +156,15 @@ async def _nearest_async(
     *,
     fallback: bool,
 ) -> list[Neighbor]:
+    async def ask() -> list[Neighbor]:
+        search = known.searches.get(question)
+        if search is None:
+            search = known.keep(connection, question, await in_thread(connection, find_search, question))
+        parameters = parameters_of(search, vector, k, values)
+        return (await run_async(connection, answering(search, parameters, fallback=fallback))).neighbors
+
     async with known.async_lock:
         with known.forgotten_after_error():
-            search = known.searches.get(question)
-            if search is None:
-                search = known.keep(connection, question, await in_thread(connection, find_search, question))
-            parameters = parameters_of(search, vector, k, values)
-            return (await run_async(connection, answering(search, parameters, fallback=fallback))).neighbors
+            with known.forgotten_on_another_path():
+                return await ask()
+            return await ask()

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+import psycopg
 from psycopg import sql
 
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.text import did_you_mean
 from pgvector_seed.data.condition import parse_condition
+from pgvector_seed.data.form import searched_column
 from pgvector_seed.data.target import VECTOR_TYPES, Target, find_target
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.column import Selection, VectorColumn
 from pgvector_seed.vectors.exact import exact
 from pgvector_seed.vectors.indexes import ColumnIndex, indexes_on_column
-from pgvector_seed.vectors.metrics import METRICS_OF_BITS, METRICS_OF_VECTORS, OPERATORS
-from pgvector_seed.vectors.scan_settings import ScanSettings, find_scan_settings
+from pgvector_seed.vectors.metrics import METRICS_OF_BITS, METRICS_OF_VECTORS
+from pgvector_seed.vectors.scan_settings import PATH, ScanSettings, find_scan_settings
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Search:
     """The statements of a question. Their parameters are the condition's values, the query vector and k.
 
     ``columns`` are those of the answer after the distance: the key, then the others. ``indexes`` are the vector indexes
-    of the column.
+    of the column. ``path`` is the PATH on which the table was found.
     """
 
     target: Target
@@ -52,6 +55,7 @@ class Search:
     values: int
     settings: ScanSettings
     indexes: tuple[ColumnIndex, ...]
+    path: bytes
 
     @cached_property
     def statement(self) -> bytes:
@@ -84,9 +88,18 @@ def find_search(connection: Connection, question: Question) -> Search:
             condition = parse_condition(connection, target.sql_name, question.where, question.values)
         elif question.values:
             raise InputError("there are values, and no condition that has them", "Give the condition: label = $1")
+        column = searched_column(connection, target, metric, indexes, condition, question.values)
         settings = find_scan_settings(connection, target.extension, question.ef_search, question.probes)
+        path = _first_value(connection.execute(sql.SQL("SELECT ") + PATH))
     selection = Selection((*target.key, *_columns(target, question.columns)), condition)
-    return Search(target, _vector_column(target, metric, indexes), selection, question.values, settings, indexes)
+    return Search(target, column, selection, question.values, settings, indexes, path)
+
+
+def _first_value(cursor: psycopg.Cursor[Any]) -> bytes:
+    """Return the first value of a result as the server sent it."""
+    value = cursor.pgresult.get_value(0, 0) if cursor.pgresult else None
+    assert value is not None
+    return value
 
 
 def _metric(target: Target, metric: str | None) -> str:
@@ -110,20 +123,3 @@ def _columns(target: Target, names: Sequence[str] | None) -> tuple[str, ...]:
         kept = [c.name for c in target.columns.values() if c.type not in VECTOR_TYPES and c is not target.vector]
         return tuple(name for name in kept if name not in target.key)
     return tuple(target.require_column(name).name for name in names if name not in target.key)
-
-
-def _vector_column(target: Target, metric: str, indexes: Sequence[ColumnIndex]) -> VectorColumn:
-    """Return the column in the form of an index that serves the metric: the most exact form, if there are several."""
-    forms = [(index.cast, index.bits) for index in indexes if index.valid and index.serves(OPERATORS[metric])]
-    cast, bits = min(forms, key=lambda form: (form[1], form[0] is not None), default=(None, False))
-    return VectorColumn(
-        target.name.schema,
-        target.name.table,
-        target.vector.name,
-        target.vector.type,
-        metric,
-        target.extension,
-        target.dimensions or 0,
-        cast,
-        bits,
-    )

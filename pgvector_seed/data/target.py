@@ -20,9 +20,12 @@ from pgvector_seed.vectors.tables import vector_tables
 
 VECTOR_TYPES = ("vector", "halfvec", "sparsevec")
 
-# A domain counts as its base type.
+# A domain counts as its base type. A type of another schema that has the name of a vector type is none.
 _COLUMNS = """
-SELECT a.attname, a.attnum, b.typname, b.oid, b.typtype, a.atttypmod, a.attnotnull, a.attgenerated <> '',
+SELECT a.attname, a.attnum,
+       CASE WHEN b.typname = ANY (%s) AND b.typnamespace::regnamespace::text <> quote_ident(%s)
+            THEN format('%%I.%%I', b.typnamespace::regnamespace, b.typname) ELSE b.typname END,
+       b.oid, b.typtype, a.atttypmod, a.attnotnull, a.attgenerated <> '',
        a.atthasdef OR a.attidentity <> ''
 FROM pg_attribute a
 JOIN pg_type t ON t.oid = a.atttypid
@@ -130,7 +133,7 @@ def find_target(connection: Connection, table: str | None = None, vector: str | 
                 f"there is no table {name.table} in the schema {name.schema}{_did_you_mean(connection, name)}",
                 "Name the table as in SQL: --table public.items, --table '\"My schema\".items'",
             )
-        rows = connection.execute(_COLUMNS, (relation.oid,)).fetchall()
+        rows = connection.execute(_COLUMNS, (list(VECTOR_TYPES), extension.schema, relation.oid)).fetchall()
         columns = {row[0]: TargetColumn(*row) for row in rows}
         keys = connection.execute(_KEY, (relation.oid,)).fetchall()
     column = _vector_column(name, columns, vector)

@@ -33,11 +33,12 @@ ORDER BY distance
 LIMIT {k}
 """
 # Iterative scans in relaxed order, and the order of a cast, are sorted again. Without an index, a vector that is NULL,
-# or that has no direction under cosine, could be among the rows.
+# or that has no direction under cosine, could be among the rows. From version 17 on, PostgreSQL leaves out a sort by the
+# expression by which the index claims to order, so this sorts by another one.
 _ANSWER = """
 SELECT * FROM ({nearest}) AS nearest
 WHERE distance OPERATOR(pg_catalog.<>) 'NaN'::pg_catalog.float8
-ORDER BY distance
+ORDER BY distance OPERATOR(pg_catalog.+) 0::pg_catalog.float8
 """
 # pgvector's function for the Euclidean length, by type.
 _SIZES = {"vector": "vector_norm", "halfvec": "l2_norm", "sparsevec": "l2_norm"}

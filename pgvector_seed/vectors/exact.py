@@ -8,6 +8,7 @@ from psycopg import sql
 
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.column import ALL_ROWS, Selection, VectorColumn, fetch_all
+from pgvector_seed.vectors.scan_settings import PATH
 
 # OFFSET 0 keeps the subquery from being pulled up, so that no index can give the order, whatever the planner's settings
 # and cached plans.
@@ -21,16 +22,18 @@ LIMIT {k}
 """
 # One core of the server at most, and no JIT compilation, which would take longer than it saves.
 _ONE_CORE = b"""
-SELECT pg_catalog.set_config('max_parallel_workers_per_gather', '0', true), pg_catalog.set_config('jit', 'off', true)
+pg_catalog.set_config('max_parallel_workers_per_gather', '0', true), pg_catalog.set_config('jit', 'off', true)
 """
 EXACT_SECONDS = 30  # of an exact search for a user, unless the session's own limit is lower
 # statement_timeout is in milliseconds, and 0 is no limit.
-EXACT_SETTINGS = b"""%b,
+EXACT_SETTINGS = b"""
+SELECT %b, %b,
        pg_catalog.set_config('transaction_read_only', 'on', true),
-       pg_catalog.set_config(name, CAST(least(nullif(CAST(setting AS pg_catalog.int8), 0), %d)
+       pg_catalog.set_config(name, CAST(least(CASE WHEN setting OPERATOR(pg_catalog.<>) '0'
+                                              THEN CAST(setting AS pg_catalog.int8) END, %d)
                                         AS pg_catalog.text), true)
 FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'statement_timeout'
-""" % (_ONE_CORE.rstrip(), EXACT_SECONDS * 1000)
+""" % (PATH.as_bytes(), _ONE_CORE.strip(), EXACT_SECONDS * 1000)
 
 
 def exact(
@@ -68,7 +71,7 @@ def exact_distances(
 
     Call it in a transaction: it changes settings until its end.
     """
-    connection.execute(_ONE_CORE)
+    connection.execute(b"SELECT " + _ONE_CORE)
     vector, limit = (sql.SQL(f"${len(values) + number}") for number in (1, 2))
     statement = exact(column, vector, limit, Selection((), condition))
     return [distance for (distance,) in fetch_all(connection, statement, *values, query, k)]

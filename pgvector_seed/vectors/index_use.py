@@ -16,7 +16,7 @@ from pgvector_seed.vectors.unusable import Cause, Searched, find_fault, why_not
 Explain: TypeAlias = Callable[[], Sequence[Scan]]
 
 # With these, every plan but a scan in the order of an index costs too much.
-_NO_OTHER_PLAN = {"enable_seqscan": "off", "enable_sort": "off", "enable_bitmapscan": "off"}
+NO_OTHER_PLAN = {"enable_seqscan": "off", "enable_sort": "off", "enable_bitmapscan": "off"}
 _SOURCES = {
     "client": "from PGOPTIONS or the connection's options",
     "command line": "from the server's command line",
@@ -95,7 +95,7 @@ def _described(scan: Scan) -> str:
 def _unused(connection: Connection, uses_index: Callable[[], bool], searched: Searched, plan: _Plan) -> IndexUse:
     """Return why the planner does not use an index that the catalog has for the search."""
     shown = ", ".join(printable(index.name) for index in searched.usable) or "an index"
-    if not _with_settings(connection, uses_index, {**_defaults(connection), **_NO_OTHER_PLAN}):
+    if not _with_settings(connection, uses_index, {**_defaults(connection), **NO_OTHER_PLAN}):
         if plan.used:
             reason = f"{', '.join(map(printable, plan.used))} alone, and other partitions have none: {plan.shown}"
             return IndexUse((), Cause.NO_INDEX, reason, plan.shown)

@@ -25,6 +25,8 @@ _DEFAULTS = """
 SELECT name FROM pg_catalog.pg_settings
 WHERE name OPERATOR(pg_catalog.=) ANY (%s) AND source OPERATOR(pg_catalog.=) 'default'
 """
+# The schemas in which a name without one is looked up.
+PATH = sql.SQL("CAST(pg_catalog.current_schemas(false) AS pg_catalog.text)")
 _READ_ONLY = sql.SQL("pg_catalog.set_config('transaction_read_only', 'on', true)")
 _SET = sql.SQL("pg_catalog.set_config({}, {}, true)")
 
@@ -66,8 +68,8 @@ class ScanSettings:
 
     @cached_property
     def statement(self) -> bytes:
-        """The statement that makes the transaction read-only, with these settings until its end."""
-        settings = [_READ_ONLY, *(_SET.format(*map(sql.Literal, pair)) for pair in self.values.items())]
+        """The statement that makes the transaction read-only, with these settings until its end. It returns PATH."""
+        settings = [PATH, _READ_ONLY, *(_SET.format(*map(sql.Literal, pair)) for pair in self.values.items())]
         return (sql.SQL("SELECT ") + sql.SQL(", ").join(settings)).as_bytes()
 
 

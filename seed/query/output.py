@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from pgvector_seed.common.errors import InputError
 from pgvector_seed.common.text import counted, printable
 from pgvector_seed.data.answer import Answer, Neighbor
 from pgvector_seed.data.search import Search
@@ -27,7 +28,7 @@ Row = Sequence[Any]
 def as_table(search: Search, answer: Answer, width: int | None) -> list[str]:
     """Return the answer as lines of at most ``width`` columns, or of any if it is None."""
     if not answer.neighbors:
-        return [f"No row found in {search.target.shown}."]
+        return [f"No row found in {printable(search.target.shown)}."]
     names = [*search.target.key, f"{search.column.metric} distance", *search.columns]
     rows = [_row(search, neighbor) for neighbor in answer.neighbors]
     return _table(names, rows, width, distance=len(search.target.key))
@@ -140,8 +141,14 @@ def as_data(search: Search, answer: Answer, use: IndexUse | None = None) -> dict
 
 
 def as_json(document: dict[str, Any], indent: int) -> str:
-    """Return a document as JSON; in one line if ``indent`` is -1. Characters that a terminal may obey are escaped."""
-    text = msgspec.json.format(encoded(document), indent=indent).decode()
+    """Return a document as JSON; in one line if ``indent`` is -1. Characters that a terminal may obey are escaped.
+
+    Raises InputError for values that are nested too deeply.
+    """
+    try:
+        text = msgspec.json.format(encoded(document), indent=indent).decode()
+    except RecursionError as error:
+        raise InputError("a value of JSON is nested too deeply", "Leave its column out: --columns NAME,...") from error
     return _BEYOND_ASCII.sub(lambda match: _escaped(match[0]), text)
 
 

@@ -12,7 +12,7 @@ import click
 
 from pgvector_seed.common.errors import WrongResultError
 from pgvector_seed.common.remedies import needing_load_extra
-from pgvector_seed.common.text import printable
+from pgvector_seed.common.text import lines, printable
 from pgvector_seed.data.answer import Answer, answering, answering_exactly, parameters_of
 from pgvector_seed.data.asking import run
 from pgvector_seed.data.many import answer_many
@@ -145,6 +145,6 @@ def _load_as_shown(connection: Connection, search: Search) -> None:
 def _print(search: Search, answer: Answer, place: str = "") -> None:
     """Print an answer as a table, as wide as the terminal if there is one, and its note on stderr."""
     width = get_terminal_size().columns if sys.stdout.isatty() else None
-    click.echo("\n".join(as_table(search, answer, width)))
+    click.echo("\n".join(line for text in as_table(search, answer, width) for line in lines(text)))
     if answer.note:
         click.echo(f"note: {place}{printable(answer.note)}", err=True)

@@ -20,6 +20,7 @@ from pgvector_seed import nearest
 from pgvector_seed.common.errors import InputError, UnreachableError, WrongResultError
 from pgvector_seed.data.answer import Neighbor
 from pgvector_seed.data.nearest import SearchOptions
+from pgvector_seed.data.search import Question, find_search
 from tests.conftest import ask
 
 pytestmark = pytest.mark.newest
@@ -326,3 +327,131 @@ def test_numpy_is_not_needed() -> None:
         "import sys; from pgvector_seed import nearest; sys.exit('numpy' in sys.modules or 'pyarrow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+PER_SCHEMA = """
+CREATE SCHEMA {0}; CREATE TABLE {0}.notes (id int PRIMARY KEY, owner text DEFAULT '{0}', at vector(2));
+INSERT INTO {0}.notes (id, at) VALUES (1, '[1,1]')
+"""
+
+
+def test_another_search_path_names_another_table(database: str) -> None:
+    """As in SQL, a name without a schema is looked up on the present search_path, also after a search of another."""
+    for schema in ("tenant_a", "tenant_b"):
+        ask(database, PER_SCHEMA.format(schema))
+    question: SearchOptions = {"metric": "l2", "exact_fallback": True, "k": 2}
+    with psycopg.connect(database, autocommit=True) as connection:
+        owners = []
+        for schema in ("tenant_a", "tenant_b", "tenant_a"):
+            connection.execute(f"SET search_path TO {schema}, public".encode())
+            owners.append(nearest(connection, "notes", [1, 1], **question)[0].columns["owner"])
+        connection.execute("SET search_path TO public")
+        with pytest.raises(InputError, match="no table notes"):
+            nearest(connection, "notes", [1, 1], **question)
+    assert owners == ["tenant_a", "tenant_b", "tenant_a"]
+
+
+def test_another_search_path_of_an_asynchronous_connection(database: str) -> None:
+    """The table is looked up again, also if the one before may not be read any more."""
+    for schema in ("tenant_a", "tenant_b"):
+        ask(database, PER_SCHEMA.format(schema))
+
+    async def owners() -> list[str]:
+        async with await psycopg.AsyncConnection.connect(database) as connection:
+            await connection.execute("SET search_path TO tenant_a, tenant_b, public")
+            rows = await nearest(connection, "notes", [1, 1], metric="l2")
+            await connection.execute("DROP SCHEMA tenant_a CASCADE")
+            return [row.columns["owner"] for row in rows + await nearest(connection, "notes", [1, 1], metric="l2")]
+
+    assert asyncio.run(owners()) == ["tenant_a", "tenant_b"]
+
+
+def test_a_table_that_changes_under_a_prepared_statement(items: str, connection: psycopg.Connection) -> None:
+    """One search fails as with any prepared statement, and the next one answers."""
+    for _ in range(8):
+        nearest(connection, "items", QUERY)
+    ask(items, "ALTER TABLE items ALTER label TYPE varchar(20)")
+    with pytest.raises(WrongResultError, match="cached plan"):
+        nearest(connection, "items", QUERY)
+    assert len(nearest(connection, "items", QUERY)) == 10
+
+
+def test_another_client_encoding(database: str) -> None:
+    """A condition and names beyond ASCII mean what they say; text that the encoding lacks is bad input."""
+    ask(
+        database,
+        """CREATE TABLE notes (id int PRIMARY KEY, "größe" text, at vector(2));
+        INSERT INTO notes VALUES (1, 'ü', '[1,1]'), (2, 'x', '[1,2]')""",
+    )
+    with psycopg.connect(database, autocommit=True, client_encoding="latin1") as connection:
+        (row,) = nearest(connection, "notes", [1, 1], where="\"größe\" = 'ü'", metric="l2")
+        assert row.columns == {"größe": "ü"}
+        for where in ("'\u20ac' = 'a'", "'\udc80' = 'a'"):
+            with pytest.raises(InputError, match="cannot be encoded"):
+                nearest(connection, "notes", [1, 1], where=where, metric="l2")
+
+
+def test_look_alike_operators_do_not_run(items: str) -> None:
+    """An operator of a user's schema before pg_catalog on the search_path is not used, by an exact search either."""
+    ask(
+        items,
+        "CREATE SCHEMA evil; CREATE FUNCTION evil.f(bigint, int) RETURNS boolean LANGUAGE plpgsql AS "
+        "$$BEGIN RAISE EXCEPTION 'look-alike'; END$$; "
+        "CREATE OPERATOR evil.= (LEFTARG = bigint, RIGHTARG = int, FUNCTION = evil.f)",
+    )
+    with psycopg.connect(items, options="-c search_path=evil,pg_catalog,public", autocommit=True) as connection:
+        assert len(nearest(connection, "public.items", QUERY, k=ROWS + 1, exact_fallback=True)) == ROWS
+
+
+@pytest.mark.parametrize("where", [None, "label = 'b'"])
+def test_the_form_of_a_partial_index_is_not_that_of_other_rows(database: str, where: str | None) -> None:
+    """Bits of a partial index would order all rows badly, and a cast to halfvec fails for large numbers."""
+    ask(
+        database,
+        """CREATE TABLE notes (id int PRIMARY KEY, label text, at vector(2), other vector(2));
+        INSERT INTO notes SELECT i, 'b', ARRAY[1e6 - i, 1], ARRAY[i, 1] FROM generate_series(1, 500) i;
+        CREATE INDEX ON notes USING hnsw ((at::halfvec(2)) halfvec_l2_ops) WHERE label = 'a';
+        CREATE INDEX ON notes USING hnsw ((binary_quantize(other)::bit(2)) bit_hamming_ops) WHERE label = 'a'""",
+    )
+    with psycopg.connect(database, autocommit=True) as connection:
+        assert nearest(connection, "notes", [1e6, 1], column="at", where=where, metric="l2")[0].id == 1
+        assert nearest(connection, "notes", [499, 1], k=1, column="other", where=where, metric="l2")[0].id == 499
+
+
+@pytest.mark.parametrize(("where", "values"), [("label = 'a' AND id > $1", [0]), ("label = $1", ["a"])])
+def test_the_form_of_a_partial_index_serves_its_own_rows(database: str, where: str, values: list[Any]) -> None:
+    """If the condition alone implies that of the index; otherwise the vectors themselves give the order."""
+    ask(
+        database,
+        """CREATE TABLE notes (id int PRIMARY KEY, label text, at vector(2));
+        INSERT INTO notes SELECT i, 'a', ARRAY[i, 1] FROM generate_series(1, 500) i;
+        CREATE INDEX ON notes USING hnsw ((binary_quantize(at)::bit(2)) bit_hamming_ops) WHERE label = 'a'""",
+    )
+    with psycopg.connect(database, autocommit=True) as connection:
+        search = find_search(connection, Question("notes", metric="l2", where=where, values=1))
+        assert search.column.bits == ("'a'" in where)
+        assert len(nearest(connection, "notes", [1, 1], where=where, values=values, metric="l2")) == 10
+
+
+def test_an_index_on_a_cast_of_vectors_without_declared_dimensions(database: str) -> None:
+    ask(
+        database,
+        """CREATE TABLE notes (id int PRIMARY KEY, at vector); INSERT INTO notes VALUES (1, '[1,1]'), (2, '[1,2]');
+        CREATE INDEX ON notes USING hnsw ((at::halfvec(2)) halfvec_l2_ops)""",
+    )
+    with psycopg.connect(database, autocommit=True) as connection:
+        assert nearest(connection, "notes", [1, 1])[0].id == 1
+
+
+def test_relaxed_order_is_sorted_again(database: str) -> None:
+    """An iterative scan of IVFFlat goes on list by list. From PostgreSQL 17 on, the planner takes that for the order."""
+    ask(
+        database,
+        f"""CREATE TABLE notes (id int PRIMARY KEY, at vector(2));
+        INSERT INTO notes SELECT i, ARRAY[sin(i), cos(i * 3)] FROM generate_series(1, {ROWS}) i;
+        CREATE INDEX ON notes USING ivfflat (at vector_l2_ops) WITH (lists = 40); ANALYZE notes""",
+    )
+    with psycopg.connect(database, autocommit=True, options="-c enable_seqscan=off") as connection:
+        distances = [row.distance for row in nearest(connection, "notes", [0.3, 0.1], k=400, probes=1)]
+    assert len(distances) == 400
+    assert distances == sorted(distances)

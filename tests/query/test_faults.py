@@ -210,3 +210,32 @@ def test_a_closed_pipe(shared: str, tmp_path: Path) -> None:
         errors = process.stderr.read()
         process.wait(timeout=60)
     assert (process.returncode, errors) == (1, "")
+
+
+HOSTILE = "odd %s{}\n##[error]\x1b[2J"
+
+
+def test_hostile_text_prints_as_text(shared: str, query: Query) -> None:
+    """Neither a key nor the name of a table begins a command of a CI runner or of the terminal."""
+    name = f'"{HOSTILE}"'
+    ask(
+        shared,
+        f"CREATE TABLE {name} (id text PRIMARY KEY, at vector(1)); INSERT INTO {name} VALUES ('::error::a', '[1]')",
+    )
+    words = ("[1]", "--table", name, "--metric", "l2")
+    for output in (query(*words), query(*words, "--where", "false")):
+        assert not any(line.startswith("::") or "##[" in line or "\x1b" in line for line in output.split("\n"))
+        assert r"\x3a:error::a" in output or r"odd %s{}\n##\x5berror]\x1b[2J" in output
+
+
+def test_a_type_with_the_name_of_a_vector_type(shared: str, answers: Callable[..., dict[str, Any]]) -> None:
+    """It is no vector column, and its values are text; JSON that is nested too deeply is named."""
+    ask(
+        shared,
+        "CREATE SCHEMA other; CREATE TYPE other.vector AS ENUM ('no number'); "
+        "CREATE TABLE alike (id int PRIMARY KEY, kind other.vector, deep json, at public.vector(1)); "
+        "INSERT INTO alike VALUES (1, 'no number', (repeat('[', 3000) || repeat(']', 3000))::json, '[1]')",
+    )
+    words = ("[1]", "--table", "alike", "--metric", "l2")
+    assert answers(*words, "--columns", "kind")["answers"][0]["columns"] == {"kind": "no number"}
+    assert "nested too deeply" in answers(*words, code=2)["error"]
