@@ -53,6 +53,7 @@ class Link:
 
     def __init__(self, client: socket.socket, backend: socket.socket, context: ssl.SSLContext | None = None) -> None:
         self.client, self.backend, self.context = client, backend, context
+        self._received = bytearray()  # of the server, and not forwarded
         for side in (client, backend):  # else a message may wait 40 ms for the last one's acknowledgement
             side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._ends = (client.dup(), backend.dup())  # TLS takes the client's socket over; this can still end it
@@ -97,9 +98,33 @@ class Link:
             self.from_client(self._startup())
         while not self.is_halted():
             if self._next() is self.backend:
-                self.from_server(read_message(self.backend))
+                self._receive()
+                while not self.is_halted() and (message := self._take()):
+                    self.from_server(message)
             else:
                 self.from_client(read_message(self.client))
+
+    def read_server(self) -> bytes:
+        """Read one complete message of the server. Raises EOFError if it hung up."""
+        while not (message := self._take()):
+            self._receive()
+        return message
+
+    def _receive(self) -> None:
+        """Read what the server has sent: in a pipeline, the rest of a message may come after the client's next one."""
+        part = self.backend.recv(1 << 16)
+        if not part:
+            raise EOFError
+        self._received += part
+
+    def _take(self) -> bytes:
+        """Take a complete message of those received, or return b""."""
+        end = 1 + int.from_bytes(self._received[1:5], "big")
+        if len(self._received) < max(end, 5):
+            return b""
+        message = bytes(self._received[:end])
+        del self._received[:end]
+        return message
 
     def _startup(self) -> bytes:
         """Return the message after the requests for encryption. Raises EOFError if a certificate is missing."""
@@ -253,7 +278,7 @@ class PooledLink(RenamingLink):
     def _reset(self) -> None:
         """Discard the session's state before the client learns that its transaction is over."""
         self.backend.sendall(pack(b"Q", b"DISCARD ALL\0"))
-        while (answer := read_message(self.backend))[:1] != b"Z":
+        while (answer := self.read_server())[:1] != b"Z":
             if answer[:1] != b"C":  # a changed parameter is the client's to know
                 super().from_server(answer)
 

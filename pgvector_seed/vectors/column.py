@@ -33,8 +33,8 @@ ORDER BY distance
 LIMIT {k}
 """
 # Iterative scans in relaxed order, and the order of a cast, are sorted again. Without an index, a vector that is NULL,
-# or that has no direction under cosine, could be among the rows. From version 17 on, PostgreSQL leaves out a sort by the
-# expression by which the index claims to order, so this sorts by another one.
+# or that has no direction under cosine, could be among the rows. From version 17 on, PostgreSQL leaves out a sort by
+# the expression by which the index claims to order, so this sorts by another one.
 _ANSWER = """
 SELECT * FROM ({nearest}) AS nearest
 WHERE distance OPERATOR(pg_catalog.<>) 'NaN'::pg_catalog.float8

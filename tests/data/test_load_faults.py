@@ -34,7 +34,7 @@ from tests.data.helpers import (
     write_parquet,
 )
 from tests.e2e.conftest import server as server  # the newest PostgreSQL alone: these tests are slow
-from tests.proxies import Link, Proxy, read_message
+from tests.proxies import Link, Proxy
 from tests.roles import new_names, quoted
 
 pytestmark = pytest.mark.newest
@@ -163,7 +163,7 @@ class CutAtCommit(Link):
         if not is_first or self.first_reaches_server:
             super().from_client(message)
         if is_first and self.first_reaches_server:
-            read_message(self.backend)  # the server has committed, and the client is not told
+            self.read_server()  # the server has committed, and the client is not told
         if is_first:
             raise EOFError
 

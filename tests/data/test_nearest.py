@@ -444,7 +444,7 @@ def test_an_index_on_a_cast_of_vectors_without_declared_dimensions(database: str
 
 
 def test_relaxed_order_is_sorted_again(database: str) -> None:
-    """An iterative scan of IVFFlat goes on list by list. From PostgreSQL 17 on, the planner takes that for the order."""
+    """An iterative scan of IVFFlat goes on list by list, and PostgreSQL 17 takes that for the order."""
     ask(
         database,
         f"""CREATE TABLE notes (id int PRIMARY KEY, at vector(2));
