@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from typing import NamedTuple
 
 from psycopg import sql
 
 from pgvector_seed.common.remedies import setting_name
-from pgvector_seed.migrate.contract import DeclaredRecall
 from pgvector_seed.vectors.column import CANDIDATES, VectorColumn
 from pgvector_seed.vectors.queries import sample_queries
-from pgvector_seed.vectors.recall import Recall, confidence_interval, measure_recall
+from pgvector_seed.vectors.recall import confidence_interval
 
 from ..context import Context
-from ..deadline import OutOfTimeError
 from ..model import Check, Outcome, failed, not_declared, passed, skipped
+from .measured import measured_recalls
 
 # More queries narrow the interval: 400 tell a recall of 0.90 from a declared 0.95, even if some queries find nothing.
 QUERIES = 400
 MOST_DIMENSIONS = 64_000  # of bit, the largest of any type: the section "HNSW" of pgvector's README
-FEWEST_QUERIES = 10
-_SHARE_OF_TIME = 1 / 6
 
 
 class _Tuning(NamedTuple):
@@ -60,9 +56,10 @@ def run(context: Context) -> Outcome:
         queries = sample_queries(context.connection, column, context.size_in_bytes, QUERIES)
         if not queries:
             return skipped("the table has no vector to query with", expected)
-        recall = _measure(context, column, queries, declared)
-        if recall is None:
+        recalls = measured_recalls(context, column, queries, declared.k)
+        if not recalls:
             return skipped("no stored vector has a neighbor to find", expected)
+        recall = confidence_interval(recalls)
         actual = f"{recall.mean:.3f}, between {recall.low:.3f} and {recall.high:.3f}, by {recall.queries:,} queries"
         if recall.high >= declared.minimum:
             return passed(actual, expected)
@@ -105,22 +102,6 @@ def _tuning(context: Context, column: VectorColumn, k: int) -> _Tuning | None:
         return tuning
     most = CANDIDATES * k if method == "hnsw" else tuning.maximum  # the query takes no more rows of the index
     return tuning._replace(maximum=min(most, tuning.maximum), rebuild=_INSTEAD_OF_BITS)
-
-
-def _measure(context: Context, column: VectorColumn, queries: list[str], declared: DeclaredRecall) -> Recall | None:
-    """Measure recall for a sixth of the time left. Returns None if no query has a neighbor.
-
-    Raises OutOfTimeError if the time is over after fewer than 10 queries.
-    """
-    end = time.monotonic() + _SHARE_OF_TIME * context.deadline.seconds_left
-    recalls: list[float] = []
-    for recall in measure_recall(context.connection, column, queries, declared.k):
-        recalls.append(recall)
-        if time.monotonic() > end:
-            if len(recalls) < min(FEWEST_QUERIES, len(queries)):
-                raise OutOfTimeError(f"only {len(recalls)} queries could be run in a sixth of the time left")
-            break
-    return confidence_interval(recalls) if recalls else None
 
 
 CHECK = Check(
