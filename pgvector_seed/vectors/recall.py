@@ -22,7 +22,7 @@ CONFIDENCE = 0.99
 
 @dataclass(frozen=True)
 class Recall:
-    """The mean recall of ``queries`` queries, and the bounds of its CONFIDENCE interval, each from 0 to 1."""
+    """The mean recall of ``queries`` queries, and the bounds of its confidence interval, each from 0 to 1."""
 
     mean: float
     low: float
@@ -63,7 +63,7 @@ def _tolerance(distance: float) -> float:
     return TOLERANCE * max(abs(distance), TOLERANCE)
 
 
-def confidence_interval(recalls: Sequence[float]) -> Recall:
+def confidence_interval(recalls: Sequence[float], confidence: float = CONFIDENCE) -> Recall:
     """Return the mean of the queries' recalls, with a bootstrap percentile interval.
 
     Queries are resampled, not neighbors, since an index misses several neighbors of one query together.
@@ -71,7 +71,7 @@ def confidence_interval(recalls: Sequence[float]) -> Recall:
     """
     rng = random.Random(0)  # noqa: S311  # seeded: the same recalls get the same verdict
     means = sorted(sum(rng.choices(recalls, k=len(recalls))) / len(recalls) for _ in range(RESAMPLES))
-    tail = round(RESAMPLES * (1 - CONFIDENCE) / 2)
+    tail = round(RESAMPLES * (1 - confidence) / 2)
     return Recall(sum(recalls) / len(recalls), means[tail], means[-1 - tail], len(recalls))
 
 

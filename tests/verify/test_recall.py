@@ -17,7 +17,8 @@ from seed.verify.context import Context
 from seed.verify.deadline import Deadline
 from seed.verify.model import Status
 from tests.conftest import ask
-from tests.verify.helpers import CONTRACT, FAULTS, declared, results, run_sql, with_status
+from tests.verify.helpers import CONTRACT, FAULTS, declared, failing, remedies, results, run_sql, with_status
+from tests.verify.own_faults import BY_LABELS, GRANTS, RARE
 
 pytestmark = pytest.mark.newest
 
@@ -74,3 +75,53 @@ def test_a_policy_is_applied_by_the_server(base: str, monkeypatch: pytest.Monkey
     ask(base, "ALTER ROLE items_reader PASSWORD 'x'")
     reader = make_conninfo(base, user="items_reader", password="x")
     assert with_status(results(reader, declared(table), "recall"), Status.PASS).keys() == {"recall"}
+
+
+TYPES = ("varchar", "char(9)", "name", "a_domain", "uuid", "int8", "an_enum", "text[]", "jsonb")
+OF_TYPE = {
+    "uuid": "md5(label)::uuid",
+    "int8": "id % 50",
+    "an_enum": "('e' || id % 9)::an_enum",
+    "text[]": "ARRAY[label]",
+    "jsonb": "to_jsonb(label)",
+}
+
+
+def test_recall_within_the_values_of_each_type(base: str) -> None:
+    """Every plain type has its operator, and its values are found by their text; a composite type has none."""
+    columns = ", ".join(f'{OF_TYPE.get(type_, f"label::{type_}")} AS "{type_}"' for type_ in TYPES)
+    run_sql(
+        base,
+        "CREATE DOMAIN a_domain AS text CHECK (VALUE <> ''); CREATE TYPE a_pair AS (one int, two int); "
+        "CREATE TYPE an_enum AS ENUM ('e0', 'e1', 'e2', 'e3', 'e4', 'e5', 'e6', 'e7', 'e8'); "
+        f"CREATE TABLE typed AS SELECT id, embedding, ROW(1, 2)::a_pair AS pair, {columns} FROM items; "
+        "ALTER TABLE typed ADD PRIMARY KEY (id); ANALYZE typed;" + GRANTS.format("typed"),
+    )
+    outcomes = {type_: _within(base, type_) for type_ in (*TYPES, "pair")}
+    assert outcomes.pop("pair") == "there is no column pair with plain values"
+    assert {type_: words.rpartition("; ")[2] for type_, words in outcomes.items()} == {
+        type_: f'with one "{type_}": 1.000 or more, by 8 of its values' for type_ in TYPES
+    }
+
+
+def _within(base: str, column: str) -> str:
+    """Return the message of the check."""
+    table = {"name": "public.typed", "indexes": None, "recall": {"k": 10, "minimum": 0.9, "filter": column}}
+    (result,) = results(base, declared(table), "recall", queries=10)
+    return result.outcome.message
+
+
+def test_the_value_with_the_worst_recall_is_named(base: str) -> None:
+    """Fewer rows than there are count as misses. The remedy is an iterative scan, which finds them."""
+    run_sql(base, RARE)
+    outcomes = results(base, declared(BY_LABELS), "recall")
+    (message,) = with_status(outcomes, Status.FAIL).values()
+    assert message.startswith("with \"label\" = 'it''s rare': 0.")
+    run_sql(base, remedies(outcomes))
+    assert failing(base, declared(BY_LABELS), "recall") == {}
+
+
+def test_a_reader_without_a_right_on_the_column_is_not_measured(base: str) -> None:
+    run_sql(base, "REVOKE SELECT ON items FROM items_reader; GRANT SELECT (id, embedding) ON items TO items_reader")
+    outcomes = results(base, declared(BY_LABELS), "recall")
+    assert with_status(outcomes, Status.SKIP) == {"recall": "this login may not read public.items"}

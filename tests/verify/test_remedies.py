@@ -11,7 +11,7 @@ import pytest
 from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
-from seed.verify.checks import recall
+from seed.verify.checks import recall_remedy
 from seed.verify.model import Outcome
 from tests.conftest import ask, until
 from tests.e2e.conftest import server as server  # the newest PostgreSQL alone: these tests are slow
@@ -400,7 +400,7 @@ def test_a_declared_setting_is_raised_in_the_stack(base: str) -> None:
 
 
 def test_a_setting_at_its_maximum_is_not_raised(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    tunings = recall._TUNINGS  # at the real maximum, 1000, this small table has no low recall
+    tunings = recall_remedy._TUNINGS  # at the real maximum, 1000, this small table has no low recall
     monkeypatch.setitem(tunings, "hnsw", tunings["hnsw"]._replace(maximum=40))
     run_sql(base, REBUILT.format(WEAK))
     (result,) = results(base, declared(RECALL), "recall")
