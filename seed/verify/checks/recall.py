@@ -12,7 +12,8 @@ from pgvector_seed.vectors.recall import Recall, confidence_interval
 from ..context import Context, NotAllowedError
 from ..deadline import OutOfTimeError
 from ..model import Check, Fault, Outcome, failed, failed_with, not_declared, passed, skipped
-from .filtered import RecallOfValue, find_filter, recalls_by_value
+from .filter_values import find_filter
+from .filtered import RecallOfValue, recalls_by_value
 from .measured import measured_recalls
 from .recall_remedy import column_name, filter_remedy, recall_remedy
 from .table import SEE_MIGRATIONS
