@@ -17,7 +17,7 @@ FEWEST_QUERIES = 10
 # Of the time left, for all queries one by one, and before that for the reader's queries alone and numpy's reading of
 # the table. One by one, 400 queries of 1,000,000 x 128 take 22 to 47 s.
 _SHARE_OF_TIME = 1 / 6
-_SHARE_OF_NUMPY = 1 / 4
+_SHARE_OF_NUMPY = 1 / 3
 
 
 def measured_recalls(context: Context, column: VectorColumn, queries: Sequence[str], k: int) -> list[float]:
