@@ -9,8 +9,8 @@ import numpy as np
 from psycopg import sql
 
 from pgvector_seed.data.block import Array
-from pgvector_seed.data.target import Target
 from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.vectors.column import VectorColumn
 from pgvector_seed.vectors.frames import ELEMENTS, HEADER, TRAILER, decode, record
 
 _COPY = "COPY (SELECT tableoid, ctid, {column} FROM {table} WHERE {column} IS NOT NULL) TO STDOUT (FORMAT BINARY)"
@@ -31,18 +31,18 @@ class StoredVectors(NamedTuple):
     vectors: Array
 
 
-def stored_vectors(connection: Connection, target: Target, rows: int) -> Iterator[StoredVectors]:
-    """Yield the vectors of a table that are not NULL, at most ``rows`` at once. The type is vector or halfvec.
+def stored_vectors(connection: Connection, column: VectorColumn, rows: int) -> Iterator[StoredVectors]:
+    """Yield the vectors of a column that are not NULL, at most ``rows`` at once. The type is vector or halfvec.
 
     Raises UnequalError if their dimensions differ.
     """
-    statement = sql.SQL(_COPY).format(column=sql.Identifier(target.vector.name), table=target.sql_name)
+    statement = sql.SQL(_COPY).format(column=sql.Identifier(column.name), table=column.relation)
     with connection.cursor().copy(statement) as copy:
         messages = iter(copy)
         first = b"".join(_at_least(messages, len(HEADER) + _FIRST))[len(HEADER) :]
         if first == TRAILER:
             return
-        fixed = [("oid", None), ("tid", None), (target.vector.type, _dimensions(target, first))]
+        fixed = [("oid", None), ("tid", None), (column.type, _dimensions(column, first))]
         width = record(fixed).itemsize
         rest = first
         while True:
@@ -63,11 +63,11 @@ def _at_least(messages: Iterator[Message], size: int) -> Iterator[Message]:
         yield message
 
 
-def _dimensions(target: Target, row: bytes) -> int:
+def _dimensions(column: VectorColumn, row: bytes) -> int:
     """Return the declared dimensions, or those of the first row."""
-    if target.dimensions:
-        return target.dimensions
-    layout = record([("oid", None), ("tid", None), (target.vector.type, 0)])
+    if column.dimensions > 0:
+        return column.dimensions
+    layout = record([("oid", None), ("tid", None), (column.type, 0)])
     return int(np.frombuffer(row, layout, 1)["dimensions2"][0])
 
 

@@ -10,9 +10,9 @@ from pgvector_seed.data.all_vectors import UnequalError, as_array, stored_vector
 from pgvector_seed.data.bounds import OutOfRangeError
 from pgvector_seed.data.candidates import Candidates, Row, rows_at_once
 from pgvector_seed.data.query_vector import QueryVector
-from pgvector_seed.data.search import Search
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.sessions import Progress
+from pgvector_seed.vectors.column import VectorColumn
 
 _TID_SCANS = "SELECT pg_catalog.set_config('enable_tidscan', 'on', true), pg_catalog.set_config('jit', 'off', true)"
 # In partitions, several rows have one ctid.
@@ -24,42 +24,41 @@ _AT_ONCE = 100  # statements in a pipeline
 
 
 def computed_distances(
-    connection: Connection, search: Search, queries: Sequence[QueryVector], k: int, report: Progress
+    connection: Connection, column: VectorColumn, queries: Sequence[QueryVector], k: int, report: Progress
 ) -> list[list[float] | None] | None:
     """Return the distances of the ``k`` nearest rows of each query; None for a query that rounding leaves uncertain.
 
     Returns None instead of the list if numpy cannot bound these vectors. The server computes the distances of 2 x ``k``
     candidates of each query. The search has no condition.
     """
-    array = as_array([query.data for query in queries], search.column.type)
-    candidates = Candidates(str(search.column.metric), array, 2 * k)
+    array = as_array([query.data for query in queries], column.type)
+    candidates = Candidates(str(column.metric), array, 2 * k)
     try:
-        _read(connection, search, candidates, report)
+        _read(connection, column, candidates, report)
     except (UnequalError, OutOfRangeError):
         return None
-    distances = _by_server(connection, search, queries, list(candidates.rows_of()))
+    distances = _by_server(connection, column, queries, list(candidates.rows_of()))
     return [
         nearest[:k] if nearest is not None and (len(nearest) < k or nearest[k - 1] <= bound) else None
         for nearest, bound in zip(distances, candidates.bounds_of_others.tolist(), strict=True)
     ]
 
 
-def _read(connection: Connection, search: Search, candidates: Candidates, report: Progress) -> None:
+def _read(connection: Connection, column: VectorColumn, candidates: Candidates, report: Progress) -> None:
     """Read the table. An error leaves the transaction as it was."""
     count, dimensions = candidates.queries.shape
     rows = 0
     with connection.transaction():
-        for stored in stored_vectors(connection, search.target, rows_at_once(count, dimensions)):
+        for stored in stored_vectors(connection, column, rows_at_once(count, dimensions)):
             candidates.add(stored)
             rows += len(stored.vectors)
             report(f"{rows:,} rows read")
 
 
 def _by_server(
-    connection: Connection, search: Search, queries: Sequence[QueryVector], rows: Sequence[list[Row]]
+    connection: Connection, column: VectorColumn, queries: Sequence[QueryVector], rows: Sequence[list[Row]]
 ) -> list[list[float] | None]:
     """Return the sorted distances of the rows of each query; None if one is missing, which cannot be in a snapshot."""
-    column = search.column
     statement = sql.SQL(_DISTANCES).format(
         column=sql.Identifier(column.name), operator=column.operator, type=column.type_name, table=column.relation
     )

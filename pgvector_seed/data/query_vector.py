@@ -26,6 +26,11 @@ class QueryVector:
     data: bytes
 
 
+def from_text(type_: str, text: str) -> QueryVector:
+    """Return a stored vector, as the server wrote it in text, as a query vector."""
+    return QueryVector(CLASSES[type_].from_text(text).to_binary())
+
+
 class _QueryVectorDumper(Dumper):
     """Sends a QueryVector as it is. The server takes its type from the cast around the parameter."""
 

@@ -9,6 +9,7 @@ from pgvector_seed.data.search import Search
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.sessions import Progress
 from pgvector_seed.postgres.snapshot import query_catalog
+from pgvector_seed.vectors.column import VectorColumn
 from pgvector_seed.vectors.exact import exact_distances
 
 TYPES, METRICS = ("vector", "halfvec"), ("l2", "ip", "cosine")  # whose distances numpy can bound
@@ -41,7 +42,13 @@ def true_distances(
     """
     register(connection)
     with connection.transaction(force_rollback=True):
-        distances = _computed(connection, search, queries, k, report)
+        distances: list[Distances | None] = [None] * len(queries)
+        if (
+            queries
+            and search.selection.condition is None
+            and is_computable(connection, search.column, search.target.oid)
+        ):
+            distances = computed(connection, search.column, queries, k, report)
         open_ = [place for place, known in enumerate(distances) if known is None]
         for number, place in enumerate(open_, start=1):
             distances[place] = exact_distances(
@@ -51,15 +58,24 @@ def true_distances(
     return [known for known in distances if known is not None]
 
 
-def _computed(
-    connection: Connection, search: Search, queries: Sequence[QueryVector], k: int, report: Progress
+def computed(
+    connection: Connection, column: VectorColumn, queries: Sequence[QueryVector], k: int, report: Progress = ignore
 ) -> list[Distances | None]:
-    """Return the distances that numpy can find, and None for each other query."""
-    unknown: list[Distances | None] = [None] * len(queries)
+    """Return the distances that numpy can find, and None for each other query. The column ``is_computable``.
+
+    Call it in a REPEATABLE READ transaction that is rolled back: it changes settings.
+    """
+    register(connection)
     compute = _computing()
-    if compute is None or not queries or not _is_computable(connection, search):
-        return unknown
-    return compute(connection, search, queries, k, report) or unknown
+    distances = compute(connection, column, queries, k, report) if compute and queries else None
+    return distances or [None] * len(queries)
+
+
+def is_computable(connection: Connection, column: VectorColumn, table: int) -> bool:
+    """Return True if numpy is installed, and can find the distances with what this session may read."""
+    if column.type not in TYPES or column.metric not in METRICS or _computing() is None:
+        return False
+    return query_catalog(connection, _SEES_ALL, {"table": table}) == [(True,)]
 
 
 def _computing() -> Callable[..., list[Distances | None] | None] | None:
@@ -71,10 +87,3 @@ def _computing() -> Callable[..., list[Distances | None] | None] | None:
             raise
         return None
     return computed_distances
-
-
-def _is_computable(connection: Connection, search: Search) -> bool:
-    is_known = search.column.type in TYPES and search.column.metric in METRICS
-    if not is_known or search.selection.condition is not None:
-        return False
-    return query_catalog(connection, _SEES_ALL, {"table": search.target.oid}) == [(True,)]

@@ -38,8 +38,8 @@ class VectorDatabaseArgs:
 
     ``schema`` is the tables' schema. ``on_destroy`` is "retain", or "revert" to undo the migrations.
     ``minimum_version`` is the oldest accepted pgvector. ``tables`` maps a table's name to the facts that the catalog
-    does not have: ``metric``, ``rows`` (at least), ``recall`` (``k``, ``minimum``), and to its ``index``: a map, or a
-    list of maps, of ``method`` and parameters. Without ``roles``, the login that deploys owns the tables.
+    does not have: ``metric``, ``rows`` (at least), ``recall`` (``k``, ``minimum``, ``filter``), and to its ``index``: a
+    map, or a list of maps, of ``method`` and parameters. Without ``roles``, the login that deploys owns the tables.
     ``reader_settings`` maps settings, such as hnsw.ef_search, to the values that the reader's sessions start with;
     without ``roles``, all sessions in the database do.
 

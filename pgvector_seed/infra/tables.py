@@ -20,7 +20,7 @@ Tables = dict[str, dict[str, Any]]
 _KEYS = {
     "metric": f"one of {', '.join(OPERATORS)}",
     "rows": "an integer",
-    "recall": "a map of k (an integer) and minimum (0 to 1) only",
+    "recall": "a map of k (an integer), minimum (0 to 1) and perhaps filter (a column)",
     "missing": "a number from 0 to 1",
     "normalized": "true or false",
     "fresh": "a map of embedded and updated (columns) only",
@@ -83,11 +83,13 @@ def declarations(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, TableDecl
 def _commands(path: str, key: str, value: Any) -> Iterator[str]:
     """Yield the commands that make the value of a key valid, and leave the parts of a map that are."""
     if key in _MAPS:
-        _, good = _MAPS[key]
+        type_, good = _MAPS[key]
         parts = value if isinstance(value, Mapping) else {}
         if parts is not value:
             yield remove_at(path)
-        yield from (remove_at(path_of(path, part)) for part in parts if part not in good)
+        for part, value_of_part in parts.items():
+            if part not in good and not (part in type_.__struct_fields__ and _fits(key, {**good, part: value_of_part})):
+                yield remove_at(path_of(path, part))
         for part, example in good.items():
             if part not in parts or not _fits(key, {**good, part: parts[part]}):
                 yield set_at(f"{path}.{part}", _EXAMPLES.get(part, example))
@@ -108,9 +110,9 @@ def _unknown_part(key: str, value: Any) -> str:
 
 
 def _fits(key: str, value: Any) -> bool:
-    """Return True if a declaration may have this value. None is not valid, though the key may be absent."""
+    """Return True if a declaration may have this value. None is not valid, though the key or a part may be absent."""
     try:
         msgspec.convert({key: value}, TableDeclaration)
     except msgspec.ValidationError:
         return False
-    return value is not None
+    return value is not None and not (isinstance(value, Mapping) and None in value.values())

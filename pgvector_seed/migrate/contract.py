@@ -95,10 +95,14 @@ class DeclaredIndex(_IndexProperties, frozen=True, kw_only=True):
 
 
 class DeclaredRecall(_Part, frozen=True, kw_only=True):
-    """The lowest share of the ``k`` nearest neighbors that a reader must get, from 0 to 1."""
+    """The lowest share of the ``k`` nearest neighbors that a reader must get, from 0 to 1.
+
+    With ``filter``, a column, also of those within any one value of it.
+    """
 
     k: Positive
     minimum: Share
+    filter: Text | None = None
 
 
 class DeclaredFreshness(_Part, frozen=True, kw_only=True):

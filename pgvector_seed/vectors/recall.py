@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.vectors.column import VectorColumn, fetch_all
+from pgvector_seed.vectors.column import Selection, VectorColumn, fetch_all
 from pgvector_seed.vectors.exact import exact_distances
 
 # Relative. Neighbors are compared by distance, so that any of several equally near rows counts. The server computes
@@ -22,7 +22,7 @@ CONFIDENCE = 0.99
 
 @dataclass(frozen=True)
 class Recall:
-    """The mean recall of ``queries`` queries, and the bounds of its CONFIDENCE interval, each from 0 to 1."""
+    """The mean recall of ``queries`` queries, and the bounds of its confidence interval, each from 0 to 1."""
 
     mean: float
     low: float
@@ -63,7 +63,7 @@ def _tolerance(distance: float) -> float:
     return TOLERANCE * max(abs(distance), TOLERANCE)
 
 
-def confidence_interval(recalls: Sequence[float]) -> Recall:
+def confidence_interval(recalls: Sequence[float], confidence: float = CONFIDENCE) -> Recall:
     """Return the mean of the queries' recalls, with a bootstrap percentile interval.
 
     Queries are resampled, not neighbors, since an index misses several neighbors of one query together.
@@ -71,7 +71,7 @@ def confidence_interval(recalls: Sequence[float]) -> Recall:
     """
     rng = random.Random(0)  # noqa: S311  # seeded: the same recalls get the same verdict
     means = sorted(sum(rng.choices(recalls, k=len(recalls))) / len(recalls) for _ in range(RESAMPLES))
-    tail = round(RESAMPLES * (1 - CONFIDENCE) / 2)
+    tail = round(RESAMPLES * (1 - confidence) / 2)
     return Recall(sum(recalls) / len(recalls), means[tail], means[-1 - tail], len(recalls))
 
 
@@ -84,15 +84,42 @@ def measure_recall(connection: Connection, column: VectorColumn, queries: Sequen
     """
     k = max(k, 2)
     for query in queries:
-        distances = _nearest(connection, column, query, k)
-        with connection.transaction(force_rollback=True):  # resets the settings of the exact search
-            truth = exact_distances(connection, column, query, k)
-        ((own_distance,),) = fetch_all(connection, column.distance_to_itself, query)
-        recall = recall_without_query(distances, truth, own_distance)
+        distances = reader_distances(connection, column, query, k)
+        recall = recall_of_stored(connection, column, query, distances, true_distances_of(connection, column, query, k))
         if recall is not None:
             yield recall
 
 
-def _nearest(connection: Connection, column: VectorColumn, query: str, k: int) -> list[float]:
-    rows = fetch_all(connection, column.nearest(sql.SQL("$1"), sql.SQL("$2")), query, k)
-    return [distance for (distance,) in rows if distance is not None]
+def reader_distances(
+    connection: Connection,
+    column: VectorColumn,
+    query: str,
+    k: int,
+    condition: sql.Composable | None = None,
+    values: Sequence[object] = (),
+) -> list[float]:
+    """Return the distances of the reader's query. The ``condition`` has $1, $2 and so on for ``values``."""
+    vector, limit = (sql.SQL(f"${len(values) + number}") for number in (1, 2))
+    statement = column.nearest(vector, limit, Selection((), condition))
+    return [distance for (distance,) in fetch_all(connection, statement, *values, query, k) if distance is not None]
+
+
+def true_distances_of(
+    connection: Connection,
+    column: VectorColumn,
+    query: str,
+    k: int,
+    condition: sql.Composable | None = None,
+    values: Sequence[object] = (),
+) -> list[float]:
+    """Return the distances of an exact search, and leave the settings as they were."""
+    with connection.transaction(force_rollback=True):
+        return exact_distances(connection, column, query, k, condition, values)
+
+
+def recall_of_stored(
+    connection: Connection, column: VectorColumn, query: str, distances: Sequence[float], truth: Sequence[float]
+) -> float | None:
+    """Return the recall of a stored vector's query, or None if the query has no neighbor but itself."""
+    ((own_distance,),) = fetch_all(connection, column.distance_to_itself, query)
+    return recall_without_query(distances, truth, own_distance)

@@ -60,7 +60,12 @@ class Deadline:
 
 def set_timeout(connection: Connection, name: str, seconds: float) -> None:
     """Set statement_timeout or lock_timeout for the rest of the transaction."""
-    connection.execute(_SET, (name, f"{max(1, int(seconds * 1000))}ms"))
+    connection.execute(_SET, (name, f"{milliseconds(seconds)}ms"))
+
+
+def milliseconds(seconds: float) -> int:
+    """Return a time for a setting of the server: at least 1, as 0 would be no limit."""
+    return max(1, int(seconds * 1000))
 
 
 @contextmanager

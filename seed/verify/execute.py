@@ -17,14 +17,15 @@ from pgvector_seed.vectors.reader import CannotImpersonateError, ReaderRefusedEr
 
 from .context import Context, NotAllowedError
 from .damage import find_damage
-from .deadline import Deadline, OutOfTimeError, set_timeout
+from .deadline import Deadline, OutOfTimeError, milliseconds
 from .model import Check, Outcome, failed, skipped
 
 # A table that was replaced by a view after its check is not read. Not every minor version has the setting.
 _RESTRICT = sql.SQL("""
 SELECT pg_catalog.set_config(name, 'view, foreign-table', true) FROM pg_catalog.pg_settings
 WHERE name = 'restrict_nonsystem_relation_kind';
-{ending_with_client}
+{ending_with_client};
+SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {lock_milliseconds}
 """)
 _NO_WAIT_SECONDS = 0.001
 
@@ -54,9 +55,12 @@ def execute(check: Check, context: Context, names: Collection[str]) -> Outcome:
 def check_transaction(connection: Connection, deadline: Deadline, lock_seconds: float) -> Iterator[None]:
     """Open a catalog_snapshot in which a statement ends at the deadline, and waits for a lock ``lock_seconds``."""
     with catalog_snapshot(connection):
-        connection.execute(_RESTRICT.format(ending_with_client=ending_with_client(local=True)), prepare=False)
-        set_timeout(connection, "statement_timeout", deadline.seconds_left)
-        set_timeout(connection, "lock_timeout", lock_seconds)
+        begin = _RESTRICT.format(
+            ending_with_client=ending_with_client(local=True),
+            milliseconds=milliseconds(deadline.seconds_left),
+            lock_milliseconds=milliseconds(lock_seconds),
+        )
+        connection.execute(begin, prepare=False)
         yield
 
 

@@ -227,6 +227,8 @@ def test_a_bad_value_names_its_key_and_the_command(key: str, value: str) -> None
             "set --path 'tables[\"t\"].recall.minimum' --type float 0.9",
         ),
         ('{"t": {"recall": {"k": 10, "minimum": 0.9, "of": 1}}}', "rm --path 'tables[\"t\"].recall.of'"),
+        ('{"t": {"recall": {"k": 10, "minimum": 0.9, "filter": 1}}}', "rm --path 'tables[\"t\"].recall.filter'"),
+        ('{"t": {"recall": {"k": 10, "minimum": 0.9, "filter": null}}}', "rm --path 'tables[\"t\"].recall.filter'"),
         ('{"t": {"missing": 2}}', "set --path 'tables[\"t\"].missing' --type float 0.1"),
         ('{"t": {"missing": true}}', "set --path 'tables[\"t\"].missing' --type float 0.1"),
         ('{"t": {"normalized": 1}}', "set --path 'tables[\"t\"].normalized' true"),
@@ -301,7 +303,7 @@ def test_a_bad_declaration_of_a_table_says_what_it_got_and_what_it_wants() -> No
     errors = faults({"tables": '{"t": {"metric": "l3", "rows": -1, "recall": 0.9}}'})
     assert "metric must be one of l2, ip, cosine, l1, hamming, jaccard; got 'l3'" in errors
     assert "rows must be an integer; got -1" in errors
-    assert "recall must be a map of k (an integer) and minimum (0 to 1) only; got 0.9" in errors
+    assert "recall must be a map of k (an integer), minimum (0 to 1) and perhaps filter (a column); got 0.9" in errors
 
 
 def test_declared_indexes_of_any_access_method_are_read() -> None:

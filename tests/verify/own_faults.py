@@ -72,6 +72,12 @@ BY_LABEL_CONTRACT = {"name": "public.by_label", "indexes": [{"name": "by_label_h
 SCHEMA_OF_A_PARTITION = (
     PARTITIONED + "CREATE SCHEMA inside AUTHORIZATION {0}; ALTER TABLE parted_0 SET SCHEMA inside; ANALYZE parted"
 )
+# Rows of one label in each cluster, so that an index scan gives one of them among its 40. The planner would read so
+# small a table without the index.
+RARE = (
+    "UPDATE items SET label = CASE WHEN id / 50 % 100 = 0 THEN 'it''s rare' ELSE 'common' END" + REWRITTEN + "; "
+) + HERE.format("SET enable_seqscan = off")
+BY_LABELS = {"recall": {"k": 10, "minimum": 0.9, "filter": "label"}}
 # Keys of an index other than the column, and what the contract has for them.
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "a-cast": ("CAST(embedding AS halfvec(32)) halfvec_cosine_ops", {"as": "halfvec"}),
@@ -222,6 +228,19 @@ OWN = [
         "vectors-of-no-model", FRESH + "UPDATE items SET model = NULL WHERE id = 7", ("vectors",), table=FRESH_AND_MODEL
     ),
     Fault("vectors-without-the-columns-of-the-keys", "", ("vectors",), table=FRESH_AND_MODEL),
+    Fault("recall-within-labels", "", table=BY_LABELS),
+    Fault("recall-within-rare-labels", RARE, ("recall",), table=BY_LABELS),
+    Fault(
+        "recall-within-rare-labels-by-an-iterative-scan",
+        "SELECT '[1]'::vector;" + RARE + HERE.format("SET hnsw.iterative_scan = strict_order"),
+        table=BY_LABELS,
+    ),
+    Fault(
+        "recall-within-values-of-a-missing-column",
+        "",
+        ("recall",),
+        table={"recall": {"k": 10, "minimum": 0.9, "filter": "tenant"}},
+    ),
     Fault("published", "CREATE PUBLICATION answers FOR TABLE items"),
     Fault(
         "column-generated",

@@ -20,6 +20,7 @@ from seed.verify.model import Outcome, Status, passed
 from seed.verify.runner import run_checks
 from tests.conftest import DISKANN, ask
 from tests.verify.helpers import CONTRACT, declared, failing, results, run_sql, with_status
+from tests.verify.own_faults import UNSEEN
 from tests.verify.test_command import run
 
 LOGIN = "a_checker"
@@ -229,6 +230,17 @@ def test_a_large_table_is_judged_by_a_sample_that_says_so(base: str, monkeypatch
     outcomes = with_status(results(base, CONTRACT, "rows", "vectors"), Status.PASS)
     assert outcomes["rows"] == "about 5,000 rows, by a sample of 100 % of the blocks"
     assert outcomes["vectors"] == "5,000 vectors, by a sample of 100 % of the blocks"
+
+
+def test_the_ids_of_a_large_table_with_an_index_are_judged_by_one_class(
+    base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading all of them would take as long as the vectors. Without an index on the ids alone, all are read."""
+    monkeypatch.setattr("seed.verify.checks.ids._MOST_ROWS", 1000)
+    assert with_status(results(base, CONTRACT, "column"), Status.PASS)["column"].endswith("by one in 64 of the ids")
+    ((judged,),) = ask(base, "SELECT min(id) FROM items WHERE hashtext(id::text) & 63 = 0")
+    run_sql(base, UNSEEN.format("SELECT id, label, embedding").replace("id = 7", f"id = {judged}"))
+    assert failing(base, CONTRACT, "column")["column"] == f"several rows have the id {judged}"
 
 
 def test_a_sample_fails_only_beyond_doubt(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
