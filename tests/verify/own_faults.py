@@ -72,6 +72,11 @@ BY_LABEL_CONTRACT = {"name": "public.by_label", "indexes": [{"name": "by_label_h
 SCHEMA_OF_A_PARTITION = (
     PARTITIONED + "CREATE SCHEMA inside AUTHORIZATION {0}; ALTER TABLE parted_0 SET SCHEMA inside; ANALYZE parted"
 )
+SHADOWS = "CREATE SCHEMA items_reader; GRANT USAGE ON SCHEMA items_reader TO items_reader; "
+SHADOWING = """
+CREATE FUNCTION items_reader.far(vector, float8[]) RETURNS float8 LANGUAGE sql RETURN 0;
+CREATE OPERATOR items_reader.<=> (LEFTARG = vector, RIGHTARG = vector, FUNCTION = public.l1_distance);
+"""
 # Keys of an index other than the column, and what the contract has for them.
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "a-cast": ("CAST(embedding AS halfvec(32)) halfvec_cosine_ops", {"as": "halfvec"}),
@@ -138,6 +143,37 @@ OWN = [
         + HERE.format("SET search_path = public, ext"),
         contract={"extension": {"schema": "ext", "minimum": "0.8.4"}},
     ),
+    Fault("type-shadowed", SHADOWS + "CREATE DOMAIN items_reader.vector AS text", ("extension",)),
+    Fault("type-shadowed-by-a-table", SHADOWS + "CREATE TABLE items_reader.vector (id int)", ("extension",)),
+    Fault(
+        "function-shadowed",
+        SHADOWS + "CREATE FUNCTION items_reader.cosine_distance(vector, vector, int DEFAULT 0) RETURNS float8 "
+        "LANGUAGE sql RETURN 0",
+        ("extension",),
+    ),
+    Fault(
+        "function-shadowed-before-the-catalog",
+        SHADOWS
+        + "CREATE FUNCTION items_reader.cosine_distance(vector, vector) RETURNS float8 LANGUAGE sql RETURN 0; "
+        + HERE.format('SET search_path = "$user", pg_catalog, public'),
+        ("extension",),
+    ),
+    Fault(
+        "operator-shadowed-after-pgvector",
+        SHADOWS + SHADOWING + HERE.format('SET search_path = public, "$user"'),
+    ),
+    Fault("operator-shadowed-out-of-reach", "CREATE SCHEMA items_reader;" + SHADOWING),
+    Fault("operator-shadowed-for-another", "CREATE SCHEMA items_writer; " + SHADOWING.replace("_reader", "_writer")),
+    Fault(
+        "operator-of-other-types",
+        SHADOWS
+        + SHADOWING.replace(
+            "RIGHTARG = vector, FUNCTION = public.l1_distance", "RIGHTARG = float8[], FUNCTION = items_reader.far"
+        ),
+    ),
+    Fault("table-shadowed", SHADOWS + "CREATE TABLE items_reader.items (LIKE items)", ("table",)),
+    Fault("table-shadowed-by-a-view-of-it", SHADOWS + "CREATE VIEW items_reader.items AS SELECT * FROM items"),
+    Fault("table-of-the-name-in-a-schema-out-of-reach", "CREATE SCHEMA other; CREATE TABLE other.items (LIKE items)"),
     Fault("table-is-a-view", "ALTER TABLE items RENAME TO kept; CREATE VIEW items AS SELECT * FROM kept", ("table",)),
     Fault("table-is-unlogged", "ALTER TABLE items SET UNLOGGED", ("table",)),
     Fault("column-renamed", "ALTER TABLE items RENAME embedding TO vectors", ("column",)),
@@ -803,6 +839,7 @@ FIXED_BY_REMEDY = {
     "extension-elsewhere",
     "extension-in-reach-of-the-one-who-checks-only",
     "extension-out-of-reach",
+    "function-shadowed",
     "ids-not-unique",
     "index-in-another-schema",
     "index-not-on-a-cast-by-hnsw",
@@ -854,6 +891,7 @@ FIXED_BY_REMEDY = {
     "setting-of-the-database-that-the-readers-overrides",
     "statistics-stale",
     "table-is-unlogged",
+    "type-shadowed",
     "writer-cannot-delete",
     "writer-is-one-of-the-owners",
     "writer-reads-only",
