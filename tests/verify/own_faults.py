@@ -54,6 +54,8 @@ TOUCHED = """
 CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.label := 'touched'; RETURN NEW; END $$;
 CREATE TRIGGER touched BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION touch();
 """
+ROWS = "ALTER TABLE items ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON items USING ({0}); "
+NEVER = "CREATE FUNCTION never() RETURNS bool LANGUAGE sql RETURN false; "
 OF_A_DEFAULT = """
 CREATE ROLE makers; CREATE FUNCTION label() RETURNS text LANGUAGE sql RETURN 'new';
 ALTER FUNCTION label() OWNER TO makers;
@@ -798,6 +800,56 @@ OWN = [
         "ALTER TABLE items ENABLE ROW LEVEL SECURITY; "
         "CREATE POLICY tenants ON items USING (label = current_setting('app.tenant'))",
     ),
+    Fault("policy-that-is-never-true", ROWS.format("NULL"), ("roles",)),
+    Fault("policy-that-compares-constants", ROWS.format("length('a') > 1 AND NOT 2 = ANY (ARRAY[1])"), ("roles",)),
+    Fault("policy-that-is-always-true", ROWS.format("1 = 1")),
+    Fault("policies-of-which-one-is-true", ROWS.format("1 = 0") + "CREATE POLICY all_of_them ON items USING (true)"),
+    Fault(
+        "policy-of-another-role-is-true",
+        ROWS.format("1 = 0") + "CREATE POLICY writers ON items TO items_writer USING (true)",
+        ("roles",),
+    ),
+    Fault(
+        "policy-that-restricts-by-constants",
+        ROWS.format("true") + "CREATE POLICY closed ON items AS RESTRICTIVE FOR SELECT USING (1 > 2)",
+        ("roles",),
+    ),
+    Fault(
+        "policy-that-restricts-nothing",
+        ROWS.format("true") + "CREATE POLICY open ON items AS RESTRICTIVE USING (2 > 1)",
+    ),
+    Fault(
+        "policy-that-lets-nothing-in", ROWS.format("true") + "ALTER POLICY p ON items WITH CHECK (1 = 0)", ("roles",)
+    ),
+    Fault("policy-for-the-owner", ROWS.format("1 = 0") + "ALTER POLICY p ON items TO items_owner", ("roles",)),
+    Fault("policy-by-a-function", NEVER + ROWS.format("never()")),
+    Fault("policy-by-a-setting", ROWS.format("current_setting('app.reads', true) = 'on'")),
+    Fault("policy-by-a-role", ROWS.format("current_user = 'items_reader' OR current_user = 'items_writer'")),
+    Fault("policy-by-another-table", ROWS.format("EXISTS (SELECT FROM pg_class WHERE relname = 'open')")),
+    Fault("policy-that-cannot-be-computed", ROWS.format("1 / 0 = 1")),
+    Fault(
+        "row-security-switched-off-for-the-reader",
+        ROWS.format("true") + HERE_READER.format("SET row_security = off"),
+        ("roles",),
+    ),
+    Fault("row-security-switched-off-without-any", HERE_READER.format("SET row_security = off")),
+    Fault("policy-without-row-security", "CREATE POLICY p ON items USING (1 = 0)"),
+    Fault("rule-that-also-does-something", "CREATE RULE log AS ON DELETE TO items DO ALSO NOTIFY gone", ("roles",)),
+    Fault(
+        "rule-that-replaces-some-updates",
+        "CREATE RULE keep AS ON UPDATE TO items WHERE OLD.id < 10 DO INSTEAD NOTHING",
+        ("roles",),
+    ),
+    Fault(
+        "rule-that-is-disabled",
+        "CREATE RULE swallow AS ON INSERT TO items DO INSTEAD NOTHING; ALTER TABLE items DISABLE RULE swallow",
+    ),
+    Fault(
+        "rule-on-a-partition",
+        PARTITIONED + "CREATE RULE swallow AS ON INSERT TO parted_0 DO INSTEAD NOTHING",
+        table=PARTED_CONTRACT,
+    ),
+    Fault("trigger-that-touches", TOUCHED),
     Fault("setting-missing", "", ("roles",), contract=EF_100),
     Fault("setting-of-another-value", HERE_READER.format("SET hnsw.ef_search = 50"), ("roles",), contract=EF_100),
     Fault("setting-as-declared", HERE_READER.format("SET hnsw.ef_search = 100"), contract=EF_100),
@@ -881,6 +933,9 @@ FIXED_BY_REMEDY = {
     "reader-reads-everything",
     "reader-updates-a-column",
     "child-of-a-child",
+    "row-security-switched-off-for-the-reader",
+    "rule-that-also-does-something",
+    "rule-that-replaces-some-updates",
     "sequence-at-its-end",
     "sequence-is-unlogged",
     "sequence-of-another-table",

@@ -10,7 +10,9 @@ from ..context import Context
 from ..model import READER_CHECKS, Check, Fault, Outcome, failed_with, not_declared, passed, skipped
 from .abilities import READ_COMMANDS, WRITE_COMMANDS, read_faults, write_faults
 from .belongings import find_belongings
+from .policies import RowSecurity, row_security
 from .privileges import PUBLIC, role_excess
+from .rules import rule_faults, triggers
 
 _READER = {"TABLE": set(READ_COMMANDS)}
 _WRITER = {"TABLE": set(WRITE_COMMANDS), "SEQUENCE": {"SELECT", "USAGE", "UPDATE"}}
@@ -24,13 +26,19 @@ def run(context: Context) -> Outcome:
     expected = ", ".join(filter(None, _expected(context)))
     reader, writer = context.existing_role(roles.reader), context.existing_role(roles.writer)
     reading = list(read_faults(context, reader)) if reader else []
-    writing = list(write_faults(context, writer)) if writer else []
+    writing = [*write_faults(context, writer), *rule_faults(context)] if writer else []
+    notes = []
+    for role, commands, role_faults in ((reader, READ_COMMANDS, reading), (writer, WRITE_COMMANDS, writing)):
+        rows = row_security(context, role, commands) if role else RowSecurity([], [])
+        role_faults += rows.faults
+        notes += [f"for {role} undecided: the policy {name}" for name in rows.undecided]
+    notes += [f"not tried: the trigger {name}" for name in triggers(context)] if writer else []
     faults = [*_owner(context), *reading, *writing, *_excess(context, reader, writer), *_settings(context)]
     if faults:
         return failed_with(expected, faults, blocks=READER_CHECKS if reading else frozenset())
     if writer and context.fetch_value("SELECT pg_is_in_recovery()"):
         return skipped("this server is a standby: check on the primary that the writer can write", expected)
-    return passed("as declared", expected)
+    return passed("; ".join(["as declared", *notes]), expected)
 
 
 def _expected(context: Context) -> Iterator[str | None]:
