@@ -33,7 +33,7 @@ FROM pg_catalog.pg_settings WHERE name = 'search_path'
 """
 _SERVER_DEFAULT = """
 SELECT CASE WHEN source IN ('configuration file', 'command line', 'default')
-            THEN pg_catalog.concat(reset_val, unit) ELSE boot_val END
+            THEN reset_val ELSE boot_val END
 FROM pg_catalog.pg_settings WHERE name = %s
 """
 _IN_PATH = re.compile(r'"((?:[^"]|"")+)"|([^\s,"]+)')

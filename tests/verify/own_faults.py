@@ -55,6 +55,7 @@ CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.label :
 CREATE TRIGGER touched BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION touch();
 """
 ROWS = "ALTER TABLE items ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON items USING ({0}); "
+WITHOUT_INDEX = "DROP INDEX items_embedding_hnsw; "
 NEVER = "CREATE FUNCTION never() RETURNS bool LANGUAGE sql RETURN false; "
 OF_A_DEFAULT = """
 CREATE ROLE makers; CREATE FUNCTION label() RETURNS text LANGUAGE sql RETURN 'new';
@@ -833,6 +834,13 @@ OWN = [
         ("roles",),
     ),
     Fault("row-security-switched-off-without-any", HERE_READER.format("SET row_security = off")),
+    Fault(
+        "timeout-that-the-query-cannot-meet",
+        HERE_READER.format("SET statement_timeout = ''1ms''") + WITHOUT_INDEX,
+        ("roles",),
+        table={"recall": {"k": 2000, "minimum": 0.5}, "indexes": None},
+    ),
+    Fault("timeout-that-the-query-meets", HERE_READER.format("SET statement_timeout = ''10s''")),
     Fault("policy-without-row-security", "CREATE POLICY p ON items USING (1 = 0)"),
     Fault("rule-that-also-does-something", "CREATE RULE log AS ON DELETE TO items DO ALSO NOTIFY gone", ("roles",)),
     Fault(
@@ -946,6 +954,7 @@ FIXED_BY_REMEDY = {
     "setting-of-the-database-that-the-readers-overrides",
     "statistics-stale",
     "table-is-unlogged",
+    "timeout-that-the-query-cannot-meet",
     "type-shadowed",
     "writer-cannot-delete",
     "writer-is-one-of-the-owners",

@@ -39,7 +39,7 @@ def run(context: Context) -> Outcome:
     remedies = list(_make_visible(context, extension.schema, role))
     if remedies:
         return failed(expected, f"{actual}, which unqualified names of {role} do not find", "\n".join(remedies))
-    found_first = shadows(context.connection, role, context.reader.search_path(context.connection))
+    found_first = shadows(context.connection, role, context.reader_path)
     if found_first:
         actual += f", and the plain query of {role} finds first: {', '.join(found_first)}"
         return failed(expected, actual, _put_first(context, extension.schema, role), blocks=READER_CHECKS)
@@ -90,14 +90,14 @@ def _make_visible(context: Context, schema: str, role: str) -> Iterator[str]:
     """Yield the statements after which the role's unqualified names find pgvector's types and operators."""
     if not context.has_usage(role, schema):
         yield f"GRANT USAGE ON SCHEMA {context.quote(schema)} TO {context.quote(role)};"
-    path = context.reader.search_path(context.connection)
+    path = context.reader_path
     if schema not in path:
         yield _set_path(context, role, [*path, schema])
 
 
 def _put_first(context: Context, schema: str, role: str) -> str:
     """Return the statement after which the role's unqualified names find pgvector before others."""
-    path = context.reader.search_path(context.connection)
+    path = context.reader_path
     first = [name for name in path if name == "pg_catalog"] + [schema]
     return _set_path(context, role, [*first, *(name for name in path if name not in first)])
 

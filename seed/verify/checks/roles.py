@@ -9,6 +9,7 @@ from pgvector_seed.vectors.settings import alter_setting, is_same_value, setting
 from ..context import Context
 from ..model import READER_CHECKS, Check, Fault, Outcome, failed_with, not_declared, passed, skipped
 from .abilities import READ_COMMANDS, WRITE_COMMANDS, read_faults, write_faults
+from .asking import Asked, ask
 from .belongings import find_belongings
 from .policies import RowSecurity, row_security
 from .privileges import PUBLIC, role_excess
@@ -33,6 +34,9 @@ def run(context: Context) -> Outcome:
         role_faults += rows.faults
         notes += [f"for {role} undecided: the policy {name}" for name in rows.undecided]
     notes += [f"not tried: the trigger {name}" for name in triggers(context)] if writer else []
+    asked = ask(context, reader) if reader and not reading else Asked()
+    reading += [asked.fault] if asked.fault else []
+    notes += [asked.note] if asked.note else []
     faults = [*_owner(context), *reading, *writing, *_excess(context, reader, writer), *_settings(context)]
     if faults:
         return failed_with(expected, faults, blocks=READER_CHECKS if reading else frozenset())

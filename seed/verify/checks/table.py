@@ -59,7 +59,7 @@ def _other_relation(context: Context, relation: Relation) -> _Other | None:
     """Return the relation that the plain name finds before the table. A view may be one of the table: no fault."""
     connection = context.connection
     role = context.reader.name or connection.info.user
-    other = other_relation(connection, role, context.reader.search_path(connection), context.name, relation.oid)
+    other = other_relation(connection, role, context.reader_path, context.name, relation.oid)
     if other is None:
         return None
     name, kind = other
