@@ -20,7 +20,7 @@ from pgvector_seed.vectors.reader import Reader
 from pgvector_seed.vectors.tables import Leaf, large_leaves, leaves, size_in_bytes
 
 from .deadline import Deadline
-from .model import Outcome
+from .model import Outcome, Trial
 
 LOCK_SECONDS = 2  # the lock_timeout of a check
 
@@ -72,7 +72,8 @@ class Context:
 
     ``table_name`` and ``declared_table`` are None for a check of the whole database; all properties but ``extension``,
     ``reader`` and ``reader_path`` are for checks of a table. ``lock_seconds`` is the lock_timeout. ``damage`` has the
-    failures of other checks that a check has met, by their names.
+    failures of other checks that a check has met, by their names. With ``try_writes`` the writer's write is tried,
+    and ``trial`` is its result.
     """
 
     connection: Connection
@@ -82,6 +83,8 @@ class Context:
     declared_table: DeclaredTable | None = None
     lock_seconds: float = LOCK_SECONDS
     damage: dict[str, Outcome] = field(default_factory=dict)
+    try_writes: bool = False
+    trial: Trial | None = None
 
     @property
     def declared(self) -> DeclaredTable:

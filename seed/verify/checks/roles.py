@@ -14,6 +14,7 @@ from .belongings import find_belongings
 from .policies import RowSecurity, row_security
 from .privileges import PUBLIC, role_excess
 from .rules import rule_faults, triggers
+from .trial import try_writes
 
 _READER = {"TABLE": set(READ_COMMANDS)}
 _WRITER = {"TABLE": set(WRITE_COMMANDS), "SEQUENCE": {"SELECT", "USAGE", "UPDATE"}}
@@ -33,7 +34,11 @@ def run(context: Context) -> Outcome:
         rows = row_security(context, role, commands) if role else RowSecurity([], [])
         role_faults += rows.faults
         notes += [f"for {role} undecided: the policy {name}" for name in rows.undecided]
-    notes += [f"not tried: the trigger {name}" for name in triggers(context)] if writer else []
+    trial = context.trial
+    writing += trial.faults if trial else []
+    notes += [f"the write of {writer} was not tried: {trial.reason}"] if trial and trial.reason else []
+    if writer and (trial is None or trial.reason):
+        notes += [f"not tried: the trigger {name}" for name in triggers(context)]
     asked = ask(context, reader) if reader and not reading else Asked()
     reading += [asked.fault] if asked.fault else []
     notes += [asked.note] if asked.note else []
@@ -43,6 +48,12 @@ def run(context: Context) -> Outcome:
     if writer and context.fetch_value("SELECT pg_is_in_recovery()"):
         return skipped("this server is a standby: check on the primary that the writer can write", expected)
     return passed("; ".join(["as declared", *notes]), expected)
+
+
+def prepare(context: Context) -> None:
+    """Try the writer's write, if that was asked for."""
+    if context.try_writes and context.contract.roles.writer is not None:
+        context.trial = try_writes(context, context.contract.roles.writer)
 
 
 def _expected(context: Context) -> Iterator[str | None]:
@@ -90,4 +101,5 @@ CHECK = Check(
     "declared setting of the reader is missing or has another value",
     run,
     after=("table",),
+    prepare=prepare,
 )
