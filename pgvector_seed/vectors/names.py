@@ -31,7 +31,8 @@ operators AS (SELECT o.* FROM pg_operator o JOIN members m ON m.objid = o.oid AN
               WHERE o.oprname = ANY (%(operators)s)),
 functions AS (SELECT p.* FROM pg_proc p JOIN members m ON m.objid = p.oid AND m.classid = 'pg_proc'::regclass
               WHERE p.oid IN (SELECT oprcode FROM operators) OR p.proname = 'binary_quantize'),
-types AS (SELECT t.* FROM pg_type t JOIN members m ON m.objid = t.oid AND m.classid = 'pg_type'::regclass),
+types AS (SELECT t.* FROM pg_type t JOIN members m ON m.objid = t.oid AND m.classid = 'pg_type'::regclass
+          WHERE t.typcategory <> 'A'),
 others (classid, oid, schema) AS (
   SELECT 'pg_operator'::regclass, o.oid, o.oprnamespace FROM pg_operator o
   JOIN operators USING (oprname, oprleft, oprright)

@@ -82,7 +82,7 @@ def ask(context: Context, reader: str) -> Asked:
         return Asked()
     is_reader, may_become = connection.execute(_IS_READER, {"role": reader}).fetchone() or (False, False)
     reason = None if is_reader else _reason_not_to_become(context, reader, may_become=may_become)
-    reason = reason or (is_reader and _reason_not_to_name(context, reader)) or None
+    reason = reason or _reason_not_to_name(context, reader, column.extension)
     if reason:
         return Asked(note=f"the reader's query was not asked: {reason}")
     try:
@@ -108,7 +108,10 @@ def _reason_not_to_become(context: Context, reader: str, *, may_become: bool) ->
     return f"it could run the {row[0]} with this login's rights: {connect}" if row else None
 
 
-def _reason_not_to_name(context: Context, reader: str) -> str | None:
+def _reason_not_to_name(context: Context, reader: str, extension: str) -> str | None:
+    """Return the fault of the names in the query, which the check extension reports, or None."""
+    if not context.has_usage(reader, extension):
+        return f"it may not use the schema {extension} of pgvector"
     others = shadows(context.connection, reader, context.reader_path)
     return f"it finds the {others[0]} first" if others else None
 
@@ -166,13 +169,14 @@ class _Question:
         return Asked(note=f"row security shows {self.reader} no row without a setting of the application")
 
     def _statement(self) -> sql.Composed:
-        """Return the query. Plain names are used only if the login is the reader: others could be created meanwhile."""
-        if not self.is_reader or self.column.cast or self.column.bits:
+        """Return the query, in plain names only if the reader is logged in: look-alikes could be created meanwhile."""
+        path = self.context.reader_path
+        if not self.is_reader or self.column.cast or self.column.bits or self.column.extension not in path:
             return self.column.nearest(sql.SQL("$1"), sql.SQL("$2"))
         assert self.column.metric is not None
         self.connection.execute("SET LOCAL search_path TO DEFAULT")
         name = self.context.name
-        is_on_path = name.schema in self.context.reader_path
+        is_on_path = name.schema in path
         return sql.SQL(_PLAIN).format(
             id=sql.Identifier(self.context.declared.id or self.column.name),
             table=sql.Identifier(name.table) if is_on_path else self.column.relation,
