@@ -23,7 +23,7 @@ deploy() {
   fill
   PGOPTIONS="${PGOPTIONS:-} $(as_owner)" verify junit
   verify_as reader
-  verify_as writer
+  verify_as writer --try-writes
 }
 
 # Connects before anything is changed: a wrong password is one line here, but many lines from Pulumi.
@@ -88,11 +88,12 @@ fill() {
   if [[ -n $(output writerPassword) ]]; then as writer python -m seed sample; else python -m seed sample; fi
 }
 
+# With the options after the role.
 verify_as() {
   local role
   role=$(output contract roles "$1")
   if [[ -n $(output "$1Password") ]]; then
-    as "$1" verify "junit-$1"
+    as "$1" verify "junit-$1" "${@:2}"
   elif [[ -n $role ]]; then
     echo "Not verified as $role: the stack has no password of a role that it did not create."
   fi

@@ -31,6 +31,11 @@ _DEFAULT_PATH = """
 SELECT CASE WHEN source IN ('user', 'database user', 'client') THEN boot_val ELSE setting END
 FROM pg_catalog.pg_settings WHERE name = 'search_path'
 """
+_SERVER_DEFAULT = """
+SELECT CASE WHEN source IN ('configuration file', 'command line', 'default')
+            THEN reset_val ELSE boot_val END
+FROM pg_catalog.pg_settings WHERE name = %s
+"""
 _IN_PATH = re.compile(r'"((?:[^"]|"")+)"|([^\s,"]+)')
 # The settings of this session from its own role, its client or, behind a pooler, an earlier client.
 _OWN = """
@@ -66,6 +71,15 @@ class Reader:
     def settings(self, connection: Connection) -> dict[str, str]:
         """Return the settings of ALTER ROLE and ALTER DATABASE for this role's sessions in this database."""
         return dict(connection.execute(_SETTINGS, (self.name,)).fetchall())
+
+    def setting(self, connection: Connection, name: str) -> str:
+        """Return the value that a setting has in this role's new sessions, as it was written. ``name`` is not None."""
+        value = self.settings(connection).get(name)
+        if value is None:
+            row = connection.execute(_SERVER_DEFAULT, (name,)).fetchone()
+            assert row is not None
+            value = row[0]
+        return str(value)
 
     def search_path(self, connection: Connection) -> list[str]:
         """Return the schemas of this role's default search_path, including missing ones."""

@@ -20,6 +20,7 @@ TIME_LIMIT_SECONDS = 60.0
 @click.option("--list", "list_", is_flag=True, help="List the checks.")
 @click.option("--strict", is_flag=True, help="Fail if a check is skipped.")
 @click.option("--known", metavar="FILE", help="Do not fail by what failed in this report of --format json.")
+@click.option("--try-writes", is_flag=True, help="As the writer: insert, change and delete a row, and roll back.")
 @click.option(
     "--time-limit",
     type=click.FloatRange(min=0, min_open=True, max=86400),
@@ -35,7 +36,7 @@ def verify() -> None:
     """Check that the database is as its contract declares, and that its readers get correct answers.
 
     The contract is the one that the deployment recorded in the database, unless an option names another.
-    Every check is a read-only transaction. `--only` and `--skip` can be repeated.
+    Every check is a read-only transaction, but for `--try-writes`. `--only` and `--skip` can be repeated.
 
     Exit codes: 0 success; 1 a check failed; 2 bad usage or a bad contract; 3 the database cannot be reached,
     refuses the login, or stops answering; 130 interrupted.

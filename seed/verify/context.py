@@ -20,7 +20,7 @@ from pgvector_seed.vectors.reader import Reader
 from pgvector_seed.vectors.tables import Leaf, large_leaves, leaves, size_in_bytes
 
 from .deadline import Deadline
-from .model import Outcome
+from .model import Outcome, Trial
 
 LOCK_SECONDS = 2  # the lock_timeout of a check
 
@@ -32,6 +32,7 @@ SELECT pg_catalog.has_any_column_privilege(%(table)s::pg_catalog.oid, 'SELECT')
 FROM pg_catalog.pg_attribute WHERE attrelid = %(table)s AND attname = ANY (%(columns)s) AND NOT attisdropped
 """
 # The planner itself runs the immutable functions in indexes, constraints and statistics, with the rights of this login.
+# A role that was given a function of pgvector can replace it.
 _UNTRUSTED_FUNCTION = """
 SELECT p.oid::pg_catalog.regprocedure::text
 FROM pg_catalog.pg_depend d
@@ -48,6 +49,14 @@ WHERE (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user)
               WHERE conrelid = ANY (%(tables)s)
     UNION ALL SELECT 'pg_catalog.pg_statistic_ext'::regclass, oid FROM pg_catalog.pg_statistic_ext
               WHERE stxrelid = ANY (%(tables)s))
+UNION ALL
+SELECT p.oid::pg_catalog.regprocedure::text
+FROM pg_catalog.pg_depend d
+JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'vector'
+JOIN pg_catalog.pg_proc p ON p.oid = d.objid AND d.classid = 'pg_catalog.pg_proc'::regclass
+JOIN pg_catalog.pg_roles r ON r.oid = p.proowner AND NOT r.rolsuper
+WHERE d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e'
+  AND (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user)
 LIMIT 1
 """
 _HIDES_ROWS = "SELECT pg_catalog.row_security_active(%s::pg_catalog.oid)"
@@ -61,9 +70,10 @@ class NotAllowedError(Exception):
 class Context:
     """The argument of a check. The catalog is read when a property is first used.
 
-    ``table_name`` and ``declared_table`` are None for a check of the whole database; all properties but ``extension``
-    and ``reader`` are for checks of a table. ``lock_seconds`` is the lock_timeout. ``damage`` has the failures of other
-    checks that a check has met, by their names.
+    ``table_name`` and ``declared_table`` are None for a check of the whole database; all properties but ``extension``,
+    ``reader`` and ``reader_path`` are for checks of a table. ``lock_seconds`` is the lock_timeout. ``damage`` has the
+    failures of other checks that a check has met, by their names. With ``try_writes`` the writer's write is tried,
+    and ``trial`` is its result.
     """
 
     connection: Connection
@@ -73,6 +83,8 @@ class Context:
     declared_table: DeclaredTable | None = None
     lock_seconds: float = LOCK_SECONDS
     damage: dict[str, Outcome] = field(default_factory=dict)
+    try_writes: bool = False
+    trial: Trial | None = None
 
     @property
     def declared(self) -> DeclaredTable:
@@ -152,6 +164,11 @@ class Context:
     def reader(self) -> Reader:
         """The declared reader; this login if no reader is declared or the role does not exist."""
         return Reader(self.existing_role(self.contract.roles.reader))
+
+    @cached_property
+    def reader_path(self) -> list[str]:
+        """The schemas of the reader's search_path, including missing ones."""
+        return self.reader.search_path(self.connection)
 
     @cached_property
     def size_in_bytes(self) -> int:

@@ -37,6 +37,8 @@ def execute(check: Check, context: Context, names: Collection[str]) -> Outcome:
     ``context.damage`` has the failure of that check.
     """
     try:
+        if check.prepare is not None:
+            check.prepare(context)
         with check_transaction(context.connection, context.deadline, context.lock_seconds):
             return check.run(context)
     except (NotAllowedError, OutOfTimeError, CannotImpersonateError) as error:

@@ -50,6 +50,13 @@ class Fault(NamedTuple):
     remedy: str
 
 
+class Trial(NamedTuple):
+    """The faults of the writer's write, and the reason why it was not tried to the end."""
+
+    faults: Sequence[Fault] = ()
+    reason: str | None = None
+
+
 @dataclass(frozen=True)
 class Result:
     """An outcome in the report, with the seconds that the check took. ``table`` is None for the whole database.
@@ -163,6 +170,7 @@ class Check:
 
     ``fails_when`` completes "fails when ..." in the list of checks. ``run`` is called in a read-only transaction that
     is rolled back. ``after`` names the checks that must not have failed before; ``connect`` is always one of them.
+    ``prepare`` is called before that transaction.
     """
 
     name: str
@@ -170,3 +178,4 @@ class Check:
     run: Callable[[Context], Outcome]
     after: tuple[str, ...] = ()
     per_table: bool = True
+    prepare: Callable[[Context], None] | None = None

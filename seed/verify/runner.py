@@ -23,9 +23,11 @@ _Place = tuple[Check, int, Context]  # with the number of the table
 
 
 def run_checks(
-    connection: Connection, contract: Contract, names: Collection[str], deadline: Deadline
+    connection: Connection, contract: Contract, names: Collection[str], deadline: Deadline, *, try_writes: bool = False
 ) -> tuple[list[Result], UnreachableError | None]:
     """Return the results of the named checks, and the error that ended the run early, or None.
+
+    With ``try_writes``, the login must be the writer (``require_writer``).
 
     Raises InputError if the contract has a table's name that is not valid in SQL.
     """
@@ -33,7 +35,7 @@ def run_checks(
     with translated("looking for the tables"):
         table_names = parse_names(connection, [table.name for table in declared])
     pairs = zip(table_names, declared, strict=True)
-    tables = [Context(connection, contract, deadline, name, table) for name, table in pairs]
+    tables = [Context(connection, contract, deadline, name, table, try_writes=try_writes) for name, table in pairs]
     database = Context(connection, contract, deadline)
     places = [
         (check, number, context)

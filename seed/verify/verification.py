@@ -19,6 +19,7 @@ from pgvector_seed.postgres.conninfo import ASKING_FOR_TLS, connect_timeout, con
 from pgvector_seed.postgres.errors import one_line, translated
 
 from .checks import CHECKS
+from .checks.trial import require_writer
 from .context import LOCK_SECONDS
 from .deadline import RAISE_LIMIT, Deadline, OutOfTimeError, cut_at_deadline, no_answer_error
 from .execute import check_transaction
@@ -34,6 +35,7 @@ class VerifyOptions:
 
     At most one of ``contract`` (a file), ``stack`` and ``table`` is set; without them, the database has the contract.
     ``recall`` is the declared recall of ``table``. ``known`` is an earlier report, whose failures are known.
+    With ``try_writes`` the writer's write is tried.
     """
 
     contract: str | None
@@ -44,6 +46,7 @@ class VerifyOptions:
     strict: bool = False
     recall: DeclaredRecall | None = None
     known: str | None = None
+    try_writes: bool = False
 
 
 def make_report(options: VerifyOptions) -> Report:
@@ -62,7 +65,9 @@ def make_report(options: VerifyOptions) -> Report:
             subject = f"{info.dbname} on {info.host}:{info.port} as {info.user}"
             with translated("reading the contract"):
                 contract = contract or _read_contract(connection, options, deadline)
-            results, failure = run_checks(connection, contract, options.names, deadline)
+            if options.try_writes:
+                require_writer(connection, contract)
+            results, failure = run_checks(connection, contract, options.names, deadline, try_writes=options.try_writes)
     except OutOfTimeError as error:
         failure = UnreachableError(str(error), RAISE_LIMIT)
     except Error as error:

@@ -47,11 +47,12 @@ def results(
     *names: str,
     seconds: float = 60,
     queries: int = FEW_QUERIES,
+    try_writes: bool = False,
 ) -> list[Result]:
     """Return the results of the checks; recall is measured with ``queries`` queries."""
     with connect(conninfo) as connection, mock.patch.object(recall, "QUERIES", queries):
         check_results, error = run_checks(
-            connection, convert(contract, "of the test"), names or CHECKS, Deadline(seconds)
+            connection, convert(contract, "of the test"), names or CHECKS, Deadline(seconds), try_writes=try_writes
         )
     assert error is None, error
     return check_results

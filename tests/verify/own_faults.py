@@ -54,6 +54,9 @@ TOUCHED = """
 CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.label := 'touched'; RETURN NEW; END $$;
 CREATE TRIGGER touched BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION touch();
 """
+ROWS = "ALTER TABLE items ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON items USING ({0}); "
+WITHOUT_INDEX = "DROP INDEX items_embedding_hnsw; "
+NEVER = "CREATE FUNCTION never() RETURNS bool LANGUAGE sql RETURN false; "
 OF_A_DEFAULT = """
 CREATE ROLE makers; CREATE FUNCTION label() RETURNS text LANGUAGE sql RETURN 'new';
 ALTER FUNCTION label() OWNER TO makers;
@@ -78,6 +81,11 @@ RARE = (
     "UPDATE items SET label = CASE WHEN id / 50 % 100 = 0 THEN 'it''s rare' ELSE 'common' END" + REWRITTEN + "; "
 ) + HERE.format("SET enable_seqscan = off")
 BY_LABELS = {"recall": {"k": 10, "minimum": 0.9, "filter": "label"}}
+SHADOWS = "CREATE SCHEMA items_reader; GRANT USAGE ON SCHEMA items_reader TO items_reader; "
+SHADOWING = """
+CREATE FUNCTION items_reader.far(vector, float8[]) RETURNS float8 LANGUAGE sql RETURN 0;
+CREATE OPERATOR items_reader.<=> (LEFTARG = vector, RIGHTARG = vector, FUNCTION = public.l1_distance);
+"""
 # Keys of an index other than the column, and what the contract has for them.
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "a-cast": ("CAST(embedding AS halfvec(32)) halfvec_cosine_ops", {"as": "halfvec"}),
@@ -144,6 +152,37 @@ OWN = [
         + HERE.format("SET search_path = public, ext"),
         contract={"extension": {"schema": "ext", "minimum": "0.8.4"}},
     ),
+    Fault("type-shadowed", SHADOWS + "CREATE DOMAIN items_reader.vector AS text", ("extension",)),
+    Fault("type-shadowed-by-a-table", SHADOWS + "CREATE TABLE items_reader.vector (id int)", ("extension",)),
+    Fault(
+        "function-shadowed",
+        SHADOWS + "CREATE FUNCTION items_reader.cosine_distance(vector, vector, int DEFAULT 0) RETURNS float8 "
+        "LANGUAGE sql RETURN 0",
+        ("extension",),
+    ),
+    Fault(
+        "function-shadowed-before-the-catalog",
+        SHADOWS
+        + "CREATE FUNCTION items_reader.cosine_distance(vector, vector) RETURNS float8 LANGUAGE sql RETURN 0; "
+        + HERE.format('SET search_path = "$user", pg_catalog, public'),
+        ("extension",),
+    ),
+    Fault(
+        "operator-shadowed-after-pgvector",
+        SHADOWS + SHADOWING + HERE.format('SET search_path = public, "$user"'),
+    ),
+    Fault("operator-shadowed-out-of-reach", "CREATE SCHEMA items_reader;" + SHADOWING),
+    Fault("operator-shadowed-for-another", "CREATE SCHEMA items_writer; " + SHADOWING.replace("_reader", "_writer")),
+    Fault(
+        "operator-of-other-types",
+        SHADOWS
+        + SHADOWING.replace(
+            "RIGHTARG = vector, FUNCTION = public.l1_distance", "RIGHTARG = float8[], FUNCTION = items_reader.far"
+        ),
+    ),
+    Fault("table-shadowed", SHADOWS + "CREATE TABLE items_reader.items (LIKE items)", ("table",)),
+    Fault("table-shadowed-by-a-view-of-it", SHADOWS + "CREATE VIEW items_reader.items AS SELECT * FROM items"),
+    Fault("table-of-the-name-in-a-schema-out-of-reach", "CREATE SCHEMA other; CREATE TABLE other.items (LIKE items)"),
     Fault("table-is-a-view", "ALTER TABLE items RENAME TO kept; CREATE VIEW items AS SELECT * FROM kept", ("table",)),
     Fault("table-is-unlogged", "ALTER TABLE items SET UNLOGGED", ("table",)),
     Fault("column-renamed", "ALTER TABLE items RENAME embedding TO vectors", ("column",)),
@@ -781,6 +820,63 @@ OWN = [
         "ALTER TABLE items ENABLE ROW LEVEL SECURITY; "
         "CREATE POLICY tenants ON items USING (label = current_setting('app.tenant'))",
     ),
+    Fault("policy-that-is-never-true", ROWS.format("NULL"), ("roles",)),
+    Fault("policy-that-compares-constants", ROWS.format("length('a') > 1 AND NOT 2 = ANY (ARRAY[1])"), ("roles",)),
+    Fault("policy-that-is-always-true", ROWS.format("1 = 1")),
+    Fault("policies-of-which-one-is-true", ROWS.format("1 = 0") + "CREATE POLICY all_of_them ON items USING (true)"),
+    Fault(
+        "policy-of-another-role-is-true",
+        ROWS.format("1 = 0") + "CREATE POLICY writers ON items TO items_writer USING (true)",
+        ("roles",),
+    ),
+    Fault(
+        "policy-that-restricts-by-constants",
+        ROWS.format("true") + "CREATE POLICY closed ON items AS RESTRICTIVE FOR SELECT USING (1 > 2)",
+        ("roles",),
+    ),
+    Fault(
+        "policy-that-restricts-nothing",
+        ROWS.format("true") + "CREATE POLICY open ON items AS RESTRICTIVE USING (2 > 1)",
+    ),
+    Fault(
+        "policy-that-lets-nothing-in", ROWS.format("true") + "ALTER POLICY p ON items WITH CHECK (1 = 0)", ("roles",)
+    ),
+    Fault("policy-for-the-owner", ROWS.format("1 = 0") + "ALTER POLICY p ON items TO items_owner", ("roles",)),
+    Fault("policy-by-a-function", NEVER + ROWS.format("never()")),
+    Fault("policy-by-a-setting", ROWS.format("current_setting('app.reads', true) = 'on'")),
+    Fault("policy-by-a-role", ROWS.format("current_user = 'items_reader' OR current_user = 'items_writer'")),
+    Fault("policy-by-another-table", ROWS.format("EXISTS (SELECT FROM pg_class WHERE relname = 'open')")),
+    Fault("policy-that-cannot-be-computed", ROWS.format("1 / 0 = 1")),
+    Fault(
+        "row-security-switched-off-for-the-reader",
+        ROWS.format("true") + HERE_READER.format("SET row_security = off"),
+        ("roles",),
+    ),
+    Fault("row-security-switched-off-without-any", HERE_READER.format("SET row_security = off")),
+    Fault(
+        "timeout-that-the-query-cannot-meet",
+        HERE_READER.format("SET statement_timeout = ''1ms''") + WITHOUT_INDEX,
+        ("roles",),
+        table={"recall": {"k": 2000, "minimum": 0.5}, "indexes": None},
+    ),
+    Fault("timeout-that-the-query-meets", HERE_READER.format("SET statement_timeout = ''10s''")),
+    Fault("policy-without-row-security", "CREATE POLICY p ON items USING (1 = 0)"),
+    Fault("rule-that-also-does-something", "CREATE RULE log AS ON DELETE TO items DO ALSO NOTIFY gone", ("roles",)),
+    Fault(
+        "rule-that-replaces-some-updates",
+        "CREATE RULE keep AS ON UPDATE TO items WHERE OLD.id < 10 DO INSTEAD NOTHING",
+        ("roles",),
+    ),
+    Fault(
+        "rule-that-is-disabled",
+        "CREATE RULE swallow AS ON INSERT TO items DO INSTEAD NOTHING; ALTER TABLE items DISABLE RULE swallow",
+    ),
+    Fault(
+        "rule-on-a-partition",
+        PARTITIONED + "CREATE RULE swallow AS ON INSERT TO parted_0 DO INSTEAD NOTHING",
+        table=PARTED_CONTRACT,
+    ),
+    Fault("trigger-that-touches", TOUCHED),
     Fault("setting-missing", "", ("roles",), contract=EF_100),
     Fault("setting-of-another-value", HERE_READER.format("SET hnsw.ef_search = 50"), ("roles",), contract=EF_100),
     Fault("setting-as-declared", HERE_READER.format("SET hnsw.ef_search = 100"), contract=EF_100),
@@ -822,6 +918,7 @@ FIXED_BY_REMEDY = {
     "extension-elsewhere",
     "extension-in-reach-of-the-one-who-checks-only",
     "extension-out-of-reach",
+    "function-shadowed",
     "ids-not-unique",
     "index-in-another-schema",
     "index-not-on-a-cast-by-hnsw",
@@ -863,6 +960,9 @@ FIXED_BY_REMEDY = {
     "reader-reads-everything",
     "reader-updates-a-column",
     "child-of-a-child",
+    "row-security-switched-off-for-the-reader",
+    "rule-that-also-does-something",
+    "rule-that-replaces-some-updates",
     "sequence-at-its-end",
     "sequence-is-unlogged",
     "sequence-of-another-table",
@@ -873,6 +973,8 @@ FIXED_BY_REMEDY = {
     "setting-of-the-database-that-the-readers-overrides",
     "statistics-stale",
     "table-is-unlogged",
+    "timeout-that-the-query-cannot-meet",
+    "type-shadowed",
     "writer-cannot-delete",
     "writer-is-one-of-the-owners",
     "writer-reads-only",

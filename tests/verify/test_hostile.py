@@ -17,6 +17,7 @@ from tests.migrate.helpers import run as apply
 from tests.migrate.helpers import write
 from tests.thief import thief
 from tests.verify.helpers import declared, results, run_sql, with_status
+from tests.verify.own_faults import ROWS
 from tests.verify.test_command import FILE, run
 
 # Reports that it ran, and the session's role: it resets any role that was set.
@@ -85,6 +86,29 @@ def test_code_of_the_tables_owner_is_not_run_as_a_superuser(base: str, fence: st
     skipped = with_status(outcomes, Status.SKIP)
     assert {"plan", "recall"} <= skipped.keys()
     assert "connect as" in skipped["recall"]
+
+
+IMMUTABLE = "CREATE FUNCTION never() RETURNS bool IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN trap(); END $$;"
+FUNCTIONS = {
+    "their own": IMMUTABLE + ROWS.format("never()"),
+    "their own operator": "CREATE FUNCTION no(int, int) RETURNS bool IMMUTABLE LANGUAGE plpgsql AS $$ "
+    "BEGIN RETURN trap(); END $$; CREATE OPERATOR <<>> (LEFTARG = int, RIGHTARG = int, FUNCTION = no);"
+    + ROWS.format("1 <<>> 0"),
+    "volatile": ROWS.format("pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())"),
+    "of a query": ROWS.format("(SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid()))"),
+    "of their own constant": "CREATE DOMAIN odd AS int CHECK (trap()); " + ROWS.format("NULL::odd IS NOT NULL"),
+}
+
+
+@pytest.mark.newest
+@pytest.mark.parametrize("policy", FUNCTIONS.values(), ids=FUNCTIONS)
+def test_a_policy_is_judged_without_running_it(base: str, policy: str) -> None:
+    """A policy that is no constant runs nothing with the rights of the login, and is told as undecided."""
+    planted(base, policy)
+    outcomes = results(base)
+    assert with_status(outcomes, Status.FAIL) == {}
+    assert "caught" not in str(outcomes)
+    assert "undecided: the policy p" in with_status(outcomes, Status.PASS)["roles"]
 
 
 def test_a_type_that_is_only_named_like_a_number(base: str) -> None:

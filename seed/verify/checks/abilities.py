@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 
 from pgvector_seed.vectors.metrics import OPERATORS
 from pgvector_seed.vectors.reader import Reader
@@ -14,7 +14,6 @@ from ..model import Fault
 READ_COMMANDS = {"SELECT": "r"}
 WRITE_COMMANDS = {"SELECT": "r", "INSERT": "a", "UPDATE": "w", "DELETE": "d"}
 
-# Row security hides all rows from a role if no permissive policy applies to it, or if a restrictive one is "false".
 # Some commands need no right on the table, but one on each named column or, for a write, on the first.
 _ABILITIES = """
 SELECT command.privilege,
@@ -24,19 +23,8 @@ SELECT command.privilege,
               (SELECT bool_and(has_column_privilege(r.oid, c.oid, needed, command.privilege))
                FROM unnest(CASE command.privilege WHEN 'SELECT' THEN %(columns)s::text[]
                                                   ELSE (%(columns)s::text[])[1:1] END) AS needed), false)
-            ELSE false END,
-       c.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
-   AND (c.relforcerowsecurity OR NOT pg_has_role(r.oid, c.relowner, 'USAGE'))
-   AND (SELECT coalesce(bool_and(shut) FILTER (WHERE permissive), true)
-            OR coalesce(bool_or(shut) FILTER (WHERE NOT permissive), false)
-        FROM (SELECT p.polpermissive AS permissive,
-                     ('false' IN (pg_get_expr(p.polqual, c.oid),
-                                  pg_get_expr(p.polwithcheck, c.oid))) IS TRUE AS shut
-              FROM pg_policy p CROSS JOIN unnest(p.polroles) AS target
-              WHERE p.polrelid = c.oid AND p.polcmd IN ('*', command.letter)
-                AND (target = 0 OR pg_has_role(r.oid, target, 'USAGE'))) AS policies)
-FROM pg_class c, pg_roles r,
-     unnest(%(privileges)s::text[], %(letters)s::"char"[]) WITH ORDINALITY AS command (privilege, letter, place)
+            ELSE false END
+FROM pg_class c, pg_roles r, unnest(%(privileges)s::text[]) WITH ORDINALITY AS command (privilege, place)
 WHERE c.oid = %(table)s AND r.rolname = %(role)s
 ORDER BY command.place
 """
@@ -61,16 +49,12 @@ WHERE a.adrelid = %s
         WHEN 'S' THEN NOT has_sequence_privilege(%s::name, s.oid, 'USAGE, UPDATE')
       END
 """
-_SERVER_DEFAULT = """
-SELECT reset_val FROM pg_settings
-WHERE name = 'default_transaction_read_only' AND source IN ('configuration file', 'command line', 'default')
-"""
 _IS_TRUE = "SELECT bool(%s::text)"
 
 
 def read_faults(context: Context, reader: str) -> Iterator[Fault]:
     """Yield a fault for each reason why the reader's query would be refused, or return no row."""
-    yield from _missing(context, reader, READ_COMMANDS)
+    yield from _missing(context, reader, list(READ_COMMANDS))
     column = context.vector_column
     if column is not None and column.metric is not None:
         for metric, type_ in column.distances:
@@ -82,31 +66,26 @@ def read_faults(context: Context, reader: str) -> Iterator[Fault]:
 
 def write_faults(context: Context, writer: str) -> Iterator[Fault]:
     """Yield a fault for each reason why the writer's statements would be refused, or affect no row."""
-    yield from _missing(context, writer, WRITE_COMMANDS)
+    yield from _missing(context, writer, list(WRITE_COMMANDS))
     role, database = context.quote(writer), context.quote(context.connection.info.dbname)
     for (name,) in context.connection.execute(_REVOKED_SEQUENCES, (context.table.oid, writer)):
         yield Fault(f"{writer} lacks USAGE on the sequence {name}", f"GRANT USAGE ON SEQUENCE {name} TO {role};")
-    settings = Reader(writer).settings(context.connection)
-    read_only = settings.get("default_transaction_read_only") or context.fetch_value(_SERVER_DEFAULT)
-    if context.fetch_value(_IS_TRUE, read_only or "off"):
+    if context.fetch_value(_IS_TRUE, Reader(writer).setting(context.connection, "default_transaction_read_only")):
         reset = f"ALTER ROLE {role} IN DATABASE {database} SET default_transaction_read_only = off;"
         yield Fault(f"default_transaction_read_only is on for {writer}", reset)
 
 
-def _missing(context: Context, role: str, privileges: Mapping[str, str]) -> Iterator[Fault]:
+def _missing(context: Context, role: str, privileges: Sequence[str]) -> Iterator[Fault]:
     table, schema, grantee = context.sql_name.as_string(), context.quote(context.name.schema), context.quote(role)
     values = {
         "role": role,
         "table": context.table.oid,
         "columns": [name for name in (context.declared.vector, context.declared.id) if name],
-        "privileges": list(privileges),
-        "letters": list(privileges.values()),
+        "privileges": privileges,
     }
     rows = context.connection.execute(_ABILITIES, values).fetchall()
-    if not all(has_usage for _, has_usage, _, _ in rows):
+    if not all(has_usage for _, has_usage, _ in rows):
         yield Fault(f"{role} lacks USAGE on the schema {schema}", f"GRANT USAGE ON SCHEMA {schema} TO {grantee};")
-    for privilege, _, has_privilege, sees_no_row in rows:
+    for privilege, _, has_privilege in rows:
         if not has_privilege:
             yield Fault(f"{role} lacks {privilege} on the table", f"GRANT {privilege} ON {table} TO {grantee};")
-        if sees_no_row:
-            yield Fault(f"row security lets {role} {privilege} no row", f"To see the policies, in psql: \\d {table}")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from psycopg import sql
 
 from pgvector_seed.vectors.extension import EXTENSION, available_version, is_older
+from pgvector_seed.vectors.names import shadows
 from pgvector_seed.vectors.reader import load_library
 
 from ..context import Context
-from ..model import Check, Outcome, failed, not_declared, passed
+from ..model import READER_CHECKS, Check, Outcome, failed, not_declared, passed
 
 # PostgreSQL 18 shows the version of the library that this session has loaded.
 _LOADED = "SELECT version FROM pg_get_loaded_modules() WHERE module_name = %s"
@@ -38,6 +39,10 @@ def run(context: Context) -> Outcome:
     remedies = list(_make_visible(context, extension.schema, role))
     if remedies:
         return failed(expected, f"{actual}, which unqualified names of {role} do not find", "\n".join(remedies))
+    found_first = shadows(context.connection, role, context.reader_path)
+    if found_first:
+        actual += f", and the plain query of {role} finds first: {', '.join(found_first)}"
+        return failed(expected, actual, _put_first(context, extension.schema, role), blocks=READER_CHECKS)
     loaded = _loaded_version(context, extension.schema)
     if loaded and declared.minimum and is_older(loaded, declared.minimum):
         return failed(expected, f"{actual}, and the loaded library is {loaded}", _install(context, declared.minimum))
@@ -83,20 +88,30 @@ def _loaded_version(context: Context, schema: str) -> str | None:
 
 def _make_visible(context: Context, schema: str, role: str) -> Iterator[str]:
     """Yield the statements after which the role's unqualified names find pgvector's types and operators."""
-    quoted_role = context.quote(role)
     if not context.has_usage(role, schema):
-        yield f"GRANT USAGE ON SCHEMA {context.quote(schema)} TO {quoted_role};"
-    path = context.reader.search_path(context.connection)
+        yield f"GRANT USAGE ON SCHEMA {context.quote(schema)} TO {context.quote(role)};"
+    path = context.reader_path
     if schema not in path:
-        schemas = ", ".join('"$user"' if name == role else context.quote(name) for name in [*path, schema])
-        database = context.quote(context.connection.info.dbname)
-        yield f"ALTER ROLE {quoted_role} IN DATABASE {database} SET search_path = {schemas};"
+        yield _set_path(context, role, [*path, schema])
+
+
+def _put_first(context: Context, schema: str, role: str) -> str:
+    """Return the statement after which the role's unqualified names find pgvector before others."""
+    path = context.reader_path
+    first = [name for name in path if name == "pg_catalog"] + [schema]
+    return _set_path(context, role, [*first, *(name for name in path if name not in first)])
+
+
+def _set_path(context: Context, role: str, path: Sequence[str]) -> str:
+    schemas = ", ".join('"$user"' if name == role else context.quote(name) for name in path)
+    database = context.quote(context.connection.info.dbname)
+    return f"ALTER ROLE {context.quote(role)} IN DATABASE {database} SET search_path = {schemas};"
 
 
 CHECK = Check(
     "extension",
     "pgvector is missing, older than declared (from PostgreSQL 18 on, also the loaded library), in another "
-    "schema, or not found by unqualified names",
+    "schema, not found by unqualified names, or others are found first",
     run,
     per_table=False,
 )

@@ -10,7 +10,6 @@ from pgvector_seed.vectors.scan_settings import INSTEAD_OF_BITS, ITERATIVE_SCANS
 
 from ..context import Context
 
-
 _OTHER_METHOD = (
     "Raise the search settings of the index for the readers,\nor rebuild it with parameters for a higher recall."
 )

@@ -9,8 +9,12 @@ from pgvector_seed.vectors.settings import alter_setting, is_same_value, setting
 from ..context import Context
 from ..model import READER_CHECKS, Check, Fault, Outcome, failed_with, not_declared, passed, skipped
 from .abilities import READ_COMMANDS, WRITE_COMMANDS, read_faults, write_faults
+from .asking import Asked, ask
 from .belongings import find_belongings
+from .policies import RowSecurity, row_security
 from .privileges import PUBLIC, role_excess
+from .rules import rule_faults, triggers
+from .trial import try_writes
 
 _READER = {"TABLE": set(READ_COMMANDS)}
 _WRITER = {"TABLE": set(WRITE_COMMANDS), "SEQUENCE": {"SELECT", "USAGE", "UPDATE"}}
@@ -24,13 +28,32 @@ def run(context: Context) -> Outcome:
     expected = ", ".join(filter(None, _expected(context)))
     reader, writer = context.existing_role(roles.reader), context.existing_role(roles.writer)
     reading = list(read_faults(context, reader)) if reader else []
-    writing = list(write_faults(context, writer)) if writer else []
+    writing = [*write_faults(context, writer), *rule_faults(context)] if writer else []
+    notes = []
+    for role, commands, role_faults in ((reader, READ_COMMANDS, reading), (writer, WRITE_COMMANDS, writing)):
+        rows = row_security(context, role, commands) if role else RowSecurity([], [])
+        role_faults += rows.faults
+        notes += [f"for {role} undecided: the policy {name}" for name in rows.undecided]
+    trial = context.trial
+    writing += trial.faults if trial else []
+    notes += [f"the write of {writer} was not tried: {trial.reason}"] if trial and trial.reason else []
+    if writer and (trial is None or trial.reason):
+        notes += [f"not tried: the trigger {name}" for name in triggers(context)]
+    asked = ask(context, reader) if reader and not reading else Asked()
+    reading += [asked.fault] if asked.fault else []
+    notes += [asked.note] if asked.note else []
     faults = [*_owner(context), *reading, *writing, *_excess(context, reader, writer), *_settings(context)]
     if faults:
         return failed_with(expected, faults, blocks=READER_CHECKS if reading else frozenset())
     if writer and context.fetch_value("SELECT pg_is_in_recovery()"):
         return skipped("this server is a standby: check on the primary that the writer can write", expected)
-    return passed("as declared", expected)
+    return passed("; ".join(["as declared", *notes]), expected)
+
+
+def prepare(context: Context) -> None:
+    """Try the writer's write, if that was asked for."""
+    if context.try_writes and context.contract.roles.writer is not None:
+        context.trial = try_writes(context, context.contract.roles.writer)
 
 
 def _expected(context: Context) -> Iterator[str | None]:
@@ -78,4 +101,5 @@ CHECK = Check(
     "declared setting of the reader is missing or has another value",
     run,
     after=("table",),
+    prepare=prepare,
 )
