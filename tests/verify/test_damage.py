@@ -15,7 +15,7 @@ from tests.verify.own_faults import PARTED_CONTRACT, PARTITIONED
 
 pytestmark = pytest.mark.newest
 
-READERS = {"rows", "vectors", "sequence", "plan", "recall", "statistics"}
+READERS = {"column", "rows", "vectors", "sequence", "plan", "recall", "statistics"}
 
 
 def lose(server: Server, conninfo: str, relation: str) -> None:

@@ -210,7 +210,7 @@ def test_what_the_server_refuses_the_reader_is_a_failure(base: str) -> None:
         "CREATE POLICY p ON items USING (allowed(label)); ALTER ROLE items_reader PASSWORD 'x'",
     )
     words = "the server refuses items_reader: permission denied for function allowed (SQLSTATE 42501)"
-    assert failing(make_conninfo(base, user="items_reader", password="x")) == {"plan": words, "recall": words}
+    assert failing(make_conninfo(base, user="items_reader", password="x")) == {"roles": words}
 
 
 def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
