@@ -44,7 +44,7 @@ test: ## run the tests for everyday work
 	@$(READY) requirements-dev.txt
 	$(PYTEST) -m 'not rest'
 
-test-all: test ## run all tests, on PostgreSQL 16 a tenth of their cases
+test-all: test ## run all tests, on PostgreSQL 16 those that may differ
 	$(PYTEST) -m rest
 
 soak: ## run all tests and all cases, with many more random ones

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -72,17 +71,14 @@ for name in list(os.environ):
         del os.environ[name]
 
 
-# Where the versions' catalogs and SQL differ most. All other tests run on the newest PostgreSQL in make test.
+# Where the versions' catalogs and SQL differ most. Only make soak runs all other tests on both.
 ON_BOTH = ("tests/test_servers.py", "tests/vectors/test_", "tests/migrate/test_adopt.py")
 
 
-ONE_IN = 10  # of the cases of one test on PostgreSQL 16, make test-all runs the first of so many; make soak runs all
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark as ``rest`` the cases on PostgreSQL 16 that only make test-all runs, and leave most of them to make soak."""
-    cases: Counter[str] = Counter()
+    """Leave the other cases on PostgreSQL 16 to make soak, but the first of each file, which make test-all runs."""
     left_out: set[pytest.Item] = set()
+    files: set[str] = set()
     for item in items:
         newest = item.get_closest_marker("newest")
         major, _, case = item.name.partition("[")[2].partition("-")
@@ -90,10 +86,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         also = newest.kwargs.get("also_on_16", ()) if newest else ()
         if major.rstrip("]") == "pg16" and not is_on_both and not case.startswith(also):
             item.add_marker("rest")
-            test = item.nodeid.partition("[")[0]
-            if cases[test] % ONE_IN and not SOAK:
+            file = item.nodeid.partition("::")[0]
+            if file in files and not SOAK:
                 left_out.add(item)
-            cases[test] += 1
+            files.add(file)
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
 

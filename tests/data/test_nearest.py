@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import psycopg
@@ -22,6 +22,8 @@ from pgvector_seed.data.answer import Neighbor
 from pgvector_seed.data.nearest import SearchOptions
 from pgvector_seed.data.search import Question, find_search
 from tests.conftest import ask
+
+T = TypeVar("T")
 
 pytestmark = pytest.mark.newest
 
@@ -49,6 +51,16 @@ def connection(items: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(items, autocommit=True) as opened:
         opened.execute("SET enable_seqscan = off")
         yield opened
+
+
+def in_new_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Return what the coroutine does. asyncio.run would leave no current event loop to the tests of Pulumi's SDK."""
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(work)
+    finally:
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
 
 
 def test_rows_come_with_id_distance_and_columns(connection: psycopg.Connection) -> None:
@@ -299,7 +311,7 @@ def test_an_asynchronous_connection(items: str) -> None:
                 await nearest(connection, "items", [1])
             return both[0], both[1], notices
 
-    many, few, notices = asyncio.run(search())
+    many, few, notices = in_new_loop(search())
     assert len(many) == 70
     assert few == many[:3]
     assert notices == ["heard"]
@@ -318,7 +330,7 @@ def test_a_cancelled_look_up_leaves_the_connection_usable(items: str) -> None:
                 await task
             return len(await nearest(connection, "items", QUERY, k=5))
 
-    assert asyncio.run(search()) == 5
+    assert in_new_loop(search()) == 5
 
 
 def test_numpy_is_not_needed() -> None:
@@ -363,7 +375,7 @@ def test_another_search_path_of_an_asynchronous_connection(database: str) -> Non
             await connection.execute("DROP SCHEMA tenant_a CASCADE")
             return [row.columns["owner"] for row in rows + await nearest(connection, "notes", [1, 1], metric="l2")]
 
-    assert asyncio.run(owners()) == ["tenant_a", "tenant_b"]
+    assert in_new_loop(owners()) == ["tenant_a", "tenant_b"]
 
 
 def test_a_table_that_changes_under_a_prepared_statement(items: str, connection: psycopg.Connection) -> None:

@@ -107,7 +107,7 @@ def test_the_dimensions_change_step_by_step(deployment: Deployment) -> None:
     deployment.apply(BLOCKS["drop"], BLOCKS["drop_down"])
     code, printed = verify(deployment.conninfo)
     assert code == 0, printed
-    assert re.findall(r"pass +column +public\.documents +(.*)", printed) == ["embedding_v2 vector(8)"]
+    assert re.findall(r"pass +column +public\.documents +(.*)", printed) == ["embedding_v2 vector(8), unique id"]
     undo_all(deployment.conninfo, deployment.folder)
     assert ask(deployment.conninfo, "SELECT to_regclass('documents')") == [(None,)]
 
