@@ -113,11 +113,10 @@ def main() -> None:
     with own_server() as folder:
         with psycopg.connect(autocommit=True) as connection:
             connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-        results = [
-            compare(name, dimensions, work(folder, rounds), target) for name, dimensions, work, target in COMPARISONS
-        ]
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+        results = []
+        for name, dimensions, work, target in COMPARISONS:
+            results.append(compare(name, dimensions, work(folder, rounds), target))
+            RESULTS.write_text(json.dumps(results, indent=2) + "\n")  # also if a later comparison is interrupted
 
 
 if __name__ == "__main__":
