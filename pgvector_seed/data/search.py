@@ -25,7 +25,7 @@ from pgvector_seed.vectors.scan_settings import PATH, ScanSettings, find_scan_se
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of which table. Two equal questions have the same search.
+    """A table with what a search asks of it, but for the vector and k. Equal questions have equal searches.
 
     ``where`` is an SQL condition with the parameters $1 to $``values``. ``columns`` are those of the answer, or None
     for all but the key and the vectors. If ``metric`` is None, it is that of the contract or of an index.

@@ -110,7 +110,7 @@ def test_the_exact_fallback_finds_what_the_limits_of_the_index_hide(connection: 
 def test_a_bad_condition_changes_nothing(
     connection: psycopg.Connection, where: str, values: list[Any], words: str
 ) -> None:
-    """What is no condition, has other parameters, or would write, is refused with the server's words."""
+    """Text that is not one condition is refused, and so are wrong numbers of values, and writes."""
     connection.execute("CREATE SEQUENCE counter")
     with pytest.raises(InputError, match=words.replace("*", r"\*")):
         nearest(connection, "items", QUERY, where=where, values=values)
