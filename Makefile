@@ -70,7 +70,7 @@ PINNED := --constraints requirements-dev.txt
 
 requirements: ## pin what pyproject.toml asks for, with hashes
 	@$(READY) requirements-dev.txt
-	$(COMPILE) --extra pulumi --extra load --group dev --output-file requirements-dev.txt $(NEWER)
+	$(COMPILE) --extra pulumi --extra load --extra dask --group dev --output-file requirements-dev.txt $(NEWER)
 	$(COMPILE) $(PINNED) --extra pulumi --group local --output-file requirements-local.txt
 	$(COMPILE) $(PINNED) --extra pulumi --output-file requirements.txt
 	$(COMPILE) $(PINNED) --output-file requirements-seed.txt
