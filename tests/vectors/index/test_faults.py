@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Iterator
+from itertools import islice
 
 import psycopg
 import pytest
@@ -106,15 +107,13 @@ def answers(database: str) -> bool:
 
 def test_kill_9_at_random_moments(table: str) -> None:
     dice, done = random.Random(7), 0
-    for number in range(tries(3, soak=50)):
+    for number in range(tries(4, soak=150)):
         definition = define(parameters={"m": 4 + number % 2 * 4})
-        for _ in range(3):
-            with start_build(table, definition) as process:
-                assert process.stdout
-                for _line in process.stdout:
-                    if dice.random() < 0.3:
-                        break
-                process.kill()
+        with start_build(table, definition) as process:
+            assert process.stdout
+            for _line in islice(process.stdout, dice.randint(1, 3)):
+                pass
+            process.kill()
         until(lambda: ask(table, ENDED) == [(True,)])
         done += build(table, definition)[0]
         assert indexes(table) == ALONE
