@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from local.workspace import LOCAL, ROOT
@@ -21,7 +22,7 @@ _MISSES_WORD = "SELECT NOT EXISTS (SELECT FROM public.words WHERE id OPERATOR(pg
 def read_count(environment: Mapping[str, str]) -> int:
     """Return the number of words to load, of the variable WORDS. Raises InputError if it is not valid."""
     text = environment.get("WORDS") or str(USUAL)
-    if not (text.isascii() and text.isdecimal() and FEWEST <= int(text) <= MOST):
+    if not (re.fullmatch("[0-9]{1,9}", text) and FEWEST <= int(text) <= MOST):
         fault = f"WORDS must be a number from {FEWEST} to {MOST}; got {text!r}"
         raise InputError(fault, f"As in: make words WORDS={MOST}")
     return int(text)
