@@ -9,9 +9,17 @@ import psycopg
 
 from pgvector_seed.common.errors import Error, UnreachableError, WrongResultError
 
+_AGAIN = "Run the same command again."
 REMEDIES = {
-    "25006": "This server is read-only. Of several hosts, PGTARGETSESSIONATTRS=read-write selects the primary.",
-    "40P01": "Run the same command again.",
+    "25006": (
+        "This server is read-only. Connect to the primary: of several hosts, PGTARGETSESSIONATTRS=read-write selects "
+        "it."
+    ),
+    "40001": (
+        f"{_AGAIN} If a standby's replay is the cause, set there: hot_standby_feedback = on, or a longer "
+        "max_standby_streaming_delay."
+    ),
+    "40P01": _AGAIN,
     "42501": "Use a role that has this privilege, or grant it.",
     "42P06": "Drop that schema if it is empty, or rename it, and run the same command again.",
     "53100": "Free some space on the server's disk, and run the same command again.",
@@ -47,11 +55,17 @@ def translated(doing: str) -> Iterator[None]:
 
 def _translate(error: psycopg.Error, doing: str) -> Error:
     if is_connection_lost(error):
-        return UnreachableError(f"{doing}: the connection was lost: {one_line(error)}", "Run the same command again.")
+        return UnreachableError(f"{doing}: the connection was lost: {one_line(error)}", remedy_of_lost(error))
     return WrongResultError(f"{doing}: {one_line(error)}", REMEDIES.get(error.sqlstate or "", ""))
 
 
 def is_connection_lost(error: psycopg.Error) -> bool:
     """Return True if the connection was lost, or the server closed it."""
     is_closed = error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+    is_closed = is_closed or error.diag.severity_nonlocalized == "FATAL"  # a standby's replay: 40001
     return is_closed and isinstance(error, psycopg.OperationalError)
+
+
+def remedy_of_lost(error: psycopg.Error) -> str:
+    """Return the remedy for a lost connection."""
+    return REMEDIES.get(error.sqlstate or "", _AGAIN)

@@ -67,6 +67,9 @@ _REMEDIES = {
     "invalid command-line argument": _OPTIONS,
     "permission denied to set": _OPTIONS,
     "permission denied for database": "The database's owner can allow it: GRANT CONNECT ON DATABASE ... TO ...",
+    "not in hot standby mode": "Set PGHOST and PGPORT to a standby, or unset PGTARGETSESSIONATTRS.",
+    "session is read-only": "Set PGHOST and PGPORT to the primary, or unset PGTARGETSESSIONATTRS.",
+    "server is in hot standby mode": "Set PGHOST and PGPORT to the primary, or unset PGTARGETSESSIONATTRS.",
     # starting up, shutting down, in recovery mode
     "the database system is": "The server is not ready yet: run the same command again in a moment.",
     'FATAL: role "': f"Check PGUSER (Pulumi: {setting('user')}) and, if it sets a role, PGOPTIONS.",

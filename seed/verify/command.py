@@ -20,6 +20,7 @@ TIME_LIMIT_SECONDS = 60.0
 @click.option("--list", "list_", is_flag=True, help="List the checks.")
 @click.option("--strict", is_flag=True, help="Fail if a check is skipped.")
 @click.option("--known", metavar="FILE", help="Do not fail by what failed in this report of --format json.")
+@click.option("--replica", is_flag=True, help="Wait until the standby has caught up with its primary.")
 @click.option("--try-writes", is_flag=True, help="As the writer: insert, change and delete a row, and roll back.")
 @click.option(
     "--time-limit",

@@ -10,7 +10,7 @@ from psycopg import errors, sql
 
 from pgvector_seed.common.errors import Error, UnreachableError
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.errors import REMEDIES, is_connection_lost, one_line
+from pgvector_seed.postgres.errors import REMEDIES, is_connection_lost, one_line, remedy_of_lost
 from pgvector_seed.postgres.interrupt import ending_with_client
 from pgvector_seed.postgres.snapshot import catalog_snapshot
 from pgvector_seed.vectors.reader import CannotImpersonateError, ReaderRefusedError
@@ -69,7 +69,7 @@ def check_transaction(connection: Connection, deadline: Deadline, lock_seconds: 
 def _outcome_of_error(error: psycopg.Error, check: Check, context: Context, names: Collection[str]) -> Outcome:
     words = one_line(error)
     if context.connection.closed or is_connection_lost(error):
-        raise UnreachableError(f"the connection was lost: {words}", "Run the same command again.") from error
+        raise UnreachableError(f"the connection was lost: {words}", remedy_of_lost(error)) from error
     if isinstance(error, errors.InsufficientPrivilege):
         return skipped(words)
     if isinstance(error, errors.QueryCanceled):
@@ -77,6 +77,8 @@ def _outcome_of_error(error: psycopg.Error, check: Check, context: Context, name
     if isinstance(error, errors.LockNotAvailable):
         context.lock_seconds = _NO_WAIT_SECONDS  # one check has waited for this table
         return skipped(f"another session holds a lock on the table: {words}")
+    if isinstance(error, errors.SerializationFailure):
+        return skipped(f"replay on this standby ended the check: {words}. {REMEDIES['40001']}")
     damage = find_damage(error, context)
     if damage is None:
         return failed("", words, REMEDIES.get(error.sqlstate or "", "See the server's log for the cause."))

@@ -25,8 +25,12 @@ from .deadline import RAISE_LIMIT, Deadline, OutOfTimeError, cut_at_deadline, no
 from .execute import check_transaction
 from .known import Known, read_known, with_known
 from .model import AFTER_CONNECT, Report, Result, failed, skipped
+from .replica import PREFER_STANDBY, catch_up, prefers_standby
 from .runner import run_checks
 from .source import from_catalog, from_database, from_file, from_stack
+
+_LOGIN = "a login"
+_CAUGHT_UP = "a standby that has caught up"
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class VerifyOptions:
 
     At most one of ``contract`` (a file), ``stack`` and ``table`` is set; without them, the database has the contract.
     ``recall`` is the declared recall of ``table``. ``known`` is an earlier report, whose failures are known.
-    With ``try_writes`` the writer's write is tried.
+    With ``try_writes`` the writer's write is tried. With ``replica`` the server must be a standby.
     """
 
     contract: str | None
@@ -47,6 +51,7 @@ class VerifyOptions:
     recall: DeclaredRecall | None = None
     known: str | None = None
     try_writes: bool = False
+    replica: bool = False
 
 
 def make_report(options: VerifyOptions) -> Report:
@@ -56,13 +61,16 @@ def make_report(options: VerifyOptions) -> Report:
     subject, conninfo = "", ""
     failure: Error | None = None
     known: Known = {}
+    waits = options.replica or prefers_standby()
     try:
         known = read_known(options.known) if options.known is not None else known
         contract = _named_contract(options, deadline)
-        conninfo = _conninfo(contract, deadline)
+        conninfo = _conninfo(contract, deadline, replica=options.replica)
         with connect(conninfo, any_version=True) as connection, cut_at_deadline(connection, deadline, cut):
             info = connection.info
             subject = f"{info.dbname} on {info.host}:{info.port} as {info.user}"
+            if waits:
+                catch_up(connection, deadline, required=options.replica)
             with translated("reading the contract"):
                 contract = contract or _read_contract(connection, options, deadline)
             if options.try_writes:
@@ -74,7 +82,7 @@ def make_report(options: VerifyOptions) -> Report:
         failure = error
     failure = no_answer_error(deadline) if cut.is_set() else failure
     if isinstance(failure, UnreachableError):
-        results = results or unreached(options.names, failure)
+        results = results or unreached(options.names, failure, _CAUGHT_UP if waits else _LOGIN)
     database, server = _address(conninfo)
     report = Report(
         results,
@@ -106,13 +114,15 @@ def _read_contract(connection: Connection, options: VerifyOptions, deadline: Dea
         raise UnreachableError(f"the contract cannot be read now: {one_line(error)}", "Run it again later.") from error
 
 
-def _conninfo(contract: Contract | None, deadline: Deadline) -> str:
+def _conninfo(contract: Contract | None, deadline: Deadline, *, replica: bool) -> str:
     """Return the contract's address as conninfo, without the settings that libpq's environment has.
 
     The contract may come from an untrusted source. So its sslmode counts only if it asks for TLS, and no password is
     sent in clear to its address, unless the sslmode is verify-full.
     """
     address = as_data(contract.connection) if contract else {}
+    if replica:
+        address["target_session_attrs"] = PREFER_STANDBY  # of several hosts
     if address.get("sslmode") not in ASKING_FOR_TLS:
         address.pop("sslmode", None)
     if address.get("sslmode") != "verify-full" and {"host", "port"} & address.keys():
@@ -132,9 +142,9 @@ def _address(conninfo: str) -> tuple[str, str]:
     return value("dbname") or value("user"), f"{host}:{value('port')}"
 
 
-def unreached(names: Sequence[str], error: UnreachableError) -> list[Result]:
+def unreached(names: Sequence[str], error: UnreachableError, expected: str = _LOGIN) -> list[Result]:
     """Return a failure of ``connect``, and a skip for every other named check."""
     outcomes = {name: skipped(AFTER_CONNECT) for name in names}
     if "connect" in outcomes:
-        outcomes["connect"] = failed("a login", error.message, error.remedy)
+        outcomes["connect"] = failed(expected, error.message, error.remedy)
     return [Result(name, None, outcomes[name], 0.0) for name in CHECKS if name in outcomes]

@@ -35,6 +35,7 @@ def verify(
     list_: bool,
     strict: bool,
     known: str | None,
+    replica: bool,
     try_writes: bool,
     time_limit: float,
     format_: str,
@@ -47,6 +48,8 @@ def verify(
     names = _select(_parse_names("--only", only), _parse_names("--skip", skip))
     if try_writes and "roles" not in names:
         raise click.UsageError("--try-writes needs the check roles, which reports the result.")
+    if try_writes and replica:
+        raise click.UsageError("--try-writes needs the primary, and --replica a standby.")
     if sum(source is not None for source in (contract, stack, table)) > 1:
         raise click.UsageError("Only one of --contract, --stack and --table can be given.")
     declared_recall = _parse_recall(recall) if recall is not None else None
@@ -57,7 +60,9 @@ def verify(
     file = Path(output) if output is not None else None
     if file is not None and not file.parent.is_dir():
         raise click.BadParameter(f"the folder {file.parent} does not exist", param_hint="--output")
-    options = VerifyOptions(contract, stack, table, names, time_limit, strict, declared_recall, known, try_writes)
+    options = VerifyOptions(
+        contract, stack, table, names, time_limit, strict, declared_recall, known, try_writes, replica
+    )
     report = make_report(options)
     try:
         _show(report, format_, file)

@@ -1,4 +1,4 @@
-"""The connection and the server as the checks find them: TLS, a pooler, a standby, interruptions, old versions."""
+"""The connection and the server as the checks find them: TLS, a pooler, interruptions, old versions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from local.server import HOST, Server
 from seed.verify.model import Status
 from tests.conftest import ask, conninfo, until
 from tests.proxies import frozen, pooler
-from tests.servers import old_server, standby
+from tests.servers import old_server
 from tests.tls import encrypted
 from tests.verify.helpers import CONTRACT, declared, failing, results, with_status
 from tests.verify.test_command import FILE, document, run, statuses
@@ -47,18 +47,6 @@ def test_the_contract_makes_the_session_ask_for_tls(base: str) -> None:
     done = run(base, "--contract", "-", stdin=json.dumps(ASKS_FOR_TLS))
     assert done.returncode == 3
     assert "certificate" in done.stdout or "SSL" in done.stdout
-
-
-def test_a_standby_is_not_blamed(server: Server, base: str, tmp_path: Path) -> None:
-    """A standby passes, although it has no statistics of its own and takes no writes."""
-    with standby(server, tmp_path / "standby") as copy:
-        name = ask(base, "SELECT current_database()")[0][0]
-        replica = conninfo(copy, name)
-        until(lambda: ask(conninfo(copy, "postgres"), f"SELECT 1 FROM pg_database WHERE datname = '{name}'"))
-        outcomes = results(replica)
-    assert with_status(outcomes, Status.FAIL) == {}
-    assert with_status(outcomes, Status.SKIP).keys() == {"roles"}
-    assert {"plan", "recall", "statistics", "bloat"} <= with_status(outcomes, Status.PASS).keys()
 
 
 def test_through_a_transaction_pooler(server: Server, base: str) -> None:

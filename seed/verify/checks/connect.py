@@ -8,6 +8,7 @@ from pgvector_seed.postgres.connection import OLDEST_SERVER
 
 from ..context import Context
 from ..model import READER_CHECKS, Check, Fault, Outcome, failed, failed_with, passed
+from ..replica import position_note
 
 _ROLES = """
 SELECT rolname, rolcanlogin, rolvaliduntil < now(),
@@ -32,7 +33,7 @@ def run(context: Context) -> Outcome:
     rows = {row[0]: row for row in context.connection.execute(_ROLES, (names,))}
     faults = [fault for name in names for fault in [_fault(name, rows.get(name))] if fault]
     if not faults:
-        return passed(f"PostgreSQL {major}", expected)
+        return passed("; ".join(filter(None, (f"PostgreSQL {major}", position_note(context.connection)))), expected)
     # Other checks need no login of these roles, but the reader's query needs its role.
     return failed_with(expected, faults, blocks=READER_CHECKS if roles.reader not in (None, *rows) else frozenset())
 

@@ -12,13 +12,14 @@ from psycopg import RawCursor, errors, sql
 from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.migrate.contract import Contract
 from pgvector_seed.postgres.connection import Connection
-from pgvector_seed.postgres.errors import is_connection_lost, one_line
+from pgvector_seed.postgres.errors import REMEDIES, is_connection_lost, one_line
 from pgvector_seed.postgres.snapshot import query_catalog
 from pgvector_seed.vectors.column import VectorColumn
 
 from ..context import Context
 from ..deadline import set_timeout
 from ..model import Fault, Trial
+from ..replica import is_standby
 
 _LOGIN = "SELECT session_user, current_user"
 _COLUMNS = """
@@ -66,7 +67,9 @@ class _NotTriedError(Exception):
 
 
 def require_writer(connection: Connection, contract: Contract) -> None:
-    """Raise RefusedError unless the login is the writer: code of a trigger has the rights of the login."""
+    """Raise RefusedError on a standby, and unless the login is the writer: a trigger has the rights of the login."""
+    if is_standby(connection):
+        raise RefusedError("--try-writes needs the primary, and this server is a standby", REMEDIES["25006"])
     writer = contract.roles.writer
     if writer is None:
         raise RefusedError("--try-writes needs a contract that declares a writer", "Leave out --try-writes.")
