@@ -7,6 +7,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,6 +70,10 @@ for name in list(os.environ):
     ours = name.startswith(("PG", "MAKE")) or name in ("DATABASE", "ENGINE", "YES")
     if ours or (name.startswith("PULUMI_") and name not in MACHINES):
         del os.environ[name]
+
+# The tests start thousands of Python processes, and each would compile the project anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 # Where the versions' catalogs and SQL differ most. Only make soak runs all other tests on both.
