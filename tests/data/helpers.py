@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from local.workspace import ROOT
 from pgvector_seed.vectors.frames import HEADER, TRAILER, record
+from tests.commands import run_seed
 from tests.conftest import Process, ask, pg_variables
 
 Array = npt.NDArray[Any]
@@ -38,11 +39,11 @@ def start(database: str, *options: str, **environment: str) -> Process:
 
 def load(database: str, *options: str, code: int = 0, text: str = "") -> str:
     """Run the command, and return its outputs. Fails if the exit code is another."""
-    with start(database, *options) as process:
-        output = process.communicate(text)[0]
-    assert process.returncode == code, output
-    assert "Traceback" not in output, output
-    return output
+    settings = {**os.environ, **pg_variables(database)}
+    done = run_seed("load", *options, environment=settings, stdin=text, merged=True)
+    assert done.returncode == code, done.stdout
+    assert "Traceback" not in done.stdout, done.stdout
+    return done.stdout
 
 
 def save(path: Path, values: Any) -> str:

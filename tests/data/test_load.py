@@ -489,7 +489,9 @@ def test_a_disk_that_has_no_room_for_a_whole_bad_row(table: str, tmp_path: Path)
     limited = ["sh", "-c", 'trap "" XFSZ; ulimit -f 1; exec "$@"', "sh", *words]
     rejects.parent.joinpath("a.jsonl").write_text(json.dumps({"id": 1, "embedding": [1, 2], "title": "x" * 2000}))
     ask(table, "ALTER TABLE items ADD title text")
-    done = subprocess.run(limited, cwd=ROOT, env={**os.environ, **pg_variables(table)}, capture_output=True, text=True)
+    # Python would cut off the bytecode that it keeps, too.
+    settings = {**os.environ, **pg_variables(table), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(limited, cwd=ROOT, env=settings, capture_output=True, text=True)
     assert done.returncode == 2, done.stdout
     assert f"the bad rows cannot be written: {rejects}: File too large" in done.stderr
 

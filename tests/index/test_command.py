@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local.workspace import ROOT
+from tests.commands import run_seed
 from tests.conftest import ask, declare, pg_variables
 from tests.data.helpers import load
 from tests.e2e.conftest import server as server  # the newest PostgreSQL alone: these tests are slow
@@ -25,8 +23,7 @@ pytestmark = pytest.mark.newest
 def index(database: str, *words: str, code: int = 0, **settings: str) -> str:
     """Run the command, and return both outputs."""
     environment = {**os.environ, **pg_variables(database), **settings}
-    command = [sys.executable, "-m", "seed", "index", *words]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = run_seed("index", *words, environment=environment)
     output = done.stdout + done.stderr
     assert done.returncode == code, output
     assert "Traceback" not in output

@@ -128,7 +128,7 @@ def count(folder: Path, statement: str) -> int:
         return 0
 
 
-@pytest.mark.parametrize("text", ["19999", "400001", "many", "1e5", "²", "-30000", "9" * 5000], ids=lambda text: text[:8])
+@pytest.mark.parametrize("text", ["19999", "400001", "many", "1e5", "²", "-30000", "9" * 5000], ids=len)
 def test_a_number_of_words_that_is_not_valid_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="WORDS must be a number from 20000 to 400000"):
         read_count({"WORDS": text})

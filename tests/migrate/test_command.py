@@ -22,6 +22,7 @@ from pgvector_seed.common.errors import InputError
 from pgvector_seed.infra.config import KEYS
 from pgvector_seed.migrate.files import create
 from seed.migrate.command import migrate as cli
+from tests.commands import run_seed
 from tests.conftest import ask, pg_variables, tries
 from tests.migrate.helpers import MARK, applied, applier, ledger_of, run, write
 
@@ -38,15 +39,8 @@ class Typed:
     def __call__(self, *words: str, code: int = 0, **settings: str) -> str:
         """Return both outputs as one text. Asserts the exit code, and that there is no traceback."""
         options = [] if words[0] == "down" else ["--directory", str(self.folder)]
-        done = subprocess.run(
-            [sys.executable, "-m", "seed", "migrate", *words, *options],
-            cwd=ROOT,
-            env={**os.environ, **pg_variables(self.conninfo), **settings},
-            stdout=subprocess.PIPE,
-            stderr=None if "--json" in words else subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        environment = {**os.environ, **pg_variables(self.conninfo), **settings}
+        done = run_seed("migrate", *words, *options, environment=environment, merged="--json" not in words)
         assert done.returncode == code, done.stdout
         assert "Traceback" not in done.stdout
         return done.stdout

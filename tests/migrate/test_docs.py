@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import textwrap
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +15,7 @@ from pgvector import Vector
 from pgvector.psycopg import register_vector
 
 from local.workspace import ROOT
+from tests.commands import run_seed
 from tests.conftest import ask, declare, pg_variables
 from tests.migrate.helpers import MARK, run, undo_all
 
@@ -33,15 +32,7 @@ DECLARED = {"documents": {"metric": "cosine", "rows": 2500, "recall": {"k": 10, 
 
 def verify(conninfo: str, *options: str) -> tuple[int, str]:
     """Run ``verify``, and return its exit code and what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "seed", "verify", *options],
-        cwd=ROOT,
-        env={**os.environ, **pg_variables(conninfo)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    done = run_seed("verify", *options, environment={**os.environ, **pg_variables(conninfo)}, merged=True)
     return done.returncode, done.stdout
 
 

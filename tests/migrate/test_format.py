@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from local.workspace import ROOT
 from pgvector_seed.common.errors import RefusedError, WrongResultError
 from pgvector_seed.common.version import VERSION
 from pgvector_seed.migrate.adopt import baseline, repair
@@ -21,6 +19,7 @@ from pgvector_seed.migrate.ledger.write import declaration_changes
 from pgvector_seed.migrate.runner import ApplyOptions, undo
 from pgvector_seed.migrate.session import Limits
 from pgvector_seed.postgres.connection import connect
+from tests.commands import run_seed
 from tests.conftest import ask, declare, pg_variables, until
 from tests.migrate.helpers import MARK, applied, applier, ledger_of, run, undo_all, write
 
@@ -62,9 +61,8 @@ COMMANDS = {
 
 def seed(conninfo: str, folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
     """Run ``python -m seed`` as a user does."""
-    command = [sys.executable, "-m", "seed", *words, *(["--directory", str(folder)] if words[0] == "migrate" else [])]
-    environment = {"PATH": "", **pg_variables(conninfo)}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    options = ["--directory", str(folder)] if words[0] == "migrate" else []
+    return run_seed(*words, *options, environment={"PATH": "", **pg_variables(conninfo)})
 
 
 @pytest.fixture

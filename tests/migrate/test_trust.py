@@ -17,6 +17,7 @@ from pgvector_seed.migrate.ledger.read import read_ledger
 from pgvector_seed.migrate.runner import ApplyOptions
 from pgvector_seed.postgres.connection import connect
 from pgvector_seed.postgres.conninfo import as_role
+from tests.commands import run_seed
 from tests.conftest import ask, declare, pg_variables
 from tests.migrate.helpers import MARK, applied, ledger_of, run, undo_all, write
 
@@ -67,9 +68,7 @@ def mallory(database: str) -> Iterator[str]:
 
 def migrate(conninfo: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Run ``python -m seed migrate`` as a user does."""
-    command = [sys.executable, "-m", "seed", "migrate", *words]
-    environment = {"PATH": "", **pg_variables(conninfo)}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    return run_seed("migrate", *words, environment={"PATH": "", **pg_variables(conninfo)})
 
 
 @pytest.mark.parametrize("way", WAYS)

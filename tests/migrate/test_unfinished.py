@@ -21,6 +21,7 @@ from pgvector_seed.migrate.lock import locked
 from pgvector_seed.migrate.runner import undo
 from pgvector_seed.postgres.connection import connect
 from seed.verify.source import from_database
+from tests.commands import run_seed
 from tests.conftest import Process, ask, pg_variables, until
 from tests.migrate.helpers import MARK, applied, applier, ledger_of, run, undo_all, write
 
@@ -348,14 +349,7 @@ def test_a_build_that_runs_is_told_with_its_process(
 
     def told() -> str:
         place = ["--directory", str(folder)] if words[0] == "migrate" else []
-        done = subprocess.run(
-            [sys.executable, "-m", "seed", *words, *place],
-            cwd=ROOT,
-            env={**os.environ, **pg_variables(database)},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+        done = run_seed(*words, *place, environment={**os.environ, **pg_variables(database)})
         assert done.returncode == code, done.stdout
         return done.stdout
 

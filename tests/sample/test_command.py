@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from local.workspace import ROOT
 from pgvector_seed.migrate.files import load
 from pgvector_seed.migrate.runner import apply
 from pgvector_seed.postgres.connection import connect
+from tests.commands import run_seed
 from tests.conftest import ask, declare, pg_variables
 
 
@@ -32,14 +32,7 @@ def provisioned(database: str) -> str:
 
 
 def sample(conninfo: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "seed", "sample", *options],
-        cwd=ROOT,
-        env={**os.environ, **pg_variables(conninfo), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_seed("sample", *options, environment={**os.environ, **pg_variables(conninfo), **environment})
 
 
 def test_the_articles_three_results(provisioned: str) -> None:

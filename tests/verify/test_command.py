@@ -22,6 +22,7 @@ from pgvector_seed.postgres.connection import connect
 from seed.verify.checks import CHECKS
 from seed.verify.sections import section
 from seed.verify.write import write as write_report
+from tests.commands import run_seed
 from tests.conftest import ask, declare, pg_variables
 from tests.migrate.helpers import run as apply
 from tests.migrate.helpers import write
@@ -33,15 +34,8 @@ SCHEMA = json.loads((ROOT / "seed/verify/formats/report.schema.json").read_text(
 
 def run(conninfo: str, *words: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
     """Run ``python -m seed verify`` with libpq's variables only."""
-    return subprocess.run(
-        [sys.executable, "-m", "seed", "verify", *words],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **pg_variables(conninfo), **variables},
-        check=False,
-    )
+    settings = {**os.environ, **pg_variables(conninfo), **variables}
+    return run_seed("verify", *words, environment=settings, stdin=stdin)
 
 
 def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from seed.verify.deadline import Deadline
 from seed.verify.execute import execute
 from seed.verify.model import Check, Outcome, Report, Status, passed
 from seed.verify.verification import VerifyOptions, make_report
+from tests.commands import run_seed
 from tests.conftest import ask, conninfo, declare, pg_variables, until
 from tests.e2e.conftest import readme_block
 from tests.migrate.helpers import run as apply
@@ -99,9 +100,7 @@ def both(primary: str, replica: str) -> str:
 
 def seed(conninfo: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Run ``python -m seed`` with libpq's variables only."""
-    command = [sys.executable, "-m", "seed", *words]
-    env = {**os.environ, **pg_variables(conninfo)}
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env, check=False)
+    return run_seed(*words, environment={**os.environ, **pg_variables(conninfo)})
 
 
 def judged(
