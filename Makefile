@@ -3,7 +3,7 @@ READY := $(PYTHON) local/bootstrap.py
 VENV := .venv/bin/python
 unexport PYTHONSAFEPATH # with it, `python -m` does not look into this folder
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy seed verify stop words contract env lint test test-all soak bench-load bench-index bench-query requirements
+.PHONY: help up preview destroy seed verify stop words contract env lint test test-all soak bench-load bench-index bench-query bench-scale requirements
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -62,6 +62,10 @@ bench-index: ## compare the build of a declared index with builds by hand
 bench-query: ## compare searches with hand-written ones, and the truth of many queries with the server's
 	@$(READY) requirements-dev.txt
 	$(VENV) -m bench.queries
+
+bench-scale: ## compare a load by Dask's workers with one by threads, and kill loaders
+	@$(READY) requirements-dev.txt
+	$(VENV) -m bench.scale
 
 # One resolution, that of all, holds the parts. Pins stay as they are: `make requirements NEWER=--upgrade` moves them.
 COMPILE := $(VENV) -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
