@@ -17,7 +17,7 @@ from pgvector_seed.common.errors import Error, InputError, WrongResultError
 from pgvector_seed.common.text import counted
 from pgvector_seed.common.version import VERSION
 from pgvector_seed.data.bind import LoadOptions
-from pgvector_seed.data.dask_client import connected
+from pgvector_seed.data.dask_client import connected, lost_scheduler
 from pgvector_seed.data.formats import Unit
 from pgvector_seed.data.objects import is_remote
 from pgvector_seed.data.rejects import Rejects
@@ -33,7 +33,7 @@ _RETRIES = 3  # of a part that met an error; a part whose worker died has as man
 _POLL_SECONDS = 5.0
 _SHOWN = 5  # of the parts that ended their workers
 
-_Futures: TypeAlias = dict[Future[Outcome], Unit]
+_Futures: TypeAlias = dict[Future[Outcome], Task]
 
 
 def load_by_dask(
@@ -104,24 +104,30 @@ class _Run:
     tally: Tally
 
     def load(self, tasks: Sequence[Task]) -> None:
-        """Submit the tasks, and return when all are done. Raises as ``load_by_dask``."""
+        """Return when all tasks are done. Raises as ``load_by_dask``."""
+        # A part that only waited on a worker that ended is suspected, too: each is tried once more, by itself.
+        killers = [task.unit for task in self._load(tasks) if self._load([task])]
+        if killers:
+            raise _killed(killers)
+
+    def _load(self, tasks: Sequence[Task]) -> list[Task]:
+        """Submit the tasks, and return those whose workers always ended, when the others are done."""
         executor = self.client.get_executor(retries=_RETRIES, pure=False)  # pure would return an earlier run's results
-        futures: _Futures = {executor.submit(load_on_worker, self.job, task): task.unit for task in tasks}
-        killers: list[Unit] = []
+        futures: _Futures = {executor.submit(load_on_worker, self.job, task): task for task in tasks}
+        ended: list[Task] = []
         try:
             for future in self._completed(futures):
-                unit = futures.pop(future)
+                task = futures.pop(future)
                 try:
                     self._count(future.result())
                 except KilledWorker:
-                    killers.append(unit)
+                    ended.append(task)
         except BaseException:
-            with suppress(OSError):  # the scheduler may be lost
+            if self.client.status == "running":
                 executor.shutdown(wait=False)
-                self._end()
+                self.client.run(end_job, self.job.id, on_error="ignore")
             raise
-        if killers:
-            raise _killed(killers)
+        return ended
 
     def _completed(self, futures: _Futures) -> Iterator[Future[Outcome]]:
         """Yield each future when it is done. Raises WrongResultError if the scheduler was lost."""
@@ -129,13 +135,10 @@ class _Run:
             with suppress(TimeoutError):
                 for future in as_completed(list(futures), timeout=_POLL_SECONDS):
                     if future.cancelled():
-                        raise self._lost()
+                        raise lost_scheduler()
                     yield future
             if self.client.status != "running":
-                raise self._lost()
-
-    def _lost(self) -> WrongResultError:
-        return WrongResultError("the connection to Dask's scheduler was lost", AGAIN)
+                raise lost_scheduler()
 
     def _count(self, outcome: Outcome) -> None:
         for line in outcome.rejected:
@@ -144,11 +147,6 @@ class _Run:
         self.tally.count(outcome.counts, outcome.size)
         if outcome.error is not None:
             raise outcome.error
-
-    def _end(self) -> None:
-        """Return when no worker loads a part any more."""
-        if self.client.status == "running":
-            self.client.run(end_job, self.job.id, on_error="ignore")
 
 
 def _killed(units: Sequence[Unit]) -> WrongResultError:

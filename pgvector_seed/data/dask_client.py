@@ -7,12 +7,14 @@ import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from tempfile import TemporaryDirectory
 
 import dask
 from distributed import Client, LocalCluster
 
-from pgvector_seed.common.errors import InputError
+from pgvector_seed.common.errors import InputError, WrongResultError
+from pgvector_seed.data.session import AGAIN
 from pgvector_seed.data.summary import LOCAL
 
 _CONNECT_SECONDS = 10
@@ -25,7 +27,8 @@ _NO_PAGES: dict[str, list[object]] = {"distributed.scheduler.http.routes": [], "
 def connected(address: str, jobs: int) -> Iterator[Client]:
     """Yield a client of the scheduler at this address, or of ``jobs`` processes here if it is LOCAL.
 
-    The processes end with the block. Raises InputError if there is no scheduler, or it has no workers.
+    The processes end with the block. Raises InputError if there is no scheduler, or it has no workers, and
+    WrongResultError if it is lost in the block.
     """
     _silence()
     if address == LOCAL:
@@ -46,8 +49,15 @@ def _client(address: str) -> Iterator[Client]:
     try:
         _wait_for_worker(client, address)
         yield client
+    except OSError as error:  # of any request to the scheduler
+        raise lost_scheduler() from error
     finally:
         client.close(_CLOSE_SECONDS)
+
+
+def lost_scheduler() -> WrongResultError:
+    """Return the error of a load whose scheduler was lost."""
+    return WrongResultError("the connection to Dask's scheduler was lost", AGAIN)
 
 
 def _wait_for_worker(client: Client, address: str) -> None:
@@ -60,7 +70,9 @@ def _wait_for_worker(client: Client, address: str) -> None:
 @contextmanager
 def _local_cluster(jobs: int) -> Iterator[LocalCluster]:
     with TemporaryDirectory(prefix="pgvector-seed-", ignore_cleanup_errors=True) as folder, dask.config.set(_NO_PAGES):
-        # Ctrl-C is for this process alone, which then ends the workers: the threads that start them inherit the mask.
+        # Ctrl-C is for this process alone, which then ends the workers: the threads that start them, and they, inherit
+        # the mask. Starting the tracker would remove it.
+        resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             cluster = LocalCluster(
@@ -80,8 +92,7 @@ def _local_cluster(jobs: int) -> Iterator[LocalCluster]:
 def _silence() -> None:
     """Turn off the library's log and warnings: what the user has to know is in our errors."""
     warnings.filterwarnings("ignore", module="distributed")
-    for name in ("distributed", "tornado", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    for name in list(logging.root.manager.loggerDict):
-        if name.startswith("distributed."):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in [*logging.root.manager.loggerDict, "tornado", "asyncio"]:
+        if name.partition(".")[0] in ("distributed", "tornado", "asyncio"):
+            logger = logging.getLogger(name)
+            logger.handlers, logger.propagate = [logging.NullHandler()], False

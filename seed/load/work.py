@@ -46,7 +46,7 @@ def load(
     if ids is not None and number_from is not None:
         raise click.UsageError("Only one of --ids and --number-from can be given.")
     if dask is not None:
-        _refuse_with_dask(files, dask, jobs, dry_run=dry_run)
+        refuse_with_dask(files, dask, jobs, dry_run=dry_run)
         jobs = jobs or cores()
     existing = "replace" if replace else "keep" if keep else "refuse"
     options = LoadOptions(table, vector, _mapping(columns), ids, number_from, existing)  # type: ignore[arg-type]
@@ -64,7 +64,8 @@ def load(
         raise SystemExit(1)
 
 
-def _refuse_with_dask(files: Sequence[str], dask: str, jobs: int | None, *, dry_run: bool) -> None:
+def refuse_with_dask(files: Sequence[str], dask: str, jobs: int | None, *, dry_run: bool) -> None:
+    """Raise UsageError for what a cluster cannot do."""
     if dask != LOCAL and jobs is not None:
         raise click.UsageError("--jobs cannot be given with the address of a cluster: its workers say how many it has.")
     if dry_run:

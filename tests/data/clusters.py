@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,8 @@ def scheduler(folder: Path) -> Iterator[tuple[str, Process]]:
     """Yield the address of a scheduler, and its process, which is killed afterwards."""
     file = folder / f"scheduler-{os.urandom(4).hex()}.json"
     words = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
-    with _running("scheduler", *words, "--scheduler-file", str(file), log=folder / "scheduler.log", **FEW_DEATHS) as it:
+    words += ["--scheduler-file", str(file)]
+    with _running("scheduler", words, folder / "scheduler.log", ROOT, FEW_DEATHS) as it:
         until(lambda: file.exists() and file.read_text().endswith("}"))
         yield json.loads(file.read_text())["address"], it
 
@@ -35,14 +36,13 @@ def worker(
     words = (address, "--nthreads", "1", "--no-dashboard", "--local-directory", str(folder), *words)
     if "--nanny" not in words:
         words = (*words, "--no-nanny")
-    settings = {**pg_variables(database), **environment}
-    with _running("worker", *words, log=log, cwd=cwd, **settings) as process:
+    with _running("worker", words, log, cwd, {**pg_variables(database), **environment}) as process:
         until(lambda: "Registered to" in log.read_text() or process.poll() is not None)
         yield process
 
 
 @contextmanager
-def _running(kind: str, *words: str, log: Path, cwd: Path = ROOT, **environment: str) -> Iterator[Process]:
+def _running(kind: str, words: Sequence[str], log: Path, cwd: Path, environment: dict[str, str]) -> Iterator[Process]:
     command = [sys.executable, "-m", "distributed.cli.dask_" + kind, *words]
     with log.open("w") as output:
         process = Process(command, cwd=cwd, env={**os.environ, **environment}, stdout=output, stderr=-2, text=True)
