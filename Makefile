@@ -79,3 +79,4 @@ requirements: ## pin what pyproject.toml asks for, with hashes
 	$(COMPILE) $(PINNED) --extra pulumi --output-file requirements.txt
 	$(COMPILE) $(PINNED) --output-file requirements-seed.txt
 	$(COMPILE) $(PINNED) --extra load --output-file requirements-load.txt
+	$(COMPILE) $(PINNED) --extra dask --output-file requirements-dask.txt
