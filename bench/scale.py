@@ -1,7 +1,8 @@
 """Compare a load by many workers with one by threads, and count the loads that end exact after kills.
 
-``python -m bench.scale [--rounds N] [--tries N]``. All on one server of its own. A ratio is of times, turned so that
-more is better for us; a count is of the tries after which the table had exactly the rows of the file.
+``python -m bench.scale [--rounds N] [--tries N] [--before CHECKOUT]``. All on one server of its own. A ratio is of
+times, turned so that more is better for us; a count is of the tries after which the table had exactly the rows of the
+file. ``--before`` is a checkout without Dask, with which the start of `load` is compared.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from bench import shards
 from bench.indexes import compare
 from bench.measure import own_server
 
@@ -23,7 +25,7 @@ RESULTS = Path(__file__).parent / "results" / "scale.json"
 # The name, the dimensions, the function that returns the times of the other and of ours, and the target.
 COMPARISONS: list[tuple[str, int, Callable[[Path, int], Rounds], float]] = []
 # The name, and the function that makes one try in a folder and returns True if the table has exactly the file's rows.
-EXACT: list[tuple[str, Callable[[Path, int], bool]]] = []
+EXACT: list[tuple[str, Callable[[Path, int], bool]]] = [(shards.NAME, shards.exact_after_kill)]
 
 
 def count_exact(name: str, attempt: Callable[[Path, int], bool], folder: Path, tries: int) -> dict[str, Any]:
@@ -38,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.scale")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tries", type=int, default=20)
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="the version without Dask")
     options = parser.parse_args()
     with own_server() as folder:
         folder.chmod(0o755)
@@ -46,6 +49,9 @@ def main() -> None:
         results = []
         for name, dimensions, work, target in COMPARISONS:
             results.append(compare(name, dimensions, work(folder, options.rounds), target))
+        if options.before:
+            times = shards.start_times(folder, 3 * options.rounds, options.before)
+            results.append(compare("start of load without Dask in the code / ours, CPU", shards.DIMENSIONS, times, 1.0))
         for name, attempt in EXACT:
             results.append(count_exact(name, attempt, folder, options.tries))
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
