@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 
+from bench import scale_dask
 from bench.indexes import compare
 from bench.measure import own_server
 
@@ -21,9 +22,9 @@ Rounds = list[tuple[float, float]]
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 
 # The name, the dimensions, the function that returns the times of the other and of ours, and the target.
-COMPARISONS: list[tuple[str, int, Callable[[Path, int], Rounds], float]] = []
+COMPARISONS: list[tuple[str, int, Callable[[Path, int], Rounds], float]] = [*scale_dask.COMPARISONS]
 # The name, and the function that makes one try in a folder and returns True if the table has exactly the file's rows.
-EXACT: list[tuple[str, Callable[[Path, int], bool]]] = []
+EXACT: list[tuple[str, Callable[[Path, int], bool]]] = [*scale_dask.EXACT]
 
 
 def count_exact(name: str, attempt: Callable[[Path, int], bool], folder: Path, tries: int) -> dict[str, Any]:
