@@ -107,11 +107,11 @@ def killed(folder: Path, number: int) -> bool:
         np.save(name, part)
     new_table(64)
     words = ["seed", "load", *names, "--table", "items", "--number-from", "1", "--dask"]
-    enough = dice.integers(KILLED_ROWS * 3 // 4)
+    enough = int(dice.integers(KILLED_ROWS * 3 // 4))
     with cluster(folder) as (address, workers), running(*words, address) as loader:
         wait_until(lambda: rows_in_table() > enough or loader.poll() is not None)
         was_running = loader.poll() is None
-        workers[dice.integers(2)].kill()
+        workers[int(dice.integers(2))].kill()
         is_loaded = loader.wait() == 0
     again = load_files(names, OPTIONS).counts
     return was_running and is_loaded and again.unchanged == rows_in_table() == KILLED_ROWS
