@@ -47,8 +47,14 @@ def main() -> None:
         results = []
         for name, dimensions, work, target in COMPARISONS:
             results.append(compare(name, dimensions, work(folder, options.rounds), target))
+            write(results)  # also if a later one is interrupted
         for name, attempt in EXACT:
             results.append(count_exact(name, attempt, folder, options.tries))
+            write(results)
+
+
+def write(results: list[dict[str, Any]]) -> None:
+    """Write the results so far."""
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
 
 

@@ -144,7 +144,7 @@ class _Run:
     def _count(self, outcome: Outcome) -> None:
         for line in outcome.rejected:
             self.rejects.write(line)
-        self.tally.loaded.workers = len(self.client.nthreads())
+        self.tally.loaded.workers = max(1, len(self.client.nthreads()))  # the worker may have ended since
         self.tally.count(outcome.counts, outcome.size)
         if outcome.error is not None:
             raise outcome.error
