@@ -164,6 +164,7 @@ def test_no_scheduler_and_no_worker(database: str, address: str, tmp_path: Path)
     words = [save(tmp_path / "v.npy", vectors(10)), *NUMBERED, "--dask"]
     reasons = {
         "tcp://127.0.0.1:1": "error: no Dask scheduler answers at tcp://127.0.0.1:1: ",
+        "tls://127.0.0.1:1": "error: no Dask scheduler answers at tls://127.0.0.1:1: TLS expects ",
         "nonsense://": "error: no Dask scheduler answers at nonsense://: unknown address scheme 'nonsense'",
         address: f"error: the scheduler at {address} has no workers\n  Start one: dask worker {address}\n",
     }
