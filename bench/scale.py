@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from bench import shards
+from bench import scale_dask, scale_shards
 from bench.indexes import compare
 from bench.measure import own_server
 
@@ -23,9 +23,9 @@ Rounds = list[tuple[float, float]]
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 
 # The name, the dimensions, the function that returns the times of the other and of ours, and the target.
-COMPARISONS: list[tuple[str, int, Callable[[Path, int], Rounds], float]] = []
+COMPARISONS: list[tuple[str, int, Callable[[Path, int], Rounds], float]] = [*scale_dask.COMPARISONS]
 # The name, and the function that makes one try in a folder and returns True if the table has exactly the file's rows.
-EXACT: list[tuple[str, Callable[[Path, int], bool]]] = [(shards.NAME, shards.exact_after_kill)]
+EXACT: list[tuple[str, Callable[[Path, int], bool]]] = [*scale_dask.EXACT, *scale_shards.EXACT]
 
 
 def count_exact(name: str, attempt: Callable[[Path, int], bool], folder: Path, tries: int) -> dict[str, Any]:
@@ -49,11 +49,18 @@ def main() -> None:
         results = []
         for name, dimensions, work, target in COMPARISONS:
             results.append(compare(name, dimensions, work(folder, options.rounds), target))
+            write(results)  # also if a later one is interrupted
         if options.before:
-            times = shards.start_times(folder, 3 * options.rounds, options.before)
-            results.append(compare("start of load without Dask in the code / ours, CPU", shards.DIMENSIONS, times, 1.0))
+            times = scale_shards.start_times(folder, 3 * options.rounds, options.before)
+            results.append(compare(scale_shards.START, scale_shards.DIMENSIONS, times, 1.0))
+            write(results)
         for name, attempt in EXACT:
             results.append(count_exact(name, attempt, folder, options.tries))
+            write(results)
+
+
+def write(results: list[dict[str, Any]]) -> None:
+    """Write the results so far."""
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
 
 

@@ -113,15 +113,16 @@ class _Run:
     def _load(self, tasks: Sequence[Task]) -> list[Task]:
         """Submit the tasks, and return those whose workers always ended, when the others are done."""
         executor = self.client.get_executor(retries=_RETRIES, pure=False)  # pure would return an earlier run's results
-        futures: _Futures = {executor.submit(load_on_worker, self.job, task): task for task in tasks}
+        futures: _Futures = {}
         ended: list[Task] = []
         try:
+            futures.update((executor.submit(load_on_worker, self.job, task), task) for task in tasks)
             for future in self._completed(futures):
                 task = futures.pop(future)
-                try:
-                    self._count(future.result())
-                except KilledWorker:
+                if isinstance(future.exception(), KilledWorker):
                     ended.append(task)
+                else:
+                    self._count(_outcome(future, task))
         except BaseException:
             if self.client.status == "running":
                 executor.shutdown(wait=False)
@@ -143,10 +144,19 @@ class _Run:
     def _count(self, outcome: Outcome) -> None:
         for line in outcome.rejected:
             self.rejects.write(line)
-        self.tally.loaded.workers = len(self.client.nthreads())
+        self.tally.loaded.workers = max(1, len(self.client.nthreads()))  # the worker may have ended since
         self.tally.count(outcome.counts, outcome.size)
         if outcome.error is not None:
             raise outcome.error
+
+
+def _outcome(future: Future[Outcome], task: Task) -> Outcome:
+    """Return what a worker did. Raises its error, and WrongResultError for one that is not ours."""
+    error = future.exception()
+    if error is None or isinstance(error, Error):
+        return future.result()
+    message = f"{task.unit.file}: a worker failed: {type(error).__name__}: {error}"
+    raise WrongResultError(message, f"The worker's log has more. {AGAIN}") from error
 
 
 def _killed(units: Sequence[Unit]) -> WrongResultError:

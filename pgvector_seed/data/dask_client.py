@@ -39,13 +39,20 @@ def connected(address: str, jobs: int) -> Iterator[Client]:
             yield client
 
 
+class _Client(Client):
+    def __del__(self) -> None:
+        """Do nothing: one that could not connect would wait for seconds at exit, and print a traceback."""
+
+
 @contextmanager
 def _client(address: str) -> Iterator[Client]:
     try:
-        client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError) as error:
+        client = _Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except Exception as error:  # also of its configuration, such as TLS without a certificate
         reason = " ".join(str(error).split())
-        raise InputError(f"no Dask scheduler answers at {address}: {reason}", "Check --dask tcp://HOST:8786") from error
+        raise InputError(
+            f"no Dask scheduler answers at {address}: {reason}", "Check --dask tcp://HOST:PORT."
+        ) from error
     try:
         _wait_for_worker(client, address)
         yield client

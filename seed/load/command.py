@@ -28,8 +28,8 @@ from pgvector_seed.common.commands import deferred
 @click.option(
     "--dask",
     metavar="ADDRESS",
-    help="Load by the workers of this Dask scheduler, such as tcp://HOST:8786, or of local: --jobs processes of this "
-    "machine. [default of --jobs: the cores]",
+    help="Load by the workers of a Dask scheduler, such as tcp://HOST:8786; or local: by --jobs processes of this "
+    "machine, by default one for each core.",
 )
 @click.option("--dry-run", is_flag=True, help="Read and check the files, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")

@@ -15,12 +15,12 @@ import numpy as np
 import psycopg
 
 from bench.load import empty_table
+from local.workspace import ROOT
 from pgvector_seed.vectors.frames import HEADER, TRAILER, record
 
 SHARDS, AT_ONCE, ROWS, DIMENSIONS = 16, 4, 192_000, 128  # each shard has one part, of two blocks
-ROOT = Path(__file__).parent.parent
 LOAD = [sys.executable, "-m", "seed", "load"]
-NAME = f"{SHARDS} shards by {AT_ONCE} processes at once, one killed and started again"
+START = "start of load without Dask in the code / ours, CPU"
 
 
 def exact_after_kill(folder: Path, number: int) -> bool:
@@ -95,3 +95,6 @@ def _cpu_seconds(words: list[str], cwd: Path) -> float:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, words)
     return usage.ru_utime + usage.ru_stime
+
+
+EXACT = [(f"{SHARDS} shards by {AT_ONCE} processes at once, one killed and started again", exact_after_kill)]
