@@ -9,7 +9,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from tests.conftest import ask, tries, until
-from tests.data.helpers import Array, make_table, same, save, start, vectors
+from tests.data.helpers import Array, load, make_table, same, save, start, vectors
 from tests.e2e.conftest import server as server  # the newest PostgreSQL alone: these tests are slow
 
 pytestmark = pytest.mark.newest
@@ -66,3 +66,13 @@ def test_shards_and_a_load_of_the_whole_begin_at_once(database: str, files: tupl
         outputs = [load.communicate()[0] for load in loads]
         assert [load.returncode for load in loads] == [0, 0, 0], outputs
         assert same(database, files[0])
+
+
+def test_another_shard_analyzes_for_longer_than_lock_timeout(database: str, files: tuple[Array, list[str]]) -> None:
+    """Regression: a shard that had loaded all of its rows ended with exit code 1."""
+    make_table(database, DIMENSIONS)
+    with psycopg.connect(database) as holder:
+        holder.execute("LOCK TABLE items IN SHARE UPDATE EXCLUSIVE MODE")  # that of ANALYZE
+        output = load(make_conninfo(database, options="-c lock_timeout=100ms"), *files[1])
+    assert "note: not analyzed: another session has the lock. ANALYZE public.items, or autovacuum" in output
+    assert same(database, files[0])
