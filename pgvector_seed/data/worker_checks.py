@@ -15,8 +15,8 @@ from pgvector_seed.data.formats import Unit
 from pgvector_seed.data.objects import is_remote
 from pgvector_seed.data.refuse import refuse_unloadable
 from pgvector_seed.data.session import Session
+from pgvector_seed.data.sources import opened
 from pgvector_seed.data.target import Target, find_target
-from pgvector_seed.data.unit import columns_of
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import query_catalog
 
@@ -90,7 +90,8 @@ def check_job(job: Job, task: Task, session: Session) -> None:
         raise InputError(f"it reaches another server or table: {target.shown} in {where}", _SAME_SERVER)
     session.run(lambda connection, _: refuse_unloadable(connection, target))
     check_file(task)
-    columns_of(task.unit.file)
+    with opened(task.unit.file) as stream:
+        stream.read(1)
 
 
 def check_file(task: Task) -> None:
