@@ -1,7 +1,9 @@
 # `pgvector-seed verify` as a user without rights. docs/verify.md has the commands.
 FROM python:3.12-slim
-COPY requirements-seed.txt /
-RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes --requirement /requirements-seed.txt
+# For the command load: --build-arg REQUIREMENTS=requirements-load.txt
+ARG REQUIREMENTS=requirements-seed.txt
+COPY ${REQUIREMENTS} /requirements.txt
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes --requirement /requirements.txt
 # The layout of a wheel: in that of a checkout, remedies would name make targets.
 COPY pgvector_seed /app/pgvector_seed
 COPY seed /app/pgvector_seed/seed

@@ -3,7 +3,7 @@ READY := $(PYTHON) local/bootstrap.py
 VENV := .venv/bin/python
 unexport PYTHONSAFEPATH # with it, `python -m` does not look into this folder
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy seed verify stop words contract env lint test test-all soak bench-load bench-index bench-query requirements
+.PHONY: help up preview destroy seed verify stop words contract env lint test test-all soak bench-load bench-index bench-query bench-scale requirements
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -63,6 +63,10 @@ bench-query: ## compare searches with hand-written ones, and the truth of many q
 	@$(READY) requirements-dev.txt
 	$(VENV) -m bench.queries
 
+bench-scale: ## compare a load by Dask's workers with one by threads, and kill loaders
+	@$(READY) requirements-dev.txt
+	$(VENV) -m bench.scale
+
 # One resolution, that of all, holds the parts. Pins stay as they are: `make requirements NEWER=--upgrade` moves them.
 COMPILE := $(VENV) -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-strip-extras --annotation-style line --custom-compile-command 'make requirements'
@@ -75,3 +79,4 @@ requirements: ## pin what pyproject.toml asks for, with hashes
 	$(COMPILE) $(PINNED) --extra pulumi --output-file requirements.txt
 	$(COMPILE) $(PINNED) --output-file requirements-seed.txt
 	$(COMPILE) $(PINNED) --extra load --output-file requirements-load.txt
+	$(COMPILE) $(PINNED) --extra dask --output-file requirements-dask.txt

@@ -52,6 +52,21 @@ def test_without_numpy_load_says_what_to_install() -> None:
     )
 
 
+def test_only_dask_imports_distributed() -> None:
+    """A load without --dask starts as fast as without the extra; with --dask, it says how to install the extra."""
+    program = "import seed.load.work, pgvector_seed.data.load, sys; assert not {'distributed', 'dask'} & {*sys.modules}"
+    assert python(program).returncode == 0
+    without = "import sys; sys.modules['distributed'] = None\n"
+    done = python(
+        f"{without}from pgvector_seed.common.remedies import needing_extra\n"
+        "with needing_extra('dask', '--dask'): import pgvector_seed.data.cluster"
+    )
+    assert done.stderr.splitlines()[-1] == (
+        "pgvector_seed.common.errors.InputError: --dask needs distributed. "
+        "Run: python -m pip install -r requirements-dask.txt"
+    )
+
+
 def test_without_pulumi_the_component_says_what_to_install() -> None:
     """Regression: in a checkout it named a wheel, which only an installation has come from."""
     done = python(WITHOUT_PULUMI + "from pgvector_seed import VectorDatabase")

@@ -42,21 +42,27 @@ def wheel_path(version: str = VERSION) -> str:
 
 
 def install_extra(extra: str) -> str:
-    """Return the command that installs the packages of an extra: "pulumi" or "load"."""
-    requirements = {"pulumi": "requirements.txt", "load": "requirements-load.txt"}
-    source = f"-r {requirements[extra]}" if IN_CHECKOUT else f"'{wheel_path()}[{extra}]'"
+    """Return the command that installs the packages of an extra: "pulumi", "load" or "dask"."""
+    requirements = "requirements.txt" if extra == "pulumi" else f"requirements-{extra}.txt"
+    source = f"-r {requirements}" if IN_CHECKOUT else f"'{wheel_path()}[{extra}]'"
     return f"python -m pip install {source}"
 
 
+_PACKAGES = {"load": ("numpy", "pyarrow"), "dask": ("dask", "distributed")}
+
+
 @contextmanager
-def needing_load_extra(what: str) -> Iterator[None]:
-    """Raise InputError if an import in the block misses a package of the extra load. ``what`` needs the extra."""
+def needing_extra(extra: str, what: str) -> Iterator[None]:
+    """Raise InputError if an import in the block misses a package of the extra ("load" or "dask") that ``what`` needs.
+
+    It has the command that installs the extra.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name not in ("numpy", "pyarrow"):
+        if error.name not in _PACKAGES[extra]:
             raise
-        raise InputError(f"{what} needs {error.name}", f"Run: {install_extra('load')}") from error
+        raise InputError(f"{what} needs {error.name}", f"Run: {install_extra(extra)}") from error
 
 
 def install_package(name: str) -> str:

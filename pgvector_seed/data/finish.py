@@ -38,7 +38,7 @@ def flush(connection: Connection) -> None:
 def finish(connection: Connection, target: Target, *, changed: bool) -> Iterator[str]:
     """Move the sequence past the ids, and analyze the table if it was ``changed`` or never analyzed.
 
-    Yields a note for each of the two that the login may not do, with the role that may.
+    Yields a note for each of the two that the login may not do, with the role that may, and if the table is locked.
     """
     sequence = _key_sequence(connection, target)
     if sequence is not None:
@@ -48,8 +48,11 @@ def finish(connection: Connection, target: Target, *, changed: bool) -> Iterator
             name = sql.Identifier(sequence.schema, sequence.name).as_string()
             yield f"the next generated id may be in the table: {sequence.owner} may move the sequence {name} past it"
     never = connection.execute(_NEVER_ANALYZED, (target.oid,)).fetchone() == (True,)
-    if (changed or never) and not _analyze(connection, target):
-        yield f"not analyzed: {target.owner} may, with ANALYZE {target.shown}; autovacuum will in time"
+    try:
+        if (changed or never) and not _analyze(connection, target):
+            yield f"not analyzed: {target.owner} may, with ANALYZE {target.shown}; autovacuum will in time"
+    except errors.LockNotAvailable:  # another load analyzes for longer than the session's lock_timeout
+        yield f"not analyzed: another session has the lock. ANALYZE {target.shown}, or autovacuum will in time"
 
 
 def unbuilt_indexes(connection: Connection, target: Target) -> list[str]:

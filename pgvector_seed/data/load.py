@@ -7,6 +7,7 @@ from functools import cache
 from itertools import chain
 
 from pgvector_seed.common.errors import InputError, InterruptError
+from pgvector_seed.common.remedies import needing_extra
 from pgvector_seed.common.text import os_error
 from pgvector_seed.data.bind import LoadOptions, generates, offsets
 from pgvector_seed.data.finish import finish, unbuilt_indexes
@@ -72,7 +73,8 @@ def load_all(
             _load(session, parts, options, work, rejects, tally)
             tally.loaded.rejected = rejects.count
     except (KeyboardInterrupt, InterruptError) as error:
-        raise InterruptError(f"{tally.loaded.rows:,} rows are in the table") from error
+        least = "" if work.dask is None else "at least "  # of the parts in progress, some blocks may be there
+        raise InterruptError(f"{least}{tally.loaded.rows:,} rows are in the table") from error
     except OSError as error:
         raise _unreadable(error) from error
     tally.stop_clock()
@@ -86,8 +88,9 @@ def _load(
     tally.loaded.table, tally.loaded.is_declared = target.shown, target.is_declared
     tally.note(vector_indexes(session.connection, target))
     is_generated = _generates(target, parts)
-    if is_generated and (work.jobs > 1 or work.shard != (0, 1)):
-        raise InputError("the database generates the keys, so the load is one transaction", "No --jobs, no --shard.")
+    if is_generated and (work.jobs > 1 or work.shard != (0, 1) or work.dask):
+        remedy = "No --jobs, no --shard, no --dask."
+        raise InputError("the database generates the keys, so the load is one transaction", remedy)
     parts = parts[work.shard[0] :: work.shard[1]]
     tally.loaded.expected = _rows(parts)
     if work.dry_run:
@@ -97,7 +100,11 @@ def _load(
         load_generated(session.connection, target, parts, rejects, tally.count)
     else:
         fresh = session.run(lambda connection, _: is_empty(connection, target))
-        if work.jobs > 1:
+        if work.dask is not None:
+            with needing_extra("dask", "--dask"):
+                from pgvector_seed.data.cluster import load_by_dask  # slow to import
+            load_by_dask(session, target, parts, options, work, rejects, tally, fresh=fresh)
+        elif work.jobs > 1:
             load_parts(parts, options, rejects, tally.count, jobs=work.jobs, fresh=fresh, conninfo=session.conninfo)
         else:
             for part in parts:

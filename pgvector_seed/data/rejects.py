@@ -19,6 +19,8 @@ from pgvector_seed.data.formats.jsonl import REJECTED
 from pgvector_seed.data.objects import is_remote
 from pgvector_seed.data.session import AGAIN
 
+MOST_GATHERED_BYTES = 64 << 20  # of a part, in a worker's memory
+
 
 class Rejects:
     """The bad rows of a load. Without a file, the first one is an error. No file is left if there are none."""
@@ -47,12 +49,37 @@ class Rejects:
         for fault in faults:
             if self._path is None or self._stream is None:
                 raise InputError(f"{fault.file}, row {fault.row}: {fault.reason}", f"Fix it. {AGAIN}")
-            with self._lock, _naming(self._path):
-                if not self.count and self._path.is_file():
-                    self._stream.truncate(0)
-                self.count += 1
-                self._stream.write(_line(fault))
-                self._stream.flush()
+            self.write(_line(fault))
+
+    def write(self, line: bytes) -> None:
+        """Write a row that is a line of JSON. There must be a file. Raises InputError if it cannot be written."""
+        assert self._path is not None
+        assert self._stream is not None
+        with self._lock, _naming(self._path):
+            if not self.count and self._path.is_file():
+                self._stream.truncate(0)
+            self.count += 1
+            self._stream.write(line)
+            self._stream.flush()
+
+
+class GatheredRejects(Rejects):
+    """The bad rows of a part, as lines that another process writes."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.lines: list[bytes] = []
+        self._room = MOST_GATHERED_BYTES
+
+    def add(self, faults: Iterable[RowFault]) -> None:
+        """Keep the rows. Raises InputError if they are more than MOST_GATHERED_BYTES."""
+        for fault in faults:
+            line = _line(fault)
+            self.lines.append(line)
+            self._room -= len(line)
+            if self._room < 0:
+                reason = f"the bad rows of one part have more than {MOST_GATHERED_BYTES >> 20} MB"
+                raise InputError(f"{fault.file}, row {fault.row}: {reason}", "Load that file without --dask.")
 
 
 @contextmanager

@@ -9,19 +9,23 @@ from threading import Lock
 
 from pgvector_seed.data.store import Counts
 
+LOCAL = "local"  # the name of a Dask cluster of processes of this machine
+
 
 @dataclass(frozen=True)
 class Work:
     """How much is done, and by how many. ``jobs`` is the number of connections.
 
     ``shard`` is (I, N): every Nth part, from the Ith, which counts from 0. ``rejects`` is the file for bad rows;
-    without it the first one is an error. ``dry_run`` reads and checks only.
+    without it the first one is an error. ``dry_run`` reads and checks only. ``dask`` is the address of a scheduler,
+    whose workers load, or LOCAL for ``jobs`` processes of this machine.
     """
 
     jobs: int = 1
     shard: tuple[int, int] = (0, 1)
     rejects: str | None = None
     dry_run: bool = False
+    dask: str | None = None
 
 
 @dataclass
@@ -31,6 +35,7 @@ class Loaded:
     ``expected`` is the number of rows if it is known, ``bytes`` the size of the values that were sent or compared.
     ``seconds`` are wall time, ``cpu_seconds`` those of this process. ``notes`` are sentences for the user.
     ``is_declared`` is True if the contract has the table, ``unbuilt`` has its declared indexes that are missing.
+    ``workers`` is the number of Dask's workers at last, 0 without Dask.
     """
 
     table: str = ""
@@ -43,6 +48,7 @@ class Loaded:
     notes: list[str] = field(default_factory=list)
     is_declared: bool = False
     unbuilt: list[str] = field(default_factory=list)
+    workers: int = 0
 
     @property
     def rows(self) -> int:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from psycopg import RawCursor, sql
 
 from pgvector_seed.common.errors import InputError
-from pgvector_seed.common.remedies import needing_load_extra
+from pgvector_seed.common.remedies import needing_extra
 from pgvector_seed.common.text import counted
 from pgvector_seed.data.asking import Rows
 from pgvector_seed.data.query_vector import QueryVector, query_vector, register
@@ -110,7 +110,7 @@ def _ask(connection: Connection, statement: bytes, questions: Sequence[tuple[obj
 
 def queries_of_file(search: Search, file: str, count: int) -> list[TuningQuery]:
     """Return at most ``count`` vectors of a file, in random order. Raises as ``read_questions``, and if it has few."""
-    with needing_load_extra("--file"):
+    with needing_extra("load", "--file"):
         from pgvector_seed.data.questions import read_questions
     dice = random.Random(0)  # noqa: S311  # the same file gives the same queries
     drawn = heapq.nsmallest(count, read_questions(file, search), key=lambda _: dice.random())

@@ -30,13 +30,14 @@ Count = Callable[[Counts, int], None]  # called after each block with its counts
 class Part:
     """Blocks, and where their columns go. ``rows`` is their number if it is known.
 
-    ``read`` can be called again, unless ``once`` is True.
+    ``read`` can be called again, unless ``once`` is True. ``unit`` is set for a part of a file.
     """
 
     bind: Callable[[Target], Binding]
     read: Callable[[Target], Iterable[Block]]
     rows: int | None
     once: bool = False
+    unit: Unit | None = None
 
     def prepared(self, target: Target) -> Iterator[tuple[Rows, list[RowFault]]]:
         """Yield the good rows of each block, and its faults.
@@ -67,6 +68,7 @@ def part_of_file(unit: Unit, options: LoadOptions, columns: Columns = columns_of
         read=lambda target: format_of(unit.file).read(unit, vector_name(target, options)),
         rows=None if unit.stop is None else unit.stop - unit.start,
         once=unit.file == STDIN,
+        unit=unit,
     )
 
 

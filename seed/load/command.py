@@ -23,8 +23,14 @@ from pgvector_seed.common.commands import deferred
 @click.option("--replace", is_flag=True, help="Overwrite the values that differ in existing rows.")
 @click.option("--keep", is_flag=True, help="Skip every row whose key exists, without comparing its values.")
 @click.option("--rejects", metavar="FILE", help="Write bad rows to this file, as JSON lines, and load the others.")
-@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Connections at once.")
+@click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="Connections at once. [default: 1]")
 @click.option("--shard", metavar="I/N", help="Load every Nth part of the files, from the Ith, which counts from 0.")
+@click.option(
+    "--dask",
+    metavar="ADDRESS",
+    help="Load by the workers of a Dask scheduler, such as tcp://HOST:8786; or local: by --jobs processes of this "
+    "machine, by default one for each core.",
+)
 @click.option("--dry-run", is_flag=True, help="Read and check the files, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")
 @deferred
@@ -37,8 +43,12 @@ def load() -> None:
     It can be run again at any time, also after a kill: existing rows are compared, missing rows are copied, and
     a row with other values is refused, unless --replace or --keep is given.
 
-    Exit codes: 0 all rows are in the table; 1 rows were rejected or refused, or have other values in the table;
-    2 bad usage, a bad file or a bad row; 3 the database cannot be reached or refuses the login; 130 interrupted.
+    With --dask, each worker connects by its own environment (PGHOST, PGPASSFILE and the others), and reads the files
+    by the same names. What a killed worker had, another one loads.
+
+    Exit codes: 0 all rows are in the table; 1 rows were rejected or refused, or have other values in the table, or
+    Dask's scheduler was lost; 2 bad usage, a bad file or a bad row, or no scheduler at ADDRESS; 3 the database cannot
+    be reached or refuses the login; 130 interrupted.
 
     Example: python -m seed load items.jsonl --table items
     """

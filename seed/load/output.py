@@ -53,7 +53,7 @@ def _progress(loaded: Loaded) -> str:
     if loaded.expected:
         left = (loaded.expected - loaded.rows) / max(per_second, 1e-9)
         words = f"{loaded.rows:,} of {loaded.expected:,} rows, {per_second:,.0f} rows/s, {left:,.0f} s left"
-    return words
+    return f"{words}, {counted(loaded.workers, 'worker')}" if loaded.workers else words
 
 
 def as_text(loaded: Loaded, *, rejects: str | None, dry_run: bool) -> str:
@@ -65,7 +65,7 @@ def as_text(loaded: Loaded, *, rejects: str | None, dry_run: bool) -> str:
     return "\n".join(
         [
             f"{loaded.table}: {_counts(loaded.counts)}",
-            f"{loaded.bytes / 1e6:,.1f} MB in {loaded.seconds:.1f} s: {rate:,.0f} rows/s, bounded by {_bound(loaded)}",
+            f"{loaded.bytes / 1e6:,.1f} MB in {loaded.seconds:.1f} s: {rate:,.0f} rows/s, {_bound(loaded)}",
             *_rejected(loaded, rejects),
             *(f"note: {note}" for note in loaded.notes),
             f"Next: {_next(loaded)}",
@@ -92,8 +92,11 @@ def _counts(counts: Counts) -> str:
 
 
 def _bound(loaded: Loaded) -> str:
+    if loaded.workers:
+        return f"by {counted(loaded.workers, 'worker')}"
     share = loaded.cpu_seconds / max(loaded.seconds, 1e-9)
-    return f"{'this client' if share > 0.5 else 'waiting for the server'} ({share:.0%} of the time in this process)"
+    bound = "this client" if share > 0.5 else "waiting for the server"
+    return f"bounded by {bound} ({share:.0%} of the time in this process)"
 
 
 def as_json_document(loaded: Loaded, *, rejects: str | None, dry_run: bool) -> str:
@@ -113,6 +116,7 @@ def as_json_document(loaded: Loaded, *, rejects: str | None, dry_run: bool) -> s
         "seconds": round(loaded.seconds, 3),
         "cpu_seconds": round(loaded.cpu_seconds, 3),
         "rows_per_second": round(loaded.rows / max(loaded.seconds, 1e-9)),
+        "workers": loaded.workers,
         "notes": loaded.notes,
         "next": _next(loaded),
     }

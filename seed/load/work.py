@@ -8,15 +8,17 @@ from collections.abc import Sequence
 
 import click
 
-from pgvector_seed.common.remedies import needing_load_extra
+from pgvector_seed.common.remedies import needing_extra
 from pgvector_seed.common.text import lines
 
 # pyarrow's own allocator keeps what it has freed: three times the memory for a large Parquet file.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-with needing_load_extra("load"):
+with needing_extra("load", "load"):
     from pgvector_seed.data.bind import LoadOptions
+    from pgvector_seed.data.formats import STDIN
     from pgvector_seed.data.load import load_files
-    from pgvector_seed.data.summary import Work
+    from pgvector_seed.data.summary import LOCAL, Work
+    from pgvector_seed.postgres.machine import cores
 
 from .output import Progress, as_json_document, as_text
 
@@ -32,8 +34,9 @@ def load(
     replace: bool,
     keep: bool,
     rejects: str | None,
-    jobs: int,
+    jobs: int | None,
     shard: str | None,
+    dask: str | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -42,11 +45,14 @@ def load(
         raise click.UsageError("Only one of --replace and --keep can be given.")
     if ids is not None and number_from is not None:
         raise click.UsageError("Only one of --ids and --number-from can be given.")
+    if dask is not None:
+        refuse_with_dask(files, dask, jobs, dry_run=dry_run)
+        jobs = jobs or cores()
     existing = "replace" if replace else "keep" if keep else "refuse"
     options = LoadOptions(table, vector, _mapping(columns), ids, number_from, existing)  # type: ignore[arg-type]
     progress = Progress(sys.stderr)
     try:
-        work = Work(jobs, _shard(shard), rejects, dry_run)
+        work = Work(jobs or 1, _shard(shard), rejects, dry_run, dask)
         loaded = load_files(files, options, progress.show, work=work)
     finally:
         progress.end()
@@ -56,6 +62,16 @@ def load(
         click.echo("\n".join(lines(as_text(loaded, rejects=rejects, dry_run=dry_run))))
     if loaded.rejected:
         raise SystemExit(1)
+
+
+def refuse_with_dask(files: Sequence[str], dask: str, jobs: int | None, *, dry_run: bool) -> None:
+    """Raise UsageError for what a cluster cannot do."""
+    if dask != LOCAL and jobs is not None:
+        raise click.UsageError("--jobs cannot be given with the address of a cluster: its workers say how many it has.")
+    if dry_run:
+        raise click.UsageError("--dry-run reads the files on this machine: leave --dask out.")
+    if STDIN in files:
+        raise click.UsageError("Standard input cannot be read by Dask's workers: leave --dask out.")
 
 
 def _shard(text: str | None) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from pgvector_seed.common.errors import WrongResultError
-from pgvector_seed.common.remedies import needing_load_extra
+from pgvector_seed.common.remedies import needing_extra
 from pgvector_seed.common.text import lines, printable
 from pgvector_seed.data.answer import Answer, answering, answering_exactly, parameters_of
 from pgvector_seed.data.asking import run
@@ -111,7 +111,7 @@ def _answer_one(connection: Connection, search: Search, vector: Any, options: Op
 
 
 def _answer_file(connection: Connection, search: Search, file: str, options: Options) -> None:
-    with needing_load_extra("--file"):
+    with needing_extra("load", "--file"):
         from pgvector_seed.data.questions import read_questions
     _load_as_shown(connection, search)
     questions = read_questions(file, search)

@@ -31,10 +31,21 @@ def make_table(database: str, dimensions: int = 3) -> None:
     ask(database, TABLE.format(dimensions=dimensions))
 
 
-def start(database: str, *options: str, **environment: str) -> Process:
+def start(
+    database: str, *options: str, cwd: Path = ROOT, start_new_session: bool = False, **environment: str
+) -> Process:
     """Start the command; ``stdout`` has both outputs."""
     settings = {**os.environ, **pg_variables(database), **environment}
-    return Process([*WORDS, *options], cwd=ROOT, env=settings, stdin=-1, stdout=-1, stderr=-2, text=True)
+    return Process(
+        [*WORDS, *options],
+        cwd=cwd,
+        env=settings,
+        stdin=-1,
+        stdout=-1,
+        stderr=-2,
+        text=True,
+        start_new_session=start_new_session,
+    )
 
 
 def load(database: str, *options: str, code: int = 0, text: str = "") -> str:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import ask
+from tests.data.clusters import scheduler, worker
 from tests.data.helpers import Array, load, make_table, same, save, vectors
 from tests.data.object_store import BUCKET, CREDENTIALS, SECRET, FailingStore, store, upload
 from tests.data.test_formats import WRITERS
@@ -52,6 +53,20 @@ def test_objects_of_every_format(database: str, tmp_path: Path, address: str, na
     assert "500 rows copied" in load(database, *words)
     assert same(database, values)
     assert "500 unchanged" in load(database, *words, "--jobs", "2")
+
+
+@pytest.mark.rest
+def test_workers_read_objects_by_their_own_environment(database: str, tmp_path: Path, address: str) -> None:
+    """A Dask worker that cannot reach the store is named, with the object."""
+    make_table(database)
+    words = [upload(address, save(tmp_path / "v.npy", vectors(5))), "--table", "items", "--number-from", "1"]
+    with scheduler(tmp_path) as (dask, _):
+        with worker(dask, database, tmp_path, AWS_ENDPOINT_URL="http://127.0.0.1:9"):
+            output = load(database, *words, "--dask", dask, code=2)
+        with worker(dask, database, tmp_path):
+            assert "5 rows copied" in load(database, *words, "--dask", dask)
+    assert "error: worker tcp://127.0.0.1:" in output
+    assert f"the store of {words[0]} cannot be reached: " in output
 
 
 def test_the_scheme_in_capitals(database: str, tmp_path: Path, address: str) -> None:

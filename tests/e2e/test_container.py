@@ -37,7 +37,7 @@ def test_the_context_has_the_packages_files_and_no_other() -> None:
     taken = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     allowed = {name for name in listed if any(fnmatch.fnmatch(name, one.replace("**/", "*")) for one in taken)}
     wanted = {name for name in listed if name.startswith(("pgvector_seed/", "seed/"))}
-    assert allowed == wanted | {"requirements-seed.txt"}
+    assert allowed == wanted | {"requirements-seed.txt", "requirements-load.txt"}
 
 
 def test_its_command_verifies(database: str, folder: Path, tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_its_command_verifies(database: str, folder: Path, tmp_path: Path) -> No
     project = copy_project(tmp_path / "project")
     for name, value in LINES:
         source, _, target = value.partition(" ")
-        if name == "COPY" and source != "requirements-seed.txt":
+        if name == "COPY" and source != "${REQUIREMENTS}":
             shutil.copytree(project / source, tmp_path / "image" / target.lstrip("/"))
     variable, _, path = the("ENV").partition("=")
     command = [sys.executable, *json.loads(the("ENTRYPOINT"))[1:], *json.loads(the("CMD"))]

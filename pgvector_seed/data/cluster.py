@@ -1,0 +1,168 @@
+"""Load parts of files by the workers of a Dask cluster. Needs the extra dask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, as_completed
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import TypeAlias
+from uuid import uuid4
+
+from distributed import Client, KilledWorker
+
+from pgvector_seed.common.errors import Error, InputError, WrongResultError
+from pgvector_seed.common.text import counted
+from pgvector_seed.common.version import VERSION
+from pgvector_seed.data.bind import LoadOptions
+from pgvector_seed.data.dask_client import connected, lost_scheduler
+from pgvector_seed.data.formats import Unit
+from pgvector_seed.data.objects import is_remote
+from pgvector_seed.data.rejects import Rejects
+from pgvector_seed.data.session import AGAIN, Session
+from pgvector_seed.data.summary import Tally, Work
+from pgvector_seed.data.target import Target
+from pgvector_seed.data.task import Outcome, check_worker, end_job, load_on_worker
+from pgvector_seed.data.unit import Part
+from pgvector_seed.data.worker_checks import Job, Task, place_of, task_of
+
+_VERSION = "pgvector_seed.common.version:VERSION"
+_RETRIES = 3  # of a part that met an error; a part whose worker died has as many of its own
+_POLL_SECONDS = 5.0
+_SHOWN = 5  # of the parts that ended their workers
+
+_Futures: TypeAlias = dict[Future[Outcome], Task]
+
+
+def load_by_dask(
+    session: Session,
+    target: Target,
+    parts: Sequence[Part],
+    options: LoadOptions,
+    work: Work,
+    rejects: Rejects,
+    tally: Tally,
+    *,
+    fresh: bool,
+) -> None:
+    """Load the parts, which are of files, by the workers of a cluster. Returns when all are loaded.
+
+    Raises InputError if the cluster cannot be used or a row is bad, UnreachableError if a worker cannot reach the
+    database, and WrongResultError if the scheduler was lost, or parts always ended their workers: these are named,
+    after the others are loaded. After any other error, and an interrupt, no part is loaded any more.
+    """
+    assert work.dask is not None
+    place = session.run(lambda connection, _: place_of(connection, target))
+    options = replace(options, ids=options.ids and _absolute(options.ids))
+    job = Job(uuid4().hex, options, place, fresh, work.rejects is not None)
+    tasks = [task_of(replace(part.unit, file=_absolute(part.unit.file))) for part in parts if part.unit is not None]
+    with connected(work.dask, work.jobs) as client:
+        _refuse_versions(client)
+        if tasks:
+            _check_workers(client, job, tasks[0])
+            _Run(client, job, rejects, tally).load(tasks)
+
+
+def _absolute(file: str) -> str:
+    """Return the name of a file for workers, which may have been started in another folder."""
+    return file if is_remote(file) else str(Path(file).absolute())
+
+
+def _refuse_versions(client: Client) -> None:
+    """Raise InputError if the scheduler or a worker has another version, or none. None of our code runs there."""
+    versions = client.run(resolve_name, _VERSION, on_error="return")
+    versions = {f"worker {name}": version for name, version in versions.items()}
+    try:
+        versions["the scheduler"] = client.run_on_scheduler(resolve_name, _VERSION)
+    except (ImportError, AttributeError) as error:
+        versions["the scheduler"] = error
+    for name, version in versions.items():
+        if version != VERSION and not isinstance(version, OSError):  # which ended in the meantime
+            has = f"pgvector_seed {version}" if isinstance(version, str) else "no pgvector_seed"
+            raise InputError(
+                f"{name} has {has}, and this is {VERSION}",
+                "Install the same wheel here, for the scheduler and for each worker, and start them again.",
+            )
+
+
+def _check_workers(client: Client, job: Job, task: Task) -> None:
+    """Raise the error of the first worker that cannot reach the table, or read the file of the task."""
+    for name, error in client.run(check_worker, job, task, on_error="return").items():
+        if isinstance(error, Exception) and not isinstance(error, OSError):  # of a worker that has ended
+            raise error if isinstance(error, Error) else WrongResultError(f"worker {name}: {error!r}")
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One load: submits the parts, counts what comes back, and ends what runs after an error."""
+
+    client: Client
+    job: Job
+    rejects: Rejects
+    tally: Tally
+
+    def load(self, tasks: Sequence[Task]) -> None:
+        """Return when all tasks are done. Raises as ``load_by_dask``."""
+        # A part that only waited on a worker that ended is suspected, too: each is tried once more, by itself.
+        killers = [task.unit for task in self._load(tasks) if self._load([task])]
+        if killers:
+            raise _killed(killers)
+
+    def _load(self, tasks: Sequence[Task]) -> list[Task]:
+        """Submit the tasks, and return those whose workers always ended, when the others are done."""
+        executor = self.client.get_executor(retries=_RETRIES, pure=False)  # pure would return an earlier run's results
+        futures: _Futures = {}
+        ended: list[Task] = []
+        try:
+            futures.update((executor.submit(load_on_worker, self.job, task), task) for task in tasks)
+            for future in self._completed(futures):
+                task = futures.pop(future)
+                if isinstance(future.exception(), KilledWorker):
+                    ended.append(task)
+                else:
+                    self._count(_outcome(future, task))
+        except BaseException:
+            if self.client.status == "running":
+                executor.shutdown(wait=False)
+                self.client.run(end_job, self.job.id, on_error="ignore")
+            raise
+        return ended
+
+    def _completed(self, futures: _Futures) -> Iterator[Future[Outcome]]:
+        """Yield each future when it is done. Raises WrongResultError if the scheduler was lost."""
+        while futures:
+            with suppress(TimeoutError):
+                for future in as_completed(list(futures), timeout=_POLL_SECONDS):
+                    if future.cancelled():
+                        raise lost_scheduler()
+                    yield future
+            if self.client.status != "running":
+                raise lost_scheduler()
+
+    def _count(self, outcome: Outcome) -> None:
+        for line in outcome.rejected:
+            self.rejects.write(line)
+        self.tally.loaded.workers = max(1, len(self.client.nthreads()))  # the worker may have ended since
+        self.tally.count(outcome.counts, outcome.size)
+        if outcome.error is not None:
+            raise outcome.error
+
+
+def _outcome(future: Future[Outcome], task: Task) -> Outcome:
+    """Return what a worker did. Raises its error, and WrongResultError for one that is not ours."""
+    error = future.exception()
+    if error is None or isinstance(error, Error):
+        return future.result()
+    message = f"{task.unit.file}: a worker failed: {type(error).__name__}: {error}"
+    raise WrongResultError(message, f"The worker's log has more. {AGAIN}") from error
+
+
+def _killed(units: Sequence[Unit]) -> WrongResultError:
+    names = [unit.file if unit.stop is None else f"{unit.file}, rows {unit.start + 1} to {unit.stop}" for unit in units]
+    shown = "; ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
+    return WrongResultError(
+        f"{counted(len(units), 'part')} of the files ended each worker that loaded it: {shown}",
+        "The others are loaded. The workers' logs say why they ended; it may be their memory. " + AGAIN,
+    )

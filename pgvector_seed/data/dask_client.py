@@ -1,0 +1,105 @@
+"""Connect to a Dask scheduler, or start a cluster of processes on this machine, without output of its own."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from tempfile import TemporaryDirectory
+
+import dask
+from distributed import Client, LocalCluster
+
+from pgvector_seed.common.errors import InputError, WrongResultError
+from pgvector_seed.data.session import AGAIN
+from pgvector_seed.data.summary import LOCAL
+
+_CONNECT_SECONDS = 10
+_CLOSE_SECONDS = 5
+_HOST = "127.0.0.1"
+_NO_PAGES: dict[str, list[object]] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+
+
+@contextmanager
+def connected(address: str, jobs: int) -> Iterator[Client]:
+    """Yield a client of the scheduler at this address, or of ``jobs`` processes here if it is LOCAL.
+
+    The processes end with the block. Raises InputError if there is no scheduler, or it has no workers, and
+    WrongResultError if it is lost in the block.
+    """
+    _silence()
+    if address == LOCAL:
+        with _local_cluster(jobs) as cluster, _client(cluster.scheduler_address) as client:
+            yield client
+    else:
+        with _client(address) as client:
+            yield client
+
+
+class _Client(Client):
+    def __del__(self) -> None:
+        """Do nothing: one that could not connect would wait for seconds at exit, and print a traceback."""
+
+
+@contextmanager
+def _client(address: str) -> Iterator[Client]:
+    try:
+        client = _Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except Exception as error:  # also of its configuration, such as TLS without a certificate
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"no Dask scheduler answers at {address}: {reason}", "Check --dask tcp://HOST:PORT."
+        ) from error
+    try:
+        _wait_for_worker(client, address)
+        yield client
+    except OSError as error:  # of any request to the scheduler
+        raise lost_scheduler() from error
+    finally:
+        client.close(_CLOSE_SECONDS)
+
+
+def lost_scheduler() -> WrongResultError:
+    """Return the error of a load whose scheduler was lost."""
+    return WrongResultError("the connection to Dask's scheduler was lost", AGAIN)
+
+
+def _wait_for_worker(client: Client, address: str) -> None:
+    try:
+        client.wait_for_workers(1, _CONNECT_SECONDS)
+    except TimeoutError as error:
+        raise InputError(f"the scheduler at {address} has no workers", f"Start one: dask worker {address}") from error
+
+
+@contextmanager
+def _local_cluster(jobs: int) -> Iterator[LocalCluster]:
+    with TemporaryDirectory(prefix="pgvector-seed-", ignore_cleanup_errors=True) as folder, dask.config.set(_NO_PAGES):
+        # Ctrl-C is for this process alone, which then ends the workers: the threads that start them, and they, inherit
+        # the mask. Starting the tracker would remove it.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            cluster = LocalCluster(
+                n_workers=jobs,
+                threads_per_worker=1,
+                host=_HOST,
+                silence_logs=logging.CRITICAL,
+                scheduler_kwargs={"dashboard": False, "dashboard_address": f"{_HOST}:0"},
+                local_directory=folder,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        with cluster:
+            yield cluster
+
+
+def _silence() -> None:
+    """Turn off the library's log and warnings: what the user has to know is in our errors."""
+    warnings.filterwarnings("ignore", module="distributed")
+    for name in [*logging.root.manager.loggerDict, "tornado", "asyncio"]:
+        if name.partition(".")[0] in ("distributed", "tornado", "asyncio"):
+            logger = logging.getLogger(name)
+            logger.handlers, logger.propagate = [logging.NullHandler()], False
