@@ -48,7 +48,7 @@ def install_extra(extra: str) -> str:
     return f"python -m pip install {source}"
 
 
-_PACKAGES = {"load": ("numpy", "pyarrow"), "dask": ("dask", "distributed")}
+_PACKAGES = {"load": ("numpy", "pyarrow"), "dask": ("dask", "distributed", "cryptography")}
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from tempfile import TemporaryDirectory
 
+import cryptography  # noqa: F401  # without it the local cluster has no TLS, and says so by an error of its own
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Security
 
 from pgvector_seed.common.errors import InputError, WrongResultError
 from pgvector_seed.data.session import AGAIN
@@ -32,7 +33,7 @@ def connected(address: str, jobs: int) -> Iterator[Client]:
     """
     _silence()
     if address == LOCAL:
-        with _local_cluster(jobs) as cluster, _client(cluster.scheduler_address) as client:
+        with _local_cluster(jobs) as cluster, _client(cluster.scheduler_address, cluster.security) as client:
             yield client
     else:
         with _client(address) as client:
@@ -45,9 +46,9 @@ class _Client(Client):
 
 
 @contextmanager
-def _client(address: str) -> Iterator[Client]:
+def _client(address: str, security: Security | None = None) -> Iterator[Client]:
     try:
-        client = _Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+        client = _Client(address, timeout=_CONNECT_SECONDS, set_as_default=False, security=security)
     except Exception as error:  # also of its configuration, such as TLS without a certificate
         reason = " ".join(str(error).split())
         raise InputError(
@@ -86,6 +87,7 @@ def _local_cluster(jobs: int) -> Iterator[LocalCluster]:
                 n_workers=jobs,
                 threads_per_worker=1,
                 host=_HOST,
+                security=True,  # TLS with a certificate for this run: another user's client would run code as this one
                 silence_logs=logging.CRITICAL,
                 scheduler_kwargs={"dashboard": False, "dashboard_address": f"{_HOST}:0"},
                 local_directory=folder,
