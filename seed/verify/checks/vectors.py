@@ -15,7 +15,7 @@ from ..context import Context
 from ..model import Check, Fault, Outcome, failed_with, not_declared, passed
 from ..sampling import scan_or_sample
 from .table import SEE_MIGRATIONS
-from .vector_scan import Counts, conditions, scan
+from .vector_scan import Counts, compared, conditions, scan
 
 _MANY = 10  # fewer rows may well have equal vectors
 _COPIES = 0.1  # the share of the rows that may have one vector
@@ -41,11 +41,13 @@ def run(context: Context) -> Outcome:
     context.require_all_rows(declared.vector, *_columns_of_fresh(declared), *_columns_of_model(declared))
     forbidden = conditions(declared, column)
     counts, _, note = scan_or_sample(context, _BLOCKS, lambda sample: scan(context, column, forbidden, sample))
-    faults += _faults(counts, declared, column, note)
+    faults += _faults(context, counts, column, note)
     faults += _forbidden(counts, forbidden, declared, column, note)
     if faults:
-        # With odd vectors a low recall would say nothing of the index: no search returns a distance that is no number.
-        return failed_with(expected, faults, blocks=frozenset({"recall"}) if counts.odd else frozenset())
+        # A low recall would say nothing of the index: no search returns a distance that is no number, and the graph of
+        # an index has no way out of many vectors of one direction.
+        is_unfit = counts.odd or _has_copies(counts, column)
+        return failed_with(expected, faults, blocks=frozenset({"recall"}) if is_unfit else frozenset())
     vectors = counted(counts.rows - counts.missing, "vector")
     rows = f" in {counted(counts.rows, 'row')}" if counts.missing else ""
     return passed(f"{vectors}{rows}{note}", expected)
@@ -83,8 +85,8 @@ def _expected(declared: DeclaredTable, column: VectorColumn) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _faults(counts: Counts, declared: DeclaredTable, column: VectorColumn, note: str) -> Iterator[Fault]:
-    name = sql.Identifier(column.name)
+def _faults(context: Context, counts: Counts, column: VectorColumn, note: str) -> Iterator[Fault]:
+    declared, name = context.declared, sql.Identifier(column.name)
     if counts.missing > (declared.missing or 0) * counts.rows:
         words = f"{counts.missing:,} of {counts.rows:,} rows without a vector{note}"
         yield Fault(words, _find(column, sql.SQL("{} IS NULL").format(name)))
@@ -97,10 +99,15 @@ def _faults(counts: Counts, declared: DeclaredTable, column: VectorColumn, note:
             f"{counts.odd:,} of {counts.rows:,} rows with elements that no embedding has (a wrong byte order?){note}",
             f"-- Load these rows again from the right bytes. To find the largest:\n{order.as_string()}",
         )
+    if _has_copies(counts, column):
+        message = f"one vector in {counts.copies:,} of {counts.sampled:,} rows{note}"
+        yield _copies(column, compared(context, column), message)
+
+
+def _has_copies(counts: Counts, column: VectorColumn) -> bool:
     few_bits = column.type == "bit" and column.dimensions < _FEW_BITS
     allowed = counts.sampled - 1 if few_bits else counts.sampled * _COPIES
-    if counts.copies >= _MANY and counts.copies > allowed:
-        yield _copies(column, f"one vector in {counts.copies:,} of {counts.sampled:,} rows{note}")
+    return counts.copies >= _MANY and counts.copies > allowed
 
 
 def _forbidden(
@@ -122,9 +129,9 @@ def _find(column: VectorColumn, condition: sql.Composable) -> str:
     return f"-- Embed these rows again, or delete them. To find them:\n{query}"
 
 
-def _copies(column: VectorColumn, message: str) -> Fault:
-    group = sql.SQL("SELECT {0}, count(*) FROM {1} GROUP BY {0} ORDER BY 2 DESC LIMIT 1;")
-    query = group.format(sql.Identifier(column.name), column.relation).as_string()
+def _copies(column: VectorColumn, equal: sql.Composable, message: str) -> Fault:
+    group = sql.SQL("SELECT {0}, count(*) FROM {1} GROUP BY 1 ORDER BY 2 DESC LIMIT 1;")
+    query = group.format(equal, column.relation).as_string()
     return Fault(message, f"-- Embed the rows of this vector again, and load the new vectors. To find it:\n{query}")
 
 
