@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from msgspec.structs import replace
 from psycopg import sql
 
 from pgvector_seed.common.text import counted
@@ -14,19 +13,13 @@ from pgvector_seed.vectors.column import VectorColumn
 from ..context import Context
 from ..model import Check, Fault, Outcome, failed_with, not_declared, passed
 from ..sampling import scan_or_sample
-from .table import SEE_MIGRATIONS
+from .row_keys import with_usable_keys
 from .vector_scan import Counts, compared, conditions, scan
 
 _MANY = 10  # fewer rows may well have equal vectors
 _COPIES = 0.1  # the share of the rows that may have one vector
 _FEW_BITS = 32  # so many bits, or more, are seldom equal by chance
 _BLOCKS = 1000  # of a sample
-
-_MISSING_COLUMNS = """
-SELECT name FROM unnest(%s::text[]) WITH ORDINALITY AS declared (name, place)
-WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = %s AND attname = name AND NOT attisdropped)
-ORDER BY place
-"""
 
 
 def run(context: Context) -> Outcome:
@@ -35,10 +28,8 @@ def run(context: Context) -> Outcome:
     if column is None:
         return not_declared("a vector column")
     expected = _expected(declared, column)
-    missing = _missing_columns(context, declared)
-    faults = [Fault(f"the column {name} does not exist", SEE_MIGRATIONS) for name in missing]
-    declared = _without(declared, missing)
-    context.require_all_rows(declared.vector, *_columns_of_fresh(declared), *_columns_of_model(declared))
+    faults = list[Fault]()
+    declared = with_usable_keys(context, declared, faults)
     forbidden = conditions(declared, column)
     counts, _, note = scan_or_sample(context, _BLOCKS, lambda sample: scan(context, column, forbidden, sample))
     faults += _faults(context, counts, column, note)
@@ -51,29 +42,6 @@ def run(context: Context) -> Outcome:
     vectors = counted(counts.rows - counts.missing, "vector")
     rows = f" in {counted(counts.rows, 'row')}" if counts.missing else ""
     return passed(f"{vectors}{rows}{note}", expected)
-
-
-def _columns_of_fresh(declared: DeclaredTable) -> list[str]:
-    return [declared.fresh.embedded, declared.fresh.updated] if declared.fresh else []
-
-
-def _columns_of_model(declared: DeclaredTable) -> list[str]:
-    return [declared.model.column] if declared.model else []
-
-
-def _missing_columns(context: Context, declared: DeclaredTable) -> list[str]:
-    columns = _columns_of_fresh(declared) + _columns_of_model(declared)
-    if not columns:
-        return []
-    rows = context.connection.execute(_MISSING_COLUMNS, (columns, context.table.oid))
-    return [name for (name,) in rows]
-
-
-def _without(declared: DeclaredTable, missing: list[str]) -> DeclaredTable:
-    """Return the declaration without the keys that need a column that is missing."""
-    if set(missing) & set(_columns_of_fresh(declared)):
-        declared = replace(declared, fresh=None)
-    return replace(declared, model=None) if set(missing) & set(_columns_of_model(declared)) else declared
 
 
 def _expected(declared: DeclaredTable, column: VectorColumn) -> str:
