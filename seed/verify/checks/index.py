@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
 from pgvector_seed.migrate.contract import DeclaredIndex, DeclaredTable
 from pgvector_seed.postgres.catalog import IndexBuilder, find_builder
@@ -53,7 +53,7 @@ def _damaged(context: Context) -> Iterator[_IndexFault]:
         context.require_select()
         with context.connection.transaction(force_rollback=True):
             context.connection.execute(sql.SQL("EXPLAIN SELECT FROM {}").format(context.sql_name))
-    except NotAllowedError:
+    except (NotAllowedError, errors.LockNotAvailable, errors.QueryCanceled):
         return
     except psycopg.Error as error:
         damage = find_damage(error, context)
