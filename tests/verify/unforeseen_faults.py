@@ -92,6 +92,12 @@ UNFORESEEN = [
         "ALTER TABLE items ENABLE ROW LEVEL SECURITY; CREATE POLICY old ON items USING (id < 0)",
         ("roles",),
     ),
+    Fault(  # not computed: a comparison of arrays runs the code of the type of their elements
+        "policy-that-compares-arrays-of-a-type-of-others",
+        "CREATE TYPE state AS ENUM ('new'); ALTER TABLE items ADD states state[] DEFAULT '{new}';"
+        "ALTER TABLE items ENABLE ROW LEVEL SECURITY; CREATE POLICY never ON items USING (states <> states);"
+        "ALTER TYPE state OWNER TO items_owner; ANALYZE items",
+    ),
     Fault(
         "check-that-no-new-row-meets",
         "ALTER TABLE items ADD CONSTRAINT frozen CHECK (false) NOT VALID",
