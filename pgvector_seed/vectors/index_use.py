@@ -29,7 +29,7 @@ _SOURCES = {
 }
 # Costs for a random page above 4, or for the next one below 1: those of a tablespace precede the settings.
 _TABLESPACE_COSTS = """
-SELECT DISTINCT s.spcname, option_name, option_value
+SELECT DISTINCT option_name, option_value, quote_ident(s.spcname)
 FROM pg_class c
 LEFT JOIN pg_index i ON i.indexrelid = c.oid
 JOIN pg_tablespace s ON s.oid = coalesce(nullif(c.reltablespace, 0), (SELECT dattablespace FROM pg_database
@@ -138,7 +138,7 @@ def _of_tablespaces(connection: Connection, searched: Searched) -> list[PlannerS
     """Return the costs of the tablespaces that are worse for an index than the defaults. They hold in every session."""
     tables = [leaf.oid for leaf in searched.leaves]
     rows = query_catalog(connection, _TABLESPACE_COSTS, {"tables": tables})
-    return [PlannerSetting(f"{name} of the tablespace {tablespace}", value, "", "") for tablespace, name, value in rows]
+    return [PlannerSetting(name, value, "", "", tablespace) for name, value, tablespace in rows]
 
 
 def _defaults(connection: Connection) -> dict[str, str]:
@@ -153,5 +153,7 @@ def _with_settings(connection: Connection, uses_index: Callable[[], bool], setti
 
 
 def _shown(setting: PlannerSetting, *, sources: bool) -> str:
+    if setting.tablespace:
+        return f"{setting.name} = {printable(setting.value)} of the tablespace {printable(setting.tablespace)}"
     source = f" ({_SOURCES.get(setting.source, setting.source)})" if sources else ""
     return f"{setting.name} = {printable(setting.value)}{source}"

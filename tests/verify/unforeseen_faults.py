@@ -167,6 +167,7 @@ UNFORESEEN_FIXED_BY_REMEDY = {
     "reader-replicates",
     "reader-truncates-as-member-of-a-member",
     "reader-writes-through-a-view",
+    "tablespace-with-prohibitive-costs",
     "writer-administers-the-owner",
     "writer-may-create-in-a-schema-that-the-reader-searches-first",
     "writer-may-switch-triggers-and-keys-off",

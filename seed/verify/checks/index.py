@@ -158,8 +158,8 @@ def _differences(
 
 CHECK = Check(
     "index",
-    "a declared index is missing, invalid, not ready, partial, or has another column, cast, metric, method or "
-    "parameters",
+    "a declared index is missing, invalid, not ready, partial, or has another column, cast, metric, operator "
+    "class, method or parameters",
     run,
     after=("extension", "table"),
 )
