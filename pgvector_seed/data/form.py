@@ -12,7 +12,7 @@ from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.column import Selection, VectorColumn
 from pgvector_seed.vectors.explain import plan_asked, set_locally
 from pgvector_seed.vectors.index_use import NO_OTHER_PLAN
-from pgvector_seed.vectors.indexes import ColumnIndex
+from pgvector_seed.vectors.indexes import ColumnIndex, exactness
 from pgvector_seed.vectors.metrics import OPERATORS
 
 # The values of the condition are not known yet.
@@ -34,7 +34,7 @@ def searched_column(
     """
     plain = _in_form(target, metric, None, bits=False)
     serving = [index for index in indexes if index.valid and index.serves(OPERATORS[metric])]
-    for index in sorted(serving, key=lambda index: (index.bits, index.cast is not None)):
+    for index in sorted(serving, key=lambda index: exactness(index.cast, index.bits)):
         is_partial = index.predicate is not None
         if is_partial and condition is None:
             continue

@@ -35,10 +35,18 @@ LIMIT 1
 """
 _RELATION = """
 SELECT c.oid, c.relkind, pg_get_userbyid(c.relowner), c.relrowsecurity,
-       ARRAY(SELECT format('%%I.%%I', s.nspname, t.relname)
-             FROM pg_inherits i JOIN pg_class t ON t.oid = i.inhrelid JOIN pg_namespace s ON s.oid = t.relnamespace
-             WHERE i.inhparent = c.oid AND NOT t.relispartition ORDER BY 1)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+       children.own, children.of_extensions
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (
+  SELECT coalesce(array_agg(name ORDER BY name) FILTER (WHERE NOT of_extension), '{}') AS own,
+         count(*) FILTER (WHERE of_extension) AS of_extensions
+  FROM (SELECT format('%%I.%%I', s.nspname, t.relname) AS name,
+               EXISTS (SELECT FROM pg_depend d WHERE d.deptype = 'e'
+                         AND (d.classid, d.objid) IN (('pg_class'::regclass, t.oid), ('pg_namespace'::regclass, s.oid))
+                      ) AS of_extension
+        FROM pg_inherits i JOIN pg_class t ON t.oid = i.inhrelid JOIN pg_namespace s ON s.oid = t.relnamespace
+        WHERE i.inhparent = c.oid AND NOT t.relispartition) AS child) AS children
 WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
 _COLUMN = """
@@ -86,7 +94,8 @@ class TableName:
 class Relation:
     """A table, view or foreign table. ``kind`` is relkind of pg_class.
 
-    ``children`` are the tables that inherit from it and are no partitions, schema-qualified and quoted.
+    ``children`` are the tables that inherit from it and are no partitions, schema-qualified and quoted. Those in a
+    schema of an extension, which keeps them, are only counted: ``chunks``.
     """
 
     oid: int
@@ -94,6 +103,7 @@ class Relation:
     owner: str
     row_security: bool
     children: list[str]
+    chunks: int
 
 
 @dataclass(frozen=True)

@@ -38,12 +38,16 @@ class Scan:
 
 
 class PlannerSetting(NamedTuple):
-    """A cost or a switch of the planner that is not PostgreSQL's default. ``source`` is as in pg_settings."""
+    """A cost or a switch of the planner that is not PostgreSQL's default. ``source`` is as in pg_settings.
+
+    ``tablespace`` is the one that has the cost, quoted for SQL, or None.
+    """
 
     name: str
     value: str
     source: str
     default: str
+    tablespace: str | None = None
 
 
 def plan_once(connection: Connection, column: VectorColumn, query: str, k: int) -> list[Scan]:

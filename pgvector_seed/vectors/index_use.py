@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from pgvector_seed.common.text import printable
 from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.snapshot import query_catalog
 from pgvector_seed.vectors.explain import PlannerSetting, Scan, changed_settings, set_locally
 from pgvector_seed.vectors.indexes import indexes_on_tables
 from pgvector_seed.vectors.tables import LARGE
@@ -26,6 +27,19 @@ _SOURCES = {
     "session": "set in this session",
     "user": "from ALTER ROLE",
 }
+# Costs for a random page above 4, or for the next one below 1: those of a tablespace precede the settings.
+_TABLESPACE_COSTS = """
+SELECT DISTINCT option_name, option_value, quote_ident(s.spcname)
+FROM pg_class c
+LEFT JOIN pg_index i ON i.indexrelid = c.oid
+JOIN pg_tablespace s ON s.oid = coalesce(nullif(c.reltablespace, 0), (SELECT dattablespace FROM pg_database
+                                                                    WHERE datname = current_database()))
+CROSS JOIN pg_options_to_table(s.spcoptions)
+WHERE (c.oid = ANY (%(tables)s) OR i.indrelid = ANY (%(tables)s))
+  AND (option_name = 'random_page_cost' AND option_value::float8 > 4
+       OR option_name = 'seq_page_cost' AND option_value::float8 < 1)
+ORDER BY 1, 2
+"""
 
 
 @dataclass(frozen=True)
@@ -103,7 +117,7 @@ def _unused(connection: Connection, uses_index: Callable[[], bool], searched: Se
     if not searched.large:
         reason = f"{searched.table} has fewer than {LARGE:,} rows: reading all of them is faster than {shown}"
         return IndexUse((), Cause.SMALL, reason, plan.shown)
-    settings = _guilty(connection, uses_index)
+    settings = _guilty(connection, uses_index) or tuple(_of_tablespaces(connection, searched))
     if settings:
         kept = "a setting keeps" if len(settings) == 1 else "settings keep"
         return IndexUse((), Cause.SETTING, f"{kept} the planner off {shown}", plan.shown, settings)
@@ -120,6 +134,13 @@ def _guilty(connection: Connection, uses_index: Callable[[], bool]) -> tuple[Pla
     return tuple(changed) if changed and _with_settings(connection, uses_index, _defaults(connection)) else ()
 
 
+def _of_tablespaces(connection: Connection, searched: Searched) -> list[PlannerSetting]:
+    """Return the costs of the tablespaces that are worse for an index than the defaults. They hold in every session."""
+    tables = [leaf.oid for leaf in searched.leaves]
+    rows = query_catalog(connection, _TABLESPACE_COSTS, {"tables": tables})
+    return [PlannerSetting(name, value, "", "", tablespace) for name, value, tablespace in rows]
+
+
 def _defaults(connection: Connection) -> dict[str, str]:
     return {setting.name: setting.default for setting in changed_settings(connection)}
 
@@ -132,5 +153,7 @@ def _with_settings(connection: Connection, uses_index: Callable[[], bool], setti
 
 
 def _shown(setting: PlannerSetting, *, sources: bool) -> str:
+    if setting.tablespace:
+        return f"{setting.name} = {printable(setting.value)} of the tablespace {printable(setting.tablespace)}"
     source = f" ({_SOURCES.get(setting.source, setting.source)})" if sources else ""
     return f"{setting.name} = {printable(setting.value)}{source}"

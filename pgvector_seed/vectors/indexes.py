@@ -31,7 +31,13 @@ SELECT format('%%I.%%I', n.nspname, x.relname), x.oid, i.indrelid, m.amname, i.i
              JOIN pg_operator o ON o.oid = s.amopopr
              WHERE c.oid = i.indclass[0]),
        ARRAY(SELECT format('%%s=%%s', option_name, option_value)
-             FROM pg_options_to_table(x.reloptions))
+             FROM pg_options_to_table(x.reloptions)),
+       (SELECT format('%%I.%%I', c.opcnamespace::regnamespace::name, c.opcname) FROM pg_opclass c
+        WHERE c.oid = i.indclass[0]
+          AND EXISTS (SELECT FROM pg_depend d
+                      WHERE d.classid = 'pg_am'::regclass AND d.objid = m.oid AND d.deptype = 'e')
+          AND NOT EXISTS (SELECT FROM pg_depend d
+                          WHERE d.classid = 'pg_opclass'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
 FROM pg_class root
 JOIN pg_namespace r ON r.oid = root.relnamespace AND r.nspname = %s
 JOIN LATERAL (SELECT root.oid AS relid UNION SELECT relid FROM pg_partition_tree(root.oid)) AS tree ON true
@@ -78,7 +84,8 @@ _BROKEN = "SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = ANY (%s) 
 class VectorIndex(NamedTuple):
     """An index in the system catalog. ``table`` is the oid of its table; ``operators`` are its ordering operators.
 
-    ``cast`` and ``bits`` are as in IndexDefinition.
+    ``cast`` and ``bits`` are as in IndexDefinition. ``foreign_class`` is the operator class if the method came with an
+    extension and the class did not, or None: it may order by another distance than its operator says.
     """
 
     name: str
@@ -93,6 +100,7 @@ class VectorIndex(NamedTuple):
     bits: bool
     operators: list[str]
     options: list[str]
+    foreign_class: str | None
 
     @property
     def is_broken(self) -> bool:
@@ -141,6 +149,11 @@ class TableIndex(NamedTuple):
     name: str
     method: str
     lists: int
+
+
+def exactness(cast: str | None, bits: bool) -> tuple[bool, bool]:  # noqa: FBT001  # as in IndexDefinition
+    """Return the sort key of the forms of an index: on the column first, then on its cast, then on its bits."""
+    return bits, cast is not None
 
 
 def indexes_named(connection: Connection, schema: str, name: str) -> list[VectorIndex]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pgvector_seed.postgres.catalog import TableName
 from pgvector_seed.postgres.connection import Connection
@@ -58,6 +59,30 @@ FROM named AS other JOIN named AS own ON own.oid = %(oid)s AND other.place < own
 ORDER BY other.place
 LIMIT 1
 """  # noqa: S608  # a constant in a constant
+# The other schemas that the path searches up to the table's and pgvector's, and the roles that could add names there.
+# PUBLIC is also a name of has_schema_privilege, in lower case.
+_CREATORS = f"""
+WITH {_PATH},
+needed AS (SELECT extnamespace AS oid FROM pg_extension WHERE extname = %(extension)s
+           UNION SELECT relnamespace FROM pg_class WHERE oid = %(oid)s)
+SELECT n.nspname, creator, CASE WHEN creator <> 'public' THEN pg_has_role(creator, n.nspowner, 'USAGE') ELSE false END
+FROM path
+JOIN pg_namespace n USING (oid)
+CROSS JOIN unnest(%(creators)s::name[]) AS creator
+WHERE path.place < (SELECT coalesce(max(p.place), 0) FROM path p JOIN needed USING (oid))
+  AND n.oid NOT IN (SELECT oid FROM needed)
+  AND has_schema_privilege(creator, n.oid, 'CREATE')
+  AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = creator AND rolsuper)
+ORDER BY path.place, creator
+"""  # noqa: S608  # a constant in a constant
+
+
+class Creator(NamedTuple):
+    """A role, or "public", that may create in a schema, ``as_owner`` or by a grant."""
+
+    schema: str
+    role: str
+    as_owner: bool
 
 
 def shadows(connection: Connection, role: str, path: Sequence[str]) -> list[str]:
@@ -79,6 +104,15 @@ def other_relation(
     values = {"role": role, "path": _complete(path), "table": table.table, "oid": oid}
     rows = query_catalog(connection, _OTHER_RELATION, values)
     return (rows[0][0], rows[0][1]) if rows else None
+
+
+def creators(connection: Connection, role: str, path: Sequence[str], oid: int, others: Sequence[str]) -> list[Creator]:
+    """Return who of ``others`` may create in a schema that this path of a role searches before the table and pgvector.
+
+    What they create there would be found instead. The schemas of the table, by its oid, and of pgvector do not count.
+    """
+    values = {"role": role, "path": _complete(path), "oid": oid, "extension": EXTENSION, "creators": list(others)}
+    return [Creator(*row) for row in query_catalog(connection, _CREATORS, values)]
 
 
 def _complete(path: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from pgvector_seed.postgres.catalog import Column, Relation, TableName, find_col
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.column import VectorColumn
 from pgvector_seed.vectors.extension import Extension, find_extension
-from pgvector_seed.vectors.indexes import indexes_on_column
+from pgvector_seed.vectors.indexes import exactness, indexes_on_column
 from pgvector_seed.vectors.reader import Reader
 from pgvector_seed.vectors.tables import Leaf, large_leaves, leaves, size_in_bytes
 
@@ -158,7 +158,7 @@ class Context:
         if not forms:
             indexes = indexes_on_column(self.connection, self.table.oid, column.number)
             forms = [(index.cast, index.bits) for index in indexes if index.valid]
-        return min(forms, key=lambda form: (form[1], form[0] is not None), default=(None, False))
+        return min(forms, key=lambda form: exactness(*form), default=(None, False))
 
     @cached_property
     def reader(self) -> Reader:

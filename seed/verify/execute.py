@@ -20,12 +20,14 @@ from .damage import find_damage
 from .deadline import Deadline, OutOfTimeError, milliseconds
 from .model import Check, Outcome, failed, skipped
 
-# A table that was replaced by a view after its check is not read. Not every minor version has the setting.
+# The timeouts of the login would end the check, or the session. A table that was replaced by a view after its check is
+# not read. Not every version has these settings.
 _RESTRICT = sql.SQL("""
-SELECT pg_catalog.set_config(name, 'view, foreign-table', true) FROM pg_catalog.pg_settings
-WHERE name = 'restrict_nonsystem_relation_kind';
-{ending_with_client};
-SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {lock_milliseconds}
+SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {lock_milliseconds};
+SELECT pg_catalog.set_config(name, CASE WHEN name ~ 'timeout' THEN '0' ELSE 'view, foreign-table' END, true)
+FROM pg_catalog.pg_settings
+WHERE name IN ('transaction_timeout', 'idle_in_transaction_session_timeout', 'restrict_nonsystem_relation_kind');
+{ending_with_client}
 """)
 _NO_WAIT_SECONDS = 0.001
 

@@ -13,10 +13,11 @@ from tests.verify.helpers import FAULTS, run_sql
 BASE = "verify_base"
 
 
-def build(server: Server, name: str) -> str:
-    """Build the base in a new database of that name."""
+def build(server: Server, name: str, seed: float | None = None) -> str:
+    """Build the base in a new database of that name, with its own vectors or those of another ``seed``."""
     ask(conninfo(server, "postgres"), f'CREATE DATABASE "{name}" TEMPLATE template0')
-    run_sql(conninfo(server, name), (FAULTS / "base.sql").read_text())
+    text = (FAULTS / "base.sql").read_text()
+    run_sql(conninfo(server, name), text.replace("setseed(0.42)", f"setseed({seed})") if seed is not None else text)
     return conninfo(server, name)
 
 

@@ -47,6 +47,12 @@ def test_a_lost_file_is_named_once(server: Server, base: str, relation: str, che
         assert failing(base) == {}, "what it says to type fixes it"
 
 
+def test_the_check_of_the_indexes_finds_a_lost_file_by_itself(server: Server, base: str) -> None:
+    """Regression: only the checks that read the table met the lost file."""
+    lose(server, base, "items_pkey")
+    assert failing(base, CONTRACT, "index")["index"].startswith("public.items_pkey cannot be read: could not open file")
+
+
 def test_a_check_that_is_made_alone_names_the_relation_itself(server: Server, base: str) -> None:
     """Without the check index in the report, its failure would be lost."""
     lose(server, base, "items_embedding_hnsw")

@@ -115,6 +115,18 @@ def test_a_ledger_on_which_another_was_granted_writing(
     assert "ledger" in with_status(results(database, promised), Status.PASS)
 
 
+@pytest.mark.newest
+@pytest.mark.parametrize("owned", ["SCHEMA pgvector_seed", "TABLE pgvector_seed.migrations"])
+def test_a_ledger_that_the_writer_owns(database: str, promised: dict[str, Any], intruder: str, owned: str) -> None:
+    """Regression: a superuser only skipped it. An owner may drop the ledger, and a schema's owner its tables."""
+    ask(database, f"ALTER {owned} OWNER TO {intruder}")
+    contract = {**promised, "roles": {"writer": "in truder"}}
+    (result,) = [result for result in results(database, contract) if result.name == "ledger"]
+    assert result.outcome.message == "in truder owns the ledger"
+    ask(database, result.outcome.remedy)
+    assert "ledger" in with_status(results(database, contract), Status.PASS)
+
+
 def test_a_right_to_write_hides_no_other_fault(database: str, promised: dict[str, Any], intruder: str) -> None:
     ask(database, f"GRANT UPDATE ON pgvector_seed.migrations TO {intruder}")
     changed(promised)

@@ -7,8 +7,10 @@ import pytest
 from seed.verify.checks.recall import QUERIES
 from seed.verify.model import Status
 from tests.conftest import ask, tries
+from tests.verify.healthy_variants import HEALTHY
 from tests.verify.helpers import FEW_QUERIES, declared, failing, remedies, results, run_sql, with_status
 from tests.verify.own_faults import FIXED_BY_REMEDY, GRANTS, OWN, Fault
+from tests.verify.unforeseen_faults import UNFORESEEN, UNFORESEEN_FIXED_BY_REMEDY
 
 KINDS = {
     "vector": ("embedding", ("l2", "ip", "cosine", "l1")),
@@ -23,7 +25,7 @@ COMBINATIONS = [
 ]
 
 
-@pytest.mark.parametrize("fault", OWN, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", [*OWN, *UNFORESEEN, *HEALTHY], ids=lambda fault: fault.name)
 def test_exactly_what_is_wrong_is_found(base: str, fault: Fault) -> None:
     """Exactly the expected checks fail, and none on a healthy variant, with new random queries in each round."""
     try:
@@ -32,7 +34,7 @@ def test_exactly_what_is_wrong_is_found(base: str, fault: Fault) -> None:
         for _ in range(1 if fault.expect else tries(1, soak=10)):
             outcomes = results(base, contract, queries=QUERIES if fault.is_about_recall else FEW_QUERIES)
             assert with_status(outcomes, Status.FAIL).keys() == set(fault.expect)
-        if fault.name in FIXED_BY_REMEDY:
+        if fault.name in FIXED_BY_REMEDY | UNFORESEEN_FIXED_BY_REMEDY:
             run_sql(base, remedies(outcomes))
             assert failing(base, contract) == {}, "what it says to type fixes it"
     finally:

@@ -16,6 +16,7 @@ from pgvector_seed.postgres.connection import Connection, connect
 from seed.verify.checks import CHECKS
 from seed.verify.context import LOCK_SECONDS, Context
 from seed.verify.deadline import Deadline
+from seed.verify.execute import check_transaction
 from seed.verify.model import Outcome, Status, passed
 from seed.verify.runner import run_checks
 from tests.conftest import DISKANN, ask
@@ -176,6 +177,17 @@ def test_a_setting_of_the_reader_that_the_server_refuses(base: str) -> None:
     finally:
         ask(base, "ALTER ROLE items_reader RESET hnsw.ef_search")
     assert "items_reader has a setting of hnsw.ef_search that this session cannot set" in skipped["recall"]
+
+
+def test_timeouts_of_the_login_do_not_end_a_check(base: str) -> None:
+    """Regression: a short statement_timeout of the login made checks skip, a transaction_timeout ended the session."""
+    show = "SELECT name, setting FROM pg_settings WHERE name ~ '^(statement|transaction|idle_in.*)_timeout' ORDER BY 1"
+    named = "SELECT max(name) FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout')"
+    options = f"-c statement_timeout=9s -c {ask(base, named)[0][0]}=9s -c idle_in_transaction_session_timeout=9s"
+    with connect(make_conninfo(base, options=options)) as connection, check_transaction(connection, Deadline(60), 1):
+        timeouts = dict(connection.execute(show).fetchall())
+    assert int(timeouts.pop("statement_timeout")) > 9000
+    assert set(timeouts.values()) == {"0"}
 
 
 def test_a_right_that_only_the_query_misses(base: str) -> None:

@@ -20,9 +20,10 @@ SELECT command.privilege,
        has_schema_privilege(r.oid, c.relnamespace, 'USAGE'),
        CASE WHEN has_table_privilege(r.oid, c.oid, command.privilege) THEN true
             WHEN command.privilege <> 'DELETE' THEN coalesce(
-              (SELECT bool_and(has_column_privilege(r.oid, c.oid, needed, command.privilege))
-               FROM unnest(CASE command.privilege WHEN 'SELECT' THEN %(columns)s::text[]
-                                                  ELSE (%(columns)s::text[])[1:1] END) AS needed), false)
+              (SELECT bool_and(has_column_privilege(r.oid, c.oid, a.attnum, command.privilege))
+               FROM unnest(CASE command.privilege WHEN 'SELECT' THEN %(columns)s::name[]
+                                                  ELSE (%(columns)s::name[])[1:1] END) AS needed
+               JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = needed AND NOT a.attisdropped), false)
             ELSE false END
 FROM pg_class c, pg_roles r, unnest(%(privileges)s::text[]) WITH ORDINALITY AS command (privilege, place)
 WHERE c.oid = %(table)s AND r.rolname = %(role)s
@@ -54,7 +55,8 @@ _IS_TRUE = "SELECT bool(%s::text)"
 
 def read_faults(context: Context, reader: str) -> Iterator[Fault]:
     """Yield a fault for each reason why the reader's query would be refused, or return no row."""
-    yield from _missing(context, reader, list(READ_COMMANDS))
+    recall = context.declared.recall
+    yield from _missing(context, reader, list(READ_COMMANDS), recall.filter if recall else None)
     column = context.vector_column
     if column is not None and column.metric is not None:
         for metric, type_ in column.distances:
@@ -75,12 +77,12 @@ def write_faults(context: Context, writer: str) -> Iterator[Fault]:
         yield Fault(f"default_transaction_read_only is on for {writer}", reset)
 
 
-def _missing(context: Context, role: str, privileges: Sequence[str]) -> Iterator[Fault]:
+def _missing(context: Context, role: str, privileges: Sequence[str], condition: str | None = None) -> Iterator[Fault]:
     table, schema, grantee = context.sql_name.as_string(), context.quote(context.name.schema), context.quote(role)
     values = {
         "role": role,
         "table": context.table.oid,
-        "columns": [name for name in (context.declared.vector, context.declared.id) if name],
+        "columns": [name for name in (context.declared.vector, context.declared.id, condition) if name],
         "privileges": privileges,
     }
     rows = context.connection.execute(_ABILITIES, values).fetchall()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -62,8 +63,9 @@ SELECT CAST({column} AS pg_catalog.text) FROM {table}
 WHERE {column} IS NOT NULL AND {size} OPERATOR(pg_catalog.>) 0 LIMIT 1
 """
 _PLAIN = "SELECT {id} FROM {table} ORDER BY {column} {operator} $1 LIMIT $2"
-# The timeout that this login's sessions start with; the check has set another for itself.
-_OWN_TIMEOUT = "SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'statement_timeout'"
+# A timeout that this login's sessions start with; the check has set another for itself.
+_OWN_TIMEOUT = "SELECT reset_val FROM pg_catalog.pg_settings WHERE name = %s"
+_TIMEOUTS = ("statement_timeout", "transaction_timeout")  # the latter from PostgreSQL 17 on
 _DURATION = re.compile(r"\s*([0-9]+)\s*(us|ms|s|min|h|d)?\s*")
 _MILLISECONDS = {"us": 0.001, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -185,7 +187,7 @@ class _Question:
         )
 
     def _with_timeout(self, query: Callable[[], object]) -> Asked:
-        milliseconds = self._timeout()
+        milliseconds, name = min(map(self._timeout, _TIMEOUTS), key=lambda timeout: timeout[0] or math.inf)
         if not 0 < milliseconds < 1000 * self.context.deadline.seconds_left:
             return Asked()
         in_time = 0
@@ -196,14 +198,11 @@ class _Question:
                 in_time += 1
         if 2 * in_time > _TRIES:
             return Asked()
-        message = f"the query of {self.reader} reaches its statement_timeout of {milliseconds} ms"
-        return Asked(Fault(message, self._raise_timeout()))
-
-    def _timeout(self) -> int:
-        """Return the statement_timeout of the reader's sessions in milliseconds; 0 means none."""
-        settings = {} if self.is_reader else self.context.reader.settings(self.connection)
-        return _milliseconds(settings.get("statement_timeout") or self.context.fetch_value(_OWN_TIMEOUT))
-
-    def _raise_timeout(self) -> str:
+        message = f"the query of {self.reader} reaches its {name} of {milliseconds} ms"
         role, database = self.context.quote(self.reader), self.context.quote(self.connection.info.dbname)
-        return f"ALTER ROLE {role} IN DATABASE {database} SET statement_timeout = '10s';"
+        return Asked(Fault(message, f"ALTER ROLE {role} IN DATABASE {database} SET {name} = '10s';"))
+
+    def _timeout(self, name: str) -> tuple[int, str]:
+        """Return a timeout of the reader's sessions in milliseconds, and its name. 0 means none."""
+        settings = {} if self.is_reader else self.context.reader.settings(self.connection)
+        return _milliseconds(settings.get(name) or self.context.fetch_value(_OWN_TIMEOUT, name) or "0"), name

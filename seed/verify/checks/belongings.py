@@ -8,9 +8,33 @@ from typing import NamedTuple
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.vectors.extension import EXTENSION
 
-# The table with its partitions and children, and the relations and functions that they use.
+# The table with its partitions and children, and the relations, types and functions that they use. ``ways`` are other
+# relations whose privileges write to it: a table to which a foreign key with an action refers, and a view that has the
+# rights of its owner and passes statements on to its first relation.
 _OBJECTS = """
 tables AS (SELECT %(table)s::oid AS oid UNION SELECT inhrelid FROM pg_inherits JOIN tables ON inhparent = oid),
+ways (oid, privilege) AS (
+  SELECT oid, privilege FROM tables, unnest(ARRAY['INSERT', 'UPDATE', 'DELETE']) AS privilege
+  UNION SELECT way.oid, way.privilege FROM ways w CROSS JOIN LATERAL (
+    SELECT confrelid, 'DELETE' FROM pg_constraint
+    WHERE conrelid = w.oid AND (confdeltype, w.privilege) IN (('c', 'DELETE'), ('n', 'UPDATE'), ('d', 'UPDATE'))
+    UNION ALL SELECT confrelid, 'UPDATE' FROM pg_constraint
+    WHERE conrelid = w.oid AND confupdtype IN ('c', 'n', 'd') AND w.privilege = 'UPDATE'
+    UNION ALL SELECT v.oid, w.privilege
+    FROM pg_depend d
+    JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+    JOIN pg_class v ON v.oid = r.ev_class AND v.relkind = 'v'
+    WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = w.oid
+      AND substring(r.ev_action::text FROM ':relid ([0-9]+)') = w.oid::text
+      AND pg_relation_is_updatable(v.oid, false) & CASE w.privilege WHEN 'UPDATE' THEN 4 WHEN 'INSERT' THEN 8
+                                                                    ELSE 16 END <> 0
+      AND has_table_privilege(v.relowner, w.oid, w.privilege)
+      AND NOT EXISTS (SELECT FROM pg_options_to_table(v.reloptions)
+                      WHERE option_name = 'security_invoker' AND option_value::bool)) AS way (oid, privilege)),
+types (oid) AS (
+  SELECT a.atttypid FROM pg_attribute a JOIN tables t ON t.oid = a.attrelid WHERE a.attnum > 0 AND NOT a.attisdropped
+  UNION SELECT part FROM types t JOIN pg_type y USING (oid), unnest(ARRAY[y.typbasetype, y.typelem]) AS part
+  WHERE part <> 0),
 defaults AS (SELECT a.oid FROM pg_attrdef a JOIN tables t ON t.oid = a.adrelid),
 relations AS (
   SELECT 'TABLE' AS kind, oid FROM tables
@@ -29,7 +53,8 @@ users AS (
   UNION ALL SELECT 'pg_attrdef'::regclass, oid FROM defaults
   UNION ALL SELECT 'pg_trigger'::regclass, g.oid FROM pg_trigger g JOIN tables t ON t.oid = tgrelid
   UNION ALL SELECT 'pg_policy'::regclass, p.oid FROM pg_policy p JOIN tables t ON t.oid = polrelid
-  UNION ALL SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c JOIN tables t ON t.oid = conrelid),
+  UNION ALL SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c JOIN tables t ON t.oid = conrelid
+  UNION ALL SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c JOIN types t ON t.oid = contypid),
 functions AS (
   SELECT objid AS oid FROM members WHERE classid = 'pg_proc'::regclass
   UNION SELECT d.refobjid FROM pg_depend d JOIN users u ON (d.classid, d.objid) = (u.classid, u.oid)
@@ -43,6 +68,17 @@ objects (kind, name, owner, attribute, acl) AS (
                       UNION ALL SELECT attname, attacl FROM pg_attribute
                                 WHERE attrelid = c.oid AND NOT attisdropped AND attacl IS NOT NULL) AS a
   UNION ALL
+  SELECT 'WAY', format('%%I.%%I', n.nspname, c.relname), NULL, a.attribute,
+         ARRAY(SELECT makeaclitem(e.grantee, e.grantor, e.privilege_type, e.is_grantable) FROM aclexplode(a.acl) AS e
+               WHERE (c.oid, e.privilege_type) IN (SELECT oid, privilege FROM ways))
+  FROM pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+  CROSS JOIN LATERAL (SELECT NULL::name, coalesce(c.relacl, acldefault('r', c.relowner))
+                      UNION ALL SELECT attname, attacl FROM pg_attribute
+                                WHERE attrelid = c.oid AND NOT attisdropped AND attacl IS NOT NULL
+                     ) AS a (attribute, acl)
+  WHERE c.oid IN (SELECT oid FROM ways) AND c.oid NOT IN (SELECT oid FROM tables)
+  UNION ALL
   SELECT 'SCHEMA', quote_ident(nspname), nspowner, NULL, nspacl FROM pg_namespace
   WHERE oid IN (SELECT extnamespace FROM extensions
                 UNION ALL SELECT c.relnamespace FROM pg_class c JOIN relations r ON r.oid = c.oid)
@@ -54,7 +90,12 @@ objects (kind, name, owner, attribute, acl) AS (
   SELECT 'FUNCTION', oid::regprocedure::text, proowner, NULL, proacl FROM pg_proc JOIN functions USING (oid)
   UNION ALL
   SELECT 'TYPE', oid::regtype::text, typowner, NULL, typacl FROM pg_type
-  WHERE typcategory <> 'A' AND oid IN (SELECT objid FROM members WHERE classid = 'pg_type'::regclass)
+  WHERE typcategory <> 'A' AND (oid IN (SELECT objid FROM members WHERE classid = 'pg_type'::regclass)
+                                OR oid IN (SELECT oid FROM types))
+  UNION ALL
+  SELECT 'COLLATION', format('%%I.%%I', n.nspname, o.collname), collowner, NULL, NULL
+  FROM pg_collation o JOIN pg_namespace n ON n.oid = o.collnamespace
+  WHERE o.oid IN (SELECT a.attcollation FROM pg_attribute a JOIN tables t ON t.oid = a.attrelid)
   UNION ALL
   SELECT 'OPERATOR', oid::regoperator::text, oprowner, NULL, NULL FROM pg_operator
   WHERE oid IN (SELECT objid FROM members WHERE classid = 'pg_operator'::regclass)
@@ -104,9 +145,11 @@ JOIN pg_db_role_setting s ON s.setrole IN (0, m.oid)
 JOIN pg_database d ON d.datname = current_database() AND s.setdatabase IN (0, d.oid)
 CROSS JOIN unnest(s.setconfig) AS entry
 CROSS JOIN split_part(entry, '=', 1) AS setting
-WHERE m.role = m.name AND m.oid <> 0 AND NOT m.superuser AND setting IN ('role', 'session_authorization')
+WHERE m.role = m.name AND m.oid <> 0 AND NOT m.superuser
+  AND setting IN ('role', 'session_authorization', 'session_replication_role')
 ORDER BY m.role, setting, s.setrole = 0, s.setdatabase = 0
 """
+_HARMLESS_IDENTITIES = ("none", "origin", "local")
 _QUERY = f"""
 WITH RECURSIVE {_OBJECTS}, {_MEMBERSHIPS}
 SELECT ARRAY(SELECT to_json(x) FROM (SELECT role, name, superuser, attributes, by FROM memberships
@@ -152,7 +195,7 @@ class Granted(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """A setting that makes sessions of ``role`` act as another role, set for the role, the database, both or none."""
+    """A setting that gives sessions of ``role`` other rights or duties, of the role, the database, both or none."""
 
     role: str
     setting: str
@@ -180,5 +223,5 @@ def find_belongings(connection: Connection, table: int, roles: Sequence[str]) ->
         [Membership(**entry) for entry in memberships],
         [Owned(**entry) for entry in owned],
         [Granted(**entry) for entry in granted],
-        [Identity(**entry) for entry in identities if entry["value"] not in ("none", entry["role"])],
+        [Identity(**entry) for entry in identities if entry["value"] not in (*_HARMLESS_IDENTITIES, entry["role"])],
     )

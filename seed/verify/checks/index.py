@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import psycopg
+from psycopg import errors, sql
+
 from pgvector_seed.migrate.contract import DeclaredIndex, DeclaredTable
 from pgvector_seed.postgres.catalog import IndexBuilder, find_builder
 from pgvector_seed.vectors.index.definition import NEW
 from pgvector_seed.vectors.indexes import VectorIndex, broken_indexes, indexes_named
 from pgvector_seed.vectors.metrics import OPERATORS
 
-from ..context import Context
+from ..context import Context, NotAllowedError
+from ..damage import find_damage
 from ..model import READER_CHECKS, Check, Fault, Outcome, failed_with, not_declared, passed, skipped
 from .rebuild import build_remedy, or_metric, replace_remedy
 
@@ -35,11 +39,28 @@ def run(context: Context) -> Outcome:
         return skipped(f"after column: the column {context.declared.vector} does not exist")
     expected = ", ".join(_describe(index, context.declared) for index in indexes)
     faults = [fault for index in indexes for fault in _faults(context, index)]
+    faults += _damaged(context)
     if not faults:
         return passed(f"{len(indexes)} valid and usable" if len(indexes) > 1 else "valid and usable", expected)
     useless = any(fault.useless for fault in faults)
     plain = [Fault(fault.message, fault.remedy) for fault in faults]
     return failed_with(expected, plain, blocks=READER_CHECKS if useless else frozenset())
+
+
+def _damaged(context: Context) -> Iterator[_IndexFault]:
+    """Yield a fault if the file of an index is lost: the planner opens all indexes of the table and its partitions."""
+    try:
+        context.require_select()
+        with context.connection.transaction(force_rollback=True):
+            context.connection.execute(sql.SQL("EXPLAIN SELECT FROM {}").format(context.sql_name))
+    except (NotAllowedError, errors.LockNotAvailable, errors.QueryCanceled):
+        return
+    except psycopg.Error as error:
+        damage = find_damage(error, context)
+        if damage is None:
+            raise
+        if damage.check == "index":
+            yield _IndexFault(damage.outcome.message, damage.outcome.remedy, useless=True)
 
 
 def _describe(index: DeclaredIndex, table: DeclaredTable) -> str:
@@ -103,10 +124,7 @@ def _being_built(builder: IndexBuilder) -> str:
     return f"{'is' if builder.certain else 'may be'} being built, by server process {builder.pid}"
 
 
-def _differences(
-    context: Context, index: DeclaredIndex, actual: VectorIndex, builder: IndexBuilder | None
-) -> Iterator[tuple[str, bool]]:
-    """Yield each difference, and True if it makes the index useless to a reader's query."""
+def _state(actual: VectorIndex, builder: IndexBuilder | None) -> Iterator[tuple[str, bool]]:
     if builder:
         yield _being_built(builder), True
     elif not actual.ready:
@@ -115,12 +133,21 @@ def _differences(
         yield "is not valid: its build was interrupted, or a partition lacks it", True
     if actual.predicate:
         yield f"covers only rows WHERE {actual.predicate}", True
+
+
+def _differences(
+    context: Context, index: DeclaredIndex, actual: VectorIndex, builder: IndexBuilder | None
+) -> Iterator[tuple[str, bool]]:
+    """Yield each difference, and True if it makes the index useless to a reader's query, as any of its state does."""
+    yield from _state(actual, builder)
     column, metric = index.column or context.declared.vector, "hamming" if index.bits else context.declared.metric
     key = _key(actual.columns, cast=actual.cast, bits=actual.bits)
     if column is not None and key != _key(column, cast=index.cast, bits=index.bits):
         yield f"is on {key}", True
     elif metric is not None and OPERATORS[metric] not in actual.operators:
         yield f"serves {' '.join(actual.operators) or 'no distance'}, not {OPERATORS[metric]}", True
+    elif actual.foreign_class is not None:
+        yield f"is by the operator class {actual.foreign_class}, which may order by another distance", True
     if index.method not in (None, actual.method):
         yield f"is {actual.method}", False
         return  # another method has other parameters
@@ -131,8 +158,8 @@ def _differences(
 
 CHECK = Check(
     "index",
-    "a declared index is missing, invalid, not ready, partial, or has another column, cast, metric, method or "
-    "parameters",
+    "a declared index is missing, invalid, not ready, partial, or has another column, cast, metric, operator "
+    "class, method or parameters",
     run,
     after=("extension", "table"),
 )

@@ -15,6 +15,16 @@ from pgvector_seed.migrate.lock import begun
 from ..context import Context, NotAllowedError
 from ..model import Check, Fault, Outcome, failed, failed_with, not_declared, passed
 
+# A superuser needs no ownership, which is a fault of its own; the declared owner of a table may deploy.
+_OWNERS = """
+SELECT DISTINCT r.rolname
+FROM pg_namespace n
+LEFT JOIN pg_class c ON c.relnamespace = n.oid
+JOIN pg_roles r ON r.rolname = ANY (%s) AND NOT r.rolsuper
+WHERE n.nspname = 'pgvector_seed'
+  AND (pg_has_role(r.oid, n.nspowner, 'USAGE, SET') OR pg_has_role(r.oid, c.relowner, 'USAGE, SET'))
+ORDER BY 1
+"""
 _REMEDY = f"To compare the ledger with the files: {PROGRAM} migrate status"
 
 
@@ -26,6 +36,10 @@ def run(context: Context) -> Outcome:
     expected = f"the ledger {declared.id}" if declared.id else "a ledger"
     if declared.migrations is not None:
         expected += f" with {counted(len(declared.migrations), 'migration')}"
+    owners = [name for (name,) in context.connection.execute(_OWNERS, (_others(context),))]
+    if owners:
+        remedy = f"REASSIGN OWNED BY {context.quote(owners[0])} TO CURRENT_USER; -- as a superuser"
+        return failed(expected, f"{' and '.join(owners)} owns the ledger", remedy)
     try:
         ledger = read_ledger(context.connection)  # raises if it is damaged, which fails this check
     except UntrustedLedgerError as error:
@@ -45,6 +59,12 @@ def run(context: Context) -> Outcome:
         return failed_with(expected, faults)
     actual = f"the ledger {ledger.id} with {counted(len(ledger.migrations), 'migration')}{_members_note(ledger)}"
     return passed(actual, expected)
+
+
+def _others(context: Context) -> list[str]:
+    """Return the roles that should not own the ledger: the reader and the writer, unless they own a declared table."""
+    roles, tables = context.contract.roles, context.contract.tables or ()
+    return [name for name in (roles.reader, roles.writer) if name and name not in {table.owner for table in tables}]
 
 
 def _members_note(ledger: Ledger) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from pgvector_seed.vectors.column import VectorColumn
-from pgvector_seed.vectors.explain import plan_cached, plan_once
+from pgvector_seed.vectors.explain import PlannerSetting, plan_cached, plan_once
 from pgvector_seed.vectors.index_use import find_index_use
 from pgvector_seed.vectors.indexes import indexes_on_column
 from pgvector_seed.vectors.queries import sample_queries
@@ -43,10 +43,15 @@ def _judge_plans(context: Context, column: VectorColumn, query: str, leaves: Seq
     for explain, note in ((plan_once, ""), (plan_cached, ", as a prepared statement")):
         use = find_index_use(context.connection, partial(explain, context.connection, column, query, k), searched)
         if use.cause is Cause.SETTING:
-            return failed(expected, f"{use.scans}{note}: {use.explained()}", _REMEDY)
+            return failed(expected, f"{use.scans}{note}: {use.explained()}", _remedy(use.settings))
         if use.cause:
             return skipped(use.reason, expected)
     return passed("uses " + ", ".join(use.indexes), expected)
+
+
+def _remedy(settings: Sequence[PlannerSetting]) -> str:
+    resets = [f"ALTER TABLESPACE {cost.tablespace} RESET ({cost.name});" for cost in settings if cost.tablespace]
+    return "\n".join(resets) or _REMEDY
 
 
 def _searched(context: Context, column: VectorColumn, leaves: Sequence[Leaf]) -> Searched:
@@ -57,7 +62,7 @@ def _searched(context: Context, column: VectorColumn, leaves: Sequence[Leaf]) ->
 
 CHECK = Check(
     "plan",
-    "a setting keeps the reader's query off the index (skipped below 2,000 rows)",
+    "a setting or a tablespace's cost keeps the reader's query off the index (skipped below 2,000 rows)",
     run,
     after=("extension", "table", "column", "index", "roles"),
 )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-import psycopg
-
 from pgvector_seed.vectors.reader import Reader
 
-from ..context import Context
+from ..context import Context, NotAllowedError
 from ..model import Fault
+from .constants import Needs, compute, needs
 
 _APPLIES = """
 SELECT c.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
@@ -34,21 +32,6 @@ WHERE p.polrelid = %s
   AND EXISTS (SELECT FROM unnest(p.polroles) AS target WHERE target = 0 OR pg_has_role(%s::name, target, 'USAGE'))
 ORDER BY p.polname
 """
-# The nodes of a constant. A call is one only if its function is immutable.
-_CONSTANT_NODES = frozenset(
-    {"CONST", "OPEXPR", "FUNCEXPR", "BOOLEXPR", "NULLTEST", "BOOLEANTEST", "RELABELTYPE", "DISTINCTEXPR", "NULLIFEXPR"}
-    | {"SCALARARRAYOPEXPR", "ARRAYEXPR", "COALESCEEXPR", "CASEEXPR", "CASEWHEN"}
-)
-_NODE = re.compile(r"\{([A-Z_]+)")
-_FUNCTION = re.compile(r":funcid ([0-9]+)")
-_OPERATOR = re.compile(r":opno ([0-9]+)")
-# 16384 is FirstNormalObjectId: objects below it came with PostgreSQL.
-_ARE_IMMUTABLE = """
-SELECT coalesce(bool_and(p.provolatile = 'i' AND p.oid < 16384 AND p.pronamespace = 'pg_catalog'::regnamespace), true)
-FROM pg_proc p
-WHERE p.oid = ANY (%(functions)s) OR p.oid IN (SELECT oprcode FROM pg_operator WHERE oid = ANY (%(operators)s))
-"""
-_SHARE_OF_TIME = 1 / 50
 
 
 class Shows(Enum):
@@ -61,13 +44,17 @@ class Shows(Enum):
 
 
 class Policy(NamedTuple):
-    """A policy that applies to a role. ``command`` is polcmd of pg_policy, ``check`` is about new rows."""
+    """A policy that applies to a role. ``command`` is polcmd of pg_policy, ``check`` is about new rows.
+
+    ``condition`` is USING as SQL if it needs nothing but the columns of the row, or None.
+    """
 
     name: str
     permissive: bool
     command: str
     using: Shows
     check: Shows
+    condition: str | None
 
 
 class RowSecurity(NamedTuple):
@@ -88,6 +75,9 @@ def row_security(context: Context, role: str, privileges: Mapping[str, str]) -> 
         for privilege, letter in privileges.items()
         if shows_nothing(policies, letter)
     ]
+    # Rows that the writer may see could be those that it has yet to write.
+    if not faults and letters == ["r"] and _hides_every_row(context, policies):
+        faults.append(Fault(f"row security shows {role} none of the rows", see))
     return RowSecurity([*faults, *_switched_off(context, role)], undecided(policies, letters))
 
 
@@ -106,7 +96,8 @@ def policies_of(context: Context, role: str) -> list[Policy]:
         name, permissive, command, using, using_tree, check, check_tree, is_pure, has_column = row
         shown = _shows(context, using, using_tree, is_pure=is_pure, has_column=has_column)
         new = _shows(context, check, check_tree, is_pure=is_pure, has_column=has_column) if check else shown
-        policies.append(Policy(name, permissive, command, shown, new))
+        computable = using is not None and needs(context, using_tree, is_pure=is_pure) is not Needs.MORE
+        policies.append(Policy(name, permissive, command, shown, new, using if computable else None))
     return policies
 
 
@@ -146,24 +137,29 @@ def _shows(context: Context, expression: str | None, tree: str | None, *, is_pur
     """Return the value of a policy's expression; a policy without one, which is for INSERT, shows all there are."""
     if expression is None or tree is None:
         return Shows.ALL
-    nodes = set(_NODE.findall(tree))
-    if is_pure and nodes <= _CONSTANT_NODES and _are_immutable(context, tree):
-        return _folded(context, expression)
-    return Shows.BY_ROW if "VAR" in nodes and (has_column or "SUBLINK" not in nodes) else Shows.UNKNOWN
+    if needs(context, tree, is_pure=is_pure) is Needs.NOTHING:
+        is_true = compute(context, b"SELECT (" + expression.encode() + b"\n) IS TRUE")
+        return Shows.UNKNOWN if is_true is None else Shows.ALL if is_true else Shows.NONE
+    return Shows.BY_ROW if "{VAR" in tree and (has_column or "{SUBLINK" not in tree) else Shows.UNKNOWN
 
 
-def _are_immutable(context: Context, tree: str) -> bool:
-    oids = {"functions": list(map(int, _FUNCTION.findall(tree))), "operators": list(map(int, _OPERATOR.findall(tree)))}
-    return context.connection.execute(_ARE_IMMUTABLE, oids).fetchone() == (True,)
-
-
-def _folded(context: Context, expression: str) -> Shows:
-    """Return the value of a constant expression; UNKNOWN if it takes too long or fails, as a division by zero."""
-    connection, statement = context.connection, b"SELECT (" + expression.encode() + b"\n) IS TRUE"
+def _hides_every_row(context: Context, policies: Sequence[Policy]) -> bool:
+    """Return True if the table has rows and SELECT certainly shows none: its policies need nothing but the row."""
+    applied = [policy for policy in policies if policy.command in ("*", "r")]
+    if any(policy.condition is None for policy in applied):
+        return False
     try:
-        row = context.deadline.within(connection, _SHARE_OF_TIME, lambda: connection.execute(statement).fetchone())
-    except psycopg.Error:
-        if connection.closed:
-            raise
-        return Shows.UNKNOWN
-    return Shows.UNKNOWN if row is None else Shows.ALL if row == (True,) else Shows.NONE
+        context.require_all_rows()
+    except NotAllowedError:
+        return False
+    shown = b" AND ".join(
+        [b"(" + b" OR ".join(_conditions(applied, permissive=True)) + b")", *_conditions(applied, permissive=False)]
+    )
+    table = context.sql_name.as_bytes()
+    query = b"SELECT EXISTS (SELECT FROM %b) AND NOT EXISTS (SELECT FROM %b WHERE %b)" % (table, table, shown)
+    return compute(context, query) is True
+
+
+def _conditions(policies: Sequence[Policy], *, permissive: bool) -> list[bytes]:
+    kind = [policy for policy in policies if policy.permissive is permissive]
+    return [b"(" + policy.condition.encode() + b"\n)" for policy in kind if policy.condition is not None]

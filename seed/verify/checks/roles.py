@@ -11,13 +11,15 @@ from ..model import READER_CHECKS, Check, Fault, Outcome, failed_with, not_decla
 from .abilities import READ_COMMANDS, WRITE_COMMANDS, read_faults, write_faults
 from .asking import Asked, ask
 from .belongings import find_belongings
+from .paths import path_faults
 from .policies import RowSecurity, row_security
 from .privileges import PUBLIC, role_excess
+from .refused import refusals
 from .rules import rule_faults, triggers
 from .trial import try_writes
 
 _READER = {"TABLE": set(READ_COMMANDS)}
-_WRITER = {"TABLE": set(WRITE_COMMANDS), "SEQUENCE": {"SELECT", "USAGE", "UPDATE"}}
+_WRITER = {"TABLE": set(WRITE_COMMANDS), "WAY": set(WRITE_COMMANDS), "SEQUENCE": {"SELECT", "USAGE", "UPDATE"}}
 
 
 def run(context: Context) -> Outcome:
@@ -28,7 +30,7 @@ def run(context: Context) -> Outcome:
     expected = ", ".join(filter(None, _expected(context)))
     reader, writer = context.existing_role(roles.reader), context.existing_role(roles.writer)
     reading = list(read_faults(context, reader)) if reader else []
-    writing = [*write_faults(context, writer), *rule_faults(context)] if writer else []
+    writing = [*write_faults(context, writer), *rule_faults(context), *refusals(context, writer)] if writer else []
     notes = []
     for role, commands, role_faults in ((reader, READ_COMMANDS, reading), (writer, WRITE_COMMANDS, writing)):
         rows = row_security(context, role, commands) if role else RowSecurity([], [])
@@ -77,6 +79,7 @@ def _excess(context: Context, reader: str | None, writer: str | None) -> Iterato
     roles = [role for role in dict.fromkeys((reader, writer)) if role and role != declared]  # the owner may do all
     belongings = find_belongings(context.connection, context.table.oid, roles)
     yield from role_excess(belongings, PUBLIC, declared, database, {})
+    yield from path_faults(context, roles)
     for role in roles:
         yield from role_excess(belongings, role, declared, database, _WRITER if role == writer else _READER)
 

@@ -42,7 +42,8 @@ def run(context: Context) -> Outcome:
     if other is not None and other.is_fault:
         return failed(_EXPECTED, other.message, other.remedy, blocks=frozenset())
     partitions = f" with {len(context.leaves)} partitions" if relation.kind == "p" else ""
-    return passed(actual + partitions + (f"; {other.message}" if other else ""), _EXPECTED)
+    chunks = f", and {relation.chunks:,} tables of an extension inherit from it" if relation.chunks else ""
+    return passed(actual + partitions + chunks + (f"; {other.message}" if other else ""), _EXPECTED)
 
 
 def _faults(leaves: Sequence[Leaf]) -> Iterator[Fault]:

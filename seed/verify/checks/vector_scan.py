@@ -9,6 +9,7 @@ from psycopg import sql
 
 from pgvector_seed.migrate.contract import DeclaredTable
 from pgvector_seed.vectors.column import VectorColumn
+from pgvector_seed.vectors.extension import is_older
 from pgvector_seed.vectors.queries import sample_percentage
 
 from ..context import Context
@@ -22,13 +23,14 @@ _MOST_DIMENSIONS = 16_000  # of a column that does not declare them
 _TOLERANCE = {"halfvec": 2e-3}
 _TOLERANCE_OF_OTHERS = 1e-3
 _SAMPLED = 5000  # rows whose vectors are compared
+_NORMALIZES_SINCE = "0.7.0"
 
 # Vectors are compared by the digest of their bytes, so that each is read once.
 # OFFSET 0 keeps the planner from computing the size once for each use.
 _SCAN = """
 WITH digests AS (
   SELECT pg_catalog.sha256({send}(vector)) AS digest
-  FROM (SELECT {column} AS vector FROM {table} TABLESAMPLE SYSTEM ({percent}) WHERE {column} IS NOT NULL
+  FROM (SELECT {compared} AS vector FROM {table} TABLESAMPLE SYSTEM ({percent}) WHERE {column} IS NOT NULL
         ORDER BY random() LIMIT {sampled}) AS picked)
 SELECT count(*) AS rows,
        count(*) FILTER (WHERE vector IS NULL) AS missing,
@@ -78,6 +80,26 @@ def conditions(declared: DeclaredTable, column: VectorColumn) -> Mapping[str, sq
     return forbidden
 
 
+def compared(context: Context, column: VectorColumn) -> sql.Composable:
+    """Return the expression by which vectors are equal: under cosine only their direction counts, to half precision."""
+    name = sql.Identifier(column.name)
+    if not _by_direction(context, column):
+        return name
+    schema = sql.Identifier(column.extension)
+    return sql.SQL("CAST({schema}.l2_normalize({name}) AS {schema}.halfvec)").format(schema=schema, name=name)
+
+
+def _by_direction(context: Context, column: VectorColumn) -> bool:
+    """Return True for the types that have directions, of which one dimension has but two."""
+    is_new = context.extension is not None and not is_older(context.extension.version, _NORMALIZES_SINCE)
+    return is_new and column.metric == "cosine" and column.type in ("vector", "halfvec") and column.dimensions != 1
+
+
+def _send(context: Context, column: VectorColumn) -> sql.Composable:
+    compared_type = "halfvec" if _by_direction(context, column) else column.type
+    return sql.Identifier("pg_catalog" if column.type == "bit" else column.extension, f"{compared_type}_send")
+
+
 def _not_normalized(column: VectorColumn, size: sql.Composable) -> sql.Composed:
     tolerance = _TOLERANCE.get(column.type, _TOLERANCE_OF_OTHERS)
     return sql.SQL("abs({} - 1) > {}").format(size, tolerance)
@@ -101,7 +123,8 @@ def scan(
         stale=forbidden.get("fresh", never),
         other=forbidden.get("model", never),
         sample=sample,
-        send=sql.Identifier("pg_catalog" if column.type == "bit" else column.extension, f"{column.type}_send"),
+        compared=compared(context, column),
+        send=_send(context, column),
         percent=sample_percentage(context.size_in_bytes),
         sampled=_SAMPLED,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from msgspec.structs import replace
 from psycopg import sql
 
 from pgvector_seed.common.text import counted
@@ -14,19 +13,13 @@ from pgvector_seed.vectors.column import VectorColumn
 from ..context import Context
 from ..model import Check, Fault, Outcome, failed_with, not_declared, passed
 from ..sampling import scan_or_sample
-from .table import SEE_MIGRATIONS
-from .vector_scan import Counts, conditions, scan
+from .row_keys import with_usable_keys
+from .vector_scan import Counts, compared, conditions, scan
 
 _MANY = 10  # fewer rows may well have equal vectors
 _COPIES = 0.1  # the share of the rows that may have one vector
 _FEW_BITS = 32  # so many bits, or more, are seldom equal by chance
 _BLOCKS = 1000  # of a sample
-
-_MISSING_COLUMNS = """
-SELECT name FROM unnest(%s::text[]) WITH ORDINALITY AS declared (name, place)
-WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = %s AND attname = name AND NOT attisdropped)
-ORDER BY place
-"""
 
 
 def run(context: Context) -> Outcome:
@@ -35,43 +28,20 @@ def run(context: Context) -> Outcome:
     if column is None:
         return not_declared("a vector column")
     expected = _expected(declared, column)
-    missing = _missing_columns(context, declared)
-    faults = [Fault(f"the column {name} does not exist", SEE_MIGRATIONS) for name in missing]
-    declared = _without(declared, missing)
-    context.require_all_rows(declared.vector, *_columns_of_fresh(declared), *_columns_of_model(declared))
+    faults = list[Fault]()
+    declared = with_usable_keys(context, declared, faults)
     forbidden = conditions(declared, column)
     counts, _, note = scan_or_sample(context, _BLOCKS, lambda sample: scan(context, column, forbidden, sample))
-    faults += _faults(counts, declared, column, note)
+    faults += _faults(context, counts, column, note)
     faults += _forbidden(counts, forbidden, declared, column, note)
     if faults:
-        # With odd vectors a low recall would say nothing of the index: no search returns a distance that is no number.
-        return failed_with(expected, faults, blocks=frozenset({"recall"}) if counts.odd else frozenset())
+        # A low recall would say nothing of the index: no search returns a distance that is no number, and the graph of
+        # an index has no way out of many vectors of one direction.
+        is_unfit = counts.odd or _has_copies(counts, column)
+        return failed_with(expected, faults, blocks=frozenset({"recall"}) if is_unfit else frozenset())
     vectors = counted(counts.rows - counts.missing, "vector")
     rows = f" in {counted(counts.rows, 'row')}" if counts.missing else ""
     return passed(f"{vectors}{rows}{note}", expected)
-
-
-def _columns_of_fresh(declared: DeclaredTable) -> list[str]:
-    return [declared.fresh.embedded, declared.fresh.updated] if declared.fresh else []
-
-
-def _columns_of_model(declared: DeclaredTable) -> list[str]:
-    return [declared.model.column] if declared.model else []
-
-
-def _missing_columns(context: Context, declared: DeclaredTable) -> list[str]:
-    columns = _columns_of_fresh(declared) + _columns_of_model(declared)
-    if not columns:
-        return []
-    rows = context.connection.execute(_MISSING_COLUMNS, (columns, context.table.oid))
-    return [name for (name,) in rows]
-
-
-def _without(declared: DeclaredTable, missing: list[str]) -> DeclaredTable:
-    """Return the declaration without the keys that need a column that is missing."""
-    if set(missing) & set(_columns_of_fresh(declared)):
-        declared = replace(declared, fresh=None)
-    return replace(declared, model=None) if set(missing) & set(_columns_of_model(declared)) else declared
 
 
 def _expected(declared: DeclaredTable, column: VectorColumn) -> str:
@@ -83,8 +53,8 @@ def _expected(declared: DeclaredTable, column: VectorColumn) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _faults(counts: Counts, declared: DeclaredTable, column: VectorColumn, note: str) -> Iterator[Fault]:
-    name = sql.Identifier(column.name)
+def _faults(context: Context, counts: Counts, column: VectorColumn, note: str) -> Iterator[Fault]:
+    declared, name = context.declared, sql.Identifier(column.name)
     if counts.missing > (declared.missing or 0) * counts.rows:
         words = f"{counts.missing:,} of {counts.rows:,} rows without a vector{note}"
         yield Fault(words, _find(column, sql.SQL("{} IS NULL").format(name)))
@@ -97,10 +67,15 @@ def _faults(counts: Counts, declared: DeclaredTable, column: VectorColumn, note:
             f"{counts.odd:,} of {counts.rows:,} rows with elements that no embedding has (a wrong byte order?){note}",
             f"-- Load these rows again from the right bytes. To find the largest:\n{order.as_string()}",
         )
+    if _has_copies(counts, column):
+        message = f"one vector in {counts.copies:,} of {counts.sampled:,} rows{note}"
+        yield _copies(column, compared(context, column), message)
+
+
+def _has_copies(counts: Counts, column: VectorColumn) -> bool:
     few_bits = column.type == "bit" and column.dimensions < _FEW_BITS
     allowed = counts.sampled - 1 if few_bits else counts.sampled * _COPIES
-    if counts.copies >= _MANY and counts.copies > allowed:
-        yield _copies(column, f"one vector in {counts.copies:,} of {counts.sampled:,} rows{note}")
+    return counts.copies >= _MANY and counts.copies > allowed
 
 
 def _forbidden(
@@ -122,9 +97,9 @@ def _find(column: VectorColumn, condition: sql.Composable) -> str:
     return f"-- Embed these rows again, or delete them. To find them:\n{query}"
 
 
-def _copies(column: VectorColumn, message: str) -> Fault:
-    group = sql.SQL("SELECT {0}, count(*) FROM {1} GROUP BY {0} ORDER BY 2 DESC LIMIT 1;")
-    query = group.format(sql.Identifier(column.name), column.relation).as_string()
+def _copies(column: VectorColumn, equal: sql.Composable, message: str) -> Fault:
+    group = sql.SQL("SELECT {0}, count(*) FROM {1} GROUP BY 1 ORDER BY 2 DESC LIMIT 1;")
+    query = group.format(equal, column.relation).as_string()
     return Fault(message, f"-- Embed the rows of this vector again, and load the new vectors. To find it:\n{query}")
 
 
