@@ -14,7 +14,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import pytest
 from click import UsageError
@@ -35,7 +34,7 @@ from pgvector_seed.data.worker_checks import Job, task_of
 from seed.load.work import refuse_with_dask
 from tests.conftest import ask, pg_variables, tries, until
 from tests.data.clusters import scheduler, worker
-from tests.data.helpers import Array, load, make_table, same, save, start, vectors, write_jsonl, write_parquet
+from tests.data.helpers import Array, load, make_table, same, save, start, vectors, write_jsonl, write_shuffled
 from tests.data.test_load_faults import HAS_ROWS, SLEEPING, SLOW, wait_for
 from tests.e2e.conftest import readme_block, run
 from tests.e2e.conftest import server as server  # the newest PostgreSQL alone: these tests are slow
@@ -56,10 +55,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Array, list[str]]:
     """Return the vectors in the order of their ids, and the arguments that load them shuffled, from 20 files."""
-    folder, values = tmp_path_factory.mktemp("files"), vectors(ROWS, DIMENSIONS)
-    shuffled = np.array_split(np.random.default_rng(2).permutation(ROWS), 20)
-    parts = [write_parquet(folder / f"{n}.parquet", rows + 1, values[rows]) for n, rows in enumerate(shuffled)]
-    return values, [*parts, "--table", "items"]
+    values = vectors(ROWS, DIMENSIONS)
+    return values, [*write_shuffled(tmp_path_factory.mktemp("files"), values, 20), "--table", "items"]
 
 
 def test_two_workers_load(database: str, address: str, tmp_path: Path, files: tuple[Array, list[str]]) -> None:
