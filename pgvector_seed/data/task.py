@@ -22,7 +22,10 @@ _CANCEL_SECONDS = 0.2  # repeated: a request between two statements has no effec
 
 @dataclass
 class PartResult:
-    """The result of a part. ``size`` is in bytes, ``rejected`` are lines of the rejects' file, ``error`` ends the job."""
+    """The result of a part, of ``size`` bytes. ``rejected`` are lines for the file of rejects.
+
+    ``error`` ends the load.
+    """
 
     counts: Counts = field(default_factory=Counts)
     size: int = 0
