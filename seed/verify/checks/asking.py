@@ -129,7 +129,7 @@ def _asked_with_error(context: Context, reader: str, error: psycopg.Error) -> As
 
 
 def _milliseconds(value: str) -> int:
-    """Return a timeout as a setting has it, in milliseconds. A form that is not known is taken for none."""
+    """Return the value of a timeout setting in milliseconds; 0, which means none, if it cannot be parsed."""
     match = _DURATION.fullmatch(value)
     return round(int(match[1]) * _MILLISECONDS[match[2] or "ms"]) if match else 0
 
@@ -171,7 +171,7 @@ class _Question:
         return Asked(note=f"row security shows {self.reader} no row without a setting of the application")
 
     def _statement(self) -> sql.Composed:
-        """Return the query, in plain names only if the reader is logged in: look-alikes could be created meanwhile."""
+        """Return the query, in plain names only if the login is the reader: a look-alike could be created meanwhile."""
         path = self.context.reader_path
         if not self.is_reader or self.column.cast or self.column.bits or self.column.extension not in path:
             return self.column.nearest(sql.SQL("$1"), sql.SQL("$2"))
@@ -199,8 +199,7 @@ class _Question:
         if 2 * in_time > _TRIES:
             return Asked()
         message = f"the query of {self.reader} reaches its {name} of {milliseconds} ms"
-        role, database = self.context.quote(self.reader), self.context.quote(self.connection.info.dbname)
-        return Asked(Fault(message, f"ALTER ROLE {role} IN DATABASE {database} SET {name} = '10s';"))
+        return Asked(Fault(message, self.context.alter_role(self.reader, name, "'10s'")))
 
     def _timeout(self, name: str) -> tuple[int, str]:
         """Return a timeout of the reader's sessions in milliseconds, and its name. 0 means none."""
