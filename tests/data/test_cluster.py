@@ -107,7 +107,7 @@ def test_a_worker_is_killed(database: str, address: str, tmp_path: Path, files: 
 
 
 def test_a_worker_of_another_version_is_refused(database: str, address: str, tmp_path: Path) -> None:
-    """A worker of another version, or without the package, is named before any part is loaded; a later one by itself."""
+    """A worker of another version, or without the package, is named before any part is loaded, and if it joins later."""
     make_table(database)
     words = [save(tmp_path / "v.npy", vectors(10)), *NUMBERED, "--dask", address]
     common = tmp_path / "old" / "pgvector_seed" / "common"
@@ -175,7 +175,7 @@ def test_no_scheduler_and_no_worker(database: str, address: str, tmp_path: Path)
 
 
 def test_the_scheduler_is_killed(database: str, address: str, tmp_path: Path, files: tuple[Array, list[str]]) -> None:
-    """A load says that its scheduler was lost. The next, by another scheduler, ends with exactly the rows of the files."""
+    """A load says that its scheduler was lost. The next, by another one, ends with exactly the rows of the files."""
     make_table(database, DIMENSIONS)
     with (
         scheduler(tmp_path) as (mortal, process),

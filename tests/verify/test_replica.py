@@ -171,7 +171,7 @@ def test_a_standby_that_does_not_stream(base: str, replica: Standby) -> None:
 
 
 def test_what_is_no_standby_or_tells_no_position(base: str, replica: Standby) -> None:
-    """A primary is refused, and of several hosts the standby is taken. A login that may not see its position is told."""
+    """A primary is refused; of several hosts the standby is taken. A login that may not see its position is told so."""
     ask(base, "ALTER ROLE items_writer PASSWORD 'writes'; ALTER ROLE items_reader PASSWORD 'reads'")
     copy = caught_up(base, replica)
     primary = judged(base, replica=True)
