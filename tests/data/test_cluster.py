@@ -107,7 +107,7 @@ def test_a_worker_is_killed(database: str, address: str, tmp_path: Path, files: 
 
 
 def test_a_worker_of_another_version_is_refused(database: str, address: str, tmp_path: Path) -> None:
-    """A worker of another version, or without the package, is named before any part is loaded, and if it joins later."""
+    """A worker of another version, or without the package, is named before any part is loaded; a late one by itself."""
     make_table(database)
     words = [save(tmp_path / "v.npy", vectors(10)), *NUMBERED, "--dask", address]
     common = tmp_path / "old" / "pgvector_seed" / "common"
