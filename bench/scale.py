@@ -1,8 +1,8 @@
 """Compare a load by many workers with one by threads, and count the loads that end exact after kills.
 
-``python -m bench.scale [--rounds N] [--tries N] [--before CHECKOUT]``. All on one server of its own. A ratio is of
-times, turned so that more is better for us; a count is of the tries after which the table had exactly the rows of the
-file. ``--before`` is a checkout without Dask, with which the start of `load` is compared.
+``python -m bench.scale [--rounds N] [--tries N] [--before CHECKOUT]``, on a server of its own. A ratio is the other's
+time to ours: more is better for us. A count is of the tries after which the table had exactly the vectors of the file.
+``--before`` is a checkout without Dask, with which the start of `load` is compared.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from bench.measure import own_server
 Rounds = list[tuple[float, float]]
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 
-# The name, the dimensions, the function that returns the times of the other and of ours, and the target.
+# The name, the dimensions, the function that returns the other's times and ours, and the target of the ratio.
 COMPARISONS: list[tuple[str, int, Callable[[Path, int], Rounds], float]] = [*scale_dask.COMPARISONS]
-# The name, and the function that makes one try in a folder and returns True if the table has exactly the file's rows.
+# The name, and the function that makes one try in a folder and returns True if it was exact.
 EXACT: list[tuple[str, Callable[[Path, int], bool]]] = [*scale_dask.EXACT, *scale_shards.EXACT]
 
 

@@ -1,4 +1,4 @@
-"""Shards of a load at once, one of them killed; and the start of `load` beside an earlier version: for bench.scale."""
+"""Shards of a load at once, one of them killed; and the start of `load`, compared with an earlier version."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def exact_after_kill(folder: Path, number: int) -> bool:
 
 
 def _written(folder: Path) -> np.ndarray:
-    """Return the vectors, and write them once, a file for each shard."""
+    """Return the vectors, which are in a file for each shard. Writes the files once."""
     values = np.random.default_rng(1).standard_normal((ROWS, DIMENSIONS), np.float32)
     if not (folder / "shard-00.npy").exists():
         for shard, part in enumerate(np.split(values, SHARDS)):
@@ -57,7 +57,7 @@ def _load(folder: Path, shard: int, victim: int | None = None) -> int:
 
 
 def _wait_for_row(id_: int, process: subprocess.Popen[bytes]) -> None:
-    """Return once the row is there, or the process has ended."""
+    """Return once the row exists or the process has ended."""
     with psycopg.connect(autocommit=True) as connection:
         while not connection.execute("SELECT 1 FROM items WHERE id = %s", (id_,)).fetchone() and process.poll() is None:
             time.sleep(0.001)

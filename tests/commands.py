@@ -1,4 +1,4 @@
-"""Runs of ``python -m seed`` in processes that are forked with its imports done, which take a tenth of a start's time.
+"""Run ``python -m seed`` in a process that is forked with the imports done, in a tenth of the time of a start.
 
 Tests of the start itself, of signals, of a terminal or of Python's own settings start a process of their own.
 """
@@ -25,7 +25,7 @@ _forks.set_forkserver_preload([__name__, "seed.cli", *(f"seed.{command}.work" fo
 def run_seed(
     *words: str, environment: Mapping[str, str], stdin: str = "", merged: bool = False
 ) -> CompletedProcess[str]:
-    """Run a command with these variables and no others. If ``merged``, stdout also has what goes to stderr."""
+    """Run a command in an environment of these variables alone. If ``merged``, stdout also has the output to stderr."""
     with TemporaryDirectory() as folder:
         inputs, output, errors = (Path(folder, name) for name in ("in", "out", "err"))
         inputs.write_text(stdin, encoding="utf-8")

@@ -53,9 +53,9 @@ _PACKAGES = {"load": ("numpy", "pyarrow"), "dask": ("dask", "distributed", "cryp
 
 @contextmanager
 def needing_extra(extra: str, what: str) -> Iterator[None]:
-    """Raise InputError if an import in the block misses a package of the extra ("load" or "dask") that ``what`` needs.
+    """Raise InputError, with the command that installs the extra, if an import in the block misses a package of it.
 
-    It has the command that installs the extra.
+    ``extra`` is "load" or "dask"; ``what`` is the subject of the message.
     """
     try:
         yield

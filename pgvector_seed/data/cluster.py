@@ -24,16 +24,16 @@ from pgvector_seed.data.rejects import Rejects
 from pgvector_seed.data.session import AGAIN, Session
 from pgvector_seed.data.summary import Tally, Work
 from pgvector_seed.data.target import Target
-from pgvector_seed.data.task import Outcome, check_worker, end_job, load_on_worker
+from pgvector_seed.data.task import PartResult, check_worker, end_job, load_on_worker
 from pgvector_seed.data.unit import Part
 from pgvector_seed.data.worker_checks import Job, Task, place_of, task_of
 
 _VERSION = "pgvector_seed.common.version:VERSION"
-_RETRIES = 3  # of a part that met an error; a part whose worker died has as many of its own
+_RETRIES = 3  # of a part after an error; Dask counts deaths of its worker apart
 _POLL_SECONDS = 5.0
-_SHOWN = 5  # of the parts that ended their workers
+_SHOWN = 5  # of the parts that killed their workers
 
-_Futures: TypeAlias = dict[Future[Outcome], Task]
+_Futures: TypeAlias = dict[Future[PartResult], Task]
 
 
 def load_by_dask(
@@ -47,11 +47,11 @@ def load_by_dask(
     *,
     fresh: bool,
 ) -> None:
-    """Load the parts, which are of files, by the workers of a cluster. Returns when all are loaded.
+    """Load parts of files by the workers of a cluster. Returns when all are loaded.
 
     Raises InputError if the cluster cannot be used or a row is bad, UnreachableError if a worker cannot reach the
-    database, and WrongResultError if the scheduler was lost, or parts always ended their workers: these are named,
-    after the others are loaded. After any other error, and an interrupt, no part is loaded any more.
+    database, and WrongResultError if the scheduler was lost. An error or an interrupt ends the load of all parts.
+    Parts that killed each of their workers do not: WrongResultError names them after the others are loaded.
     """
     assert work.dask is not None
     place = session.run(lambda connection, _: place_of(connection, target))
@@ -66,12 +66,15 @@ def load_by_dask(
 
 
 def _absolute(file: str) -> str:
-    """Return the name of a file for workers, which may have been started in another folder."""
+    """Return the absolute name of a file: workers may have been started in another folder."""
     return file if is_remote(file) else str(Path(file).absolute())
 
 
 def _refuse_versions(client: Client) -> None:
-    """Raise InputError if the scheduler or a worker has another version, or none. None of our code runs there."""
+    """Raise InputError if the scheduler or a worker has another version of this package, or none.
+
+    No other code of this package runs there before.
+    """
     versions = client.run(resolve_name, _VERSION, on_error="return")
     versions = {f"worker {name}": version for name, version in versions.items()}
     try:
@@ -79,7 +82,7 @@ def _refuse_versions(client: Client) -> None:
     except (ImportError, AttributeError) as error:
         versions["the scheduler"] = error
     for name, version in versions.items():
-        if version != VERSION and not isinstance(version, OSError):  # which ended in the meantime
+        if version != VERSION and not isinstance(version, OSError):  # a worker that has ended
             has = f"pgvector_seed {version}" if isinstance(version, str) else "no pgvector_seed"
             raise InputError(
                 f"{name} has {has}, and this is {VERSION}",
@@ -88,15 +91,15 @@ def _refuse_versions(client: Client) -> None:
 
 
 def _check_workers(client: Client, job: Job, task: Task) -> None:
-    """Raise the error of the first worker that cannot reach the table, or read the file of the task."""
+    """Raise the error of the first worker that cannot reach the table or read the file of the task."""
     for name, error in client.run(check_worker, job, task, on_error="return").items():
-        if isinstance(error, Exception) and not isinstance(error, OSError):  # of a worker that has ended
+        if isinstance(error, Exception) and not isinstance(error, OSError):  # a worker that has ended
             raise error if isinstance(error, Error) else WrongResultError(f"worker {name}: {error!r}")
 
 
 @dataclass(frozen=True)
 class _Run:
-    """One load: submits the parts, counts what comes back, and ends what runs after an error."""
+    """One load: submits the tasks, counts their results, and ends them all after an error."""
 
     client: Client
     job: Job
@@ -105,33 +108,33 @@ class _Run:
 
     def load(self, tasks: Sequence[Task]) -> None:
         """Return when all tasks are done. Raises as ``load_by_dask``."""
-        # A part that only waited on a worker that ended is suspected, too: each is tried once more, by itself.
-        killers = [task.unit for task in self._load(tasks) if self._load([task])]
-        if killers:
-            raise _killed(killers)
+        # Dask blames all tasks of a worker that died, also those that waited: each is tried once more, by itself.
+        deadly = [task.unit for task in self._load(tasks) if self._load([task])]
+        if deadly:
+            raise _workers_killed(deadly)
 
     def _load(self, tasks: Sequence[Task]) -> list[Task]:
-        """Submit the tasks, and return those whose workers always ended, when the others are done."""
+        """Submit the tasks, wait for all, and return those whose workers always died."""
         executor = self.client.get_executor(retries=_RETRIES, pure=False)  # pure would return an earlier run's results
         futures: _Futures = {}
-        ended: list[Task] = []
+        blamed: list[Task] = []
         try:
             futures.update((executor.submit(load_on_worker, self.job, task), task) for task in tasks)
             for future in self._completed(futures):
                 task = futures.pop(future)
                 if isinstance(future.exception(), KilledWorker):
-                    ended.append(task)
+                    blamed.append(task)
                 else:
-                    self._count(_outcome(future, task))
+                    self._count(_result(future, task))
         except BaseException:
             if self.client.status == "running":
                 executor.shutdown(wait=False)
                 self.client.run(end_job, self.job.id, on_error="ignore")
             raise
-        return ended
+        return blamed
 
-    def _completed(self, futures: _Futures) -> Iterator[Future[Outcome]]:
-        """Yield each future when it is done. Raises WrongResultError if the scheduler was lost."""
+    def _completed(self, futures: _Futures) -> Iterator[Future[PartResult]]:
+        """Yield each future once it is done. Raises WrongResultError if the scheduler was lost."""
         while futures:
             with suppress(TimeoutError):
                 for future in as_completed(list(futures), timeout=_POLL_SECONDS):
@@ -141,17 +144,17 @@ class _Run:
             if self.client.status != "running":
                 raise lost_scheduler()
 
-    def _count(self, outcome: Outcome) -> None:
-        for line in outcome.rejected:
+    def _count(self, result: PartResult) -> None:
+        for line in result.rejected:
             self.rejects.write(line)
         self.tally.loaded.workers = max(1, len(self.client.nthreads()))  # the worker may have ended since
-        self.tally.count(outcome.counts, outcome.size)
-        if outcome.error is not None:
-            raise outcome.error
+        self.tally.count(result.counts, result.size)
+        if result.error is not None:
+            raise result.error
 
 
-def _outcome(future: Future[Outcome], task: Task) -> Outcome:
-    """Return what a worker did. Raises its error, and WrongResultError for one that is not ours."""
+def _result(future: Future[PartResult], task: Task) -> PartResult:
+    """Return the result of a part. Raises the worker's Error, and WrongResultError for any other exception."""
     error = future.exception()
     if error is None or isinstance(error, Error):
         return future.result()
@@ -159,7 +162,7 @@ def _outcome(future: Future[Outcome], task: Task) -> Outcome:
     raise WrongResultError(message, f"The worker's log has more. {AGAIN}") from error
 
 
-def _killed(units: Sequence[Unit]) -> WrongResultError:
+def _workers_killed(units: Sequence[Unit]) -> WrongResultError:
     names = [unit.file if unit.stop is None else f"{unit.file}, rows {unit.start + 1} to {unit.stop}" for unit in units]
     shown = "; ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
     return WrongResultError(

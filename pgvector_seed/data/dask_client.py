@@ -1,4 +1,4 @@
-"""Connect to a Dask scheduler, or start a cluster of processes on this machine, without output of its own."""
+"""Connect to a Dask scheduler, or start a cluster of processes on this machine. Dask prints nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from tempfile import TemporaryDirectory
 
-import cryptography  # noqa: F401  # without it the local cluster has no TLS, and says so by an error of its own
+import cryptography  # noqa: F401  # for the TLS of the local cluster; here, so that its absence is known early
 import dask
 from distributed import Client, LocalCluster, Security
 
@@ -26,9 +26,9 @@ _NO_PAGES: dict[str, list[object]] = {"distributed.scheduler.http.routes": [], "
 
 @contextmanager
 def connected(address: str, jobs: int) -> Iterator[Client]:
-    """Yield a client of the scheduler at this address, or of ``jobs`` processes here if it is LOCAL.
+    """Yield a client of the scheduler at this address. For LOCAL, start one with ``jobs`` worker processes.
 
-    The processes end with the block. Raises InputError if there is no scheduler, or it has no workers, and
+    The processes end with the block. Raises InputError if no scheduler answers or it has no workers, and
     WrongResultError if it is lost in the block.
     """
     _silence()
@@ -42,14 +42,14 @@ def connected(address: str, jobs: int) -> Iterator[Client]:
 
 class _Client(Client):
     def __del__(self) -> None:
-        """Do nothing: one that could not connect would wait for seconds at exit, and print a traceback."""
+        """Do nothing: a client that could not connect would wait for seconds at exit, and print a traceback."""
 
 
 @contextmanager
 def _client(address: str, security: Security | None = None) -> Iterator[Client]:
     try:
         client = _Client(address, timeout=_CONNECT_SECONDS, set_as_default=False, security=security)
-    except Exception as error:  # also of its configuration, such as TLS without a certificate
+    except Exception as error:  # also a fault of Dask's configuration, such as TLS without a certificate
         reason = " ".join(str(error).split())
         raise InputError(
             f"no Dask scheduler answers at {address}: {reason}", "Check --dask tcp://HOST:PORT."
@@ -57,7 +57,7 @@ def _client(address: str, security: Security | None = None) -> Iterator[Client]:
     try:
         _wait_for_worker(client, address)
         yield client
-    except OSError as error:  # of any request to the scheduler
+    except OSError as error:  # by any request to the scheduler
         raise lost_scheduler() from error
     finally:
         client.close(_CLOSE_SECONDS)
@@ -78,8 +78,8 @@ def _wait_for_worker(client: Client, address: str) -> None:
 @contextmanager
 def _local_cluster(jobs: int) -> Iterator[LocalCluster]:
     with TemporaryDirectory(prefix="pgvector-seed-", ignore_cleanup_errors=True) as folder, dask.config.set(_NO_PAGES):
-        # Ctrl-C is for this process alone, which then ends the workers: the threads that start them, and they, inherit
-        # the mask. Starting the tracker would remove it.
+        # Ctrl-C is for this process alone, which then ends the workers: they inherit the mask from the threads that
+        # start them. The tracker runs already, since its start would remove the mask.
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -99,7 +99,7 @@ def _local_cluster(jobs: int) -> Iterator[LocalCluster]:
 
 
 def _silence() -> None:
-    """Turn off the library's log and warnings: what the user has to know is in our errors."""
+    """Turn off Dask's log and warnings: our errors have what the user has to know."""
     warnings.filterwarnings("ignore", module="distributed")
     for name in [*logging.root.manager.loggerDict, "tornado", "asyncio"]:
         if name.partition(".")[0] in ("distributed", "tornado", "asyncio"):

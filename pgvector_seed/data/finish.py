@@ -38,7 +38,7 @@ def flush(connection: Connection) -> None:
 def finish(connection: Connection, target: Target, *, changed: bool) -> Iterator[str]:
     """Move the sequence past the ids, and analyze the table if it was ``changed`` or never analyzed.
 
-    Yields a note for each of the two that the login may not do, with the role that may, and if the table is locked.
+    Yields a note for each of the two that the login may not do, naming the role that may, and for a locked table.
     """
     sequence = _key_sequence(connection, target)
     if sequence is not None:

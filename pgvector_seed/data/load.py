@@ -73,7 +73,7 @@ def load_all(
             _load(session, parts, options, work, rejects, tally)
             tally.loaded.rejected = rejects.count
     except (KeyboardInterrupt, InterruptError) as error:
-        least = "" if work.dask is None else "at least "  # of the parts in progress, some blocks may be there
+        least = "" if work.dask is None else "at least "  # parts in progress are not counted
         raise InterruptError(f"{least}{tally.loaded.rows:,} rows are in the table") from error
     except OSError as error:
         raise _unreadable(error) from error

@@ -52,7 +52,7 @@ class Rejects:
             self.write(_line(fault))
 
     def write(self, line: bytes) -> None:
-        """Write a row that is a line of JSON. There must be a file. Raises InputError if it cannot be written."""
+        """Write a line of JSON to the file, which must be given. Raises InputError if it cannot be written."""
         assert self._path is not None
         assert self._stream is not None
         with self._lock, _naming(self._path):
@@ -64,7 +64,7 @@ class Rejects:
 
 
 class GatheredRejects(Rejects):
-    """The bad rows of a part, as lines that another process writes."""
+    """The bad rows of a part, as lines of JSON for the process that has the file."""
 
     def __init__(self) -> None:
         super().__init__(None)
@@ -72,7 +72,7 @@ class GatheredRejects(Rejects):
         self._room = MOST_GATHERED_BYTES
 
     def add(self, faults: Iterable[RowFault]) -> None:
-        """Keep the rows. Raises InputError if they are more than MOST_GATHERED_BYTES."""
+        """Keep the rows. Raises InputError if they exceed MOST_GATHERED_BYTES."""
         for fault in faults:
             line = _line(fault)
             self.lines.append(line)

@@ -9,7 +9,7 @@ from threading import Lock
 
 from pgvector_seed.data.store import Counts
 
-LOCAL = "local"  # the name of a Dask cluster of processes of this machine
+LOCAL = "local"  # stands for a Dask cluster on this machine
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Work:
 
     ``shard`` is (I, N): every Nth part, from the Ith, which counts from 0. ``rejects`` is the file for bad rows;
     without it the first one is an error. ``dry_run`` reads and checks only. ``dask`` is the address of a scheduler,
-    whose workers load, or LOCAL for ``jobs`` processes of this machine.
+    whose workers load, or LOCAL for ``jobs`` worker processes on this machine.
     """
 
     jobs: int = 1
@@ -35,7 +35,7 @@ class Loaded:
     ``expected`` is the number of rows if it is known, ``bytes`` the size of the values that were sent or compared.
     ``seconds`` are wall time, ``cpu_seconds`` those of this process. ``notes`` are sentences for the user.
     ``is_declared`` is True if the contract has the table, ``unbuilt`` has its declared indexes that are missing.
-    ``workers`` is the number of Dask's workers at last, 0 without Dask.
+    ``workers`` is the number of Dask's workers at the last part, 0 without Dask.
     """
 
     table: str = ""

@@ -21,8 +21,11 @@ _CANCEL_SECONDS = 0.2  # repeated: a request between two statements has no effec
 
 
 @dataclass
-class Outcome:
-    """What was done with a part. ``rejected`` are lines for the rejects' file. ``error`` ends the load."""
+class PartResult:
+    """The result of a part, of ``size`` bytes. ``rejected`` are lines for the file of rejects.
+
+    ``error`` ends the load.
+    """
 
     counts: Counts = field(default_factory=Counts)
     size: int = 0
@@ -30,23 +33,23 @@ class Outcome:
     error: Error | None = None
 
 
-# Of this process, by the job's id.
+# The state of this process, by the job's id.
 _sessions: dict[str, set[Session]] = {}
 _checked: set[str] = set()
 _ended: set[str] = set()
 
 
-def load_on_worker(job: Job, task: Task) -> Outcome:
-    """Load a part by a connection that this worker's own environment describes. It may run twice.
+def load_on_worker(job: Job, task: Task) -> PartResult:
+    """Load a part by a connection that this worker's own environment describes. A part may be loaded twice.
 
-    Raises UnreachableError, which the scheduler has another worker try again.
+    Raises UnreachableError, after which the scheduler has the part tried again. Other errors are in the result.
     """
-    outcome = Outcome()
+    result = PartResult()
     rejects = GatheredRejects() if job.gathers else Rejects(None)
 
     def count(counts: Counts, size: int) -> None:
-        outcome.counts += counts
-        outcome.size += size
+        result.counts += counts
+        result.size += size
         if job.id in _ended:
             raise InterruptError
 
@@ -65,23 +68,23 @@ def load_on_worker(job: Job, task: Task) -> Outcome:
     except UnreachableError:
         raise
     except Error as error:
-        outcome.error = error
-    outcome.rejected = rejects.lines if isinstance(rejects, GatheredRejects) else []
-    return outcome
+        result.error = error
+    result.rejected = rejects.lines if isinstance(rejects, GatheredRejects) else []
+    return result
 
 
 async def check_worker(job: Job, task: Task, *, dask_worker: Worker) -> None:
-    """Raise the error that a part would meet on this worker: it reaches another table, or not the file."""
+    """Raise Error if a part could not be loaded on this worker. Raises as ``check_job``, with the worker's name."""
 
     def check() -> None:
         with naming_worker(dask_worker.address, Error), Session() as session:
             check_job(job, task, session)
 
-    await asyncio.to_thread(check)  # the worker's own loop has to go on
+    await asyncio.to_thread(check)  # keeps the worker's event loop free
 
 
 async def end_job(id_: str) -> None:
-    """Cancel the job's statements on this worker, let no part of it begin, and return when none is loaded any more."""
+    """Cancel the job's statements on this worker, and refuse its further parts. Returns when no part is loaded."""
     _ended.add(id_)
     while _sessions.get(id_):
         await asyncio.to_thread(_cancel, id_)

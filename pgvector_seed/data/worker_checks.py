@@ -20,22 +20,22 @@ from pgvector_seed.data.target import Target, find_target
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.snapshot import query_catalog
 
-# A copy of a server has its identifiers and oids, but was not started in the same microsecond.
+# A copy of a server has the same oids, but was not started in the same microsecond.
 _PLACE = """
 SELECT extract(epoch FROM pg_postmaster_start_time())::text, oid FROM pg_database WHERE datname = current_database()
 """
 _SHARED = "All workers must read the file by this name: a path on a shared disk, or s3://BUCKET/KEY."
-_SAME_SERVER = "Start the worker with this load's PG* variables. If the server was started anew, run the command again."
+_SAME_SERVER = "Start the worker with this load's PG* variables. If the server was restarted, run the command again."
 
 Place = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the parts of a load have in common. All are values, and none is a secret.
+    """One run of a load, as each worker gets it. It has no secret.
 
-    ``id`` is this run's own. ``place`` is ``place_of`` the table. ``gathers`` has the bad rows returned; without it
-    the first one is an error.
+    ``id`` is unique. ``place`` is from ``place_of``. If ``gathers``, bad rows are returned; otherwise the first one is
+    an error.
     """
 
     id: str
@@ -48,26 +48,26 @@ class Job:
 
 @dataclass(frozen=True)
 class Task:
-    """A part to load, and the bytes of its file, which are None in an object store."""
+    """A part to load, and the size of its file in bytes; None for an object store."""
 
     unit: Unit
     bytes: int | None
 
 
 def task_of(unit: Unit) -> Task:
-    """Return the task for a part of a file, of which the size is looked up."""
+    """Return the task for a part, with the size of its file."""
     return Task(unit, _size(unit.file))
 
 
 def place_of(connection: Connection, target: Target) -> Place:
-    """Return what no other table has, also not in a copy of the server: the server's start, and two oids."""
+    """Return the start of the server and the oids of database and table. No copy of the server has the same."""
     started, database = query_catalog(connection, _PLACE)[0]
     return started, database, target.oid
 
 
 @contextmanager
 def naming_worker(name: str, kind: type[Error]) -> Iterator[None]:
-    """Raise an error of this kind in the block with the worker's name, and an unreadable file as InputError."""
+    """Add the worker's name to errors of this kind. Raises InputError for an OSError, which is of a file."""
     try:
         yield
     except kind as error:
@@ -95,7 +95,7 @@ def check_job(job: Job, task: Task, session: Session) -> None:
 
 
 def check_file(task: Task) -> None:
-    """Raise InputError if the file of this name is another one here."""
+    """Raise InputError if the task's file has another size on this machine."""
     size = _size(task.unit.file)
     if size != task.bytes:
         raise InputError(f"{task.unit.file} is another file there: {size} bytes, and {task.bytes} here", _SHARED)

@@ -27,7 +27,7 @@ _SOURCES = {
     "session": "set in this session",
     "user": "from ALTER ROLE",
 }
-# Costs for a random page above 4, or for the next one below 1: those of a tablespace precede the settings.
+# Costs of tablespaces, which precede the settings: worse for an index than the defaults, 4 and 1.
 _TABLESPACE_COSTS = """
 SELECT DISTINCT option_name, option_value, quote_ident(s.spcname)
 FROM pg_class c
@@ -117,7 +117,7 @@ def _unused(connection: Connection, uses_index: Callable[[], bool], searched: Se
     if not searched.large:
         reason = f"{searched.table} has fewer than {LARGE:,} rows: reading all of them is faster than {shown}"
         return IndexUse((), Cause.SMALL, reason, plan.shown)
-    settings = _guilty(connection, uses_index) or tuple(_of_tablespaces(connection, searched))
+    settings = _guilty(connection, uses_index) or tuple(_tablespace_costs(connection, searched))
     if settings:
         kept = "a setting keeps" if len(settings) == 1 else "settings keep"
         return IndexUse((), Cause.SETTING, f"{kept} the planner off {shown}", plan.shown, settings)
@@ -134,8 +134,8 @@ def _guilty(connection: Connection, uses_index: Callable[[], bool]) -> tuple[Pla
     return tuple(changed) if changed and _with_settings(connection, uses_index, _defaults(connection)) else ()
 
 
-def _of_tablespaces(connection: Connection, searched: Searched) -> list[PlannerSetting]:
-    """Return the costs of the tablespaces that are worse for an index than the defaults. They hold in every session."""
+def _tablespace_costs(connection: Connection, searched: Searched) -> list[PlannerSetting]:
+    """Return the costs of tablespaces that are worse for an index than the defaults. No session can change them."""
     tables = [leaf.oid for leaf in searched.leaves]
     rows = query_catalog(connection, _TABLESPACE_COSTS, {"tables": tables})
     return [PlannerSetting(name, value, "", "", tablespace) for name, value, tablespace in rows]

@@ -84,8 +84,8 @@ _BROKEN = "SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = ANY (%s) 
 class VectorIndex(NamedTuple):
     """An index in the system catalog. ``table`` is the oid of its table; ``operators`` are its ordering operators.
 
-    ``cast`` and ``bits`` are as in IndexDefinition. ``foreign_class`` is the operator class if the method came with an
-    extension and the class did not, or None: it may order by another distance than its operator says.
+    ``cast`` and ``bits`` are as in IndexDefinition. ``foreign_class`` is the operator class if its method is of an
+    extension and the class is not, otherwise None: it may order by another distance than its operator says.
     """
 
     name: str
@@ -152,7 +152,7 @@ class TableIndex(NamedTuple):
 
 
 def exactness(cast: str | None, bits: bool) -> tuple[bool, bool]:  # noqa: FBT001  # as in IndexDefinition
-    """Return the sort key of the forms of an index: on the column first, then on its cast, then on its bits."""
+    """Return the sort key of an index by its form: first the column itself, then a cast, then bits."""
     return bits, cast is not None
 
 

@@ -107,9 +107,10 @@ def other_relation(
 
 
 def creators(connection: Connection, role: str, path: Sequence[str], oid: int, others: Sequence[str]) -> list[Creator]:
-    """Return who of ``others`` may create in a schema that this path of a role searches before the table and pgvector.
+    """Return the schemas that a path searches before the table or pgvector, with the ``others`` that may create there.
 
-    What they create there would be found instead. The schemas of the table, by its oid, and of pgvector do not count.
+    Objects in it would be found instead. ``path`` is the role's search_path, ``oid`` the table's. The schemas of the
+    table and of pgvector are left out.
     """
     values = {"role": role, "path": _complete(path), "oid": oid, "extension": EXTENSION, "creators": list(others)}
     return [Creator(*row) for row in query_catalog(connection, _CREATORS, values)]

@@ -187,6 +187,19 @@ class Context:
         """Return the name as a quoted SQL identifier."""
         return sql.Identifier(name).as_string()
 
+    def alter_role(self, role: str, setting: str, value: str) -> str:
+        """Return the statement that changes a setting of the role's sessions in this database."""
+        database = self.quote(self.connection.info.dbname)
+        return f"ALTER ROLE {self.quote(role)} IN DATABASE {database} SET {setting} = {value};"
+
+    def is_on(self, role: str, setting: str) -> bool:
+        """Return True if a boolean setting is on in the role's new sessions."""
+        return bool(self.fetch_value("SELECT bool(%s::text)", Reader(role).setting(self.connection, setting)))
+
+    def show_remedy(self, objects: str) -> str:
+        """Return the remedy that shows these objects of the table, such as "policies"."""
+        return f"To see the {objects}, in psql: \\d {self.sql_name.as_string()}"
+
     def fetch_value(self, query: LiteralString | sql.Composed, *values: object) -> Any:
         """Return the first column of the first row of a query, or None if it has no row."""
         row = self.connection.execute(query, values or None).fetchone()  # None: a name may have a %

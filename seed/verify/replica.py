@@ -21,8 +21,8 @@ PREFER_STANDBY = "prefer-standby"
 _FOR_STANDBYS = ("standby", PREFER_STANDBY)
 _POLL_SECONDS = 0.1
 _IS_STANDBY = "SELECT pg_is_in_recovery()"
-# latest_end_lsn is the end of the primary's WAL, as each of its messages tells it. A login without pg_read_all_stats
-# sees the process ID of the WAL receiver and nothing else of it.
+# Each message of the primary has the end of its WAL: latest_end_lsn. A login without pg_read_all_stats sees only the
+# process ID of the WAL receiver.
 _POSITION = """
 SELECT w.pid IS NOT NULL, w.pid IS NULL OR w.status IS NOT NULL,
        pg_wal_lsn_diff(CASE WHEN w.status = 'streaming' THEN w.latest_end_lsn
@@ -45,9 +45,9 @@ _CATCH_UP = f"{RAISE_LIMIT}. It may be delayed: SHOW recovery_min_apply_delay; S
 class Position(NamedTuple):
     """The position of a standby in the WAL, in bytes, and its delay.
 
-    ``primary`` is the position of the primary as the standby knows it: if not ``is_visible`` to the login, what the
-    standby has received; None without a WAL receiver. ``message_seconds`` is the age of the primary's last message,
-    ``transaction_seconds`` that of the last transaction that was replayed; each is None if unknown.
+    ``primary`` is the position of the primary as the standby last heard it, or, if that is not ``is_visible`` to the
+    login, the end of the WAL that the standby has received. ``message_seconds`` is the age of the primary's last
+    message, ``transaction_seconds`` that of the last replayed transaction. Each is None if unknown.
     """
 
     has_receiver: bool
@@ -98,10 +98,10 @@ def position_note(connection: Connection) -> str:
 
 
 def catch_up(connection: Connection, deadline: Deadline, *, required: bool) -> None:
-    """Wait until the standby has replayed what its primary had written when the standby last heard of it.
+    """Wait until the standby has replayed up to the first position of its primary that it knows during this call.
 
-    On a primary, return at once, or raise UnreachableError if a standby is ``required``. Raises UnreachableError, too,
-    if the standby has not caught up at the deadline.
+    Returns at once on a primary, unless a standby is ``required``. Raises UnreachableError if it is, or if the standby
+    has not caught up at the deadline.
     """
     target = None
     with translated("reading the standby's position"):

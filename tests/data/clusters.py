@@ -12,7 +12,7 @@ from pathlib import Path
 from local.workspace import ROOT
 from tests.conftest import Process, pg_variables, until
 
-# Two deaths of a worker are the part's fault, not four: each new worker takes two seconds.
+# A part is blamed after two deaths of its worker, not four: each new worker takes two seconds.
 FEW_DEATHS = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
 
 
@@ -22,9 +22,9 @@ def scheduler(folder: Path) -> Iterator[tuple[str, Process]]:
     file = folder / f"scheduler-{os.urandom(4).hex()}.json"
     words = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
     words += ["--scheduler-file", str(file)]
-    with _running("scheduler", words, folder / "scheduler.log", ROOT, FEW_DEATHS) as it:
+    with _running("scheduler", words, folder / "scheduler.log", ROOT, FEW_DEATHS) as process:
         until(lambda: file.exists() and file.read_text().endswith("}"))
-        yield json.loads(file.read_text())["address"], it
+        yield json.loads(file.read_text())["address"], process
 
 
 @contextmanager

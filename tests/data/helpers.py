@@ -70,6 +70,12 @@ def write_parquet(path: Path, ids: Array, values: Array) -> str:
     return str(path)
 
 
+def write_shuffled(folder: Path, values: Array, count: int) -> list[str]:
+    """Write the rows, with the ids from 1 and in random order, to so many Parquet files. Returns their names."""
+    shuffled = np.array_split(np.random.default_rng(2).permutation(len(values)), count)
+    return [write_parquet(folder / f"{number}.parquet", rows + 1, values[rows]) for number, rows in enumerate(shuffled)]
+
+
 def vectors(count: int, dimensions: int = 3, seed: int = 1) -> Array:
     """Return float32 numbers between -1 and 1."""
     dice = np.random.default_rng(seed)

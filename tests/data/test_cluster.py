@@ -14,7 +14,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import pytest
 from click import UsageError
@@ -35,7 +34,7 @@ from pgvector_seed.data.worker_checks import Job, task_of
 from seed.load.work import refuse_with_dask
 from tests.conftest import ask, pg_variables, tries, until
 from tests.data.clusters import scheduler, worker
-from tests.data.helpers import Array, load, make_table, same, save, start, vectors, write_jsonl, write_parquet
+from tests.data.helpers import Array, load, make_table, same, save, start, vectors, write_jsonl, write_shuffled
 from tests.data.test_load_faults import HAS_ROWS, SLEEPING, SLOW, wait_for
 from tests.e2e.conftest import readme_block, run
 from tests.e2e.conftest import server as server  # the newest PostgreSQL alone: these tests are slow
@@ -56,10 +55,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Array, list[str]]:
     """Return the vectors in the order of their ids, and the arguments that load them shuffled, from 20 files."""
-    folder, values = tmp_path_factory.mktemp("files"), vectors(ROWS, DIMENSIONS)
-    shuffled = np.array_split(np.random.default_rng(2).permutation(ROWS), 20)
-    parts = [write_parquet(folder / f"{n}.parquet", rows + 1, values[rows]) for n, rows in enumerate(shuffled)]
-    return values, [*parts, "--table", "items"]
+    values = vectors(ROWS, DIMENSIONS)
+    return values, [*write_shuffled(tmp_path_factory.mktemp("files"), values, 20), "--table", "items"]
 
 
 def test_two_workers_load(database: str, address: str, tmp_path: Path, files: tuple[Array, list[str]]) -> None:
@@ -90,7 +87,7 @@ def test_two_workers_load(database: str, address: str, tmp_path: Path, files: tu
 
 
 def test_a_worker_is_killed(database: str, address: str, tmp_path: Path, files: tuple[Array, list[str]]) -> None:
-    """The others load its parts: the table has exactly the rows of the files."""
+    """The other workers load the parts of a killed one: the table has exactly the rows of the files."""
     dice, killed = random.Random(1), 0
     for _ in range(tries(1, soak=20)):
         ask(database, "DROP TABLE IF EXISTS items")
@@ -110,7 +107,7 @@ def test_a_worker_is_killed(database: str, address: str, tmp_path: Path, files: 
 
 
 def test_a_worker_of_another_version_is_refused(database: str, address: str, tmp_path: Path) -> None:
-    """It is named before any part is loaded, and so is one without the package. One that joins later refuses itself."""
+    """A worker of another version, or without the package, is named before any part is loaded; a late one by itself."""
     make_table(database)
     words = [save(tmp_path / "v.npy", vectors(10)), *NUMBERED, "--dask", address]
     common = tmp_path / "old" / "pgvector_seed" / "common"
@@ -178,7 +175,7 @@ def test_no_scheduler_and_no_worker(database: str, address: str, tmp_path: Path)
 
 
 def test_the_scheduler_is_killed(database: str, address: str, tmp_path: Path, files: tuple[Array, list[str]]) -> None:
-    """The load says so. A second one, by another scheduler, ends with exactly the rows of the files."""
+    """A load says that its scheduler was lost. The next, by another one, ends with exactly the rows of the files."""
     make_table(database, DIMENSIONS)
     with (
         scheduler(tmp_path) as (mortal, process),
@@ -203,7 +200,7 @@ sys.addaudithook(lambda event, arguments: event == "open" and str(arguments[0]).
 
 
 def test_a_part_that_always_ends_its_worker(database: str, address: str, tmp_path: Path) -> None:
-    """It is named, and the others are loaded."""
+    """A part that kills its workers is named, and the other parts are loaded."""
     make_table(database)
     for name in ("a", "killer", "z"):
         save(tmp_path / f"{name}.npy", vectors(10))
@@ -223,7 +220,7 @@ def speaking_first(addresses: Sequence[tuple[str, int]]) -> list[socket.socket]:
 
 @pytest.mark.parametrize("local", [True, False])
 def test_ctrl_c(database: str, address: str, tmp_path: Path, *, local: bool) -> None:
-    """What runs is canceled, and nothing begins afterwards. Local workers listen on this machine alone, and end."""
+    """Ctrl-C cancels what runs, and no part begins afterwards. Local workers listen on this machine alone, and end."""
     make_table(database)
     ask(database, SLOW)
     values = vectors(800)
@@ -255,7 +252,7 @@ def test_ctrl_c(database: str, address: str, tmp_path: Path, *, local: bool) -> 
 
 
 def test_what_dask_cannot_do(database: str, tmp_path: Path) -> None:
-    """These are refused before a cluster is looked for. A worker keeps no more than 64 MB of bad rows."""
+    """Options that do not go with Dask are refused before it is connected. A worker keeps at most 64 MB of bad rows."""
     for files, address, jobs, dry_run, reason in (
         (["v.npy"], "tcp://h:1", 2, False, "--jobs cannot be given with the address of a cluster"),
         (["v.npy"], "local", 2, True, "--dry-run reads the files on this machine"),

@@ -13,7 +13,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -31,7 +30,7 @@ from tests.data.helpers import (
     stored,
     vectors,
     write_jsonl,
-    write_parquet,
+    write_shuffled,
 )
 from tests.e2e.conftest import server as server  # the newest PostgreSQL alone: these tests are slow
 from tests.proxies import Link, Proxy
@@ -47,10 +46,8 @@ HAS_ROWS = "SELECT 1 FROM items LIMIT 1 OFFSET {}"
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Array, list[str]]:
     """Return the vectors in the order of their ids, and the arguments that load them shuffled, from four files."""
-    folder, values = tmp_path_factory.mktemp("files"), vectors(ROWS, DIMENSIONS)
-    shuffled = np.array_split(np.random.default_rng(2).permutation(ROWS), 4)
-    parts = [write_parquet(folder / f"{n}.parquet", rows + 1, values[rows]) for n, rows in enumerate(shuffled)]
-    return values, [*parts, "--table", "items"]
+    values = vectors(ROWS, DIMENSIONS)
+    return values, [*write_shuffled(tmp_path_factory.mktemp("files"), values, 4), "--table", "items"]
 
 
 def words_in_order(files: tuple[Array, list[str]], folder: Path) -> list[str]:

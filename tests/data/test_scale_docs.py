@@ -144,7 +144,7 @@ def test_the_job_is_valid(version: str) -> None:
 def test_the_pods_of_the_job_load_the_files(
     database: str, shards: tuple[Array, dict[str, str]], tmp_path: Path
 ) -> None:
-    """Two pods of two, with the environment of the container: the password in the service file, readable by a group."""
+    """Two pods load all files, with the environment of the container: a service file with the password, for a group."""
     (container,) = job()["spec"]["template"]["spec"]["containers"]
     settings = {**shards[1], **{entry["name"]: entry["value"] for entry in container["env"]}}
     assert settings["PGSERVICEFILE"] == SERVICE_FILE
@@ -158,7 +158,7 @@ def test_the_pods_of_the_job_load_the_files(
 
 
 def test_a_password_file_of_a_secret_is_ignored(database: str, tmp_path: Path) -> None:
-    """Why the page has a service file: libpq reads no password file that a group may read."""
+    """Libpq reads no password file that a group may read. So the page has a service file."""
     variables = pg_variables(database)
     password = variables.pop("PGPASSWORD").replace(":", r"\:")
     (tmp_path / "pgpass").write_text(f"*:*:*:*:{password}\n")
@@ -173,7 +173,7 @@ def test_a_password_file_of_a_secret_is_ignored(database: str, tmp_path: Path) -
 def test_the_tasks_of_the_array_load_the_files(
     database: str, shards: tuple[Array, dict[str, str]], tmp_path: Path
 ) -> None:
-    """Two tasks of two."""
+    """Two tasks of an array of two load all files."""
     script = BLOCKS["slurm"]
     assert f"--array=0-{N - 1}%" in script
     assert script.count(SHARED) == script.count(f"/{N}") == 1
@@ -184,7 +184,7 @@ def test_the_tasks_of_the_array_load_the_files(
 
 
 def test_xargs_starts_every_shard(database: str, shards: tuple[Array, dict[str, str]], tmp_path: Path) -> None:
-    """Two by two, three shards, one of which is told that it has nothing to do by an exit code of 0."""
+    """Three shards, which xargs starts, load all files, and each exits with 0."""
     script = BLOCKS["xargs"]
     assert f"seq 0 {N - 1} " in script
     for old, new in ((SHARED, str(tmp_path / "*.parquet")), (f"seq 0 {N - 1}", "seq 0 2"), (f"{{}}/{N}", "{}/3")):

@@ -125,7 +125,7 @@ def connected(report: Report) -> str:
 
 
 def test_a_replica_is_judged_once_it_has_caught_up(base: str, replica: Standby) -> None:
-    """Rows of the primary that the standby has not replayed are waited for, up to the time limit, if that was asked."""
+    """If asked to, verify waits for rows of the primary that the standby has not replayed, up to the time limit."""
     ask(base, "CREATE TABLE kept AS SELECT * FROM items WHERE id = 1; DELETE FROM items WHERE id = 1")
     copy = caught_up(base, replica)
     ask(copy, "SELECT pg_wal_replay_pause()")
@@ -171,7 +171,7 @@ def test_a_standby_that_does_not_stream(base: str, replica: Standby) -> None:
 
 
 def test_what_is_no_standby_or_tells_no_position(base: str, replica: Standby) -> None:
-    """A primary is refused, of several hosts the standby is taken, and a login that may not see enough is told so."""
+    """A primary is refused; of several hosts the standby is taken. A login that may not see its position is told so."""
     ask(base, "ALTER ROLE items_writer PASSWORD 'writes'; ALTER ROLE items_reader PASSWORD 'reads'")
     copy = caught_up(base, replica)
     primary = judged(base, replica=True)

@@ -1,4 +1,4 @@
-"""Faults made after the checks were written, by another hand: as an attacker or a careless administrator would."""
+"""Faults for which no check was written, as an attacker or a careless administrator makes them."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pgvector_seed.vectors.metrics import OPERATORS
-from pgvector_seed.vectors.reader import Reader
 
 from ..context import Context
 from ..model import Fault
@@ -50,7 +49,6 @@ WHERE a.adrelid = %s
         WHEN 'S' THEN NOT has_sequence_privilege(%s::name, s.oid, 'USAGE, UPDATE')
       END
 """
-_IS_TRUE = "SELECT bool(%s::text)"
 
 
 def read_faults(context: Context, reader: str) -> Iterator[Fault]:
@@ -69,12 +67,12 @@ def read_faults(context: Context, reader: str) -> Iterator[Fault]:
 def write_faults(context: Context, writer: str) -> Iterator[Fault]:
     """Yield a fault for each reason why the writer's statements would be refused, or affect no row."""
     yield from _missing(context, writer, list(WRITE_COMMANDS))
-    role, database = context.quote(writer), context.quote(context.connection.info.dbname)
     for (name,) in context.connection.execute(_REVOKED_SEQUENCES, (context.table.oid, writer)):
-        yield Fault(f"{writer} lacks USAGE on the sequence {name}", f"GRANT USAGE ON SEQUENCE {name} TO {role};")
-    if context.fetch_value(_IS_TRUE, Reader(writer).setting(context.connection, "default_transaction_read_only")):
-        reset = f"ALTER ROLE {role} IN DATABASE {database} SET default_transaction_read_only = off;"
-        yield Fault(f"default_transaction_read_only is on for {writer}", reset)
+        grant = f"GRANT USAGE ON SEQUENCE {name} TO {context.quote(writer)};"
+        yield Fault(f"{writer} lacks USAGE on the sequence {name}", grant)
+    setting = "default_transaction_read_only"
+    if context.is_on(writer, setting):
+        yield Fault(f"{setting} is on for {writer}", context.alter_role(writer, setting, "off"))
 
 
 def _missing(context: Context, role: str, privileges: Sequence[str], condition: str | None = None) -> Iterator[Fault]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
@@ -23,6 +21,7 @@ from ..context import Context
 from ..damage import find_damage
 from ..deadline import set_timeout
 from ..model import Fault
+from .timeouts import shortest_timeout
 
 NEIGHBORS = 10  # k of the query if the contract declares no recall
 # A timeout is too short if most of these queries reach it, after one without it has filled the caches.
@@ -63,11 +62,6 @@ SELECT CAST({column} AS pg_catalog.text) FROM {table}
 WHERE {column} IS NOT NULL AND {size} OPERATOR(pg_catalog.>) 0 LIMIT 1
 """
 _PLAIN = "SELECT {id} FROM {table} ORDER BY {column} {operator} $1 LIMIT $2"
-# A timeout that this login's sessions start with; the check has set another for itself.
-_OWN_TIMEOUT = "SELECT reset_val FROM pg_catalog.pg_settings WHERE name = %s"
-_TIMEOUTS = ("statement_timeout", "transaction_timeout")  # the latter from PostgreSQL 17 on
-_DURATION = re.compile(r"\s*([0-9]+)\s*(us|ms|s|min|h|d)?\s*")
-_MILLISECONDS = {"us": 0.001, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 class Asked(NamedTuple):
@@ -128,12 +122,6 @@ def _asked_with_error(context: Context, reader: str, error: psycopg.Error) -> As
     return Asked(Fault(f"the query of {reader} fails: {words}", "See the server's log for the cause."))
 
 
-def _milliseconds(value: str) -> int:
-    """Return a timeout as a setting has it, in milliseconds. A form that is not known is taken for none."""
-    match = _DURATION.fullmatch(value)
-    return round(int(match[1]) * _MILLISECONDS[match[2] or "ms"]) if match else 0
-
-
 class _Question:
     """The reader's query in a session that has its settings, and its rights if they are not the login's."""
 
@@ -171,7 +159,7 @@ class _Question:
         return Asked(note=f"row security shows {self.reader} no row without a setting of the application")
 
     def _statement(self) -> sql.Composed:
-        """Return the query, in plain names only if the reader is logged in: look-alikes could be created meanwhile."""
+        """Return the query, in plain names only if the login is the reader: a look-alike could be created meanwhile."""
         path = self.context.reader_path
         if not self.is_reader or self.column.cast or self.column.bits or self.column.extension not in path:
             return self.column.nearest(sql.SQL("$1"), sql.SQL("$2"))
@@ -187,22 +175,16 @@ class _Question:
         )
 
     def _with_timeout(self, query: Callable[[], object]) -> Asked:
-        milliseconds, name = min(map(self._timeout, _TIMEOUTS), key=lambda timeout: timeout[0] or math.inf)
-        if not 0 < milliseconds < 1000 * self.context.deadline.seconds_left:
+        timeout = shortest_timeout(self.context, is_reader=self.is_reader)
+        if timeout is None or timeout.milliseconds >= 1000 * self.context.deadline.seconds_left:
             return Asked()
         in_time = 0
         for _ in range(_TRIES):
             with suppress(errors.QueryCanceled), self.connection.transaction(force_rollback=True):
-                set_timeout(self.connection, "statement_timeout", milliseconds / 1000)
+                set_timeout(self.connection, "statement_timeout", timeout.milliseconds / 1000)
                 query()
                 in_time += 1
         if 2 * in_time > _TRIES:
             return Asked()
-        message = f"the query of {self.reader} reaches its {name} of {milliseconds} ms"
-        role, database = self.context.quote(self.reader), self.context.quote(self.connection.info.dbname)
-        return Asked(Fault(message, f"ALTER ROLE {role} IN DATABASE {database} SET {name} = '10s';"))
-
-    def _timeout(self, name: str) -> tuple[int, str]:
-        """Return a timeout of the reader's sessions in milliseconds, and its name. 0 means none."""
-        settings = {} if self.is_reader else self.context.reader.settings(self.connection)
-        return _milliseconds(settings.get(name) or self.context.fetch_value(_OWN_TIMEOUT, name) or "0"), name
+        message = f"the query of {self.reader} reaches its {timeout.name} of {timeout.milliseconds} ms"
+        return Asked(Fault(message, self.context.alter_role(self.reader, timeout.name, "'10s'")))

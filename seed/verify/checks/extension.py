@@ -104,8 +104,7 @@ def _put_first(context: Context, schema: str, role: str) -> str:
 
 def _set_path(context: Context, role: str, path: Sequence[str]) -> str:
     schemas = ", ".join('"$user"' if name == role else context.quote(name) for name in path)
-    database = context.quote(context.connection.info.dbname)
-    return f"ALTER ROLE {context.quote(role)} IN DATABASE {database} SET search_path = {schemas};"
+    return context.alter_role(role, "search_path", schemas)
 
 
 CHECK = Check(

@@ -125,6 +125,7 @@ def _being_built(builder: IndexBuilder) -> str:
 
 
 def _state(actual: VectorIndex, builder: IndexBuilder | None) -> Iterator[tuple[str, bool]]:
+    """Yield as ``_differences``, of the index itself: each makes it useless."""
     if builder:
         yield _being_built(builder), True
     elif not actual.ready:
@@ -138,7 +139,7 @@ def _state(actual: VectorIndex, builder: IndexBuilder | None) -> Iterator[tuple[
 def _differences(
     context: Context, index: DeclaredIndex, actual: VectorIndex, builder: IndexBuilder | None
 ) -> Iterator[tuple[str, bool]]:
-    """Yield each difference, and True if it makes the index useless to a reader's query, as any of its state does."""
+    """Yield each difference from the declaration, and True if it makes the index useless to the reader's query."""
     yield from _state(actual, builder)
     column, metric = index.column or context.declared.vector, "hamming" if index.bits else context.declared.metric
     key = _key(actual.columns, cast=actual.cast, bits=actual.bits)

@@ -36,7 +36,7 @@ def run(context: Context) -> Outcome:
     expected = f"the ledger {declared.id}" if declared.id else "a ledger"
     if declared.migrations is not None:
         expected += f" with {counted(len(declared.migrations), 'migration')}"
-    owners = [name for (name,) in context.connection.execute(_OWNERS, (_others(context),))]
+    owners = [name for (name,) in context.connection.execute(_OWNERS, (_data_roles(context),))]
     if owners:
         remedy = f"REASSIGN OWNED BY {context.quote(owners[0])} TO CURRENT_USER; -- as a superuser"
         return failed(expected, f"{' and '.join(owners)} owns the ledger", remedy)
@@ -61,8 +61,8 @@ def run(context: Context) -> Outcome:
     return passed(actual, expected)
 
 
-def _others(context: Context) -> list[str]:
-    """Return the roles that should not own the ledger: the reader and the writer, unless they own a declared table."""
+def _data_roles(context: Context) -> list[str]:
+    """Return the reader and the writer, except declared owners of a table: they should not own the ledger."""
     roles, tables = context.contract.roles, context.contract.tables or ()
     return [name for name in (roles.reader, roles.writer) if name and name not in {table.owner for table in tables}]
 

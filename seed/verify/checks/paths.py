@@ -1,4 +1,4 @@
-"""The schemas that the reader and the writer search first, in which others could put look-alikes."""
+"""The schemas that the reader and the writer search first, in which another role could create look-alikes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .privileges import PUBLIC
 
 
 def path_faults(context: Context, roles: Sequence[str]) -> Iterator[Fault]:
-    """Yield a fault for each of these roles, and for PUBLIC, that may create where another role of them looks first."""
+    """Yield a fault for each schema that a role searches first, and PUBLIC or another of the roles may create in."""
     for role in roles:
         others = [PUBLIC.lower(), *(other for other in roles if other != role)]
         path = Reader(role).search_path(context.connection)

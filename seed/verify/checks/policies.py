@@ -1,4 +1,4 @@
-"""Row security: which commands of a role certainly affect no row, by policies that are constants."""
+"""Row security: which commands of a role certainly affect no row, by its policies."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from pgvector_seed.vectors.reader import Reader
-
 from ..context import Context, NotAllowedError
 from ..model import Fault
-from .constants import Needs, compute, needs
+from .expressions import Needs, compute, needs
 
 _APPLIES = """
 SELECT c.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
    AND (c.relforcerowsecurity OR NOT pg_has_role(r.oid, c.relowner, 'USAGE'))
 FROM pg_class c, pg_roles r WHERE c.oid = %s AND r.rolname = %s
 """
-# The policies of the table that apply to the role, with their expressions as SQL and as trees. ``is_pure``: beside the
-# table itself, they need nothing but what PostgreSQL has built in, for which pg_depend has no entries.
+# The policies of the table that apply to the role, with their expressions as SQL and as trees. ``is_pure`` is as in
+# ``needs``.
 _POLICIES = """
 SELECT p.polname, p.polpermissive, p.polcmd,
        pg_get_expr(p.polqual, p.polrelid), p.polqual::text,
@@ -46,7 +44,7 @@ class Shows(Enum):
 class Policy(NamedTuple):
     """A policy that applies to a role. ``command`` is polcmd of pg_policy, ``check`` is about new rows.
 
-    ``condition`` is USING as SQL if it needs nothing but the columns of the row, or None.
+    ``condition`` is USING as SQL if it needs at most the columns of the row, otherwise None.
     """
 
     name: str
@@ -65,28 +63,27 @@ class RowSecurity(NamedTuple):
 
 
 def row_security(context: Context, role: str, privileges: Mapping[str, str]) -> RowSecurity:
-    """Judge row security for a role that needs these privileges, with their letters of polcmd."""
+    """Judge row security for a role that needs these privileges. They are mapped to letters of polcmd."""
     if not context.table.row_security or not context.fetch_value(_APPLIES, context.table.oid, role):
         return RowSecurity([], [])
     policies, letters = policies_of(context, role), list(privileges.values())
-    see = f"To see the policies, in psql: \\d {context.sql_name.as_string()}"
+    see = context.show_remedy("policies")
     faults = [
         Fault(f"row security lets {role} {privilege} no row", see)
         for privilege, letter in privileges.items()
         if shows_nothing(policies, letter)
     ]
-    # Rows that the writer may see could be those that it has yet to write.
+    # The reader alone: the writer may have yet to write the rows that it may see.
     if not faults and letters == ["r"] and _hides_every_row(context, policies):
         faults.append(Fault(f"row security shows {role} none of the rows", see))
     return RowSecurity([*faults, *_switched_off(context, role)], undecided(policies, letters))
 
 
 def _switched_off(context: Context, role: str) -> Iterator[Fault]:
-    """Yield a fault if the sessions of a role, to which row security applies, get an error for each query."""
-    if not context.fetch_value("SELECT bool(%s::text)", Reader(role).setting(context.connection, "row_security")):
-        database = context.quote(context.connection.info.dbname)
-        statement = f"ALTER ROLE {context.quote(role)} IN DATABASE {database} SET row_security = on;"
-        yield Fault(f"row_security is off for {role}, to which the policies apply: each query fails", statement)
+    """Yield a fault if row_security is off for a role to which policies apply: each of its queries is an error."""
+    if not context.is_on(role, "row_security"):
+        message = f"row_security is off for {role}, to which the policies apply: each query fails"
+        yield Fault(message, context.alter_role(role, "row_security", "on"))
 
 
 def policies_of(context: Context, role: str) -> list[Policy]:
@@ -134,7 +131,7 @@ def _values(policies: Sequence[Policy], letter: str) -> Iterator[tuple[list[Show
 
 
 def _shows(context: Context, expression: str | None, tree: str | None, *, is_pure: bool, has_column: bool) -> Shows:
-    """Return the value of a policy's expression; a policy without one, which is for INSERT, shows all there are."""
+    """Return the rows for which a policy's expression is true: all if it has none, as USING for INSERT."""
     if expression is None or tree is None:
         return Shows.ALL
     if needs(context, tree, is_pure=is_pure) is Needs.NOTHING:
@@ -144,7 +141,7 @@ def _shows(context: Context, expression: str | None, tree: str | None, *, is_pur
 
 
 def _hides_every_row(context: Context, policies: Sequence[Policy]) -> bool:
-    """Return True if the table has rows and SELECT certainly shows none: its policies need nothing but the row."""
+    """Return True if the table has rows, and the policies, which need at most the row, show none to SELECT."""
     applied = [policy for policy in policies if policy.command in ("*", "r")]
     if any(policy.condition is None for policy in applied):
         return False

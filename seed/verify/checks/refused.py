@@ -1,4 +1,4 @@
-"""The writer's statements that the server refuses whatever their rows: by a constraint, or for a publication."""
+"""Constraints and publications for which the server refuses every write of a kind, whatever the row."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..context import Context
 from ..model import Fault
-from .constants import Needs, compute, needs
+from .expressions import Needs, compute, needs
 
 # PostgreSQL 18 has constraints that are not enforced. A constraint that is not valid does not hold for older rows.
 _CHECKS = """
@@ -39,7 +39,7 @@ ORDER BY 1
 """
 
 
-def refusals(context: Context, writer: str) -> Iterator[Fault]:
+def refusal_faults(context: Context, writer: str) -> Iterator[Fault]:
     """Yield a fault for each constraint that lets no row in, and for each table without an identity for its changes."""
     connection, table = context.connection, context.sql_name.as_string()
     for name, expression, tree, is_pure in connection.execute(_CHECKS, (context.table.oid,)).fetchall():

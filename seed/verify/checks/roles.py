@@ -14,7 +14,7 @@ from .belongings import find_belongings
 from .paths import path_faults
 from .policies import RowSecurity, row_security
 from .privileges import PUBLIC, role_excess
-from .refused import refusals
+from .refused import refusal_faults
 from .rules import rule_faults, triggers
 from .trial import try_writes
 
@@ -30,7 +30,9 @@ def run(context: Context) -> Outcome:
     expected = ", ".join(filter(None, _expected(context)))
     reader, writer = context.existing_role(roles.reader), context.existing_role(roles.writer)
     reading = list(read_faults(context, reader)) if reader else []
-    writing = [*write_faults(context, writer), *rule_faults(context), *refusals(context, writer)] if writer else []
+    writing: list[Fault] = []
+    if writer:
+        writing += [*write_faults(context, writer), *rule_faults(context), *refusal_faults(context, writer)]
     notes = []
     for role, commands, role_faults in ((reader, READ_COMMANDS, reading), (writer, WRITE_COMMANDS, writing)):
         rows = row_security(context, role, commands) if role else RowSecurity([], [])

@@ -81,7 +81,7 @@ def conditions(declared: DeclaredTable, column: VectorColumn) -> Mapping[str, sq
 
 
 def compared(context: Context, column: VectorColumn) -> sql.Composable:
-    """Return the expression by which vectors are equal: under cosine only their direction counts, to half precision."""
+    """Return the expression that equal vectors share. With cosine it is their direction, to half precision."""
     name = sql.Identifier(column.name)
     if not _by_direction(context, column):
         return name
@@ -90,7 +90,7 @@ def compared(context: Context, column: VectorColumn) -> sql.Composable:
 
 
 def _by_direction(context: Context, column: VectorColumn) -> bool:
-    """Return True for the types that have directions, of which one dimension has but two."""
+    """Return True if vectors are compared by their direction. One dimension has only two directions."""
     is_new = context.extension is not None and not is_older(context.extension.version, _NORMALIZES_SINCE)
     return is_new and column.metric == "cosine" and column.type in ("vector", "halfvec") and column.dimensions != 1
 

@@ -13,7 +13,7 @@ from pgvector_seed.vectors.column import VectorColumn
 from ..context import Context
 from ..model import Check, Fault, Outcome, failed_with, not_declared, passed
 from ..sampling import scan_or_sample
-from .row_keys import with_usable_keys
+from .declared_columns import usable_keys
 from .vector_scan import Counts, compared, conditions, scan
 
 _MANY = 10  # fewer rows may well have equal vectors
@@ -28,15 +28,14 @@ def run(context: Context) -> Outcome:
     if column is None:
         return not_declared("a vector column")
     expected = _expected(declared, column)
-    faults = list[Fault]()
-    declared = with_usable_keys(context, declared, faults)
+    declared, faults = usable_keys(context, declared)
     forbidden = conditions(declared, column)
     counts, _, note = scan_or_sample(context, _BLOCKS, lambda sample: scan(context, column, forbidden, sample))
     faults += _faults(context, counts, column, note)
     faults += _forbidden(counts, forbidden, declared, column, note)
     if faults:
-        # A low recall would say nothing of the index: no search returns a distance that is no number, and the graph of
-        # an index has no way out of many vectors of one direction.
+        # A low recall would say nothing of the index: no search returns a distance that is not a number, and the graph
+        # of an index has no way out of many vectors of one direction.
         is_unfit = counts.odd or _has_copies(counts, column)
         return failed_with(expected, faults, blocks=frozenset({"recall"}) if is_unfit else frozenset())
     vectors = counted(counts.rows - counts.missing, "vector")

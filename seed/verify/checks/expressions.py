@@ -1,4 +1,4 @@
-"""Conditions of policies and constraints that can be computed safely: they run nothing but PostgreSQL's own code."""
+"""Compute the expressions of policies and constraints, if they run nothing but PostgreSQL's own immutable code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SHARE_OF_TIME = 1 / 50
 
 
 class Needs(Enum):
-    """What a condition needs to be computed."""
+    """The input of an expression."""
 
     NOTHING = "it is a constant"
     ROW = "the columns of a row"
@@ -37,10 +37,10 @@ class Needs(Enum):
 
 
 def needs(context: Context, tree: str, *, is_pure: bool) -> Needs:
-    """Return what a condition needs. ``tree`` is its expression tree as text.
+    """Return the input of an expression. ``tree`` is its expression tree as text.
 
-    ``is_pure`` is True if it depends on nothing but the table itself, by pg_depend, which has no entries for what is
-    built in. A column of a type of others needs more: its comparison could run their code.
+    ``is_pure`` is True if pg_depend has no dependency but on the table itself. It has none on what is built in. A
+    column whose type is not PostgreSQL's is MORE: a comparison could run foreign code.
     """
     nodes = set(_NODE.findall(tree))
     if not is_pure or not nodes <= _CONSTANT_NODES | {"VAR"} or not _are_immutable(context, tree):
@@ -51,7 +51,7 @@ def needs(context: Context, tree: str, *, is_pure: bool) -> Needs:
 
 
 def compute(context: Context, query: bytes) -> bool | None:
-    """Return the only value of a query; None if it takes too long or fails, as after a division by zero."""
+    """Return the only value of a query; None if it takes too long or fails, as by a division by zero."""
     connection = context.connection
     try:
         row = context.deadline.within(connection, _SHARE_OF_TIME, lambda: connection.execute(query).fetchone())

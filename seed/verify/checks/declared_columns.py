@@ -1,4 +1,4 @@
-"""The declared keys ``fresh`` and ``model``, which compare further columns of each row."""
+"""The further columns that a contract declares, by the keys ``fresh`` and ``model``."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ ORDER BY place
 """
 
 
-def with_usable_keys(context: Context, declared: DeclaredTable, faults: list[Fault]) -> DeclaredTable:
-    """Return the declaration without the keys that cannot be judged, of which ``faults`` gets the reasons.
+def usable_keys(context: Context, declared: DeclaredTable) -> tuple[DeclaredTable, list[Fault]]:
+    """Return the declaration without those of the keys that cannot be judged, and a fault for each reason.
 
     Raises NotAllowedError if the login may not read the columns, or row security hides rows from it.
     """
     fresh, model = _columns_of_fresh(declared), _columns_of_model(declared)
     missing = _missing_columns(context, [*fresh, *model])
-    faults += [Fault(f"the column {name} does not exist", SEE_MIGRATIONS) for name in missing]
+    faults = [Fault(f"the column {name} does not exist", SEE_MIGRATIONS) for name in missing]
     if set(missing) & set(fresh):
         declared = replace(declared, fresh=None)
     if set(missing) & set(model):
@@ -37,7 +37,7 @@ def with_usable_keys(context: Context, declared: DeclaredTable, faults: list[Fau
         message = f"the columns {declared.fresh.embedded} and {declared.fresh.updated} cannot be compared"
         faults.append(Fault(message, "Fix the contract, or give both the type timestamptz in a migration."))
         declared = replace(declared, fresh=None)
-    return declared
+    return declared, faults
 
 
 def _columns_of_fresh(declared: DeclaredTable) -> list[str]:
