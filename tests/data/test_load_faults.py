@@ -253,6 +253,12 @@ def test_a_row_that_a_trigger_keeps_out_is_not_counted_as_copied(database: str, 
     ask(database, KEEPS_OUT.format("INSERT INTO child SELECT NEW.*;"))
     assert "9 rows copied" in load(database, *words)
     assert "0 rows copied, 0 changed, 9 unchanged" in load(database, *words)
+    ask(database, "TRUNCATE items; DROP FUNCTION keep_out CASCADE")
+    ask(database, "ALTER TABLE items ALTER id ADD GENERATED ALWAYS AS IDENTITY")
+    ask(database, KEEPS_OUT.format(""))
+    output = load(database, save(tmp_path / "v.npy", vectors(9)), "--table", "items", code=1)
+    assert "v.npy: a trigger on public.items kept rows out" in output, "generated keys cannot be looked up"
+    assert ask(database, "SELECT count(*) FROM items") == [(0,)]
 
 
 def test_a_refused_row_is_not_printed_with_its_vector(database: str, tmp_path: Path) -> None:
