@@ -73,7 +73,7 @@ def collect() -> Stack:
             raise InputError(
                 f"{resource.name} ({resource.type}) needs Pulumi's engine: stand-alone, a stack has one "
                 "VectorDatabase without roles, and nothing else",
-                "Use ENGINE=pulumi",
+                "Use ENGINE=pulumi. It needs Pulumi's CLI on PATH, or a network to install it.",
             )
         resources[resource.type] = resource
         return {}

@@ -113,7 +113,8 @@ def _load(
     tally.loaded.notes += session.run(lambda connection, _: list(finish(connection, target, changed=changed)))
     tally.loaded.unbuilt = session.run(lambda connection, _: unbuilt_indexes(connection, target))
     tally.loaded.notes += [
-        f"the declared index {name} is not built: {target.owner} may build it" for name in tally.loaded.unbuilt
+        f"the declared index {name} is not built: once all rows are loaded, the role {target.owner} may build it"
+        for name in tally.loaded.unbuilt
     ]
 
 

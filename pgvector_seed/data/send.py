@@ -14,12 +14,16 @@ _COPY = "COPY {table} ({columns}) FROM STDIN (FORMAT binary)"
 _LINE = re.compile(r"^COPY .*?, line (\d+)", re.MULTILINE)
 
 
-def send(connection: Connection, table: sql.Composable, rows: Rows, *, places: bool = False) -> None:
-    """Copy the rows into a table. An error of the server for one of them gets a note with its number in the file."""
+def send(connection: Connection, table: sql.Composable, rows: Rows, *, places: bool = False) -> int:
+    """Copy the rows into a table, and return how many it took: a trigger may keep rows out.
+
+    An error of the server for one of them gets a note with its number in the file.
+    """
     names = [PLACE, *rows.names] if places else rows.names
     columns = sql.SQL(", ").join(map(sql.Identifier, names))
     try:
-        with connection.cursor().copy(sql.SQL(_COPY).format(table=table, columns=columns)) as stream:
+        cursor = connection.cursor()
+        with cursor.copy(sql.SQL(_COPY).format(table=table, columns=columns)) as stream:
             for piece in rows.encode(places=places):
                 stream.write(piece)
     except errors.DatabaseError as error:
@@ -27,3 +31,4 @@ def send(connection: Connection, table: sql.Composable, rows: Rows, *, places: b
         if line and 0 < int(line[1]) <= len(rows):
             error.add_note(f"{rows.file}, row {rows.numbers[int(line[1]) - 1]}")
         raise
+    return cursor.rowcount

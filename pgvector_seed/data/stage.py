@@ -60,6 +60,10 @@ class Stage:
         self.names["key"] = sql.SQL(", ").join(map(sql.Identifier, target.key))
         connection.execute(sql.SQL(_STAGE).format(**self.names))
 
+    def clear(self) -> None:
+        """Delete the rows of an earlier step of this transaction."""
+        self.connection.execute(sql.SQL("DELETE FROM {}").format(self.table))
+
     def present(self, rows: Rows) -> Array:
         """Return the places of the rows whose keys are in the table."""
         send(self.connection, self.table, rows.only(self.target.key), places=True)
@@ -90,7 +94,7 @@ class Stage:
 
     def update(self, rows: Rows, *, replace: bool) -> None:
         """Replace the values of the rows, or fill their NULLs. A NULL in ``rows`` changes nothing."""
-        self.connection.execute(sql.SQL("DELETE FROM {}").format(self.table))
+        self.clear()
         send(self.connection, self.table, rows, places=True)
         changes = [
             sql.SQL("{0} = coalesce({1}.{0}, {2}.{0})").format(

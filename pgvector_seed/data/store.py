@@ -68,15 +68,36 @@ def store(connection: Connection, target: Target, rows: Rows, existing: Existing
         except (errors.UniqueViolation, errors.DeadlockDetected, errors.SerializationFailure, RaceError) as error:
             if race + 1 == RACES:
                 if isinstance(error, RaceError):
-                    raise WrongResultError(f"{rows.file}: other sessions change the same rows all the time") from error
+                    raise WrongResultError(
+                        f"{rows.file}: other sessions, or a trigger, change the same rows all the time"
+                    ) from error
                 raise
     raise AssertionError
 
 
 def copy(connection: Connection, target: Target, rows: Rows) -> Counts:
-    """Copy the rows into the table."""
-    send(connection, target.sql_name, rows)
+    """Copy the rows into the table. Raises WrongResultError if a trigger keeps one out."""
+    if send(connection, target.sql_name, rows) < len(rows):
+        _refuse_kept_out(connection, target, rows)
     return Counts(copied=len(rows))
+
+
+def _refuse_kept_out(connection: Connection, target: Target, rows: Rows) -> None:
+    """Raise WrongResultError unless the keys of all rows exist, as after a trigger that stores rows in a child table.
+
+    Keys that the database generates cannot be looked up.
+    """
+    if set(target.key) <= set(rows.names):
+        stage = Stage(connection, target)
+        stage.clear()
+        places = stage.present(rows)
+        if len(places) == len(rows):
+            return
+        first = int(np.setdiff1d(np.arange(len(rows)), places)[0])
+        words = f"{rows.shown(first, target.key)}: a trigger on {target.shown} kept it out"
+    else:
+        words = f"{rows.file}: a trigger on {target.shown} kept rows out"
+    raise WrongResultError(words, f"Nothing of this block was stored. To see the triggers, in psql: \\d {target.shown}")
 
 
 def _merge(connection: Connection, target: Target, rows: Rows, existing: Existing, race: int) -> Counts:

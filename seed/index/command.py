@@ -51,7 +51,7 @@ def build() -> None:
     """Build the declared indexes whose tables have their rows, and drop those that are no longer declared.
 
     An index with another definition is replaced: queries use the old one until the new one is ready. A build that was
-    interrupted goes on with the next run. Afterwards the tables are analyzed, and a declared recall is measured.
+    interrupted begins again with the next run. Afterwards the tables are analyzed, and a declared recall is measured.
 
     Example: python -m seed index build
     """

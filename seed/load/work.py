@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import click
 
+from pgvector_seed.common.errors import Error
 from pgvector_seed.common.remedies import needing_extra
 from pgvector_seed.common.text import lines
 
@@ -53,15 +55,28 @@ def load(
     progress = Progress(sys.stderr)
     try:
         work = Work(jobs or 1, _shard(shard), rejects, dry_run, dask)
-        loaded = load_files(files, options, progress.show, work=work)
+        with naming_shard(shard):
+            loaded = load_files(files, options, progress.show, work=work)
     finally:
         progress.end()
     if as_json:
         click.echo(as_json_document(loaded, rejects=rejects, dry_run=dry_run))
     else:
-        click.echo("\n".join(lines(as_text(loaded, rejects=rejects, dry_run=dry_run))))
+        name = f"shard {shard}: " if shard else ""
+        click.echo("\n".join(lines(name + as_text(loaded, rejects=rejects, dry_run=dry_run))))
     if loaded.rejected:
         raise SystemExit(1)
+
+
+@contextmanager
+def naming_shard(shard: str | None) -> Iterator[None]:
+    """Put the shard before the message of an error: many may write to one log, and this one has to be repeated."""
+    try:
+        yield
+    except Error as error:
+        if shard is not None:
+            error.message = f"shard {shard}: {error.message}"
+        raise
 
 
 def refuse_with_dask(files: Sequence[str], dask: str, jobs: int | None, *, dry_run: bool) -> None:

@@ -534,7 +534,9 @@ def test_several_jobs_and_shards(table: str, tmp_path: Path) -> None:
         save(tmp_path / f"{part}.npy", values[part * 100 : part * 100 + 100])
     words = [str(tmp_path / "*.npy"), "--table", "items", "--number-from", "1"]
     for shard in range(2):
-        load(table, *words, "--shard", f"{shard}/3")
+        assert f"shard {shard}/3: public.items: 300 rows" in load(table, *words, "--shard", f"{shard}/3")
+    missing = load(table, str(tmp_path / "none.npy"), "--table", "items", "--shard", "1/3", code=2)
+    assert "error: shard 1/3: a file cannot be read" in missing, "of several beside each other, which one to repeat"
     assert len(stored(table)) == 600
     assert "300 rows copied, 0 changed, 600 unchanged" in load(table, *words, "--jobs", "4")
     assert same(table, values)

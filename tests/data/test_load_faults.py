@@ -227,6 +227,37 @@ def test_a_row_that_the_server_refuses_is_named(database: str, tmp_path: Path, c
     assert stored(database) == {}
 
 
+KEEPS_OUT = """
+CREATE FUNCTION keep_out() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN IF NEW.id = 7 THEN {} RETURN NULL; END IF; RETURN NEW; END $$;
+CREATE TRIGGER keep_out BEFORE INSERT OR UPDATE ON items FOR EACH ROW EXECUTE FUNCTION keep_out()
+"""
+
+
+def test_a_row_that_a_trigger_keeps_out_is_not_counted_as_copied(database: str, tmp_path: Path) -> None:
+    """Regression: COPY succeeds if a trigger returns NULL. A row that the trigger stores in a child is there."""
+    make_table(database)
+    ask(database, KEEPS_OUT.format(""))
+    rows = [{"id": id_, "embedding": [1, 2, 3]} for id_ in range(1, 10)]
+    words = [write_jsonl(tmp_path / "a.jsonl", rows), "--table", "items"]
+    for options, row in ([], "SELECT 1"), (["--keep"], "INSERT INTO items VALUES (1)"):
+        ask(database, row)
+        output = load(database, *words, *options, code=1)
+        assert "a.jsonl, row 7 (id 7): a trigger on public.items kept it out" in output
+        assert "Nothing of this block was stored" in output
+        assert ask(database, "SELECT count(*) FROM items") == [(row.startswith("INSERT"),)]
+    ask(database, "TRUNCATE items; DROP FUNCTION keep_out CASCADE; CREATE TABLE child () INHERITS (items);")
+    ask(database, KEEPS_OUT.format("INSERT INTO child SELECT NEW.*;"))
+    assert "9 rows copied" in load(database, *words)
+    assert "0 rows copied, 0 changed, 9 unchanged" in load(database, *words)
+    ask(database, "TRUNCATE items; DROP FUNCTION keep_out CASCADE")
+    ask(database, "ALTER TABLE items ALTER id ADD GENERATED ALWAYS AS IDENTITY")
+    ask(database, KEEPS_OUT.format(""))
+    output = load(database, save(tmp_path / "v.npy", vectors(9)), "--table", "items", code=1)
+    assert "v.npy: a trigger on public.items kept rows out" in output, "generated keys cannot be looked up"
+    assert ask(database, "SELECT count(*) FROM items") == [(0,)]
+
+
 def test_a_refused_row_is_not_printed_with_its_vector(database: str, tmp_path: Path) -> None:
     """The row is named, and can be fixed; its values in the server's message are cut."""
     ask(database, "CREATE TABLE items (id int PRIMARY KEY, embedding vector(99), title text, CHECK (title <> 'bad'))")

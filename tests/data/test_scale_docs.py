@@ -80,15 +80,27 @@ def test_the_size_of_a_row_is_the_server_s(database: str) -> None:
     assert sizes["halfvec"][1] == 2000 / 5 * 8192
 
 
+def right_results(text: str) -> dict[str, str]:
+    """Return the results of a text's arithmetic by their names. Fails if one is wrong."""
+    rows = re.findall(r"^\| ([^|]+) \| ([\d,./x()+ ]+) \| ([^|`]+) \|$", text, re.M)
+    rows = [row for row in rows if row[2].split()[-1] in SIZES]
+    for name, arithmetic, shown in rows:
+        value = eval(arithmetic.replace(",", "").replace(" x ", " * "))  # noqa: S307  # digits and operators
+        assert rounded(value, shown) == shown.removeprefix("about "), name
+    return {name: shown for name, _, shown in rows}
+
+
+def test_the_example_of_fifty_million_is_right() -> None:
+    example = PAGE[PAGE.index("## Fifty million") : PAGE.index("## What to do next")]
+    results = right_results(example)
+    assert len(results) == 6
+    assert results["index"] == rounded(memory(50_000_000, "halfvec", 768), results["index"])
+
+
 def test_the_arithmetic_of_the_plan_is_right() -> None:
     plan = PAGE[PAGE.index("## A plan") :]
-    rows = re.findall(r"^\| ([^|]+) \| ([\d,./x()+ ]+) \| ([^|`]+) \|$", plan, re.M)
-    results = {name: shown for name, _, shown in rows if shown.split()[-1] in SIZES}
+    results = right_results(plan)
     assert len(results) == 17
-    for name, arithmetic, shown in rows:
-        if name in results:
-            value = eval(arithmetic.replace(",", "").replace(" x ", " * "))  # noqa: S307  # digits and operators
-            assert rounded(value, shown) == shown.removeprefix("about "), name
     for name, type_ in (("index", "halfvec"), ("index, with `bits: true`", "bit")):
         assert results[name] == rounded(memory(10**9, type_, 768), results[name])
     (sum_,) = re.findall(r"\(([\d. +]+)\) / 8 = 0\.74 TB", " ".join(plan.split()))

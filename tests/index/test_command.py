@@ -55,7 +55,7 @@ def test_load_names_an_index_that_is_to_be_built(database: str, folder: Path, tm
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(f'{{"id": {id_}, "embedding": [1, 2, {id_}]}}\n' for id_ in range(3)))
     output = load(database, str(file), "--table", "items")
-    assert f"the declared index {NAME} is not built: postgres may build it" in output
+    assert f"the declared index {NAME} is not built: once all rows are loaded, the role postgres may build it" in output
     assert "Next: python -m seed index build" in output
     index(database, "build")
     assert "Next: python -m seed verify\n" in load(database, str(file), "--table", "items")

@@ -18,7 +18,7 @@ from ..model import Check, Outcome, failed, not_declared, passed, skipped
 
 NEIGHBOURS = 10  # k of the query if the contract declares no recall
 
-_REMEDY = "Reset it for the readers. To see where it is set: SELECT * FROM pg_db_role_setting;"
+_WHERE_SET = r"-- If another place sets it (a role, postgresql.conf), reset it there. To see the place, in psql: \drds"
 
 
 def run(context: Context) -> Outcome:
@@ -43,15 +43,19 @@ def _judge_plans(context: Context, column: VectorColumn, query: str, leaves: Seq
     for explain, note in ((plan_once, ""), (plan_cached, ", as a prepared statement")):
         use = find_index_use(context.connection, partial(explain, context.connection, column, query, k), searched)
         if use.cause is Cause.SETTING:
-            return failed(expected, f"{use.scans}{note}: {use.explained()}", _remedy(use.settings))
+            return failed(expected, f"{use.scans}{note}: {use.explained()}", _remedy(context, use.settings))
         if use.cause:
             return skipped(use.reason, expected)
     return passed("uses " + ", ".join(use.indexes), expected)
 
 
-def _remedy(settings: Sequence[PlannerSetting]) -> str:
+def _remedy(context: Context, settings: Sequence[PlannerSetting]) -> str:
+    """Return the statements that reset the tablespaces' costs, or else the settings of the database."""
     resets = [f"ALTER TABLESPACE {cost.tablespace} RESET ({cost.name});" for cost in settings if cost.tablespace]
-    return "\n".join(resets) or _REMEDY
+    if resets:
+        return "\n".join(resets)
+    database = context.quote(context.fetch_value("SELECT pg_catalog.current_database()"))
+    return "\n".join([*(f"ALTER DATABASE {database} RESET {setting.name};" for setting in settings), _WHERE_SET])
 
 
 def _searched(context: Context, column: VectorColumn, leaves: Sequence[Leaf]) -> Searched:

@@ -75,8 +75,8 @@ def _of_values(context: Context, declared: DeclaredRecall, by_value: Sequence[Re
         return ""
     if not by_value:
         return f"; no {column_name(context)} has {max(declared.k, 2)} rows"
-    least = min(entry.recall.mean for entry in by_value)
-    return f"; with one {column_name(context)}: {least:.3f} or more, by {len(by_value)} of its values"
+    worst = min((entry.recall for entry in by_value), key=lambda recall: recall.mean)
+    return f"; with the worst of {len(by_value)} values of {column_name(context)}: {_words(worst)}"
 
 
 CHECK = Check(

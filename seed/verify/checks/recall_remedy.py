@@ -34,7 +34,8 @@ def recall_remedy(context: Context, column: VectorColumn, k: int) -> str:
 
 def filter_remedy(context: Context, column: VectorColumn, k: int) -> str:
     """Return the statement for iterative scans, or the advice for a reader that has them. Needs their settings."""
-    otherwise = f"partition the table by {column_name(context)}, or make a partial index for each of its values."
+    name = column_name(context)
+    otherwise = f"index {name}, by which rare values are searched exactly; or partition the table by it."
     search = _search_setting(context, column, k)
     setting = search.name.partition(".")[0] + ".iterative_scan" if search else ""
     if setting and context.fetch_value("SELECT pg_catalog.current_setting(%s, true)", setting) == "off":
