@@ -73,15 +73,26 @@ INDEX = (
     + QUIET.format("RAISE EXCEPTION 'caught'")
 )
 
+# A cast to another type of a column's type, which the comparisons of the declared keys would use.
+CASTS = """
+CREATE TYPE kind AS ENUM ('small');
+CREATE FUNCTION as_text(kind) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'caught'; END $$;
+CREATE FUNCTION as_time(kind) RETURNS timestamptz LANGUAGE plpgsql AS $$ BEGIN RAISE 'caught'; END $$;
+CREATE CAST (kind AS text) WITH FUNCTION as_text(kind);
+CREATE CAST (kind AS timestamptz) WITH FUNCTION as_time(kind) AS IMPLICIT;
+ALTER TABLE items ADD kind kind DEFAULT 'small', ADD at timestamptz DEFAULT now()
+"""
+BY_CASTS = {"model": {"name": "small", "column": "kind"}, "fresh": {"embedded": "kind", "updated": "at"}}
 
-@pytest.mark.parametrize("fence", [POLICY, INDEX], ids=["policy", "index"])
+
+@pytest.mark.parametrize("fence", [POLICY, INDEX, CASTS], ids=["policy", "index", "casts"])
 def test_code_of_the_tables_owner_is_not_run_as_a_superuser(base: str, fence: str) -> None:
-    """Functions of a policy or an index do not run with the superuser's rights.
+    """Functions of a policy, an index or a cast do not run with the superuser's rights.
 
     A policy's function can reset the reader's role, and the planner evaluates immutable functions.
     """
     planted(base, fence)
-    outcomes = results(base)
+    outcomes = results(base, declared(BY_CASTS if fence == CASTS else None))
     assert "caught" not in str(outcomes)
     skipped = with_status(outcomes, Status.SKIP)
     assert {"plan", "recall"} <= skipped.keys()
