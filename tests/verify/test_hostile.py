@@ -16,7 +16,7 @@ from tests.conftest import ask, declare, pg_variables
 from tests.migrate.helpers import run as apply
 from tests.migrate.helpers import write
 from tests.thief import thief
-from tests.verify.helpers import declared, results, run_sql, with_status
+from tests.verify.helpers import CONTRACT, declared, results, run_sql, with_status
 from tests.verify.own_faults import ROWS
 from tests.verify.test_command import FILE, run
 
@@ -175,3 +175,12 @@ def test_the_login_needs_no_more_than_to_connect(base: str) -> None:
     finally:
         ask(base, "DROP ROLE nobody_special")
     assert with_status(outcomes, Status.FAIL).keys() == {"index"}
+
+
+@pytest.mark.newest
+def test_a_right_of_all_on_a_schema_of_the_path_is_told_once(base: str) -> None:
+    """Regression: each role was named, too, with a REVOKE that changed nothing."""
+    run_sql(base, "CREATE SCHEMA items_reader; GRANT USAGE, CREATE ON SCHEMA items_reader TO PUBLIC")
+    (message,) = with_status(results(base, CONTRACT, "roles"), Status.FAIL).values()
+    assert message.startswith("PUBLIC may create in the schema")
+    assert ";" not in message
