@@ -41,7 +41,7 @@ def is_own_server(conninfo: str) -> bool:
 
 
 def _is_own(parameters: Mapping[str, str]) -> bool:
-    return os.environ.get(OWN_SERVER) == f"{','.join(_dialed_hosts(parameters))}:{parameters['port']}"
+    return os.environ.get(OWN_SERVER) == f"{','.join(_dialed_hosts(parameters))}:{parameters.get('port', '')}"
 
 
 def _dialed_hosts(parameters: Mapping[str, str]) -> list[str]:

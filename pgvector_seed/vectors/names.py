@@ -72,6 +72,7 @@ CROSS JOIN unnest(%(creators)s::name[]) AS creator
 WHERE path.place < (SELECT coalesce(max(p.place), 0) FROM path p JOIN needed USING (oid))
   AND n.oid NOT IN (SELECT oid FROM needed)
   AND has_schema_privilege(creator, n.oid, 'CREATE')
+  AND (creator = 'public' OR NOT has_schema_privilege('public', n.oid, 'CREATE'))
   AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = creator AND rolsuper)
 ORDER BY path.place, creator
 """  # noqa: S608  # a constant in a constant

@@ -32,8 +32,12 @@ SELECT pg_catalog.has_any_column_privilege(%(table)s::pg_catalog.oid, 'SELECT')
 FROM pg_catalog.pg_attribute WHERE attrelid = %(table)s AND attname = ANY (%(columns)s) AND NOT attisdropped
 """
 # The planner itself runs the immutable functions in indexes, constraints and statistics, with the rights of this login.
-# A role that was given a function of pgvector can replace it.
+# A role that was given a function of pgvector can replace it, and the owner of a type can define its casts.
 _UNTRUSTED_FUNCTION = """
+WITH RECURSIVE types (oid) AS (
+  SELECT atttypid FROM pg_catalog.pg_attribute WHERE attrelid = ANY (%(tables)s) AND attnum > 0 AND NOT attisdropped
+  UNION SELECT part FROM types t JOIN pg_catalog.pg_type y USING (oid),
+                         pg_catalog.unnest(ARRAY[y.typbasetype, y.typelem]) AS part WHERE part <> 0)
 SELECT p.oid::pg_catalog.regprocedure::text
 FROM pg_catalog.pg_depend d
 LEFT JOIN pg_catalog.pg_operator o ON d.refclassid = 'pg_catalog.pg_operator'::regclass AND o.oid = d.refobjid
@@ -57,6 +61,13 @@ JOIN pg_catalog.pg_proc p ON p.oid = d.objid AND d.classid = 'pg_catalog.pg_proc
 JOIN pg_catalog.pg_roles r ON r.oid = p.proowner AND NOT r.rolsuper
 WHERE d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e'
   AND (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user)
+UNION ALL
+SELECT p.oid::pg_catalog.regprocedure::text
+FROM types t
+JOIN pg_catalog.pg_cast c ON c.castsource = t.oid
+JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
+JOIN pg_catalog.pg_roles r ON r.oid = p.proowner AND NOT r.rolsuper
+WHERE (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user)
 LIMIT 1
 """
 _HIDES_ROWS = "SELECT pg_catalog.row_security_active(%s::pg_catalog.oid)"

@@ -51,8 +51,11 @@ class Deadline:
         return UnreachableError(message, RAISE_LIMIT) if time.monotonic() > self.end else None
 
     def within(self, connection: Connection, share: float, work: Callable[[], T]) -> T | None:
-        """Return the result of ``work``, or None if a statement in it takes longer than this share of the time left."""
-        with contextlib.suppress(errors.QueryCanceled), connection.transaction():
+        """Return the result of ``work``, or None if a statement in it takes longer than this share of the time left.
+
+        What it sets is reset.
+        """
+        with contextlib.suppress(errors.QueryCanceled), connection.transaction(force_rollback=True):
             set_timeout(connection, "statement_timeout", share * self.seconds_left)
             return work()
         return None

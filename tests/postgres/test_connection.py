@@ -157,6 +157,13 @@ def test_a_timeout_that_is_not_a_number_is_refused(timeout: str, monkeypatch: py
         connect_timeout("host=db", 60)
 
 
+def test_an_empty_variable_is_libpqs_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: an empty PGPORT, as of a variable that is not set in a pipeline, ended in a traceback."""
+    monkeypatch.setenv("PGPORT", "")
+    with pytest.raises(UnreachableError, match="5432"):
+        open_and_close("host=127.0.0.2")
+
+
 REFUSED_BY_LIBPQ = {
     "PGCONNECT_TIMEOUT": ("abc", "1.5", "10s"),
     "PGPORT": ("abc", "0", "99999", "1,2"),

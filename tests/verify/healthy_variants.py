@@ -126,13 +126,17 @@ ALTER INDEX items_embedding_hnsw SET TABLESPACE fast; ALTER TABLE items SET TABL
     + HERE_READER.format("SET session_replication_role = origin")
     + HERE_READER.format("SET hnsw.iterative_scan = strict_order")
 )
-# Rights beside the table by which nobody writes to it: a view for reading; one with the reader's own rights; one of
-# another table, with a condition on this one; tables with keys that refer to it, or to which it refers without an
-# action.
+# Rights beside the table by which nobody writes to it: views for reading, one by rules; one with the reader's own
+# rights; one of another table, with a condition on this one; tables with keys that refer to it, or to which it refers
+# without an action. And a publication of some of its rows and columns, by its key.
 RIGHTS_BESIDE = """
 CREATE VIEW latest AS SELECT * FROM items WHERE id > 4900; GRANT SELECT ON latest TO items_reader, PUBLIC;
 CREATE VIEW mine WITH (security_invoker) AS SELECT * FROM items; GRANT ALL ON mine TO items_reader;
 CREATE VIEW counted AS SELECT label, count(*) FROM items GROUP BY label; GRANT ALL ON counted TO items_reader;
+CREATE VIEW closed AS SELECT * FROM items; GRANT ALL ON closed TO items_reader;
+CREATE RULE added AS ON INSERT TO closed DO INSTEAD NOTHING;
+CREATE RULE changed AS ON UPDATE TO closed DO INSTEAD NOTHING;
+CREATE RULE deleted AS ON DELETE TO closed DO INSTEAD NOTHING;
 CREATE VIEW editable AS SELECT * FROM items; GRANT ALL ON editable TO items_writer;
 CREATE MATERIALIZED VIEW kept AS SELECT * FROM items WHERE id < 10; GRANT SELECT ON kept TO items_reader;
 CREATE TABLE sources (id bigint PRIMARY KEY); INSERT INTO sources VALUES (1);
@@ -142,7 +146,8 @@ CREATE VIEW clicked AS SELECT * FROM clicks WHERE item IN (SELECT id FROM items)
 CREATE TABLE tenants (id bigint PRIMARY KEY); INSERT INTO tenants VALUES (1);
 ALTER TABLE items ADD tenant bigint DEFAULT 1 REFERENCES tenants ON DELETE CASCADE;
 GRANT SELECT ON tenants TO items_reader; GRANT SELECT, INSERT, DELETE ON tenants TO items_writer;
-CREATE SCHEMA other; GRANT CREATE ON SCHEMA other TO items_writer; ANALYZE items
+CREATE SCHEMA other; GRANT CREATE ON SCHEMA other TO items_writer; ANALYZE items;
+CREATE PUBLICATION narrow FOR TABLE items (id, label) WHERE (id > 5)
 """
 # Tenants by a setting of the application, by a row that exists, and a restrictive policy; also for the owner.
 ROW_SECURITY = """

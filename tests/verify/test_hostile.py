@@ -16,7 +16,7 @@ from tests.conftest import ask, declare, pg_variables
 from tests.migrate.helpers import run as apply
 from tests.migrate.helpers import write
 from tests.thief import thief
-from tests.verify.helpers import declared, results, run_sql, with_status
+from tests.verify.helpers import CONTRACT, declared, results, run_sql, with_status
 from tests.verify.own_faults import ROWS
 from tests.verify.test_command import FILE, run
 
@@ -73,15 +73,26 @@ INDEX = (
     + QUIET.format("RAISE EXCEPTION 'caught'")
 )
 
+# A cast to another type of a column's type, which the comparisons of the declared keys would use.
+CASTS = """
+CREATE TYPE kind AS ENUM ('small');
+CREATE FUNCTION as_text(kind) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'caught'; END $$;
+CREATE FUNCTION as_time(kind) RETURNS timestamptz LANGUAGE plpgsql AS $$ BEGIN RAISE 'caught'; END $$;
+CREATE CAST (kind AS text) WITH FUNCTION as_text(kind);
+CREATE CAST (kind AS timestamptz) WITH FUNCTION as_time(kind) AS IMPLICIT;
+ALTER TABLE items ADD kind kind DEFAULT 'small', ADD at timestamptz DEFAULT now()
+"""
+BY_CASTS = {"model": {"name": "small", "column": "kind"}, "fresh": {"embedded": "kind", "updated": "at"}}
 
-@pytest.mark.parametrize("fence", [POLICY, INDEX], ids=["policy", "index"])
+
+@pytest.mark.parametrize("fence", [POLICY, INDEX, CASTS], ids=["policy", "index", "casts"])
 def test_code_of_the_tables_owner_is_not_run_as_a_superuser(base: str, fence: str) -> None:
-    """Functions of a policy or an index do not run with the superuser's rights.
+    """Functions of a policy, an index or a cast do not run with the superuser's rights.
 
     A policy's function can reset the reader's role, and the planner evaluates immutable functions.
     """
     planted(base, fence)
-    outcomes = results(base)
+    outcomes = results(base, declared(BY_CASTS if fence == CASTS else None))
     assert "caught" not in str(outcomes)
     skipped = with_status(outcomes, Status.SKIP)
     assert {"plan", "recall"} <= skipped.keys()
@@ -164,3 +175,12 @@ def test_the_login_needs_no_more_than_to_connect(base: str) -> None:
     finally:
         ask(base, "DROP ROLE nobody_special")
     assert with_status(outcomes, Status.FAIL).keys() == {"index"}
+
+
+@pytest.mark.newest
+def test_a_right_of_all_on_a_schema_of_the_path_is_told_once(base: str) -> None:
+    """Regression: each role was named, too, with a REVOKE that changed nothing."""
+    run_sql(base, "CREATE SCHEMA items_reader; GRANT USAGE, CREATE ON SCHEMA items_reader TO PUBLIC")
+    (message,) = with_status(results(base, CONTRACT, "roles"), Status.FAIL).values()
+    assert message.startswith("PUBLIC may create in the schema")
+    assert ";" not in message

@@ -299,6 +299,14 @@ def test_recall_of_a_tiny_table(base: str, rows: int) -> None:
         assert with_status(results_, Status.PASS)["recall"].startswith("1.000,")
 
 
+def test_the_time_of_a_part_does_not_limit_the_rest(base: str) -> None:
+    """Regression: after a policy that was computed, every query of the check had its fiftieth of the time."""
+    with connect(base) as connection, connection.transaction():
+        for work in (lambda: True, lambda: connection.execute("SELECT pg_sleep(60)")):
+            Deadline(60).within(connection, 0.001, work)
+            assert connection.execute("SHOW statement_timeout").fetchone() == ("0",)
+
+
 def test_few_dead_rows_are_no_bloat_and_the_limit_is_told(base: str) -> None:
     """A small table has more dead rows than live ones after each update, until autovacuum runs.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -10,8 +12,9 @@ from typing import NamedTuple
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from local.workspace import ROOT
 from seed.verify.model import Status
-from tests.conftest import ask
+from tests.conftest import Process, ask, pg_variables, until
 from tests.verify.helpers import CONTRACT, declared, results, run_sql, with_status
 from tests.verify.own_faults import (
     BY_LABEL,
@@ -150,3 +153,18 @@ def test_only_the_writer_may_try(base: str, writer: str) -> None:
     assert run(writer, "--contract", FILE, "--try-writes", "--only", "rows").returncode == 2
     done = run(writer, "--contract", FILE, "--try-writes", "--only", "roles")
     assert (done.returncode, "caught items_writer" in done.stdout) == (1, True)
+
+
+def test_a_killed_trial_keeps_no_lock(base: str, writer: str) -> None:
+    """Regression: after kill -9 the server went on with a slow trigger, and kept the locks until its end."""
+    run_sql(base, TRIGGER.format("BEFORE DELETE", "PERFORM pg_sleep(600); RETURN old;"))
+    words = [sys.executable, "-m", "seed", "verify", "--contract", FILE, "--try-writes", "--time-limit", "600"]
+    waiting = (
+        "SELECT wait_event FROM pg_stat_activity WHERE usename = 'items_writer' AND datname = current_database() "
+        "AND query LIKE 'DELETE%'"
+    )
+    with Process(words, cwd=ROOT, env={**os.environ, **pg_variables(writer)}) as process:
+        until(lambda: ask(base, waiting) == [("PgSleep",)])
+        process.kill()
+    until(lambda: ask(base, waiting) == [], seconds=20)
+    assert ask(base, "SELECT count(*) FROM items") == [(5000,)]

@@ -108,6 +108,12 @@ UNFORESEEN = [
         "ALTER TABLE items REPLICA IDENTITY NOTHING; CREATE PUBLICATION changes FOR TABLE items",
         ("roles",),
     ),
+    Fault(
+        "published-by-columns-beside-the-identity",
+        "CREATE PUBLICATION listed FOR TABLE items (label);"
+        "CREATE PUBLICATION \"some rows\" FOR TABLE items WHERE (label <> '')",
+        ("roles",),
+    ),
     # The table
     Fault("sequence-counts-down", "ALTER SEQUENCE items_id_seq INCREMENT -1 MINVALUE -9000", ("sequence",)),
     Fault(
@@ -161,6 +167,7 @@ UNFORESEEN = [
 UNFORESEEN_FIXED_BY_REMEDY = {
     "check-that-no-new-row-meets",
     "operator-class-of-another-metric-by-the-same-name",
+    "published-by-columns-beside-the-identity",
     "published-without-an-identity",
     "reader-cannot-finish-a-transaction",
     "reader-deletes-through-a-foreign-key",

@@ -17,7 +17,7 @@ from pgvector_seed.vectors.metrics import OPERATORS
 from pgvector_seed.vectors.names import shadows
 from pgvector_seed.vectors.reader import CannotImpersonateError, ReaderRefusedError
 
-from ..context import Context
+from ..context import Context, NotAllowedError
 from ..damage import find_damage
 from ..deadline import set_timeout
 from ..model import Fault
@@ -82,14 +82,11 @@ def ask(context: Context, reader: str) -> Asked:
     if reason:
         return Asked(note=f"the reader's query was not asked: {reason}")
     try:
-        with (
-            connection.transaction(force_rollback=True),
-            context.reader.impersonate(connection, column.extension, row_security=context.table.row_security),
-        ):
+        with connection.transaction(force_rollback=True), context.as_reader(column):
             return _Question(context, column, reader, is_reader=is_reader).ask()
     except ReaderRefusedError as error:
         return Asked(Fault(str(error), "Grant the reader the privilege that the message names."))
-    except CannotImpersonateError as error:
+    except (CannotImpersonateError, NotAllowedError) as error:
         return Asked(note=f"the reader's query was not asked: {error}")
     except psycopg.Error as error:
         return _asked_with_error(context, reader, error)

@@ -6,106 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pgvector_seed.postgres.connection import Connection
+from pgvector_seed.postgres.snapshot import query_catalog
 from pgvector_seed.vectors.extension import EXTENSION
 
-# The table with its partitions and children, and the relations, types and functions that they use. ``ways`` are other
-# relations whose privileges write to it: a table to which a foreign key with an action refers, and a view that has the
-# rights of its owner and passes statements on to its first relation.
-_OBJECTS = """
-tables AS (SELECT %(table)s::oid AS oid UNION SELECT inhrelid FROM pg_inherits JOIN tables ON inhparent = oid),
-ways (oid, privilege) AS (
-  SELECT oid, privilege FROM tables, unnest(ARRAY['INSERT', 'UPDATE', 'DELETE']) AS privilege
-  UNION SELECT way.oid, way.privilege FROM ways w CROSS JOIN LATERAL (
-    SELECT confrelid, 'DELETE' FROM pg_constraint
-    WHERE conrelid = w.oid AND (confdeltype, w.privilege) IN (('c', 'DELETE'), ('n', 'UPDATE'), ('d', 'UPDATE'))
-    UNION ALL SELECT confrelid, 'UPDATE' FROM pg_constraint
-    WHERE conrelid = w.oid AND confupdtype IN ('c', 'n', 'd') AND w.privilege = 'UPDATE'
-    UNION ALL SELECT v.oid, w.privilege
-    FROM pg_depend d
-    JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
-    JOIN pg_class v ON v.oid = r.ev_class AND v.relkind = 'v'
-    WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = w.oid
-      AND substring(r.ev_action::text FROM ':relid ([0-9]+)') = w.oid::text
-      AND pg_relation_is_updatable(v.oid, false) & CASE w.privilege WHEN 'UPDATE' THEN 4 WHEN 'INSERT' THEN 8
-                                                                    ELSE 16 END <> 0
-      AND has_table_privilege(v.relowner, w.oid, w.privilege)
-      AND NOT EXISTS (SELECT FROM pg_options_to_table(v.reloptions)
-                      WHERE option_name = 'security_invoker' AND option_value::bool)) AS way (oid, privilege)),
-types (oid) AS (
-  SELECT a.atttypid FROM pg_attribute a JOIN tables t ON t.oid = a.attrelid WHERE a.attnum > 0 AND NOT a.attisdropped
-  UNION SELECT part FROM types t JOIN pg_type y USING (oid), unnest(ARRAY[y.typbasetype, y.typelem]) AS part
-  WHERE part <> 0),
-defaults AS (SELECT a.oid FROM pg_attrdef a JOIN tables t ON t.oid = a.adrelid),
-relations AS (
-  SELECT 'TABLE' AS kind, oid FROM tables
-  UNION ALL SELECT 'INDEX', indexrelid FROM pg_index JOIN tables ON oid = indrelid
-  UNION SELECT 'SEQUENCE', s.oid
-  FROM pg_depend d
-  JOIN pg_class s ON s.relkind = 'S' AND ((d.objid, d.classid) = (s.oid, 'pg_class'::regclass)
-                                          OR (d.refobjid, d.refclassid) = (s.oid, 'pg_class'::regclass))
-  WHERE (d.refclassid = 'pg_class'::regclass AND d.refobjid IN (SELECT oid FROM tables) AND d.deptype IN ('a', 'i'))
-     OR (d.classid = 'pg_attrdef'::regclass AND d.objid IN (SELECT oid FROM defaults))),
-extensions AS (SELECT * FROM pg_extension WHERE extname = %(extension)s),
-members AS (SELECT d.classid, d.objid FROM pg_depend d JOIN extensions e ON d.refobjid = e.oid
-            WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'),
-users AS (
-  SELECT 'pg_class'::regclass AS classid, oid FROM relations
-  UNION ALL SELECT 'pg_attrdef'::regclass, oid FROM defaults
-  UNION ALL SELECT 'pg_trigger'::regclass, g.oid FROM pg_trigger g JOIN tables t ON t.oid = tgrelid
-  UNION ALL SELECT 'pg_policy'::regclass, p.oid FROM pg_policy p JOIN tables t ON t.oid = polrelid
-  UNION ALL SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c JOIN tables t ON t.oid = conrelid
-  UNION ALL SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c JOIN types t ON t.oid = contypid),
-functions AS (
-  SELECT objid AS oid FROM members WHERE classid = 'pg_proc'::regclass
-  UNION SELECT d.refobjid FROM pg_depend d JOIN users u ON (d.classid, d.objid) = (u.classid, u.oid)
-        WHERE d.refclassid = 'pg_proc'::regclass),
-objects (kind, name, owner, attribute, acl) AS (
-  SELECT r.kind, format('%%I.%%I', n.nspname, c.relname), c.relowner, a.*
-  FROM relations r
-  JOIN pg_class c ON c.oid = r.oid
-  JOIN pg_namespace n ON n.oid = c.relnamespace
-  CROSS JOIN LATERAL (SELECT NULL::name, c.relacl
-                      UNION ALL SELECT attname, attacl FROM pg_attribute
-                                WHERE attrelid = c.oid AND NOT attisdropped AND attacl IS NOT NULL) AS a
-  UNION ALL
-  SELECT 'WAY', format('%%I.%%I', n.nspname, c.relname), NULL, a.attribute,
-         ARRAY(SELECT makeaclitem(e.grantee, e.grantor, e.privilege_type, e.is_grantable) FROM aclexplode(a.acl) AS e
-               WHERE (c.oid, e.privilege_type) IN (SELECT oid, privilege FROM ways))
-  FROM pg_class c
-  JOIN pg_namespace n ON n.oid = c.relnamespace
-  CROSS JOIN LATERAL (SELECT NULL::name, coalesce(c.relacl, acldefault('r', c.relowner))
-                      UNION ALL SELECT attname, attacl FROM pg_attribute
-                                WHERE attrelid = c.oid AND NOT attisdropped AND attacl IS NOT NULL
-                     ) AS a (attribute, acl)
-  WHERE c.oid IN (SELECT oid FROM ways) AND c.oid NOT IN (SELECT oid FROM tables)
-  UNION ALL
-  SELECT 'SCHEMA', quote_ident(nspname), nspowner, NULL, nspacl FROM pg_namespace
-  WHERE oid IN (SELECT extnamespace FROM extensions
-                UNION ALL SELECT c.relnamespace FROM pg_class c JOIN relations r ON r.oid = c.oid)
-  UNION ALL
-  SELECT 'DATABASE', quote_ident(datname), datdba, NULL, datacl FROM pg_database WHERE datname = current_database()
-  UNION ALL
-  SELECT 'EXTENSION', quote_ident(extname), extowner, NULL, NULL FROM extensions
-  UNION ALL
-  SELECT 'FUNCTION', oid::regprocedure::text, proowner, NULL, proacl FROM pg_proc JOIN functions USING (oid)
-  UNION ALL
-  SELECT 'TYPE', oid::regtype::text, typowner, NULL, typacl FROM pg_type
-  WHERE typcategory <> 'A' AND (oid IN (SELECT objid FROM members WHERE classid = 'pg_type'::regclass)
-                                OR oid IN (SELECT oid FROM types))
-  UNION ALL
-  SELECT 'COLLATION', format('%%I.%%I', n.nspname, o.collname), collowner, NULL, NULL
-  FROM pg_collation o JOIN pg_namespace n ON n.oid = o.collnamespace
-  WHERE o.oid IN (SELECT a.attcollation FROM pg_attribute a JOIN tables t ON t.oid = a.attrelid)
-  UNION ALL
-  SELECT 'OPERATOR', oid::regoperator::text, oprowner, NULL, NULL FROM pg_operator
-  WHERE oid IN (SELECT objid FROM members WHERE classid = 'pg_operator'::regclass)
-  UNION ALL
-  SELECT 'OPERATOR CLASS', format('%%I.%%I USING %%I', n.nspname, o.opcname, a.amname), opcowner, NULL, NULL
-  FROM pg_opclass o JOIN pg_namespace n ON n.oid = o.opcnamespace JOIN pg_am a ON a.oid = o.opcmethod
-  WHERE o.oid IN (SELECT objid FROM members WHERE classid = 'pg_opclass'::regclass)
-  UNION ALL
-  SELECT 'PARAMETER', parname, NULL, NULL, paracl FROM pg_parameter_acl)
-"""
+from .dependencies import OBJECTS
+
 # The role itself first, then the roles that it inherits from, can SET ROLE to, or can grant itself. Superusers need no
 # grant, and the owner of the database may do anything in it, which is a fault of its own.
 _MEMBERSHIPS = """
@@ -150,8 +55,10 @@ WHERE m.role = m.name AND m.oid <> 0 AND NOT m.superuser
 ORDER BY m.role, setting, s.setrole = 0, s.setdatabase = 0
 """
 _HARMLESS_IDENTITIES = ("none", "origin", "local")
+# The planner has no numbers for what the recursion finds, and would compile the query for seconds.
 _QUERY = f"""
-WITH RECURSIVE {_OBJECTS}, {_MEMBERSHIPS}
+SET LOCAL jit = off;
+WITH RECURSIVE {OBJECTS}, {_MEMBERSHIPS}
 SELECT ARRAY(SELECT to_json(x) FROM (SELECT role, name, superuser, attributes, by FROM memberships
                                      ORDER BY name <> role, name) AS x),
        ARRAY(SELECT to_json(x) FROM ({_OWNED}) AS x (role, member, kind, name)),
@@ -216,9 +123,7 @@ class Belongings(NamedTuple):
 def find_belongings(connection: Connection, table: int, roles: Sequence[str]) -> Belongings:
     """Return the belongings of these roles, and of PUBLIC, among everything that the table with this oid depends on."""
     values = {"table": table, "extension": EXTENSION, "roles": list(roles)}
-    row = connection.execute(_QUERY, values).fetchone()
-    assert row is not None
-    memberships, owned, granted, identities = row
+    ((memberships, owned, granted, identities),) = query_catalog(connection, _QUERY, values)
     return Belongings(
         [Membership(**entry) for entry in memberships],
         [Owned(**entry) for entry in owned],

@@ -68,6 +68,5 @@ def frequent_and_rare(context: Context, column: VectorColumn, name: str, k: int)
         )
         return [value for (value,) in context.connection.execute(statement)]
 
-    with context.connection.transaction(force_rollback=True):  # resets the timeout of the scan
-        values, _, _ = scan_or_sample(context, _BLOCKS, scan)
+    values, _, _ = scan_or_sample(context, _BLOCKS, scan)
     return values

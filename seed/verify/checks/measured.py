@@ -66,10 +66,9 @@ def _answers(context: Context, column: VectorColumn, queries: Sequence[str], k: 
 def _truth(context: Context, column: VectorColumn, queries: Sequence[str], k: int) -> list[Distances | None]:
     """Return the true distances of each query, or None for those that are still to be asked."""
     vectors = [from_text(column.type, query) for query in queries]
-    with context.connection.transaction(force_rollback=True):
-        distances = context.deadline.within(
-            context.connection, _SHARE_OF_NUMPY, lambda: computed(context.connection, column, vectors, k)
-        )
+    distances = context.deadline.within(
+        context.connection, _SHARE_OF_NUMPY, lambda: computed(context.connection, column, vectors, k)
+    )
     return distances or [None] * len(queries)
 
 

@@ -37,10 +37,34 @@ WHERE c.oid = ANY (%s::oid[])
 GROUP BY c.oid
 ORDER BY 1
 """
+# A publication with a list of columns needs all of the identity in it, and its condition may use no others.
+_BESIDE_IDENTITY = """
+SELECT c.oid::regclass::text, quote_ident(p.pubname)
+FROM pg_class c
+JOIN pg_publication_rel r ON r.prrelid = c.oid OR r.prrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid))
+JOIN pg_publication p ON p.oid = r.prpubid AND (p.pubupdate OR p.pubdelete)
+CROSS JOIN LATERAL (
+  SELECT array_agg(a.attname) FROM pg_attribute a
+  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    AND (c.relreplident = 'f' OR EXISTS (
+      SELECT FROM pg_index i WHERE i.indrelid = c.oid AND a.attnum = ANY (i.indkey)
+        AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END))) AS identity (names)
+CROSS JOIN LATERAL (
+  SELECT array_agg(a.attname) FILTER (WHERE a.attnum = ANY (r.prattrs)),
+         array_agg(a.attname) FILTER (WHERE a.attnum::text IN (
+           SELECT match[1] FROM regexp_matches(r.prqual::text, ':varattno ([0-9]+)', 'g') AS match))
+  FROM pg_attribute a WHERE a.attrelid = r.prrelid AND NOT a.attisdropped) AS published (listed, used)
+WHERE c.oid = ANY (%s::oid[]) AND (NOT identity.names <@ published.listed OR NOT published.used <@ identity.names)
+ORDER BY 1, 2
+"""
+_INSERTS_ALONE = """
+ALTER PUBLICATION {} SET (publish = 'insert, truncate');
+-- Or, to publish the others, too: list all columns of the replica identity, with a condition on these alone.
+"""
 
 
 def refusal_faults(context: Context, writer: str) -> Iterator[Fault]:
-    """Yield a fault for each constraint that lets no row in, and for each table without an identity for its changes."""
+    """Yield a fault for each constraint that lets no row in, and for each table without a fitting identity."""
     connection, table = context.connection, context.sql_name.as_string()
     for name, expression, tree, is_pure in connection.execute(_CHECKS, (context.table.oid,)).fetchall():
         query = b"SELECT (" + expression.encode() + b"\n) IS FALSE"
@@ -52,3 +76,9 @@ def refusal_faults(context: Context, writer: str) -> Iterator[Fault]:
         identity = f"ALTER TABLE {name} REPLICA IDENTITY {'DEFAULT' if has_key else 'FULL'};"
         message = f"{writer} cannot {commands}: {name} has no replica identity, which the publication needs"
         yield Fault(f"{message}: {publications}", identity)
+    for name, publication in connection.execute(_BESIDE_IDENTITY, (leaves,)).fetchall():
+        message = f"{writer} cannot UPDATE or DELETE what the publication {publication} has of {name}"
+        yield Fault(
+            f"{message}: its columns or its condition do not fit the replica identity",
+            _INSERTS_ALONE.format(publication).strip(),
+        )

@@ -13,6 +13,7 @@ from pgvector_seed.common.errors import RefusedError
 from pgvector_seed.migrate.contract import Contract
 from pgvector_seed.postgres.connection import Connection
 from pgvector_seed.postgres.errors import REMEDIES, is_connection_lost, one_line
+from pgvector_seed.postgres.interrupt import ending_with_client
 from pgvector_seed.postgres.snapshot import query_catalog
 
 from ..context import Context
@@ -52,6 +53,7 @@ def try_writes(context: Context, writer: str) -> Trial:
         with connection.transaction(force_rollback=True):
             set_timeout(connection, "statement_timeout", context.deadline.seconds_left)
             set_timeout(connection, "lock_timeout", context.lock_seconds)
+            connection.execute(ending_with_client(local=True))
             faults += writing.faults()
     except NotTriedError as error:
         return Trial(reason=str(error))
