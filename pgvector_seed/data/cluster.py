@@ -32,6 +32,7 @@ _VERSION = "pgvector_seed.common.version:VERSION"
 _RETRIES = 3  # of a part after an error; Dask counts deaths of its worker apart
 _POLL_SECONDS = 5.0
 _SHOWN = 5  # of the parts that killed their workers
+_NO_WORKER = "Dask had no worker for a time: the load waits until one joins"
 
 _Futures: TypeAlias = dict[Future[PartResult], Task]
 
@@ -143,6 +144,8 @@ class _Run:
                     yield future
             if self.client.status != "running":
                 raise lost_scheduler()
+            if futures and not self.client.nthreads() and _NO_WORKER not in self.tally.loaded.notes:
+                self.tally.note([_NO_WORKER])
 
     def _count(self, result: PartResult) -> None:
         for line in result.rejected:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import warnings
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import cryptography  # noqa: F401  # for the TLS of the local cluster; here, so that its absence is known early
 import dask
@@ -19,6 +21,7 @@ from pgvector_seed.data.session import AGAIN
 from pgvector_seed.data.summary import LOCAL
 
 _CONNECT_SECONDS = 10
+_ANSWER_SECONDS = _CONNECT_SECONDS + 1  # so that what refuses the connection is told as such
 _CLOSE_SECONDS = 5
 _HOST = "127.0.0.1"
 _NO_PAGES: dict[str, list[object]] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
@@ -41,6 +44,11 @@ def connected(address: str, jobs: int) -> Iterator[Client]:
 
 
 class _Client(Client):
+    async def _start(self, timeout: Any = _CONNECT_SECONDS, **settings: Any) -> Any:
+        """Connect. Raises TimeoutError, too, if the address takes the connection and never speaks."""
+        start = super()._start(timeout, **settings)  # type: ignore[no-untyped-call]
+        return await asyncio.wait_for(start, _ANSWER_SECONDS)
+
     def __del__(self) -> None:
         """Do nothing: a client that could not connect would wait for seconds at exit, and print a traceback."""
 
@@ -50,7 +58,7 @@ def _client(address: str, security: Security | None = None) -> Iterator[Client]:
     try:
         client = _Client(address, timeout=_CONNECT_SECONDS, set_as_default=False, security=security)
     except Exception as error:  # also a fault of Dask's configuration, such as TLS without a certificate
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()) or f"it did not speak for {_ANSWER_SECONDS} s"
         raise InputError(
             f"no Dask scheduler answers at {address}: {reason}", "Check --dask tcp://HOST:PORT."
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedWriter
@@ -110,7 +111,8 @@ def refuse_input(file: str | None, inputs: Iterable[str]) -> None:
 
 
 def _line(fault: RowFault) -> bytes:
-    about = {"file": fault.file, "row": fault.row, "reason": fault.reason}
+    file = os.fsencode(fault.file).decode(errors="backslashreplace")  # JSON has no other bytes than UTF-8
+    about = {"file": file, "row": fault.row, "reason": fault.reason}
     values = {name: _plain(value) for name, value in fault.values.items()}
     if REJECTED in values:  # the text of a line that could not be read
         about["line"] = values.pop(REJECTED)

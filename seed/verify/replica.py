@@ -21,11 +21,13 @@ PREFER_STANDBY = "prefer-standby"
 _FOR_STANDBYS = ("standby", PREFER_STANDBY)
 _POLL_SECONDS = 0.1
 _IS_STANDBY = "SELECT pg_is_in_recovery()"
-# Each message of the primary has the end of its WAL: latest_end_lsn. A login without pg_read_all_stats sees only the
-# process ID of the WAL receiver.
+# latest_end_lsn is the end of the primary's WAL in its last message. A WAL receiver that has just started shows that of
+# the one before, and its own start as the time at which a message was sent and received. A login without
+# pg_read_all_stats sees only the process ID of the WAL receiver.
 _POSITION = """
 SELECT w.pid IS NOT NULL, w.pid IS NULL OR w.status IS NOT NULL,
-       pg_wal_lsn_diff(CASE WHEN w.status = 'streaming' THEN w.latest_end_lsn
+       pg_wal_lsn_diff(CASE WHEN w.status = 'streaming' AND w.last_msg_send_time <> w.last_msg_receipt_time
+                            THEN w.latest_end_lsn
                             WHEN w.pid IS NOT NULL AND w.status IS NULL THEN pg_last_wal_receive_lsn() END,
                        '0/0')::bigint,
        pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0')::bigint,

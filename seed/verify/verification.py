@@ -121,13 +121,13 @@ def _conninfo(contract: Contract | None, deadline: Deadline, *, replica: bool) -
     sent in clear to its address, unless the sslmode is verify-full.
     """
     address = as_data(contract.connection) if contract else {}
-    if replica:
-        address["target_session_attrs"] = PREFER_STANDBY  # of several hosts
     if address.get("sslmode") not in ASKING_FOR_TLS:
         address.pop("sslmode", None)
     if address.get("sslmode") != "verify-full" and {"host", "port"} & address.keys():
         address["require_auth"] = NOT_IN_CLEAR
     settings = conninfo_of_unset(address)
+    if replica:  # of several hosts, whatever the environment says
+        settings = make_conninfo(settings, target_session_attrs=PREFER_STANDBY)
     return make_conninfo(settings, connect_timeout=connect_timeout(settings, deadline.seconds_left))
 
 

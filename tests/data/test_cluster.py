@@ -161,15 +161,19 @@ def test_a_worker_that_reaches_other_things(new_database: Callable[..., str], ad
 def test_no_scheduler_and_no_worker(database: str, address: str, tmp_path: Path) -> None:
     make_table(database)
     words = [save(tmp_path / "v.npy", vectors(10)), *NUMBERED, "--dask"]
+    silent = socket.create_server(("127.0.0.1", 0))
+    mute = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
     reasons = {
+        mute: f"error: no Dask scheduler answers at {mute}: it did not speak for 11 s\n",
         "tcp://127.0.0.1:1": "error: no Dask scheduler answers at tcp://127.0.0.1:1: ",
         "tls://127.0.0.1:1": "error: no Dask scheduler answers at tls://127.0.0.1:1: TLS expects ",
         "nonsense://": "error: no Dask scheduler answers at nonsense://: unknown address scheme 'nonsense'",
         address: f"error: the scheduler at {address} has no workers\n  Start one: dask worker {address}\n",
     }
-    loaders = {start(database, *words, name): reason for name, reason in reasons.items()}
-    for loader, reason in loaders.items():
-        output = loader.communicate()[0]
+    with silent:
+        loaders = {start(database, *words, name): reason for name, reason in reasons.items()}
+        outputs = [loader.communicate()[0] for loader in loaders]
+    for (loader, reason), output in zip(loaders.items(), outputs, strict=True):
         assert (loader.returncode, "Traceback" in output) == (2, False), output
         assert reason in output
 

@@ -455,9 +455,12 @@ def test_bad_rows_go_to_a_file_and_can_be_mended_and_loaded(table: str, tmp_path
 
 
 def test_a_first_line_that_is_no_json_is_rejected_too(table: str, tmp_path: Path) -> None:
-    """Regression: the names were those of the first line alone, so the file had "no column embedding"."""
+    """Regression: the names were those of the first line alone, so the file had "no column embedding".
+
+    Regression: a file name that is not UTF-8 ended in a traceback.
+    """
     text = '{"id": 1, "embedding": [1, 2\n{"id": 2, "embedding": [1, 2, 3]}\n'
-    file, rejects = tmp_path / "a.jsonl", tmp_path / "rejects.jsonl"
+    file, rejects = tmp_path / os.fsdecode(b"\xff.jsonl"), tmp_path / "rejects.jsonl"
     file.write_text(text)
     for name in (str(file), "-"):
         assert "row 1: it is not a JSON object" in load(table, name, "--table", "items", text=text, code=2)

@@ -15,6 +15,7 @@ from typing import TypeVar
 from unittest import mock
 
 import pytest
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from local.server import HOST, Server
@@ -33,6 +34,7 @@ from tests.conftest import ask, conninfo, declare, pg_variables, until
 from tests.e2e.conftest import readme_block
 from tests.migrate.helpers import run as apply
 from tests.migrate.helpers import write
+from tests.proxies import frozen
 from tests.servers import Standby, standby
 from tests.verify.helpers import CONTRACT, failing, results, with_status
 from tests.verify.test_command import FILE, run
@@ -170,6 +172,22 @@ def test_a_standby_that_does_not_stream(base: str, replica: Standby) -> None:
     until(lambda: ask(copy, RECEIVER))
 
 
+def test_a_standby_that_streams_again(base: str, server: Server, replica: Standby) -> None:
+    """Regression: the position from before the WAL receiver ended counts no more, though the server still shows it."""
+    copy = caught_up(base, replica)
+    caught_up(base, replica, received=True)
+    address = ask(copy, "SHOW primary_conninfo")[0][0]
+    with frozen(server) as proxy:
+        proxy.freeze_at("START_REPLICATION")
+        anew = re.sub(r"port=\d+", f"port={proxy.port}", address)
+        with changed(replica, "primary_conninfo", sql.Literal(anew).as_string()):
+            old = f"{RECEIVER} AND sender_port <> {proxy.port}"
+            until(lambda: not ask(copy, old) and ask(copy, f"{RECEIVER} AND latest_end_lsn IS NOT NULL"))
+            silent = judged(copy, seconds=0.5, replica=True)
+    assert (silent.exit_code, "its primary has not told its position yet" in silent.error) == (3, True), silent
+    until(lambda: ask(copy, RECEIVER))
+
+
 def test_what_is_no_standby_or_tells_no_position(base: str, replica: Standby) -> None:
     """A primary is refused; of several hosts the standby is taken. A login that may not see its position is told so."""
     ask(base, "ALTER ROLE items_writer PASSWORD 'writes'; ALTER ROLE items_reader PASSWORD 'reads'")
@@ -179,7 +197,8 @@ def test_what_is_no_standby_or_tells_no_position(base: str, replica: Standby) ->
     assert "standby" not in connected(judged(base, variable="prefer-standby"))
     lone = judged(base, variable="standby")
     assert (lone.exit_code, "Set PGHOST and PGPORT to a standby" in lone.remedy) == (3, True)
-    assert "a standby: " in connected(judged(both(base, copy), replica=True))
+    for variable in (None, "any", "read-write"):  # the option says what is wanted
+        assert "a standby: " in connected(judged(both(base, copy), replica=True, variable=variable))
     reader = make_conninfo(copy, user="items_reader", password="reads")
     seen = connected(judged(reader, replica=True))
     assert " received and not replayed" in seen
