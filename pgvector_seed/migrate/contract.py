@@ -180,6 +180,17 @@ class Contract(_Part, frozen=True, kw_only=True):
                 raise ValueError(f"{name} {fault}")
 
 
+def prepare_type(type_: type[msgspec.Struct]) -> None:
+    """Have msgspec analyze a type now: it does so at the first use, and crashes if two threads use the type first.
+
+    The process of Pulumi's provider has several threads. A module is imported by one.
+    """
+    msgspec.json.Decoder(type_)
+
+
+prepare_type(Contract)
+
+
 def parse(text: str | bytes, source: str) -> Contract:
     """Return the contract in a JSON text. Raises InputError with ``source``, the JSON path and the fault."""
     try:

@@ -17,6 +17,7 @@ from pgvector_seed.migrate.contract import (
     TableDeclaration,
     as_data,
     convert,
+    prepare_type,
 )
 from pgvector_seed.migrate.declared_indexes import declared_indexes, indexes_of_column
 from pgvector_seed.postgres.catalog import fault_of_identifier
@@ -89,6 +90,7 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {**table, "indexes": indexes} if indexes or "indexes" in entry else table
 
 
+prepare_type(Declaration)
 NOTHING_DECLARED = Declaration()
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
+from local.workspace import ROOT
 from pgvector_seed.common.errors import InputError
 from pgvector_seed.migrate.contract import as_data, convert
 from tests.conftest import declare
@@ -114,3 +117,44 @@ def test_a_declared_table_that_nobody_made_is_named() -> None:
     declaration = declare(tables={"itmes": {"rows": 3}})
     with pytest.raises(InputError, match="itmes"):
         declaration.contract("the-id", {}, CATALOGUE)
+
+
+# The first use of a type by several threads at once, in many processes that are forked before it.
+FIRST_USE = """
+import os, sys, threading, msgspec
+from pgvector_seed.migrate.contract import Contract
+from pgvector_seed.migrate.declaration import Declaration
+
+def use():
+    while not start:
+        pass
+    msgspec.json.decode(text, type={"contract": Contract, "declaration": Declaration}[kind])
+
+kind, text = sys.argv[1:]
+start = False
+sys.setswitchinterval(1e-6)
+for _ in range(60):
+    child = os.fork()
+    if not child:
+        threads = [threading.Thread(target=use) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        start = True
+        for thread in threads:
+            thread.join()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+TABLE = {"metric": "cosine", "rows": 5, "recall": {"k": 10, "minimum": 0.5}}
+OF_TYPE: dict[str, Any] = {
+    "contract": {"contract": 1, "connection": {"host": "h"}, "tables": [{"name": "items", "dimensions": 3, **TABLE}]},
+    "declaration": {"schema": "s", "connection": {"host": "h"}, "tables": {"items": TABLE}, "roles": {"owner": "o"}},
+}
+
+
+@pytest.mark.parametrize("kind", OF_TYPE)
+def test_the_first_use_of_a_type_may_be_by_two_threads(kind: str) -> None:
+    """Regression: the process of Pulumi's provider crashed, since two resources read their state at once."""
+    words = [sys.executable, "-c", FIRST_USE, kind, json.dumps(OF_TYPE[kind])]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

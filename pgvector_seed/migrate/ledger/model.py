@@ -9,6 +9,7 @@ import msgspec
 
 from pgvector_seed.common.commands import PROGRAM
 from pgvector_seed.common.errors import RefusedError
+from pgvector_seed.migrate.contract import prepare_type
 from pgvector_seed.migrate.declaration import Declaration
 
 # The columns that a format needs, each as "table column type". More are allowed: a later version may add some.
@@ -62,6 +63,9 @@ class BuiltIndex(msgspec.Struct, frozen=True):
     name: str
     table: str
     column: str
+
+
+prepare_type(BuiltIndex)
 
 
 class Writers(msgspec.Struct, frozen=True):
