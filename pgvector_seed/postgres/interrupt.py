@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
 import psycopg
@@ -19,6 +19,7 @@ from pgvector_seed.common.errors import Error, InterruptError
 
 # Cancelling is repeated: a request between two statements has no effect.
 _REPEAT_SECONDS = 0.5
+_CANCEL_SECONDS = 5.0  # for one request
 # Only on these systems can the server detect a lost client; elsewhere it allows no value but 0.
 _ENDING_WITH_CLIENT = sql.SQL("""
 SELECT pg_catalog.set_config(name, '1s', {local}) FROM pg_catalog.pg_settings
@@ -28,6 +29,7 @@ WHERE name OPERATOR(pg_catalog.=) 'client_connection_check_interval'
 
 _stopped = Event()
 _active: set[psycopg.Connection[Any]] = set()
+_canceling = Lock()  # a request that arrives late must not meet the statements after the block
 
 
 def ending_with_client(*, local: bool) -> sql.Composed:
@@ -51,9 +53,10 @@ def stop() -> None:
 
 def _cancel() -> None:
     while _active:
-        for connection in tuple(_active):
-            with contextlib.suppress(psycopg.Error):
-                connection.cancel_safe()
+        with _canceling:
+            for connection in tuple(_active):
+                with contextlib.suppress(psycopg.Error):
+                    connection.cancel_safe(timeout=_CANCEL_SECONDS)
         time.sleep(_REPEAT_SECONDS)
 
 
@@ -85,4 +88,5 @@ def stoppable(connection: psycopg.Connection[Any]) -> Iterator[None]:
         raise_if_stopped()
         raise
     finally:
-        _active.discard(connection)  # also for an outer block: its last queries are short, and must not be cancelled
+        with _canceling:  # also for an outer block: its last queries are short, and must not be cancelled
+            _active.discard(connection)

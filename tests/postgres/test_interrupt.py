@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import psycopg
 import pytest
@@ -22,6 +24,7 @@ from pgvector_seed.common.errors import InterruptError
 from pgvector_seed.migrate.files import load
 from pgvector_seed.migrate.lock import LOCK_KEY, locked
 from pgvector_seed.migrate.runner import apply
+from pgvector_seed.postgres import interrupt
 from pgvector_seed.postgres.connection import connect
 from tests.conftest import PASSWORD, Process, ask, declare, pg_variables, until
 from tests.migrate.helpers import MARK, applier, run, write
@@ -242,3 +245,22 @@ def test_an_interrupt_between_sending_and_receiving(database: str) -> None:
 
     with pytest.raises(InterruptError):
         work()
+
+
+def test_a_late_request_cancels_nothing_after_the_block(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: it canceled the statement that released the lock, and the message of the interrupt was lost."""
+    requested, cancel = Event(), psycopg.Connection.cancel_safe
+
+    def cancel_late(connection: psycopg.Connection, timeout: float = 30.0) -> None:
+        requested.set()
+        time.sleep(0.3)  # as a network may; the delay is the subject of the test
+        cancel(connection, timeout=timeout)
+
+    monkeypatch.setattr(interrupt, "_stopped", Event())
+    monkeypatch.setattr(psycopg.Connection, "cancel_safe", cancel_late)
+    with psycopg.connect(database, autocommit=True) as connection:
+        with suppress(InterruptError), interrupt.stoppable(connection):
+            interrupt.stop()
+            requested.wait()
+            interrupt.raise_if_stopped()
+        connection.execute("SELECT pg_sleep(0.6)")

@@ -95,7 +95,7 @@ def test_recall_within_the_values_of_each_type(base: str) -> None:
         "CREATE DOMAIN a_domain AS text CHECK (VALUE <> ''); CREATE TYPE a_pair AS (one int, two int); "
         "CREATE TYPE an_enum AS ENUM ('e0', 'e1', 'e2', 'e3', 'e4', 'e5', 'e6', 'e7', 'e8'); "
         f"CREATE TABLE typed AS SELECT id, embedding, ROW(1, 2)::a_pair AS pair, {columns} FROM items "
-        "WHERE id <= 1000; ALTER TABLE typed ADD PRIMARY KEY (id); ANALYZE typed;" + GRANTS.format("typed"),
+        "WHERE id <= 2000; ALTER TABLE typed ADD PRIMARY KEY (id); ANALYZE typed;" + GRANTS.format("typed"),
     )
     outcomes = {type_: _within(base, type_) for type_ in (*TYPES, "pair")}
     assert outcomes.pop("pair") == "there is no column pair with plain values"
