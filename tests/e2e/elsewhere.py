@@ -121,7 +121,7 @@ class Watched:
         before = self.state()
         output = self.run(verb, stray, 1 if words else 0, asked=asked)
         assert self.state() == before, output
-        assert words in output
+        assert words in output, output
         if not words:
             assert not [change for change in CHANGES if change in output], output
 

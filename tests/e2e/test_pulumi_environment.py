@@ -95,7 +95,7 @@ def test_another_address_in_the_environment(watched: Watched, names: Names, role
     for verb in ("preview", "up", "up --refresh", "destroy --run-program"):
         watched.keeps_state(verb, {"PGDATABASE": "postgres"}, "another database is another stack")
     before = watched.state()
-    assert "2 to update" in watched.run("preview", settings, code=0, asked=True)
+    assert "4 to update" in watched.run("preview", settings, code=0, asked=True)
     assert watched.state() == before
     watched.keeps_state("refresh", settings)
     assert_no_drift(stack)
@@ -154,7 +154,7 @@ def test_a_stack_of_before_gains_the_protection(stack: Stack) -> None:
     stack.write("state.json", json.dumps(exported))
     stack.pulumi("stack", "import", "--file", "state.json")
     output = stack.up()
-    assert "1 updated" in output
+    assert "3 updated" in output
     assert "applied in" not in output
     assert ask(stack.conninfo, "SELECT xmin::text FROM pgvector_seed.deployment") == written
     assert "PGREQUIREPEER" in stack.pulumi("stack", "export")
