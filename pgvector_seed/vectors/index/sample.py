@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -75,11 +76,12 @@ def build_on_sample(connection: Connection, definition: IndexDefinition, rows: i
 
 def _copy(connection: Connection, target: IndexTarget, rows: int, table_rows: int) -> int:
     """Create the copy, and return the number of its rows."""
+    drawn = rows + 5 * math.isqrt(rows)  # five standard deviations more than needed: each row is drawn by chance
     statement = sql.SQL(_CREATE).format(
         copy=_COPY_NAME,
         column=sql.Identifier(target.definition.column),
         table=target.relation,
-        percent=sql.Literal(min(100.0, 110.0 * rows / max(table_rows, 1))),
+        percent=sql.Literal(min(100.0, 100.0 * drawn / max(table_rows, 1))),
         rows=sql.Literal(rows),
     )
     return connection.execute(statement).rowcount
