@@ -24,7 +24,7 @@ class _Check(msgspec.Struct, frozen=True):
     name: str
     table: str | None
     status: Status
-    found: str
+    message: str = msgspec.field(name="found")
     column: str | None = None
 
 
@@ -78,4 +78,4 @@ def _with_known(result: Result, known: Known) -> Result:
     if earlier is None:
         return result
     was_only_skipped = earlier.status is Status.SKIP and result.outcome.status is not Status.SKIP
-    return result if was_only_skipped else replace(result, known=earlier.found)
+    return result if was_only_skipped else replace(result, known=earlier.message)

@@ -133,9 +133,9 @@ def test_a_worker_that_reaches_other_things(new_database: Callable[..., str], ad
     database = new_database()
     make_table(database)
     copy = new_database(template=conninfo_to_dict(database)["dbname"])
-    here, there = tmp_path / "here", tmp_path / "there"
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
     here.mkdir()
-    there.mkdir()
+    elsewhere.mkdir()
     save(here / "v.npy", vectors(10))
     words = ["/proc/self/cwd/v.npy", *NUMBERED, "--dask", address]
 
@@ -146,14 +146,14 @@ def test_a_worker_that_reaches_other_things(new_database: Callable[..., str], ad
         assert "error: worker tcp://127.0.0.1:" in output
         return output
 
-    place: Any = {"cwd": there, "PYTHONPATH": str(ROOT)}
+    place: Any = {"cwd": elsewhere, "PYTHONPATH": str(ROOT)}
     with worker(address, database, tmp_path, **place, PGPASSWORD=""):
         assert "no password supplied" in refusal(3)
     with worker(address, copy, tmp_path, **place):
         assert "it reaches another server or table: public.items in the database odd-name" in refusal(2)
     with worker(address, database, tmp_path, **place):
         assert "/proc/self/cwd/v.npy: No such file or directory" in refusal(2)
-        save(there / "v.npy", vectors(9))
+        save(elsewhere / "v.npy", vectors(9))
         assert "/proc/self/cwd/v.npy is another file there: 236 bytes, and 248 here" in refusal(2)
     assert ask(database, "SELECT count(*) FROM items") == [(0,)]
 

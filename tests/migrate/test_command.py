@@ -303,7 +303,7 @@ def test_an_interrupt_while_it_starts_is_quiet(typed: Typed, folder: Path) -> No
     """A Ctrl-C during imports or the connection shows no traceback with frames of ours."""
     write(folder, a1_up="SELECT pg_sleep(60)")
     dice = random.Random(2)
-    for _ in range(tries(3, soak=50)):
+    for _ in range(tries(5, soak=50)):
         with applier(typed.conninfo, folder) as process:
             time.sleep(dice.uniform(0, 0.6))  # the moment is the subject of the test
             process.send_signal(signal.SIGINT)

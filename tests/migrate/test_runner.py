@@ -358,7 +358,7 @@ def test_an_applier_that_was_stopped_is_continued(
     uninterrupted = new_database()
     run(uninterrupted, folder)
     dice, interrupted = random.Random(8), 0
-    for _ in range(tries(5, soak=100)):
+    for _ in range(tries(10, soak=100)):
         conninfo = new_database()
         with applier(conninfo, folder) as process:
             assert process.stdout is not None

@@ -30,6 +30,7 @@ CREATE INDEX points_at ON points USING hnsw (at vector_l2_ops) WITH (m = 4, ef_c
 ANALYZE points
 """
 # 32 dimensions that depend on four: neighbors have most of their bits in common.
+QUERIES = 300  # the recall of bits on LATENT is .938; by 40 queries, chance took it below .9
 LATENT = """
 SELECT setseed(0.5);
 CREATE TABLE latent (id int PRIMARY KEY, at vector(32));
@@ -175,12 +176,12 @@ def test_a_cast_and_bits_are_searched_by_their_index(database: str, asked: Vecto
     """Recall is that of this query, whose distances are those of the full vectors."""
     ask(database, LATENT)
     with connect(database) as connection, connection.transaction():
-        queries = sample_queries(connection, asked, 1, 40)
+        queries = sample_queries(connection, asked, 1, QUERIES)
         assert {scan.index for scan in plan_once(connection, asked, queries[0], 10)} == {index}
         assert {scan.index for scan in plan_cached(connection, asked, queries[0], 10)} == {index}
         nearest = fetch_all(connection, asked.nearest(sql.SQL("$1"), sql.SQL("$2")), queries[0], 10)
         assert {row[0] for row in nearest} <= set(exact_distances(connection, asked, queries[0], 3000))
-        assert 0.8 < statistics.mean(measure_recall(connection, asked, queries, 10)) <= 1
+        assert 0.9 < statistics.mean(measure_recall(connection, asked, queries, 10)) <= 1
         connection.execute("SET LOCAL hnsw.ef_search = 1")
         assert statistics.mean(measure_recall(connection, asked, queries, 10)) < 0.5, "the index gives the rows"
 
@@ -189,10 +190,10 @@ def test_bits_need_the_second_ranking(database: str, monkeypatch: pytest.MonkeyP
     """The nearest by their bits alone are other rows than the nearest."""
     ask(database, LATENT)
     with connect(database) as connection, connection.transaction():
-        queries = sample_queries(connection, BITS, 1, 40)
+        queries = sample_queries(connection, BITS, 1, QUERIES)
         ranked = statistics.mean(measure_recall(connection, BITS, queries, 10))
         monkeypatch.setattr(column, "CANDIDATES", 1)
-        assert statistics.mean(measure_recall(connection, BITS, queries, 10)) < 0.5 < 0.8 < ranked
+        assert statistics.mean(measure_recall(connection, BITS, queries, 10)) < 0.5 < 0.9 < ranked
 
 
 def test_names_of_a_cast_and_of_bits_are_quoted(new_database: Callable[..., str]) -> None:

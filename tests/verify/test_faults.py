@@ -41,7 +41,7 @@ def test_a_seeded_fault_is_found_and_nothing_else(base: str, path: Path) -> None
 
 def test_a_healthy_deployment_is_never_blamed(base: str) -> None:
     """No check fails on the base, with new random queries for recall in each round."""
-    for _ in range(tries(3, soak=100)):
+    for _ in range(tries(10, soak=100)):
         outcomes = results(base, queries=QUERIES)
         assert with_status(outcomes, Status.FAIL) == {}
         assert with_status(outcomes, Status.SKIP) == {}

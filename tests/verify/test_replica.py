@@ -214,7 +214,7 @@ def test_what_is_no_standby_or_tells_no_position(base: str, replica: Standby) ->
 
 
 def test_the_commands_on_a_standby(base: str, replica: Standby, folder: Path) -> None:
-    """What only reads works for any login; what writes is refused in one line, with the way to the primary."""
+    """Commands that read work for any login. Those that write are refused in one line that leads to the primary."""
     write(folder, a1_up="CREATE TABLE words (id bigint PRIMARY KEY, embedding vector(3))")
     index = [{"method": "hnsw", "parameters": {"m": 8}}]
     apply(base, folder, declare(tables={"words": {"metric": "l2", "rows": 3, "index": index}}))
