@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -93,10 +94,10 @@ def _shard(text: str | None) -> tuple[int, int]:
     """Return I and N. Raises BadParameter unless I is from 0 to N-1."""
     if text is None:
         return 0, 1
-    index, sign, count = text.partition("/")
-    if not (sign and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+    match = re.fullmatch("([0-9]{1,9})/([0-9]{1,9})", text)
+    if not (match and int(match[1]) < int(match[2])):
         raise click.BadParameter(f"{text} is not I/N, with I from 0 to N-1", param_hint="'--shard'")
-    return int(index), int(count)
+    return int(match[1]), int(match[2])
 
 
 def _mapping(columns: Sequence[str]) -> dict[str, str]:

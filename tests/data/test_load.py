@@ -543,7 +543,7 @@ def test_several_jobs_and_shards(table: str, tmp_path: Path) -> None:
     assert len(stored(table)) == 600
     assert "300 rows copied, 0 changed, 600 unchanged" in load(table, *words, "--jobs", "4")
     assert same(table, values)
-    for text in ("3/3", "x", "1", "-1/2"):
+    for text in ("3/3", "x", "1", "-1/2", "0/" + "9" * 5000):
         assert "is not I/N" in load(table, *words, "--shard", text, code=2)
 
 
